@@ -1,0 +1,8 @@
+"""`python -m jaxmap` is the command `jaxmap`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+"""One call from arrays, lists or tables to exact numbers, and what can be asked of the result."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .host import as_tables, order_within, precision_recall
+from .matched import MatchedDataset, match_dataset
+from .planes import plane_bit
+from .protocols import COCO, EvaluationProtocol, get_protocol
+from .summary import SummaryLine, select, summarize, summary_lines, summary_table
+from .types import UNMATCHED, DetectionTable, GroundTruthTable, PrecisionRecall, Records
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+def evaluate(
+    detections: Any,
+    ground_truths: Any,
+    *,
+    protocol: str | EvaluationProtocol = COCO,
+    box_format: str = "xyxy",
+    class_names: Sequence[str] | Mapping[int, str] | None = None,
+    num_classes: int | None = None,
+    iou_thresholds: Sequence[float] | None = None,
+    recall_points: Sequence[float] | None = None,
+    area_ranges: Mapping[str, tuple[float, float]] | None = None,
+    max_detections: int | Sequence[int] | None = None,
+    class_agnostic: bool | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Scores detections against ground truths, exactly as pycocotools does, in float64 on the host.
+
+    Args:
+      detections: one of: `Detections` or a mapping of its fields, padded to `[I, D, ...]`; a sequence of one mapping an
+        image, with `boxes` `[D, 4]`, `scores` `[D]` and `labels` `[D]`; a `DetectionTable`. NumPy or JAX arrays.
+      ground_truths: likewise, with `boxes`, `labels` and optionally `crowd` (or `iscrowd`), `area` and `ignore`.
+      protocol: a protocol or its name.
+      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_names: names of the classes 0 .. K-1, or a mapping from label to name.
+      num_classes: K, when there are no names. With neither, the classes are the labels that occur.
+      iou_thresholds: instead of the protocol's; ascending, in (0, 1].
+      recall_points: instead of the protocol's; ascending, in [0, 1].
+      area_ranges: instead of the protocol's, name to (low, high) in square pixels, both ends included.
+      max_detections: instead of the protocol's, one or several limits for an image and a class.
+      class_agnostic: score all classes as one.
+      progress: called with the name of each stage as it starts.
+
+    Returns:
+      The evaluation; `print` it for the familiar table.
+
+    Raises:
+      ValueError: if an input's shape, length or value is not as described; the message names image and field.
+      TypeError: if an input is of another kind, or labels are not integers.
+
+    Example:
+      >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0]], "labels": [0]}]
+      >>> found = [{"boxes": [[0.0, 0.0, 10.0, 8.0]], "labels": [0], "scores": [0.9]}]
+      >>> round(evaluate(found, truth).summary["AP"], 6)  # IoU 0.8 reaches 7 of 10 thresholds
+      0.7
+    """
+    tell = progress or (lambda stage: None)
+    protocol = get_protocol(protocol).customize(
+        iou_thresholds=iou_thresholds,
+        recall_points=recall_points,
+        area_ranges=area_ranges,
+        max_detections=max_detections,
+        class_agnostic=class_agnostic,
+    )
+    tell("reading inputs")
+    found, truth = as_tables(
+        detections, ground_truths, box_format=box_format, class_names=class_names, num_classes=num_classes
+    )
+    if protocol.class_agnostic:
+        found, truth = _merge_classes(found, truth)
+    tell("matching")
+    matched = match_dataset(found, truth, protocol)
+    tell("integrating curves")
+    by_class = order_within(matched.detections.labels, _dense(matched.score_place))
+    counts = _count(matched.ground_truths.labels, matched.counted, len(truth.class_ids))
+    curves = precision_recall(_take(matched.records, by_class), counts, protocol)
+    return Evaluation(protocol=protocol, curves=curves, matched=matched)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """The numbers of one evaluation and the matches behind them; undefined numbers are NaN.
+
+    Attributes:
+      protocol: as it was applied, with its grids: `iou_thresholds`, `recall_points`, `area_ranges`, `max_detections`.
+      curves: precision, recall and scores over them.
+      matched: what matched what.
+    """
+
+    protocol: EvaluationProtocol
+    curves: PrecisionRecall
+    matched: MatchedDataset
+
+    @property
+    def precision(self) -> np.ndarray:
+        """`[T, R, K, A, M]` float64; NaN where a class has no ground truth in an area range."""
+        return self.curves.precision
+
+    @property
+    def recall(self) -> np.ndarray:
+        """`[T, K, A, M]` float64; NaN where a class has no ground truth in an area range."""
+        return self.curves.recall
+
+    @property
+    def scores(self) -> np.ndarray:
+        """`[T, R, K, A, M]` float64, the score that reaches each recall point; 0 where none does."""
+        return self.curves.scores
+
+    @property
+    def class_ids(self) -> np.ndarray:
+        """`[K]`, the label or category id of each place on the class axis."""
+        return self.matched.ground_truths.class_ids
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """K names."""
+        return self.matched.ground_truths.class_names
+
+    @property
+    def image_ids(self) -> np.ndarray:
+        """`[I]`, every image, also those without boxes."""
+        return self.matched.ground_truths.image_ids
+
+    @functools.cached_property
+    def summary(self) -> dict[str, float]:
+        """The protocol's named numbers; a number's limit is in its name (`AR10`) or is the largest (`AP`)."""
+        return summarize(self.curves, self.protocol)
+
+    def __str__(self) -> str:
+        return summary_table(self.summary, self.protocol)
+
+    def to_json(self) -> str:
+        """Returns the summary as one flat JSON object; undefined numbers are null."""
+        return json.dumps({name: None if math.isnan(value) else value for name, value in self.summary.items()})
+
+    def per_class(self) -> dict[str, Any]:
+        """Returns columns: `class_id`, `class_name`, `num_ground_truths`, then every number of the summary, each `[K]`."""
+        columns: dict[str, Any] = {
+            "class_id": self.class_ids,
+            "class_name": list(self.class_names),
+            "num_ground_truths": np.asarray(self.curves.num_ground_truths)[:, 0],
+        }
+        return columns | _mean_of_each(self.curves, summary_lines(self.protocol))
+
+    def per_image(self) -> dict[str, np.ndarray]:
+        """Returns columns over all images, each scored as if it were the whole dataset.
+
+        An image alone averages only over the classes that it has ground truths of, and its false positives are ranked
+        only among its own detections, so the mean over images is not the dataset's number.
+
+        Returns:
+          `image_id`, `num_ground_truths`, `num_detections`, then the summary's numbers over the first area range at the
+          largest limit (for COCO `AP`, `AP50`, `AP75`, `AR100`), each `[I]`.
+        """
+        truth, found = self.matched.ground_truths, self.matched.detections
+        num_classes, num_images = len(self.class_ids), len(self.image_ids)
+        counted = self.matched.counted[:, :1]
+        truth_group = truth.image_index * num_classes + truth.labels
+        groups, curve_of_truth = np.unique(truth_group[counted[:, 0]], return_inverse=True)
+        counts = _count(curve_of_truth, counted[counted[:, 0]], len(groups))
+
+        group = found.image_index * num_classes + found.labels  # sorted, as the records are
+        curve = np.searchsorted(groups, group)
+        rows = np.flatnonzero(np.append(groups, -1)[curve] == group)
+        records = dataclasses.replace(_take(self.matched.records, rows), labels=curve[rows])
+        overall = dataclasses.replace(
+            self.protocol,
+            area_ranges=self.protocol.area_ranges[:1],
+            max_detections=self.protocol.max_detections[-1:],
+        )
+        curves = precision_recall(records, counts, overall)
+        image = groups // max(num_classes, 1)
+        has_classes = np.bincount(image, minlength=num_images)
+        columns = {
+            "image_id": self.image_ids,
+            "num_ground_truths": np.bincount(truth.image_index[counted[:, 0]], minlength=num_images),
+            "num_detections": np.bincount(found.image_index, minlength=num_images),
+        }
+        for name, values in _mean_of_each(curves, summary_lines(overall)).items():
+            totals = np.bincount(image, weights=values, minlength=num_images)
+            columns[name] = np.where(has_classes > 0, totals / np.maximum(has_classes, 1), np.nan)
+        return columns
+
+    def matches(self, iou_threshold: float = 0.5, area: str = "all") -> dict[str, np.ndarray]:
+        """Returns which detection met which ground truth, one row a detection, by image, class and descending score.
+
+        Args:
+          iou_threshold: one of the protocol's thresholds.
+          area: the name of one of its area ranges.
+
+        Returns:
+          Columns `image_id`, `class_id`, `detection` (position in the file, or row in the image), `score`, `matched`,
+          `ground_truth` (annotation id, or row in the image; -1 where unmatched), `iou` (NaN where unmatched) and
+          `ignored` (neither a true nor a false positive). Detections beyond the largest limit take no part.
+
+        Raises:
+          ValueError: if the protocol has no such threshold or area range.
+        """
+        thresholds, names = self.protocol.iou_thresholds, [one.name for one in self.protocol.area_ranges]
+        near = np.flatnonzero(np.abs(np.array(thresholds) - iou_threshold) < 1e-9)
+        if not len(near):
+            raise ValueError(f"`iou_threshold` must be one of {list(thresholds)}, got {iou_threshold}.")
+        if area not in names:
+            raise ValueError(f"`area` must be one of {names}, got {area!r}.")
+        word, bit = plane_bit(names.index(area), int(near[0]), len(thresholds))
+        found, truth, pairs = self.matched.detections, self.matched.ground_truths, self.matched.pairs
+        taken = (self.matched.chosen[:, word] >> np.uint32(bit)) & 1 == 1
+        rows = pairs.detection[taken]
+        partner = np.full(len(found.scores), UNMATCHED)
+        iou = np.full(len(found.scores), np.nan)
+        partner[rows], iou[rows] = truth.ids[pairs.ground_truth[taken]], pairs.similarity[taken]
+        return {
+            "image_id": self.image_ids[found.image_index],
+            "class_id": self.class_ids[found.labels],
+            "detection": found.ids,
+            "score": found.scores,
+            "matched": ~np.isnan(iou),
+            "ground_truth": partner,
+            "iou": iou,
+            "ignored": (self.matched.records.ignored[:, word] >> np.uint32(bit)) & 1 == 1,
+        }
+
+
+def _merge_classes(
+    found: DetectionTable, truth: GroundTruthTable
+) -> tuple[DetectionTable, GroundTruthTable]:
+    """Makes all classes one; within an image rows stand by class, then by input, as pycocotools with useCats=0."""
+    by_class = np.argsort(found.labels, kind="stable")
+    truth_by_class = np.argsort(truth.labels, kind="stable")
+    rows = ("image_index", "labels", "boxes", "area", "crowd", "ignore", "ids")
+    columns = {name: column[by_class] for name, column in vars(found).items()}
+    truth_columns = {name: getattr(truth, name)[truth_by_class] for name in rows}
+    columns["labels"], truth_columns["labels"] = np.zeros_like(found.labels), np.zeros_like(truth.labels)
+    return DetectionTable(**columns), dataclasses.replace(
+        truth, **truth_columns, class_ids=np.array([0]), class_names=("all classes",)
+    )
+
+
+def _take(records: Records, rows: np.ndarray) -> Records:
+    return Records(**{name: column[rows] for name, column in vars(records).items()})
+
+
+def _dense(places: np.ndarray) -> np.ndarray:
+    """Turns distinct places into 0 .. N-1, keeping their order."""
+    dense = np.empty_like(places)
+    dense[np.argsort(places)] = np.arange(len(places))
+    return dense
+
+
+def _count(curve: np.ndarray, counted: np.ndarray, num_curves: int) -> np.ndarray:
+    """Returns `[S, A]` int64: how many rows of `[N, A]` count in each curve."""
+    return np.stack([np.bincount(curve[flags], minlength=num_curves) for flags in counted.T], axis=1)
+
+
+def _mean_of_each(curves: PrecisionRecall, lines: list[SummaryLine]) -> dict[str, np.ndarray]:
+    """Returns each number of the summary for every curve on its own, `[S]`; NaN where undefined."""
+    columns = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a threshold that was not asked for: the mean of nothing
+        for line in lines:
+            cells = np.asarray(select(curves, line))
+            columns[line.name] = cells.mean(axis=tuple(range(cells.ndim - 1)))
+    return columns

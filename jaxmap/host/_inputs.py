@@ -1,0 +1,246 @@
+"""What users pass in, brought to tables: padded arrays or one dict an image, NumPy or JAX, any box format.
+
+Everything is checked here, once, and every error names the image, the field, what was expected and what came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..types import Array, Detections, DetectionTable, GroundTruths, GroundTruthTable
+
+__all__ = ["BOX_FORMATS", "as_tables", "to_xywh"]
+
+BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "yxyx")
+ALIASES = {"iscrowd": "crowd"}
+DETECTION_FIELDS = ("boxes", "scores", "labels")
+GROUND_TRUTH_FIELDS = ("boxes", "labels", "crowd", "area", "ignore")
+OPTIONAL_FIELDS = ("crowd", "area", "ignore")
+
+
+class _Columns(NamedTuple):
+    """One side's rows: `image` and `row` say where each came from, `fields` holds the arrays that were given."""
+
+    side: str
+    num_images: int
+    image: np.ndarray
+    row: np.ndarray
+    fields: dict[str, np.ndarray]
+
+
+def as_tables(
+    detections: Any,
+    ground_truths: Any,
+    *,
+    box_format: str,
+    class_names: Sequence[str] | Mapping[int, str] | None,
+    num_classes: int | None,
+) -> tuple[DetectionTable, GroundTruthTable]:
+    """Brings both sides to tables over the same images and classes.
+
+    Args:
+      detections: `Detections` or a mapping of its fields, `[I, D, ...]`; a sequence of one mapping an image; or a table.
+      ground_truths: likewise.
+      box_format: of both sides' boxes; tables are xywh whatever it says.
+      class_names: names of the classes 0 .. K-1, or a mapping from label to name.
+      num_classes: K; by default the names' number, or, without names, the labels that occur.
+
+    Raises:
+      ValueError: if shapes, lengths, values or labels are not as the fields' docs say.
+      TypeError: if an input is of another kind, or labels are not integers.
+    """
+    if box_format not in BOX_FORMATS:
+        raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
+    are_tables = isinstance(detections, DetectionTable), isinstance(ground_truths, GroundTruthTable)
+    if all(are_tables):
+        return detections, ground_truths
+    if any(are_tables):
+        raise TypeError(
+            "`detections` and `ground_truths` must both be tables or neither, got "
+            f"{type(detections).__name__} and {type(ground_truths).__name__}."
+        )
+    found = _read("detections", detections, Detections, DETECTION_FIELDS)
+    truth = _read("ground_truths", ground_truths, GroundTruths, GROUND_TRUTH_FIELDS)
+    if found.num_images != truth.num_images:
+        raise ValueError(
+            f"`detections` and `ground_truths` must cover the same images, got {found.num_images} and "
+            f"{truth.num_images}; pass empty arrays for an image without boxes."
+        )
+    class_ids, names = _classes(found, truth, class_names, num_classes)
+    boxes = to_xywh(truth.fields["boxes"], box_format)
+    nothing = np.zeros(len(boxes), bool)
+    return (
+        DetectionTable(
+            image_index=found.image,
+            labels=np.searchsorted(class_ids, found.fields["labels"]),
+            boxes=to_xywh(found.fields["boxes"], box_format),
+            scores=found.fields["scores"],
+            ids=found.row,
+        ),
+        GroundTruthTable(
+            image_index=truth.image,
+            labels=np.searchsorted(class_ids, truth.fields["labels"]),
+            boxes=boxes,
+            area=truth.fields.get("area", boxes[:, 2] * boxes[:, 3]),
+            crowd=truth.fields.get("crowd", nothing),
+            ignore=truth.fields.get("ignore", nothing),
+            ids=truth.row,
+            image_ids=np.arange(truth.num_images),
+            class_ids=class_ids,
+            class_names=names,
+        ),
+    )
+
+
+def to_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
+    """Returns `[N, 4]` float64 boxes as x, y, width, height."""
+    if box_format == "xywh":
+        return boxes
+    if box_format == "yxyx":
+        boxes = boxes[:, [1, 0, 3, 2]]
+    first, second = boxes[:, :2], boxes[:, 2:]
+    if box_format == "cxcywh":
+        return np.concatenate([first - second / 2, second], axis=1)
+    return np.concatenate([first, second - first], axis=1)
+
+
+def _read(side: str, value: Any, kind: type, fields: tuple[str, ...]) -> _Columns:
+    """Reads one side into flat, checked columns."""
+    if isinstance(value, kind):
+        columns = _from_padded(side, vars(value), fields)
+    elif isinstance(value, Mapping):
+        columns = _from_padded(side, value, fields)
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        columns = _from_list(side, value, fields)
+    else:
+        raise TypeError(
+            f"`{side}` must be a {kind.__name__}, a mapping of padded arrays, or a sequence of one mapping an image, "
+            f"got {type(value).__name__}."
+        )
+    for name in ("boxes", "scores", "area"):
+        if name in columns.fields:
+            bad = ~np.isfinite(columns.fields[name])
+            _reject(columns, name, bad.any(-1) if bad.ndim > 1 else bad, "must be finite")
+    _reject(columns, "labels", columns.fields["labels"] < 0, "must be class indices from 0")
+    return columns
+
+
+def _from_padded(side: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> _Columns:
+    given = _given(side, value, (*fields, "valid"))
+    boxes = np.asarray(given["boxes"])
+    if boxes.ndim != 3 or boxes.shape[-1] != 4:
+        raise ValueError(f"`{side}.boxes` must have shape [images, boxes, 4], got {list(boxes.shape)}.")
+    for name, array in given.items():
+        if name != "boxes" and array.shape != boxes.shape[:2]:
+            raise ValueError(
+                f"`{side}.{name}` must have shape {list(boxes.shape[:2])}, the first two axes of `boxes`, got "
+                f"{list(array.shape)}."
+            )
+    valid = given.pop("valid").astype(bool) if "valid" in given else np.ones(boxes.shape[:2], bool)
+    image, row = np.nonzero(valid)
+    flat = {name: _typed(f"{side}.{name}", name, array[valid]) for name, array in given.items()}
+    return _Columns(side, len(boxes), image, row, flat)
+
+
+def _from_list(side: str, value: Sequence[Any], fields: tuple[str, ...]) -> _Columns:
+    columns: dict[str, list[np.ndarray]] = {}
+    counts = []
+    for image, entry in enumerate(value):
+        where = f"{side}[{image}]"
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"`{where}` must be a mapping with {list(fields)}, got {type(entry).__name__}.")
+        given = _given(where, entry, fields)
+        boxes = given["boxes"]
+        if boxes.size == 0:
+            boxes = given["boxes"] = boxes.reshape(0, 4)
+        if boxes.ndim != 2 or boxes.shape[-1] != 4:
+            raise ValueError(f"`{where}['boxes']` must have shape [boxes, 4], got {list(boxes.shape)}.")
+        for name, array in given.items():
+            if name != "boxes" and array.shape != (len(boxes),):
+                raise ValueError(
+                    f"`{where}['{name}']` must have shape [{len(boxes)}], one value for each of `boxes`, got "
+                    f"{list(array.shape)}."
+                )
+            if image == 0:
+                columns[name] = []
+        if image == 0:
+            columns["boxes"] = []
+        if given.keys() != columns.keys():
+            raise ValueError(f"`{where}` must have the fields of `{side}[0]`, {sorted(columns)}, got {sorted(given)}.")
+        for name, array in given.items():
+            columns[name].append(_typed(f"{where}['{name}']", name, array))
+        counts.append(len(boxes))
+    if not counts:
+        raise ValueError(f"`{side}` must hold at least one image, got an empty sequence.")
+    image_of_row = np.repeat(np.arange(len(counts)), counts)
+    row = np.arange(len(image_of_row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return _Columns(side, len(counts), image_of_row, row, {name: np.concatenate(v) for name, v in columns.items()})
+
+
+def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Returns the fields that were given, as arrays; unknown ones are an error, since a typo would change the number."""
+    named = {ALIASES.get(name, name): array for name, array in value.items() if array is not None}
+    unknown = sorted(set(named) - set(fields))
+    if unknown:
+        raise ValueError(f"`{where}` has unknown fields {unknown}; expected some of {list(fields)}.")
+    missing = [name for name in fields if name not in named and name not in (*OPTIONAL_FIELDS, "valid")]
+    if missing:
+        raise ValueError(f"`{where}` must have the fields {missing}, got {sorted(named)}.")
+    return {name: np.asarray(named[name]) for name in fields if name in named}
+
+
+def _typed(where: str, name: str, array: Array) -> np.ndarray:
+    """Returns a column in the table's dtype."""
+    if name == "labels":
+        if array.size and not np.issubdtype(array.dtype, np.integer):
+            raise TypeError(f"`{where}` must be integers, class indices from 0, got dtype {array.dtype}.")
+        return array.astype(np.int64)
+    if name in ("crowd", "ignore"):
+        return array.astype(bool)
+    if array.size and not (np.issubdtype(array.dtype, np.number) or array.dtype.name == "bfloat16"):
+        raise TypeError(f"`{where}` must be numbers, got dtype {array.dtype}.")
+    return array.astype(np.float64)
+
+
+def _reject(columns: _Columns, name: str, bad: np.ndarray, expected: str) -> None:
+    """Raises for the first bad row, naming its place."""
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"`{columns.side}.{name}` {expected}, got {columns.fields[name][first].tolist()} in image "
+            f"{columns.image[first]}, row {columns.row[first]} ({int(bad.sum())} such rows in all); mark padding as "
+            "not valid."
+        )
+
+
+def _classes(
+    found: _Columns,
+    truth: _Columns,
+    class_names: Sequence[str] | Mapping[int, str] | None,
+    num_classes: int | None,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns the class labels, ascending, and their names."""
+    if isinstance(class_names, Mapping):
+        class_ids = np.array(sorted(class_names), np.int64)
+        names = tuple(str(class_names[label]) for label in class_ids.tolist())
+    elif class_names is not None:
+        names = tuple(str(name) for name in class_names)
+        class_ids = np.arange(len(names))
+    else:
+        observed = np.unique(np.concatenate([found.fields["labels"], truth.fields["labels"]]))
+        class_ids = observed if num_classes is None else np.arange(num_classes)
+        names = tuple(str(label) for label in class_ids.tolist())
+    if num_classes is not None and len(class_ids) != num_classes:
+        raise ValueError(f"`class_names` must hold `num_classes` = {num_classes} names, got {len(class_ids)}.")
+    for columns in (found, truth):
+        outside = ~np.isin(columns.fields["labels"], class_ids)
+        _reject(columns, "labels", outside, f"must be one of the {len(class_ids)} classes {_shown(class_ids)}")
+    return class_ids, names
+
+
+def _shown(class_ids: np.ndarray) -> str:
+    values = class_ids.tolist()
+    return str(values) if len(values) <= 8 else f"[{values[0]}, {values[1]}, ..., {values[-1]}]"

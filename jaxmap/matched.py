@@ -1,0 +1,165 @@
+"""The host route up to records: a whole dataset sorted, its candidates found, packed and matched.
+
+>>> # tables --order--> groups --candidates--> pairs --packing--> cells --match (jit)--> planes of each pair --> records
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import jax
+import numpy as np
+
+from .host import Groups, Pairs, find_pairs, order_within, rank_in_group, score_places, starts_of_runs
+from .matching import match
+from .packing import pack_cells
+from .planes import area_words, level_words
+from .protocols import EvaluationProtocol
+from .types import Candidates, DetectionTable, GroundTruthTable, Records
+
+__all__ = ["MatchedDataset", "match_dataset"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class MatchedDataset:
+    """A dataset after matching: everything that curves and analyses read.
+
+    Attributes:
+      detections: those that take part, sorted by image, class, and descending score.
+      ground_truths: sorted by image and class.
+      records: a row for each detection.
+      score_place: `[N]` int64, each detection's place among all, by score, image and position.
+      pairs: the pairs that reach the lowest threshold.
+      chosen: `[P, W]` uint32, the planes in which each pair is a match.
+      counted: `[G, A]` bool, whether each ground truth counts in each area range.
+    """
+
+    detections: DetectionTable
+    ground_truths: GroundTruthTable
+    records: Records
+    score_place: np.ndarray
+    pairs: Pairs
+    chosen: np.ndarray
+    counted: np.ndarray
+
+
+def match_dataset(
+    detections: DetectionTable, ground_truths: GroundTruthTable, protocol: EvaluationProtocol
+) -> MatchedDataset:
+    """Matches every image and class of a dataset under all thresholds and area ranges.
+
+    Args:
+      detections: in any order; ties in score go by image, then by the order of the rows.
+      ground_truths: in any order; of equally similar ones the later row of an image is preferred.
+      protocol: its grids and limits.
+    """
+    grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
+    num_classes = len(ground_truths.class_ids)
+    detections, position, rank, score_place = _sort_detections(detections, num_classes, protocol.max_detections[-1])
+    truth_group = ground_truths.image_index * num_classes + ground_truths.labels
+    order = order_within(truth_group, np.arange(len(truth_group)))
+    ground_truths, truth_group = _take_ground_truths(ground_truths, order), truth_group[order]
+
+    counted = _inside(ground_truths.area, protocol) & ~(ground_truths.crowd | ground_truths.ignore)[:, None]
+    counted_words = _spread(counted, area_words(*grid))
+    groups = _common_groups(detections.image_index * num_classes + detections.labels, truth_group)
+    pairs = find_pairs(detections, ground_truths, groups, protocol.iou_thresholds)
+    chosen = _match_pairs(pairs, counted_words, ground_truths.crowd, level_words(*grid))
+
+    matched = np.zeros((len(rank), counted_words.shape[1]), np.uint32)
+    ignored = _spread(_inside(detections.boxes[:, 2] * detections.boxes[:, 3], protocol), area_words(*grid))
+    np.bitwise_not(ignored, out=ignored)
+    if len(pairs.detection):
+        first = starts_of_runs(pairs.detection)
+        rows = pairs.detection[first]
+        matched[rows] = np.bitwise_or.reduceat(chosen, first)
+        on_ignored = np.bitwise_or.reduceat(chosen & ~counted_words[pairs.ground_truth], first)
+        ignored[rows] = on_ignored | (ignored[rows] & ~matched[rows])
+    records = Records(
+        scores=detections.scores,
+        labels=detections.labels,
+        image_index=detections.image_index,
+        position=position,
+        rank=rank,
+        matched=matched,
+        ignored=ignored,
+        valid=np.ones(len(rank), bool),
+    )
+    return MatchedDataset(
+        detections=detections,
+        ground_truths=ground_truths,
+        records=records,
+        score_place=score_place,
+        pairs=pairs,
+        chosen=chosen,
+        counted=counted,
+    )
+
+
+def _sort_detections(
+    detections: DetectionTable, num_classes: int, limit: int
+) -> tuple[DetectionTable, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the detections within the limit, sorted by group and score, with position, rank and place by score."""
+    arrival = np.arange(len(detections.scores))
+    if (detections.image_index[1:] < detections.image_index[:-1]).any():
+        row_of_arrival = order_within(detections.image_index, arrival)
+        arrival = np.empty_like(row_of_arrival)
+        arrival[row_of_arrival] = np.arange(len(row_of_arrival))
+    score_place = score_places(detections.scores, arrival)
+    group = detections.image_index * num_classes + detections.labels
+    order = order_within(group, score_place)
+    rank = rank_in_group(group[order])
+    kept = rank < limit
+    if not kept.all():
+        order, rank = order[kept], rank[kept]
+    columns = {name: column[order] for name, column in vars(detections).items()}
+    return DetectionTable(**columns), arrival[order], rank, score_place[order]
+
+
+def _take_ground_truths(table: GroundTruthTable, order: np.ndarray) -> GroundTruthTable:
+    rows = ("image_index", "labels", "boxes", "area", "crowd", "ignore", "ids")
+    return dataclasses.replace(table, **{name: getattr(table, name)[order] for name in rows})
+
+
+def _common_groups(detection_group: np.ndarray, truth_group: np.ndarray) -> Groups:
+    """Returns the groups that hold both kinds of box; both inputs are sorted."""
+    first, truth_first = starts_of_runs(detection_group), starts_of_runs(truth_group)
+    _, in_detections, in_truths = np.intersect1d(
+        detection_group[first], truth_group[truth_first], assume_unique=True, return_indices=True
+    )
+    count, truth_count = np.diff(first, append=len(detection_group)), np.diff(truth_first, append=len(truth_group))
+    return Groups(first[in_detections], count[in_detections], truth_first[in_truths], truth_count[in_truths])
+
+
+def _match_pairs(pairs: Pairs, counted: np.ndarray, crowd: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Returns `[P, W]` uint32: the planes in which each pair is a match."""
+    chosen = np.zeros((len(pairs.level), counted.shape[1]), np.uint32)
+    running = [
+        (cells, _match_cells(cells.candidates, cells.counted, cells.crowd, levels))  # dispatched, not waited for
+        for cells in pack_cells(
+            pairs.group, pairs.detection, pairs.ground_truth, pairs.level, counted=counted, crowd=crowd
+        )
+    ]
+    for cells, planes in running:
+        chosen[cells.pairs] = np.asarray(planes)[cells.places]
+    return chosen
+
+
+@jax.jit
+def _match_cells(candidates: Candidates, counted: jax.Array, crowd: jax.Array, levels: jax.Array) -> jax.Array:
+    one = partial(match, levels=levels)
+    return jax.vmap(lambda c, g, r: one(c, counted=g, crowd=r))(candidates, counted, crowd)
+
+
+def _inside(area: np.ndarray, protocol: EvaluationProtocol) -> np.ndarray:
+    """Returns `[N, A]` bool: which ranges hold each area, both ends included."""
+    return np.stack([(area >= one.low) & (area <= one.high) for one in protocol.area_ranges], axis=1)
+
+
+def _spread(counted: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Spreads `[N, A]` flags over the planes, `[N, W]` uint32; the host's `records.counted_words`."""
+    words = np.zeros((len(counted), areas.shape[1]), np.uint32)
+    for flags, area in zip(counted.T, areas, strict=True):
+        words |= np.where(flags[:, None], area, np.uint32(0))
+    return words

@@ -1,0 +1,76 @@
+"""Matching: every detection, in score order, takes the best ground truth that is still free, under all planes at once.
+
+One `lax.scan` over the detections. The state is one bit for each (ground truth, area range, IoU threshold): taken. A
+step reads and writes only the few candidates of its detection, each plane being one bit of a word, so all thresholds
+and area ranges cost a handful of integer operations. No floating point enters: the result is the same on any device.
+
+The rules are pycocotools' (cocoeval.py, evaluateImg): a ground truth that counts beats every ignored one that is in
+reach, a crowd may be taken any number of times, everything else once.
+"""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from .types import Candidates
+
+__all__ = ["match"]
+
+
+def match(candidates: Candidates, *, counted: jax.Array, crowd: jax.Array, levels: jax.Array) -> jax.Array:
+    """Matches the detections of one cell (an image, or a class of an image); batch with `jax.vmap`.
+
+    Args:
+      candidates: of `[D, C]`, the detections by descending score, the candidates of each best first.
+      counted: `[G, W]` uint32, the planes in which each ground truth counts (is not ignored).
+      crowd: `[G]` bool, ground truths that may be taken again.
+      levels: `[T + 1, W]` uint32, the planes that a pair of each level passes (`planes.level_words`).
+
+    Returns:
+      `[D, C, W]` uint32: the planes in which each detection takes each of its candidates; at most one for a plane.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxmap.planes import level_words
+      >>> both_want_0 = Candidates(index=jnp.array([[0], [0]]), level=jnp.array([[1], [1]]))
+      >>> one = jnp.ones((1, 1), jnp.uint32)
+      >>> match(both_want_0, counted=one, crowd=jnp.array([False]), levels=jnp.asarray(level_words(1, 1))).ravel().tolist()
+      [1, 0]
+
+    References: pycocotools cocoeval.py, evaluateImg; serial dictatorship.
+    """
+    num_ground_truths, num_words = counted.shape
+    chex.assert_equal_shape([candidates.index, candidates.level])
+    chex.assert_shape(crowd, (num_ground_truths,))
+    chex.assert_shape(levels, (None, num_words))
+    # Padding points behind the last ground truth: reads there are dropped and give 0, writes are dropped.
+    index = jnp.where(candidates.level > 0, candidates.index, num_ground_truths).astype(jnp.int32)
+    passes = levels[candidates.level.astype(jnp.int32)]
+    counts = counted.at[index].get(mode="fill", fill_value=0)
+    keeps = jnp.where(crowd, jnp.uint32(0), ~jnp.uint32(0)).at[index].get(mode="fill", fill_value=0)[..., None]
+
+    def step(taken: jax.Array, row: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        index, passes, counts, keeps = row
+        before = taken.at[index].get(mode="fill", fill_value=0)
+        free = passes & ~before
+        wanted = jnp.concatenate([free & counts, free & ~counts])
+        first = _first_of_each_bit(wanted)
+        chosen = first[: len(index)] | first[len(index) :]
+        return taken.at[index].set(before | (chosen & keeps), mode="drop"), chosen
+
+    taken = jnp.zeros(counted.shape, jnp.uint32)
+    return jax.lax.scan(step, taken, (index, passes, counts, keeps))[1]
+
+
+def _first_of_each_bit(words: jax.Array) -> jax.Array:
+    """Keeps of every bit only its first occurrence along axis 0 of `[n, W]`."""
+    if len(words) > 32:  # long lists are rare (crowded scenes); do not unroll them into the program
+        seen = jax.lax.associative_scan(jnp.bitwise_or, words)
+        return words & ~jnp.concatenate([jnp.zeros_like(seen[:1]), seen[:-1]])
+    kept, seen = [], jnp.zeros_like(words[0])
+    for word in words:
+        kept.append(word & ~seen)
+        seen = seen | word
+    return jnp.stack(kept)

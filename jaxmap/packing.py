@@ -1,0 +1,102 @@
+"""From ragged to padded: candidate pairs of image-class groups become cells of a few fixed shapes.
+
+Every new shape is a compile, so a cell takes the smallest of a short ladder of sizes that holds it, and cells travel in
+chunks of a fixed number. Only detections and ground truths that take part in a pair get a place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from .types import Candidates
+
+__all__ = ["Cells", "pack_cells"]
+
+GROWTH = 4  # each step of the ladder holds 4, 16, 64, ... detections and ground truths
+SHORT_LIST = 4  # candidates of a detection; a step has a second size for cells with longer lists
+ROWS_AT_ONCE = 1 << 15  # detections x candidates in a chunk
+
+
+class Cells(NamedTuple):
+    """A chunk of cells of one shape, `n` of them, and where its pairs came from.
+
+    Attributes:
+      candidates: of `[n, D, C]`.
+      counted: `[n, G, W]` uint32.
+      crowd: `[n, G]` bool.
+      pairs: `[p]` int64, which pairs stand in the chunk.
+      places: three `[p]` arrays, cell, detection and candidate of each.
+    """
+
+    candidates: Candidates
+    counted: np.ndarray
+    crowd: np.ndarray
+    pairs: np.ndarray
+    places: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def pack_cells(
+    group: np.ndarray,
+    detection: np.ndarray,
+    ground_truth: np.ndarray,
+    level: np.ndarray,
+    *,
+    counted: np.ndarray,
+    crowd: np.ndarray,
+) -> Iterator[Cells]:
+    """Packs pairs into cells, one for each group that has any.
+
+    Args:
+      group: `[P]` int64, ascending.
+      detection: `[P]` int64, ascending; pairs of one detection stand in the order of preference.
+      ground_truth: `[P]` int64.
+      level: `[P]` int8.
+      counted: `[N, W]` uint32, for every ground truth.
+      crowd: `[N]` bool, for every ground truth.
+    """
+    if not len(group):
+        return
+    cell, first_of_cell = _number_runs(group)
+    row, first_of_row = _number_runs(detection)
+    detection_place = row - row[first_of_cell][cell]
+    candidate_place = np.arange(len(row)) - first_of_row[row]
+    # Ground truths are sorted by group too, so numbering the distinct ones keeps each cell's together.
+    distinct, number = np.unique(ground_truth, return_inverse=True)
+    ground_truth_place = number - np.minimum.reduceat(number, first_of_cell)[cell]
+
+    def largest(places: np.ndarray) -> np.ndarray:
+        return np.maximum.reduceat(places, first_of_cell) + 1
+
+    size = np.maximum(largest(detection_place), largest(ground_truth_place))
+    step = np.ceil(np.log(size) / np.log(GROWTH) - 1e-9).astype(np.int64).clip(1)
+    long = largest(candidate_place) > SHORT_LIST
+    shape = step * 2 + long
+    for value in np.unique(shape):
+        side = GROWTH ** int(value // 2)
+        num_candidates = side if value % 2 else SHORT_LIST
+        num_cells = max(ROWS_AT_ONCE // (side * num_candidates), 1)
+        cells = np.flatnonzero(shape == value)
+        place_of_cell = np.full(len(shape), -1)
+        place_of_cell[cells] = np.arange(len(cells))
+        of_shape = np.flatnonzero(shape[cell] == value)
+        chunks = np.searchsorted(place_of_cell[cell[of_shape]], np.arange(0, len(cells) + num_cells, num_cells))
+        for start, stop in zip(chunks, chunks[1:], strict=False):
+            pairs = of_shape[start:stop]
+            places = (place_of_cell[cell[pairs]] % num_cells, detection_place[pairs], candidate_place[pairs])
+            index = np.zeros((num_cells, side, num_candidates), np.int32)
+            levels = np.zeros((num_cells, side, num_candidates), np.int8)
+            index[places], levels[places] = ground_truth_place[pairs], level[pairs]
+            chunk_counted = np.zeros((num_cells, side, counted.shape[1]), np.uint32)
+            chunk_crowd = np.zeros((num_cells, side), bool)
+            chunk_counted[places[0], ground_truth_place[pairs]] = counted[ground_truth[pairs]]
+            chunk_crowd[places[0], ground_truth_place[pairs]] = crowd[ground_truth[pairs]]
+            yield Cells(Candidates(index=index, level=levels), chunk_counted, chunk_crowd, pairs, places)
+
+
+def _number_runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the number of each value's run, `[n]`, and where each run starts."""
+    new = np.concatenate([[True], values[1:] != values[:-1]])
+    return np.cumsum(new) - 1, np.flatnonzero(new)

@@ -1,0 +1,48 @@
+"""One bit for every (area range, IoU threshold) plane: how matches are packed into uint32 words.
+
+Plane `a * T + t` is bit `plane % 32` of word `plane // 32`. COCO's 4 x 10 planes take two words, so the matching of a
+pair under all of them is a handful of integer operations, and a detection's outcome takes 16 bytes.
+
+>>> level_words(2, 1).tolist()  # no threshold, the first, both
+[[0], [1], [3]]
+>>> area_words(2, 2).tolist()
+[[3], [12]]
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["area_words", "level_words", "num_words", "plane_bit"]
+
+WORD_BITS = 32
+
+
+def num_words(num_thresholds: int, num_areas: int) -> int:
+    """Returns W, the number of words that hold all planes."""
+    return -(-num_thresholds * num_areas // WORD_BITS)
+
+
+def plane_bit(area: int, threshold: int, num_thresholds: int) -> tuple[int, int]:
+    """Returns the (word, bit) of a plane."""
+    return divmod(area * num_thresholds + threshold, WORD_BITS)
+
+
+def level_words(num_thresholds: int, num_areas: int) -> np.ndarray:
+    """Returns `[T + 1, W]` uint32: the planes, over all area ranges, that a pair of each level passes."""
+    passes = np.arange(num_thresholds) < np.arange(num_thresholds + 1)[:, None]
+    return _pack(np.broadcast_to(passes[:, None, :], (num_thresholds + 1, num_areas, num_thresholds)))
+
+
+def area_words(num_thresholds: int, num_areas: int) -> np.ndarray:
+    """Returns `[A, W]` uint32: all planes of each area range."""
+    planes = np.eye(num_areas, dtype=bool)[:, :, None]
+    return _pack(np.broadcast_to(planes, (num_areas, num_areas, num_thresholds)))
+
+
+def _pack(planes: np.ndarray) -> np.ndarray:
+    """Packs `[n, A, T]` bool into `[n, W]` uint32."""
+    flat = planes.reshape(len(planes), -1)
+    words = np.zeros((len(planes), num_words(flat.shape[1], 1), WORD_BITS), np.uint32)
+    words.reshape(len(planes), -1)[:, : flat.shape[1]] = flat
+    return (words << np.arange(WORD_BITS, dtype=np.uint32)).sum(-1, dtype=np.uint32)

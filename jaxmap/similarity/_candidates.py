@@ -1,0 +1,140 @@
+"""From similarities to candidates, the end of floating point: which ground truths a detection may match, best first.
+
+A match needs a similarity of at least a threshold, and thresholds are sorted, so a pair is fully described by how many of
+them it reaches (its level); among the pairs of one detection only the order matters. Both are decided on exact
+fractions. An ordinary detection reaches the lowest threshold with two or three ground truths of its class at most, so
+a short list for each detection holds all that matching needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..types import Candidates
+from . import _double_float as df
+from ._double_float import DoubleFloat
+
+__all__ = ["Ratio", "find_candidates", "inside_ranges"]
+
+WORD_BITS = 32
+# Two fractions, or a fraction and a threshold, that differ by less are equal: the arithmetic is good to about 2^-46, and
+# equal values reached along different ways (300 / 600, 1 / 2) must compare as equal.
+TOLERANCE = 2.0**-44
+# What `approximate` may be off by; pairs this far below the lowest threshold are still looked at exactly.
+MARGIN = 1e-5
+
+
+class Ratio(NamedTuple):
+    """Similarities as fractions of double-floats; denominators are positive."""
+
+    numerator: DoubleFloat
+    denominator: DoubleFloat
+
+    def quotient(self) -> jax.Array:
+        """Returns the fractions as float32."""
+        first = self.numerator.hi / self.denominator.hi
+        zero = jnp.zeros_like(first)
+        rest = df.add(self.numerator, df.negate(df.multiply(DoubleFloat(first, zero), self.denominator)))
+        return first + rest.hi / self.denominator.hi  # one Newton step: division is not correctly rounded everywhere
+
+    def reaches(self, threshold: float) -> jax.Array:
+        """Returns where the fraction is at least the threshold (or within the tolerance below it)."""
+        # pycocotools compares with min(t, 1 - 1e-10), so that a perfect overlap passes t = 1 whatever the rounding.
+        bound = df.constant(min(threshold, 1 - 1e-10) - TOLERANCE)
+        return df.add(self.numerator, df.negate(df.multiply(self.denominator, bound))).hi >= 0
+
+
+def find_candidates(
+    approximate: jax.Array,
+    ratio_of: Callable[[jax.Array], Ratio],
+    allowed: jax.Array,
+    *,
+    iou_thresholds: tuple[float, ...],
+    num_candidates: int,
+) -> tuple[Candidates, jax.Array]:
+    """Lists for each detection of one image the ground truths that reach a threshold, in the order of preference.
+
+    The most similar comes first; of equal ones the later, as in pycocotools.
+
+    Args:
+      approximate: `[D, G]` float32, similarities within `MARGIN` of the true ones.
+      ratio_of: gives the exact similarities of detection `d` with the ground truths `index[d]`, for `[D, C]` int32.
+      allowed: `[D, G]` bool, both are real and of one class.
+      iou_thresholds: T thresholds, ascending.
+      num_candidates: C; with C >= G no pair can be left out.
+
+    Returns:
+      Candidates of `[D, C]`, and how many detections had more than C pairs in reach (scalar int32).
+    """
+    num_ground_truths = approximate.shape[1]
+    near = allowed & (approximate >= iou_thresholds[0] - MARGIN)
+    if num_candidates >= num_ground_truths:
+        index = jnp.broadcast_to(jnp.arange(num_ground_truths, dtype=jnp.int32), near.shape)
+        present, overflow = near, jnp.int32(0)
+    else:
+        index, present, overflow = _first_columns(near, num_candidates)
+    ratio = ratio_of(index)
+    level = sum(ratio.reaches(threshold).astype(jnp.int8) for threshold in iou_thresholds)
+    level = jnp.where(present, level, jnp.int8(0))
+    place = _places(ratio, level > 0)
+    to_place = place[..., None, :] == jnp.arange(index.shape[-1])[None, :, None]  # [D, C, C], row: the place, column: who
+    return (
+        Candidates(
+            index=jnp.where(to_place, index[..., None, :], 0).sum(-1, dtype=jnp.int32),
+            level=jnp.where(to_place, level[..., None, :], 0).sum(-1, dtype=jnp.int8),
+        ),
+        overflow,
+    )
+
+
+def inside_ranges(area: DoubleFloat, ranges: tuple[tuple[float, float], ...]) -> jax.Array:
+    """Returns `[..., A]` bool: which (low, high) ranges hold each area, both ends included."""
+    inside = []
+    for low, high in ranges:
+        above = df.add(area, df.negate(df.constant(low))).hi >= 0
+        below = df.add(df.constant(high), df.negate(area)).hi >= 0
+        inside.append(above & below)
+    return jnp.stack(inside, axis=-1)
+
+
+def _places(ratio: Ratio, present: jax.Array) -> jax.Array:
+    """Returns `[D, C]` int32: each candidate's place among its detection's, by exact comparison; absent ones last."""
+    numerator, denominator = ratio
+    # a / b > c / d  <=>  a * d > c * b; the diagonal compares equal and is settled by the index.
+    mine = df.multiply(numerator[..., :, None], denominator[..., None, :])
+    other = df.multiply(numerator[..., None, :], denominator[..., :, None])
+    difference = df.add(mine, df.negate(other)).hi
+    margin = TOLERANCE * denominator.hi[..., :, None] * denominator.hi[..., None, :]
+    later = np.arange(present.shape[-1])[:, None] > np.arange(present.shape[-1])
+    beats = jnp.where(jnp.abs(difference) <= margin, later, difference > 0)
+    beats = jnp.where(present[..., :, None] == present[..., None, :], beats, present[..., :, None])
+    return beats.sum(-2, dtype=jnp.int32)
+
+
+def _first_columns(near: jax.Array, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the indices of the first `count` True columns of each row, where there are that many, and the overflow.
+
+    Rows are packed into words and their lowest bits taken off one after another, which costs a few operations on D x
+    G / 32 words for each column; a top-k over D x G floats costs a hundred times more on a CPU.
+    """
+    num_rows, num_columns = near.shape
+    num_words = -(-num_columns // WORD_BITS)
+    padded = jnp.pad(near, ((0, 0), (0, num_words * WORD_BITS - num_columns)))
+    bits = padded.reshape(num_rows, num_words, WORD_BITS).astype(jnp.uint32) << np.arange(WORD_BITS, dtype=np.uint32)
+    words = bits.sum(-1, dtype=jnp.uint32)
+    overflow = (jax.lax.population_count(words).astype(jnp.int32).sum(-1) > count).sum(dtype=jnp.int32)
+    place = jnp.arange(num_words, dtype=jnp.int32)
+    columns, present = [], []
+    for _ in range(count):
+        first = jnp.where(words != 0, place, num_words).min(-1, keepdims=True)
+        word = jnp.where(place == first, words, jnp.uint32(0))
+        lowest = word & (~word + jnp.uint32(1))
+        columns.append(jnp.where(lowest != 0, place * WORD_BITS + 31 - jax.lax.clz(lowest).astype(jnp.int32), 0).sum(-1))
+        present.append((lowest != 0).any(-1))
+        words = words ^ lowest
+    return jnp.stack(columns, -1).astype(jnp.int32), jnp.stack(present, -1), overflow

@@ -1,0 +1,112 @@
+"""Named numbers from curves, by the protocol's own table.
+
+>>> from jaxmap.protocols import COCO
+>>> [line.name for line in summary_lines(COCO)]
+['AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl']
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .protocols import EvaluationProtocol
+from .types import UNDEFINED, PrecisionRecall
+
+__all__ = ["SummaryLine", "summarize", "summarize_on_device", "summary_lines", "summary_table"]
+
+
+class SummaryLine(NamedTuple):
+    """One named number: where it stands in the curves.
+
+    Attributes:
+      name: for example `AP50`.
+      quantity: `precision` or `recall`.
+      thresholds: the indices on T that it averages; none where the protocol lacks its threshold, and it is undefined.
+      area_index: index on A.
+      limit_index: index on M.
+    """
+
+    name: str
+    quantity: str
+    thresholds: tuple[int, ...]
+    area_index: int
+    limit_index: int
+
+
+def summary_lines(protocol: EvaluationProtocol) -> list[SummaryLine]:
+    """Expands a protocol's table: one line for every number it reports."""
+    last_limit = len(protocol.max_detections) - 1
+    lines = []
+    for row in protocol.summary:
+        # By nearness, not equality: linspace has 0.8999999999999999 where users write 0.9.
+        thresholds = tuple(
+            index
+            for index, threshold in enumerate(protocol.iou_thresholds)
+            if row.iou_threshold is None or abs(threshold - row.iou_threshold) < 1e-9
+        )
+        if row.each == "area":
+            cells = [(area.suffix, "", index, last_limit) for index, area in enumerate(protocol.area_ranges) if index]
+        elif row.each == "limit":
+            cells = [("", limit, 0, index) for index, limit in enumerate(protocol.max_detections)]
+        else:
+            cells = [("", "", 0, last_limit)]
+        for suffix, limit, area_index, limit_index in cells:
+            name = row.name.format(area=suffix, limit=limit)
+            lines.append(SummaryLine(name, row.quantity, thresholds, area_index, limit_index))
+    return lines
+
+
+def summarize(curves: PrecisionRecall, protocol: EvaluationProtocol) -> dict[str, float]:
+    """Returns the protocol's numbers in float64; NaN where nothing defines one.
+
+    Args:
+      curves: NumPy arrays with NaN in cells without ground truth.
+    """
+    return {line.name: _mean(select(curves, line)) for line in summary_lines(protocol)}
+
+
+def summarize_on_device(curves: PrecisionRecall, protocol: EvaluationProtocol) -> dict[str, jax.Array]:
+    """Returns the protocol's numbers as float32 scalars, inside `jit`; `UNDEFINED` (-1) where nothing defines one."""
+    numbers = {}
+    for line in summary_lines(protocol):
+        values = select(curves, line)
+        defined = values != UNDEFINED
+        count = defined.sum()
+        mean = jnp.where(defined, values, 0.0).sum() / jnp.maximum(count, 1)
+        numbers[line.name] = jnp.where(count > 0, mean, UNDEFINED)
+    return numbers
+
+
+def select(curves: PrecisionRecall, line: SummaryLine) -> jax.Array | np.ndarray:
+    """Returns the cells behind a number: `[T, R, K]` for precision, `[T, K]` for recall, with T cut to its thresholds."""
+    values = curves.precision if line.quantity == "precision" else curves.recall
+    return values[np.array(line.thresholds, int), ..., line.area_index, line.limit_index]
+
+
+def summary_table(summary: dict[str, float], protocol: EvaluationProtocol) -> str:
+    """Returns the familiar table of pycocotools; an undefined number reads `nan`."""
+    title = {"precision": ("Average Precision", "AP"), "recall": ("Average Recall", "AR")}
+    lines = []
+    for line in summary_lines(protocol):
+        long, short = title[line.quantity]
+        if not line.thresholds:
+            continue  # a number at a threshold that was not asked for
+        ends = {line.thresholds[0]: None, line.thresholds[-1]: None}  # one or two, in order
+        iou = ":".join(f"{protocol.iou_thresholds[index]:.2f}" for index in ends)
+        area = protocol.area_ranges[line.area_index].name
+        limit = protocol.max_detections[line.limit_index]
+        lines.append(
+            f" {long:<18} ({short}) @[ IoU={iou:<9} | area={area:>6s} | maxDets={limit:>3d} ] = {summary[line.name]:0.3f}"
+        )
+    return "\n".join(lines)
+
+
+def _mean(values: np.ndarray) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no defined cell is NaN, as it should be
+        return float(np.nanmean(values))

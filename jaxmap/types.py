@@ -1,0 +1,184 @@
+"""What travels between the stages: plain containers, no logic.
+
+Axis letters, the same everywhere: `I` images, `D` detections an image, `G` ground truths an image, `T` IoU
+thresholds, `R` recall points, `K` classes, `A` area ranges, `M` max-detection limits, `N` flat rows, `C` candidates of
+one detection, `W` uint32 words that hold one bit for every (area range, IoU threshold) plane (see `planes`).
+
+Two kinds of container live here. Pytrees (`Detections`, `GroundTruths`, `Candidates`, `Records`, `PrecisionRecall`) hold
+arrays of fixed shape and cross `jit`. Tables (`DetectionTable`, `GroundTruthTable`) are the host's ragged form: NumPy
+columns, one row an object.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+__all__ = [
+    "UNDEFINED",
+    "UNMATCHED",
+    "Array",
+    "Candidates",
+    "DetectionTable",
+    "Detections",
+    "GroundTruthTable",
+    "GroundTruths",
+    "PrecisionRecall",
+    "Records",
+]
+
+Array = Any  # a jax.Array or a np.ndarray: every stage says in its docstring which it takes
+
+UNMATCHED = -1  # index of no ground truth
+UNDEFINED = -1.0  # a device number without any ground truth behind it; NaN once it reaches the host
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Detections:
+    """Predicted boxes of a batch of images, padded to one length.
+
+    Attributes:
+      boxes: `[I, D, 4]` float, in the box format that the call names; padding may hold anything.
+      scores: `[I, D]` float, larger is more confident.
+      labels: `[I, D]` int, class indices from 0.
+      valid: `[I, D]` bool, True for real rows; None means that every row is real.
+    """
+
+    boxes: Array  # [I, D, 4]
+    scores: Array  # [I, D]
+    labels: Array  # [I, D]
+    valid: Array | None = None  # [I, D]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class GroundTruths:
+    """Annotated boxes of a batch of images, padded to one length.
+
+    Attributes:
+      boxes: `[I, G, 4]` float, in the box format that the call names; padding may hold anything.
+      labels: `[I, G]` int, class indices from 0.
+      valid: `[I, G]` bool, True for real rows; None means that every row is real.
+      crowd: `[I, G]` bool, True for a region that stands for many objects: it is never counted, may absorb any number of
+        detections, and its similarity is the intersection over the detection's area. None means no crowd.
+      area: `[I, G]` float, the object's area in pixels, which decides its area range (for COCO the area of the mask, not of
+        the box); None means width times height.
+      ignore: `[I, G]` bool, True for a ground truth that is matched but never counted; None means none.
+    """
+
+    boxes: Array  # [I, G, 4]
+    labels: Array  # [I, G]
+    valid: Array | None = None  # [I, G]
+    crowd: Array | None = None  # [I, G]
+    area: Array | None = None  # [I, G]
+    ignore: Array | None = None  # [I, G]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Candidates:
+    """For each detection the ground truths that it may match, best first: all that matching needs of the geometry.
+
+    Attributes:
+      index: `[..., D, C]` int32, the ground truth's index; any value where `level` is 0.
+      level: `[..., D, C]` int8, how many of the sorted IoU thresholds the pair reaches; 0 is padding.
+    """
+
+    index: Array  # [..., D, C]
+    level: Array  # [..., D, C]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Records:
+    """One small row for each detection: what is left of it once it has been matched.
+
+    Attributes:
+      scores: `[N]` float.
+      labels: `[N]` int32, class indices.
+      image_index: `[N]` int32; ties in score go by it, then by `position`.
+      position: `[N]` int32, the detection's place in its image's input.
+      rank: `[N]` int32, its place by score among the detections of its image and class, from 0.
+      matched: `[N, W]` uint32, the planes in which it met a ground truth.
+      ignored: `[N, W]` uint32, the planes in which it is neither a true nor a false positive.
+      valid: `[N]` bool, False for padding.
+    """
+
+    scores: Array  # [N]
+    labels: Array  # [N]
+    image_index: Array  # [N]
+    position: Array  # [N]
+    rank: Array  # [N]
+    matched: Array  # [N, W]
+    ignored: Array  # [N, W]
+    valid: Array  # [N]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PrecisionRecall:
+    """Interpolated curves; cells without ground truth hold `UNDEFINED` on a device and NaN on the host.
+
+    Attributes:
+      precision: `[T, R, K, A, M]` float, the best precision at a recall of at least each recall point.
+      recall: `[T, K, A, M]` float, the recall that all detections together reach.
+      scores: `[T, R, K, A, M]` float, the score at which each recall point is reached, 0 where it is not.
+      num_ground_truths: `[K, A]` int, how many ground truths count.
+    """
+
+    precision: Array  # [T, R, K, A, M]
+    recall: Array  # [T, K, A, M]
+    scores: Array  # [T, R, K, A, M]
+    num_ground_truths: Array  # [K, A]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class GroundTruthTable:
+    """Every annotated object of a dataset as NumPy columns, with the images and classes that it defines.
+
+    Attributes:
+      image_index: `[N]` int64, index into `image_ids`.
+      labels: `[N]` int64, index into `class_ids`.
+      boxes: `[N, 4]` float64, xywh in pixels.
+      area: `[N]` float64, square pixels.
+      crowd: `[N]` bool.
+      ignore: `[N]` bool.
+      ids: `[N]` int64, the annotation's id in its file, or its row in its image.
+      image_ids: `[I]`, ascending; images without annotations count too.
+      class_ids: `[K]`, ascending.
+      class_names: K names.
+    """
+
+    image_index: np.ndarray  # [N]
+    labels: np.ndarray  # [N]
+    boxes: np.ndarray  # [N, 4]
+    area: np.ndarray  # [N]
+    crowd: np.ndarray  # [N]
+    ignore: np.ndarray  # [N]
+    ids: np.ndarray  # [N]
+    image_ids: np.ndarray  # [I]
+    class_ids: np.ndarray  # [K]
+    class_names: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class DetectionTable:
+    """Every detection as NumPy columns, in the order of the input, indexed as a `GroundTruthTable` says.
+
+    Attributes:
+      image_index: `[N]` int64, index into the ground truths' `image_ids`.
+      labels: `[N]` int64, index into the ground truths' `class_ids`.
+      boxes: `[N, 4]` float64, xywh in pixels.
+      scores: `[N]` float64.
+      ids: `[N]` int64, the detection's position in its file, or its row in its image.
+    """
+
+    image_index: np.ndarray  # [N]
+    labels: np.ndarray  # [N]
+    boxes: np.ndarray  # [N, 4]
+    scores: np.ndarray  # [N]
+    ids: np.ndarray  # [N]
