@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             arguments = _parser().parse_args(argv)
             arguments.run(arguments)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         except (ValueError, TypeError, OSError) as error:
             print(f"jaxmap: error: {_one_line(error)}", file=sys.stderr)
             return BAD_INPUT
@@ -108,9 +111,10 @@ def _tables(
         return demo_scene()
     if arguments.detections is None:
         raise ValueError("eval needs two files, GT and DT, or --demo (see `jaxmap eval --help`)")
-    if progress:
-        progress("reading files")
+    tell = progress or (lambda stage: None)
+    tell(f"reading {arguments.ground_truths}")
     ground_truths = read_coco_ground_truths(arguments.ground_truths)
+    tell(f"reading {arguments.detections}")
     return read_coco_detections(arguments.detections, ground_truths), ground_truths
 
 

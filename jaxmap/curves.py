@@ -165,11 +165,16 @@ def _one_plane(
         top = top.reshape(num_classes, num_points + 1)[:, 1:]
         return jax.lax.cummax(top, axis=1, reverse=True).T
 
-    precision = best(jnp.where(counted > 0, true_positives / jnp.maximum(counted, 1), 0.0).astype(jnp.float32))
+    precision = best(_divide(true_positives, counted))
     scores = best(records.scores.astype(jnp.float32))
     is_reached = scores > -jnp.inf
     return (
         jnp.where(is_reached, precision, 0.0),
-        found / jnp.maximum(positives, 1),
+        _divide(found, positives),
         jnp.where(is_reached, scores, 0.0),
     )
+
+
+def _divide(part: jax.Array, whole: jax.Array) -> jax.Array:
+    """Returns the quotient of two counts in float32, 0 where the whole is 0."""
+    return part.astype(jnp.float32) / jnp.maximum(whole, 1).astype(jnp.float32)

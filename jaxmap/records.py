@@ -22,7 +22,7 @@ def counted_words(counted: jax.Array, areas: np.ndarray) -> jax.Array:
     Returns:
       `[..., W]` uint32.
     """
-    words = jnp.where(counted[..., None], areas, np.uint32(0))
+    words = jnp.where(counted[..., None], areas.reshape((1,) * (counted.ndim - 1) + areas.shape), np.uint32(0))
     return words.sum(-2, dtype=jnp.uint32)  # the ranges' planes are disjoint, so the sum is the union
 
 

@@ -76,8 +76,8 @@ def summarize_on_device(curves: PrecisionRecall, protocol: EvaluationProtocol) -
     for line in summary_lines(protocol):
         values = select(curves, line)
         defined = values != UNDEFINED
-        count = defined.sum()
-        mean = jnp.where(defined, values, 0.0).sum() / jnp.maximum(count, 1)
+        count = defined.sum(dtype=jnp.float32)
+        mean = jnp.where(defined, values, 0.0).sum() / jnp.maximum(count, 1.0)
         numbers[line.name] = jnp.where(count > 0, mean, UNDEFINED)
     return numbers
 

@@ -8,6 +8,7 @@ the one that reaches the point to the last.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,25 +52,26 @@ def precision_recall(
     has_rows = np.diff(starts) > 0
     top_score = np.zeros(num_curves)
     top_score[has_rows] = records.scores[starts[:-1][has_rows]]
+    running = np.zeros(len(plain) + 1, np.int32)
 
     for area in range(grid[0]):
+        needed = first_to_reach(protocol.recall_points, num_ground_truths[:, area])
+        undefined = num_ground_truths[:, area] == 0
         counted_plain = plain & ~_plane(records.ignored, area, 0, shape[0])  # unmatched rows are alike at all thresholds
-        for limit_index, limit in enumerate(protocol.max_detections):
-            running = np.zeros(len(plain) + 1, np.int64)
+        befores = []
+        for limit in protocol.max_detections:
             np.cumsum(counted_plain & (records.rank < limit), out=running[1:])
-            for first, last in _blocks(matching_starts, shape[0] * shape[1]):
-                rows = matching[matching_starts[first] : matching_starts[last]]
-                rows = rows[records.rank[rows] < limit]
-                block = slice(first, last)
-                cells = _Block(records, rows, records.labels[rows] - first, last - first, area, shape[0])
-                before = running[rows] - running[starts[records.labels[rows]]]
-                needed = first_to_reach(protocol.recall_points, num_ground_truths[block, area])
-                values = cells.interpolate(before, needed, top_score[block])
-                defined = num_ground_truths[block, area] > 0
-                positives = np.maximum(num_ground_truths[block, area], 1)
-                precision[:, :, block, area, limit_index] = np.where(defined, values[0], np.nan)
-                scores[:, :, block, area, limit_index] = np.where(defined, values[1], np.nan)
-                recall[:, block, area, limit_index] = np.where(defined, cells.found / positives, np.nan)
+            befores.append(running[matching] - np.repeat(running[starts[:-1]], np.diff(matching_starts)))
+        for first, last in _blocks(matching_starts, shape[0] * shape[1]):
+            block, of_block = slice(first, last), slice(matching_starts[first], matching_starts[last])
+            rows = matching[of_block]
+            matches = _Matches(records, rows, matching_starts[first : last + 1] - of_block.start, area, shape[0])
+            for index, (limit, before) in enumerate(zip(protocol.max_detections, befores, strict=True)):
+                values = matches.within(limit, before[of_block]).interpolate(needed[block], top_score[block])
+                precision[:, :, block, area, index], scores[:, :, block, area, index], found = values
+                recall[:, block, area, index] = found / np.maximum(num_ground_truths[block, area], 1)
+        for values in (precision, scores, recall):
+            values[..., undefined, area, :] = np.nan
     return PrecisionRecall(precision=precision, recall=recall, scores=scores, num_ground_truths=num_ground_truths)
 
 
@@ -88,64 +90,83 @@ def first_to_reach(recall_points: tuple[float, ...], num_ground_truths: np.ndarr
     return needed
 
 
-class _Block:
-    """The planes of one area range for the rows that match something, in a run of curves."""
+class _Matches:
+    """The planes of one area range for the rows that match something, in a run of curves.
+
+    Attributes:
+      hits: `[T, n]` bool, true positives.
+      counted: `[T, n]` bool, true or false positives.
+    """
 
     def __init__(
-        self, records: Records, rows: np.ndarray, curve: np.ndarray, num_curves: int, area: int, num_thresholds: int
+        self, records: Records, rows: np.ndarray, starts: np.ndarray, area: int, num_thresholds: int
     ) -> None:
+        matched, ignored = records.matched[rows], records.ignored[rows]
         thresholds = range(num_thresholds)
-        ignored = np.stack([_plane(records.ignored[rows], area, index, num_thresholds) for index in thresholds])
-        matched = np.stack([_plane(records.matched[rows], area, index, num_thresholds) for index in thresholds])
-        self.scores = records.scores[rows]
-        self.curve = curve
-        self.counted = ~ignored  # [T, n]
-        self.hits = matched & ~ignored  # [T, n]
-        self.starts = np.searchsorted(curve, np.arange(num_curves + 1))
-        self.found = np.diff(_running(self.hits)[:, self.starts], axis=1)  # [T, S]
+        self.counted = ~np.stack([_plane(ignored, area, index, num_thresholds) for index in thresholds])
+        self.hits = np.stack([_plane(matched, area, index, num_thresholds) for index in thresholds]) & self.counted
+        self.scores, self.rank, self.starts = records.scores[rows], records.rank[rows], starts
 
-    def interpolate(
-        self, before: np.ndarray, needed: np.ndarray, top_score: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns precision and scores, `[T, R, S]`.
+    def within(self, limit: int, before: np.ndarray) -> _TruePositives:
+        """Returns the true positives among the first `limit` detections of each image and class.
 
         Args:
-          before: `[n]`, how many rows that match nothing are counted before each row in its curve.
+          limit: a max-detections limit.
+          before: `[n]`, how many counted rows that match nothing stand before each row in its curve.
+        """
+        inside = self.rank < limit
+        counted = np.zeros((len(self.hits), len(inside) + 1), np.int32)
+        np.cumsum(self.counted & inside, axis=1, out=counted[:, 1:])
+        threshold, row = np.nonzero(self.hits & inside)
+        curve = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))[row]
+        total = before[row] + counted[threshold, row + 1] - counted[threshold, self.starts[curve]]
+        runs = threshold * (len(self.starts) - 1) + curve
+        found = np.bincount(runs, minlength=len(self.hits) * (len(self.starts) - 1))
+        return _TruePositives(found.reshape(len(self.hits), -1), total, self.scores[row])
+
+
+class _TruePositives(NamedTuple):
+    """True positives of every (threshold, curve), in runs of descending score.
+
+    Attributes:
+      found: `[T, S]`, the length of each run.
+      total: `[n]`, how many detections of the curve count up to and with each.
+      scores: `[n]`.
+    """
+
+    found: np.ndarray
+    total: np.ndarray
+    scores: np.ndarray
+
+    def interpolate(
+        self, needed: np.ndarray, top_score: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns precision `[T, R, S]`, scores `[T, R, S]` and `found`.
+
+        Args:
           needed: `[S, R]`, true positives that reach each recall point.
           top_score: `[S]`, the score at recall 0.
         """
-        threshold, row = np.nonzero(self.hits)
-        first_row = self.starts[self.curve]
-        hits, counted = _running(self.hits), _running(self.counted)
-        true_positives = (hits[:, 1:] - hits[:, first_row])[threshold, row]
-        total = (counted[:, 1:] - counted[:, first_row])[threshold, row] + before[row]
-        precision = true_positives / (total + np.spacing(1))  # the reference's guard against 0 / 0, felt at n = 1
-
-        # One run of true positives for each (threshold, curve). A leading point that needs one true positive makes
-        # every run start a segment of its own, whatever the recall points.
-        run_start = (np.cumsum(self.found) - self.found.ravel()).reshape(self.found.shape)[..., None]  # [T, S, 1]
+        run_start = np.cumsum(self.found) - self.found.ravel()
+        true_positives = np.arange(1, len(self.total) + 1) - np.repeat(run_start, self.found.ravel())
+        precision = true_positives / (self.total + np.spacing(1))  # the reference's guard against 0 / 0, felt at n = 1
+        # The best precision over the true positives from one point to the next, then over all later points. A leading
+        # point that needs one true positive makes every run a segment of its own, whatever the recall points.
         points = np.concatenate([np.ones_like(needed[:, :1]), np.maximum(needed, 1)], axis=1)  # [S, 1 + R]
         reached = points <= self.found[..., None]  # [T, S, 1 + R]
-        first = run_start + np.minimum(points - 1, self.found[..., None])
+        first = run_start.reshape(*self.found.shape, 1) + np.minimum(points - 1, self.found[..., None])
         best = np.maximum.reduceat(np.append(precision, 0.0), first.ravel()).reshape(first.shape)
-        best = np.where(reached, best, 0.0)
-        best = np.maximum.accumulate(best[..., ::-1], axis=-1)[..., ::-1]
-        scores = np.where(reached, np.append(self.scores[row], 0.0)[first], 0.0)[..., 1:]
+        best = np.where(reached, best, 0.0)[..., ::-1]
+        best = np.maximum.accumulate(best, axis=-1)[..., ::-1]
+        scores = np.where(reached, np.append(self.scores, 0.0)[first], 0.0)[..., 1:]
         scores = np.where(needed == 0, top_score[:, None], scores)
-        return np.moveaxis(best[..., 1:], -1, 1), np.moveaxis(scores, -1, 1)
+        return np.moveaxis(best[..., 1:], -1, 1), np.moveaxis(scores, -1, 1), self.found
 
 
 def _plane(words: np.ndarray, area: int, threshold: int, num_thresholds: int) -> np.ndarray:
     """Returns `[N]` bool: one plane of `[N, W]` words."""
     word, bit = plane_bit(area, threshold, num_thresholds)
     return (words[:, word] & np.uint32(1 << bit)) != 0
-
-
-def _running(flags: np.ndarray) -> np.ndarray:
-    """Returns `[T, n + 1]` int64: how many flags are set before each column."""
-    totals = np.zeros((len(flags), flags.shape[1] + 1), np.int64)
-    np.cumsum(flags, axis=1, out=totals[:, 1:])
-    return totals
 
 
 def _blocks(starts: np.ndarray, cells_per_curve: int) -> Iterator[tuple[int, int]]:

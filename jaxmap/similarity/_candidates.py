@@ -19,7 +19,7 @@ from ..types import Candidates
 from . import _double_float as df
 from ._double_float import DoubleFloat
 
-__all__ = ["Ratio", "find_candidates", "inside_ranges"]
+__all__ = ["Ratio", "area_geometry", "find_candidates", "inside_ranges"]
 
 WORD_BITS = 32
 # Two fractions, or a fraction and a threshold, that differ by less are equal: the arithmetic is good to about 2^-46, and
@@ -92,6 +92,11 @@ def find_candidates(
     )
 
 
+def area_geometry(area: jax.Array) -> DoubleFloat:
+    """Returns given float32 areas in the form that `inside_ranges` takes."""
+    return DoubleFloat(area, jnp.zeros_like(area))
+
+
 def inside_ranges(area: DoubleFloat, ranges: tuple[tuple[float, float], ...]) -> jax.Array:
     """Returns `[..., A]` bool: which (low, high) ranges hold each area, both ends included."""
     inside = []
@@ -125,10 +130,10 @@ def _first_columns(near: jax.Array, count: int) -> tuple[jax.Array, jax.Array, j
     num_rows, num_columns = near.shape
     num_words = -(-num_columns // WORD_BITS)
     padded = jnp.pad(near, ((0, 0), (0, num_words * WORD_BITS - num_columns)))
-    bits = padded.reshape(num_rows, num_words, WORD_BITS).astype(jnp.uint32) << np.arange(WORD_BITS, dtype=np.uint32)
+    bits = padded.reshape(num_rows, num_words, WORD_BITS).astype(jnp.uint32) << np.arange(WORD_BITS, dtype=np.uint32)[None, None]
     words = bits.sum(-1, dtype=jnp.uint32)
     overflow = (jax.lax.population_count(words).astype(jnp.int32).sum(-1) > count).sum(dtype=jnp.int32)
-    place = jnp.arange(num_words, dtype=jnp.int32)
+    place = jnp.arange(num_words, dtype=jnp.int32)[None]
     columns, present = [], []
     for _ in range(count):
         first = jnp.where(words != 0, place, num_words).min(-1, keepdims=True)

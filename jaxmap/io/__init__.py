@@ -1,0 +1,24 @@
+"""Files to tables, on the host: NumPy and the standard library only.
+
+>>> ground_truths = coco_ground_truths({
+...     "images": [{"id": 7}],
+...     "categories": [{"id": 18, "name": "dog"}],
+...     "annotations": [{"id": 1, "image_id": 7, "category_id": 18, "bbox": [0, 0, 20, 10], "area": 150}],
+... })
+>>> detections = coco_detections(
+...     [{"image_id": 7, "category_id": 18, "bbox": [1, 0, 20, 10], "score": 0.9}], ground_truths
+... )
+>>> ground_truths.class_names, detections.labels
+(('dog',), array([0]))
+"""
+
+from ._coco import coco_detections, coco_ground_truths, read_coco_detections, read_coco_ground_truths
+from ._demo import demo_scene
+
+__all__ = [
+    "coco_detections",
+    "coco_ground_truths",
+    "demo_scene",
+    "read_coco_detections",
+    "read_coco_ground_truths",
+]

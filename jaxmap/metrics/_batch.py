@@ -1,0 +1,193 @@
+"""A batch of padded images through similarity, matching and records, inside `jit`."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from ..matching import match
+from ..planes import area_words, level_words
+from ..protocols import EvaluationProtocol
+from ..records import counted_words, outcome
+from ..similarity import BOX_FORMATS, approximate_iou, area_geometry, box_geometry, box_ratio, find_candidates, inside_ranges
+from ..types import Array, Detections, GroundTruths
+
+__all__ = ["MatchedBatch", "check_batch", "match_batch"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class MatchedBatch:
+    """A batch after matching, the detections of each image by descending score.
+
+    Attributes:
+      scores: `[I, D]` float32.
+      labels: `[I, D]` int32.
+      rank: `[I, D]` int32, place among the detections of the image and class.
+      matched: `[I, D, W]` uint32, the planes in which a detection met a ground truth.
+      ignored: `[I, D, W]` uint32, the planes in which it is neither a true nor a false positive.
+      valid: `[I, D]` bool, real and within the largest max-detections limit.
+      ground_truth_labels: `[I, G]` int32.
+      ground_truth_counted: `[I, G, A]` bool, counts in each area range; False for padding.
+      num_not_finite: `[I]` int32, valid rows whose box, score or area is NaN or infinite; they take no part.
+      num_bad_labels: `[I]` int32, valid rows whose label is no class; they take no part.
+    """
+
+    scores: Array  # [I, D]
+    labels: Array  # [I, D]
+    rank: Array  # [I, D]
+    matched: Array  # [I, D, W]
+    ignored: Array  # [I, D, W]
+    valid: Array  # [I, D]
+    ground_truth_labels: Array  # [I, G]
+    ground_truth_counted: Array  # [I, G, A]
+    num_not_finite: Array  # [I]
+    num_bad_labels: Array  # [I]
+
+
+def check_batch(detections: Detections, ground_truths: GroundTruths, box_format: str) -> tuple[Detections, GroundTruths]:
+    """Checks shapes and kinds while tracing, and fills in the optional fields.
+
+    Raises:
+      ValueError: if a shape is not `[I, D, ...]` or `[I, G, ...]`, the two sides differ in I, or the format is unknown.
+      TypeError: if labels are not integers.
+    """
+    if box_format not in BOX_FORMATS:
+        raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
+    sides = (("detections", detections), ("ground_truths", ground_truths))
+    for side, batch in sides:
+        shape = jnp.shape(batch.boxes)
+        if len(shape) != 3 or shape[-1] != 4:
+            raise ValueError(f"`{side}.boxes` must have shape [images, boxes, 4], got {list(shape)}.")
+        for name, value in vars(batch).items():
+            if name != "boxes" and value is not None and jnp.shape(value) != shape[:2]:
+                raise ValueError(
+                    f"`{side}.{name}` must have shape {list(shape[:2])}, the first two axes of `boxes`, got "
+                    f"{list(jnp.shape(value))}."
+                )
+        if not jnp.issubdtype(jnp.result_type(batch.labels), jnp.integer):
+            raise TypeError(f"`{side}.labels` must be integers, got dtype {jnp.result_type(batch.labels)}.")
+    if len(detections.boxes) != len(ground_truths.boxes):
+        raise ValueError(
+            "`detections` and `ground_truths` must hold the same images, got "
+            f"{len(detections.boxes)} and {len(ground_truths.boxes)}."
+        )
+
+    def flags(value: Array | None, boxes: Array, default: bool) -> jax.Array:
+        return jnp.full(jnp.shape(boxes)[:2], default) if value is None else jnp.asarray(value).astype(bool)
+
+    found, truth = detections, ground_truths
+    return Detections(
+        boxes=jnp.asarray(found.boxes, jnp.float32),
+        scores=jnp.asarray(found.scores, jnp.float32),
+        labels=jnp.asarray(found.labels, jnp.int32),
+        valid=flags(found.valid, found.boxes, True),
+    ), GroundTruths(
+        boxes=jnp.asarray(truth.boxes, jnp.float32),
+        labels=jnp.asarray(truth.labels, jnp.int32),
+        valid=flags(truth.valid, truth.boxes, True),
+        crowd=flags(truth.crowd, truth.boxes, False),
+        ignore=flags(truth.ignore, truth.boxes, False),
+        area=None if truth.area is None else jnp.asarray(truth.area, jnp.float32),
+    )
+
+
+def match_batch(
+    detections: Detections,
+    ground_truths: GroundTruths,
+    *,
+    protocol: EvaluationProtocol,
+    num_classes: int,
+    box_format: str,
+    num_candidates: int,
+) -> MatchedBatch:
+    """Matches every image of a checked batch under all thresholds and area ranges.
+
+    Lists of `num_candidates` a detection hold all pairs of ordinary images; a batch in which one does not fit runs again
+    with lists as long as the ground truths, so the result never depends on the number.
+    """
+    one = partial(_match_image, protocol=protocol, num_classes=num_classes, box_format=box_format)
+    num_ground_truths = ground_truths.boxes.shape[1]
+    batch, overflow = jax.vmap(partial(one, num_candidates=num_candidates))(detections, ground_truths)
+    if num_candidates >= num_ground_truths:
+        return batch
+    return jax.lax.cond(
+        (overflow > 0).any(),
+        lambda: jax.vmap(partial(one, num_candidates=num_ground_truths))(detections, ground_truths)[0],
+        lambda: batch,
+    )
+
+
+def _match_image(
+    found: Detections,
+    truth: GroundTruths,
+    *,
+    protocol: EvaluationProtocol,
+    num_classes: int,
+    box_format: str,
+    num_candidates: int,
+) -> tuple[MatchedBatch, jax.Array]:
+    """Matches one image, `[D, ...]` against `[G, ...]`; also returns how many candidate lists were too short."""
+    chex.assert_rank([found.boxes, truth.boxes], 2)
+    grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
+    ranges = tuple((one.low, one.high) for one in protocol.area_ranges)
+    finite = jnp.isfinite(found.boxes).all(-1) & jnp.isfinite(found.scores)
+    truth_finite = jnp.isfinite(truth.boxes).all(-1)
+    if truth.area is not None:
+        truth_finite &= jnp.isfinite(truth.area)
+    named = (found.labels >= 0) & (found.labels < num_classes)
+    truth_named = (truth.labels >= 0) & (truth.labels < num_classes)
+    valid, truth_valid = found.valid & finite & named, truth.valid & truth_finite & truth_named
+
+    # Padding may hold NaN: it is replaced, never multiplied away.
+    scores = jnp.where(valid, found.scores, -jnp.inf)
+    labels, truth_labels = jnp.where(valid, found.labels, 0), jnp.where(truth_valid, truth.labels, 0)
+    boxes = jnp.where(valid[:, None], found.boxes, 0.0)
+    truth_boxes = jnp.where(truth_valid[:, None], truth.boxes, 0.0)
+    area = None if truth.area is None else jnp.where(truth_valid, truth.area, 0.0)
+    crowd, ignore = truth.crowd & truth_valid, truth.ignore & truth_valid
+
+    rows = jnp.arange(len(scores), dtype=jnp.int32)
+    # As one class, equal scores and equal overlaps go by class first (pycocotools with useCats=0 joins class by class).
+    order = jax.lax.sort((-scores, labels if protocol.class_agnostic else rows, rows), num_keys=3)[-1]
+    scores, labels, boxes, valid = scores[order], labels[order], boxes[order], valid[order]
+    if protocol.class_agnostic:
+        by_class = jnp.argsort(truth_labels, stable=True)
+        truth_boxes, truth_valid, crowd, ignore = (x[by_class] for x in (truth_boxes, truth_valid, crowd, ignore))
+        area = None if area is None else area[by_class]
+        labels, truth_labels = jnp.zeros_like(labels), jnp.zeros_like(truth_labels)
+
+    same = (labels[:, None] == labels[None, :]) & valid[None, :]
+    rank = (same & (rows[:, None] > rows[None, :])).sum(-1, dtype=jnp.int32)
+    valid &= rank < protocol.max_detections[-1]
+
+    geometry, truth_geometry = box_geometry(boxes, box_format), box_geometry(truth_boxes, box_format)
+    truth_area = truth_geometry.area if area is None else area_geometry(area)
+    counted = inside_ranges(truth_area, ranges) & (truth_valid & ~crowd & ~ignore)[:, None]
+    counted_planes = counted_words(counted, area_words(*grid))
+    candidates, overflow = find_candidates(
+        approximate_iou(geometry, truth_geometry, crowd),
+        lambda index: box_ratio(geometry[:, None], truth_geometry[index], crowd[index]),
+        (labels[:, None] == truth_labels[None, :]) & valid[:, None] & truth_valid[None, :],
+        iou_thresholds=protocol.iou_thresholds,
+        num_candidates=num_candidates,
+    )
+    chosen = match(candidates, counted=counted_planes, crowd=crowd, levels=jnp.asarray(level_words(*grid)))
+    inside = counted_words(inside_ranges(geometry.area, ranges), area_words(*grid))
+    matched, ignored = outcome(chosen, candidates.index, counted=counted_planes, inside=inside)
+    return MatchedBatch(
+        scores=jnp.where(valid, scores, 0.0),
+        labels=labels,
+        rank=rank,
+        matched=matched,
+        ignored=ignored,
+        valid=valid,
+        ground_truth_labels=truth_labels,
+        ground_truth_counted=counted,
+        num_not_finite=(found.valid & ~finite).sum(dtype=jnp.int32) + (truth.valid & ~truth_finite).sum(dtype=jnp.int32),
+        num_bad_labels=(found.valid & ~named).sum(dtype=jnp.int32) + (truth.valid & ~truth_named).sum(dtype=jnp.int32),
+    ), overflow
