@@ -62,7 +62,8 @@ def coco_ground_truths(data: Mapping[str, Any], *, source: str = "ground truths"
 
     Args:
       data: holds the lists `images` (`id`), `categories` (`id`, and `name` if it has one) and `annotations` (`id`,
-        `image_id`, `category_id`, `bbox` in xywh, `area`, and `iscrowd` if it is not 0); all ids are integers.
+        `image_id`, `category_id`, `bbox` in xywh, `area`, and `iscrowd` if it is not 0). Ids are integers; those of images
+        and categories may be strings, and `"7"` is 7.
       source: what messages call the data.
 
     Returns:
@@ -169,7 +170,7 @@ def _entries(data: Mapping[str, Any], name: str, source: str) -> Entries:
 
 def _image_index(entries: Entries, image_ids: np.ndarray, advice: str) -> np.ndarray:
     """Returns the index of every entry's image; all must be known."""
-    ids = entries.integers("image_id")
+    ids = entries.identifiers("image_id")
     index, known = _index_of(ids, image_ids)
     if not known.all():
         unknown = np.unique(ids[~known])
@@ -182,7 +183,7 @@ def _image_index(entries: Entries, image_ids: np.ndarray, advice: str) -> np.nda
 
 def _labels(entries: Entries, class_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the class index of every entry and whether its category is known."""
-    ids = entries.integers("category_id")
+    ids = entries.identifiers("category_id")
     index, known = _index_of(ids, class_ids)
     if not known.all():
         unknown = np.unique(ids[~known])
@@ -196,6 +197,10 @@ def _labels(entries: Entries, class_ids: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _index_of(ids: np.ndarray, ascending: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if ascending.dtype.kind == "U":
+        ids = ids.astype(str)
+    elif ids.dtype.kind == "U":  # not one of them spells an integer, and all known ids are integers
+        return np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
     index = np.searchsorted(ascending, ids)
     index[index == len(ascending)] = 0  # larger than all: any index will do, the comparison finds it unknown
     return index, ascending[index] == ids

@@ -21,6 +21,7 @@ import numbers
 import operator
 import os
 import pathlib
+import re
 import reprlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -102,7 +103,7 @@ class Entries:
             raise
 
     def integers(self, field: str) -> np.ndarray:
-        """Returns `[N]` int64; refuses 1.0, "1" and true, which COCO's ids never are.
+        """Returns `[N]` int64; refuses 1.0, "1" and true.
 
         Raises:
           ValueError: if an entry lacks the field or holds anything but an integer of 64 bits.
@@ -112,6 +113,29 @@ class Entries:
             with contextlib.suppress(OverflowError):
                 return np.fromiter(values, np.int64, len(values))
         raise self._error(field, values, _is_integer, "an integer", 'write it as 1, not as 1.0 or "1"')
+
+    def identifiers(self, field: str) -> np.ndarray:
+        """Returns `[N]` ids: int64, or strings where one of them is no number.
+
+        A string that spells an integer is that integer, because some writers quote all ids, or some of them.
+
+        Raises:
+          ValueError: if an entry lacks the field, holds anything else, or holds an integer beside a string that is none.
+        """
+        values = self.values(field)
+        kinds = set(map(type, values))
+        if str not in kinds:
+            return self.integers(field)
+        read = [_integer_or_text(value) for value in values]
+        texts = [index for index, value in enumerate(read) if isinstance(value, str)]
+        if not texts:
+            return Entries(items=[{field: value} for value in read], name=self.name, source=self.source).integers(field)
+        if kinds == {str}:
+            return np.array(values)
+        raise ValueError(
+            f"{self.source}: `{self.name}[{texts[0]}].{field}` is {_shown(values[texts[0]])} beside ids that are no "
+            "strings; write all of them as integers or all as strings."
+        )
 
     def numbers(self, field: str) -> np.ndarray:
         """Returns `[N]` float64.
@@ -153,12 +177,12 @@ class Entries:
         raise self._error(field, values, _is_flag, "0 or 1", "correct the entry")
 
     def unique(self, field: str) -> np.ndarray:
-        """Returns `[N]` int64 like `integers`, in the order of the entries, none of which repeats another.
+        """Returns `[N]` like `identifiers`, in the order of the entries, none of which repeats another.
 
         Raises:
           ValueError: also if a value occurs twice.
         """
-        values = self.integers(field)
+        values = self.identifiers(field)
         distinct, counts = np.unique(values, return_counts=True)
         if len(distinct) < len(values):
             repeated = first_few(distinct[counts > 1])
@@ -184,7 +208,7 @@ def first_few(values: np.ndarray, limit: int = 5) -> str:
     >>> first_few(np.arange(7))
     '0, 1, 2, 3, 4 and 2 more'
     """
-    text = ", ".join(str(value) for value in values[:limit].tolist())
+    text = ", ".join(repr(value) for value in values[:limit].tolist())
     return text if len(values) <= limit else f"{text} and {len(values) - limit} more"
 
 
@@ -218,6 +242,10 @@ def _is_number_type(kind: type) -> bool:
 
 def _is_integer_type(kind: type) -> bool:
     return issubclass(kind, numbers.Integral) and not issubclass(kind, bool)
+
+
+def _integer_or_text(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and re.fullmatch(r"0|-?[1-9][0-9]{0,17}", value) else value
 
 
 def _is_number(value: Any) -> bool:
