@@ -1,7 +1,11 @@
 """Exact detection metrics for JAX: on arrays, on files, and inside `jit`."""
 
+from .curves import precision_recall
 from .evaluation import Evaluation, evaluate
+from .matching import match
+from .metrics import AveragePrecision, average_precision
 from .protocols import COCO, AreaRange, EvaluationProtocol
+from .similarity import box_iou
 from .types import Detections, DetectionTable, GroundTruths, GroundTruthTable
 
 __version__ = "0.1.0"
@@ -9,11 +13,16 @@ __version__ = "0.1.0"
 __all__ = [
     "COCO",
     "AreaRange",
+    "AveragePrecision",
     "DetectionTable",
     "Detections",
     "Evaluation",
     "EvaluationProtocol",
     "GroundTruthTable",
     "GroundTruths",
+    "average_precision",
+    "box_iou",
     "evaluate",
+    "match",
+    "precision_recall",
 ]

@@ -18,6 +18,8 @@ from .types import Candidates
 
 __all__ = ["match"]
 
+MAX_UNROLL = 16
+
 
 def match(candidates: Candidates, *, counted: jax.Array, crowd: jax.Array, levels: jax.Array) -> jax.Array:
     """Matches the detections of one cell (an image, or a class of an image); batch with `jax.vmap`.
@@ -55,22 +57,20 @@ def match(candidates: Candidates, *, counted: jax.Array, crowd: jax.Array, level
         index, passes, counts, keeps = row
         before = taken.at[index].get(mode="fill", fill_value=0)
         free = passes & ~before
-        wanted = jnp.concatenate([free & counts, free & ~counts])
-        first = _first_of_each_bit(wanted)
-        chosen = first[: len(index)] | first[len(index) :]
+        first, claimed = _first_of_each_bit(free & counts, jnp.zeros_like(taken[0]))
+        chosen = first | _first_of_each_bit(free & ~counts, claimed)[0]
         return taken.at[index].set(before | (chosen & keeps), mode="drop"), chosen
 
     taken = jnp.zeros(counted.shape, jnp.uint32)
     return jax.lax.scan(step, taken, (index, passes, counts, keeps))[1]
 
 
-def _first_of_each_bit(words: jax.Array) -> jax.Array:
-    """Keeps of every bit only its first occurrence along axis 0 of `[n, W]`."""
-    if len(words) > 32:  # long lists are rare (crowded scenes); do not unroll them into the program
-        seen = jax.lax.associative_scan(jnp.bitwise_or, words)
-        return words & ~jnp.concatenate([jnp.zeros_like(seen[:1]), seen[:-1]])
-    kept, seen = [], jnp.zeros_like(words[0])
-    for word in words:
-        kept.append(word & ~seen)
-        seen = seen | word
-    return jnp.stack(kept)
+def _first_of_each_bit(words: jax.Array, seen: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Keeps of every bit of `[C, W]` only its first occurrence that is not in `seen` `[W]`; also returns all seen."""
+
+    def step(seen: jax.Array, word: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return seen | word, word & ~seen
+
+    # Short lists, the rule, become straight code; long ones, of crowded scenes, would make an endless program.
+    seen, first = jax.lax.scan(step, seen, words, unroll=min(len(words), MAX_UNROLL))
+    return first, seen

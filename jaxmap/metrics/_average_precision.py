@@ -1,20 +1,240 @@
-"""Average precision inside `jit`."""
+"""Exact average precision as a metric: a frozen config and an explicit state that lives inside `jit`."""
 
 from __future__ import annotations
 
+import dataclasses
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from .. import host
 from ..curves import precision_recall
+from ..planes import num_words
 from ..protocols import COCO, EvaluationProtocol
 from ..records import count_ground_truths
-from ..summary import summarize_on_device
-from ..types import Detections, GroundTruths, PrecisionRecall, Records
-from ._batch import MatchedBatch, check_batch, match_batch
+from ..summary import summarize, summarize_on_device
+from ..types import Array, Detections, GroundTruths, PrecisionRecall, Records
+from ._batch import check_batch, match_batch
+from ._state import COUNTERS, AveragePrecisionState, empty_state, insert_images, rows_of_batch
 
-__all__ = ["average_precision", "batch_curves"]
+__all__ = ["AveragePrecision", "AveragePrecisionResult", "average_precision"]
 
 NUM_CANDIDATES = 8  # ordinary images need two or three; longer lists are a second, rarely taken branch
+OVERFLOWS = {
+    "num_images_over_capacity": "max_images",
+    "num_detections_over_capacity": "max_detections_per_image",
+    "num_ground_truths_over_capacity": "max_ground_truths_per_image",
+}
+
+
+class AveragePrecisionResult(NamedTuple):
+    """What `compute` returns.
+
+    Attributes:
+      curves: float64 NumPy with NaN where undefined, or, from inside `jit`, float32 with `UNDEFINED`.
+      counters: int32 scalars by name, see `AveragePrecisionState`.
+    """
+
+    curves: PrecisionRecall
+    counters: dict[str, Array]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AveragePrecision:
+    """Exact COCO average precision, accumulated batch by batch on the device.
+
+    The order of batches, devices and hosts does not change one bit of the result: ties in score go by image id, then by
+    position in the image. An image that comes again is left out and counted.
+
+    Attributes:
+      num_classes: K; labels lie in [0, K).
+      max_images: images that the state has room for.
+      max_detections_per_image: detections kept of an image, over all classes. Those that exceed the protocol's limit for
+        an image and class need no room.
+      max_ground_truths_per_image: likewise; crowds and padding need no room.
+      protocol: grids, limits and table of results.
+      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+
+    Example:
+      >>> metric = AveragePrecision(num_classes=1, max_images=2)
+      >>> found = Detections(boxes=jnp.array([[[0., 0., 10., 8.]]]), scores=jnp.array([[.9]]), labels=jnp.array([[0]]))
+      >>> truth = GroundTruths(boxes=jnp.array([[[0., 0., 10., 10.]]]), labels=jnp.array([[0]]))
+      >>> state = jax.jit(metric.update)(metric.init(), found, truth, image_id=jnp.array([7]))
+      >>> numbers = metric.summarize(metric.compute(state))
+      >>> round(numbers["AP"], 6), numbers["num_images"]
+      (0.7, 1)
+    """
+
+    num_classes: int
+    max_images: int
+    max_detections_per_image: int = 100
+    max_ground_truths_per_image: int = 100
+    protocol: EvaluationProtocol = COCO
+    box_format: str = "xyxy"
+
+    def init(self) -> AveragePrecisionState:
+        """Returns the state that has seen nothing."""
+        grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
+        slots = self.max_images, self.max_detections_per_image, self.max_ground_truths_per_image
+        return empty_state(*slots, num_words(*grid), self.num_classes, grid[1])
+
+    def update(
+        self,
+        state: AveragePrecisionState,
+        detections: Detections,
+        ground_truths: GroundTruths,
+        *,
+        image_id: Array,
+        valid: Array | None = None,
+    ) -> AveragePrecisionState:
+        """Adds a batch; shapes stay as they are, so it may be donated and traces once.
+
+        Args:
+          state: from `init`, `update` or `merge`.
+          detections: `[I, D, ...]`; boxes and scores are taken as float32.
+          ground_truths: `[I, G, ...]`.
+          image_id: `[I]` int, distinct for distinct images over the whole evaluation, below 2^31.
+          valid: `[I]` bool, False for images that only pad the batch; None means that all are real.
+
+        Raises:
+          ValueError: while tracing, if a shape is not as described.
+          TypeError: while tracing, if labels or image ids are not integers.
+        """
+        found, truth = check_batch(detections, ground_truths, self.box_format)
+        shape = (len(found.boxes),)
+        for name, value in (("image_id", image_id), ("valid", valid)):
+            if value is not None and jnp.shape(value) != shape:
+                raise ValueError(f"`{name}` must have shape {list(shape)}, one an image, got {list(jnp.shape(value))}.")
+        if not jnp.issubdtype(jnp.result_type(image_id), jnp.integer):
+            raise TypeError(f"`image_id` must be integers, got dtype {jnp.result_type(image_id)}.")
+        valid = jnp.ones(shape, bool) if valid is None else jnp.asarray(valid).astype(bool)
+        found = dataclasses.replace(found, valid=found.valid & valid[:, None])
+        truth = dataclasses.replace(truth, valid=truth.valid & valid[:, None])
+        batch = match_batch(
+            found,
+            truth,
+            protocol=self.protocol,
+            num_classes=self.num_classes,
+            box_format=self.box_format,
+            num_candidates=NUM_CANDIDATES,
+        )
+        rows, lost, truth_lost = rows_of_batch(batch, jnp.asarray(image_id), state.images)
+        state, new = insert_images(state, rows, valid)
+
+        def add(total: jax.Array, of_image: jax.Array) -> jax.Array:  # an image that comes again counts once
+            return total + jnp.where(new, of_image, 0).sum(dtype=jnp.int32)
+
+        return dataclasses.replace(
+            state,
+            num_detections_over_capacity=add(state.num_detections_over_capacity, lost),
+            num_ground_truths_over_capacity=add(state.num_ground_truths_over_capacity, truth_lost),
+            num_not_finite=add(state.num_not_finite, batch.num_not_finite),
+            num_bad_labels=add(state.num_bad_labels, batch.num_bad_labels),
+        )
+
+    def merge(self, state: AveragePrecisionState, other: AveragePrecisionState) -> AveragePrecisionState:
+        """Returns one state that has seen what both have; images that both hold count once."""
+        capacity = len(other.images.image_id)
+        filled = jnp.arange(capacity, dtype=jnp.int32) < other.num_images
+        merged, _ = insert_images(state, other.images, filled)
+        counters = {name: getattr(state, name) + getattr(other, name) for name in COUNTERS}
+        for name in ("num_repeated_images", "num_images_over_capacity"):
+            counters[name] = getattr(merged, name) + getattr(other, name)
+        counters["num_images"] = merged.num_images
+        return dataclasses.replace(merged, **counters)
+
+    def compute(self, state: AveragePrecisionState) -> AveragePrecisionResult:
+        """Integrates the state into curves: in float64 on the host, or, inside `jit`, in float32 on the device."""
+        counters = {name: getattr(state, name) for name in COUNTERS}
+        if isinstance(state.num_images, jax.core.Tracer):
+            return AveragePrecisionResult(self._compute_on_device(state), counters)
+        state = jax.device_get(state)
+        return AveragePrecisionResult(self._compute_on_host(state), jax.device_get(counters))
+
+    def summarize(self, result: AveragePrecisionResult, *, allow_overflow: bool = False) -> dict[str, float]:
+        """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them.
+
+        Args:
+          result: from `compute`.
+          allow_overflow: report numbers although something found no room.
+
+        Raises:
+          ValueError: if something found no room, naming the capacity to raise.
+        """
+        counters = {name: int(value) for name, value in result.counters.items()}
+        lost = [f"{name} = {counters[name]} (raise `{OVERFLOWS[name]}`)" for name in OVERFLOWS if counters[name]]
+        if lost and not allow_overflow:
+            raise ValueError(
+                f"the state overflowed, so its numbers are not those of all data: {', '.join(lost)}; or pass "
+                "`allow_overflow=True` to see them."
+            )
+        curves = jax.device_get(result.curves)
+        defined = np.asarray(curves.num_ground_truths) > 0
+
+        def on_host(values: np.ndarray) -> np.ndarray:
+            return np.where(defined[:, :, None], np.asarray(values, np.float64), np.nan)
+
+        curves = PrecisionRecall(
+            precision=on_host(curves.precision),
+            recall=on_host(curves.recall),
+            scores=on_host(curves.scores),
+            num_ground_truths=curves.num_ground_truths,
+        )
+        return summarize(curves, self.protocol) | counters
+
+    def _compute_on_device(self, state: AveragePrecisionState) -> PrecisionRecall:
+        images = state.images
+        num_images, num_rows = images.scores.shape
+        filled = jnp.arange(num_images, dtype=jnp.int32) < state.num_images
+        records = Records(
+            scores=images.scores.ravel(),
+            labels=images.labels.ravel().astype(jnp.int32),
+            image_index=jnp.repeat(images.image_id, num_rows),
+            position=jnp.tile(jnp.arange(num_rows, dtype=jnp.int32), num_images),
+            rank=images.rank.ravel().astype(jnp.int32),
+            matched=images.matched.reshape(num_images * num_rows, -1),
+            ignored=images.ignored.reshape(num_images * num_rows, -1),
+            valid=((images.labels >= 0) & filled[:, None]).ravel(),
+        )
+        labels = images.ground_truth_labels.astype(jnp.int32)
+        bits = jnp.arange(len(self.protocol.area_ranges), dtype=jnp.uint32)
+        counted = (images.ground_truth_counted.astype(jnp.uint32)[..., None] >> bits[None, None]) & jnp.uint32(1)
+        counted = (counted == 1) & ((labels >= 0) & filled[:, None])[..., None]
+        counts = count_ground_truths(
+            counted.reshape(-1, len(bits)), jnp.maximum(labels, 0).ravel(), self.num_classes
+        )
+        return precision_recall(records, counts, protocol=self.protocol, num_classes=self.num_classes)
+
+    def _compute_on_host(self, state: AveragePrecisionState) -> PrecisionRecall:
+        used = slice(int(state.num_images))
+        images = jax.tree.map(lambda leaf: leaf[used], state.images)
+        image, place = np.nonzero(images.labels >= 0)
+        arrival = np.empty(len(image), np.int64)
+        arrival[np.lexsort((place, images.image_id[image]))] = np.arange(len(image))
+        labels = images.labels[image, place].astype(np.int64)
+        scores = images.scores[image, place].astype(np.float64)
+        order = host.order_within(labels, host.score_places(scores, arrival))
+        image, place = image[order], place[order]
+        records = Records(
+            scores=scores[order],
+            labels=labels[order],
+            image_index=images.image_id[image],
+            position=place,
+            rank=images.rank[image, place],
+            matched=images.matched[image, place],
+            ignored=images.ignored[image, place],
+            valid=np.ones(len(image), bool),
+        )
+        of_class = images.ground_truth_labels[images.ground_truth_labels >= 0]
+        bits = images.ground_truth_counted[images.ground_truth_labels >= 0]
+        counts = [
+            np.bincount(of_class[(bits >> area) & 1 == 1], minlength=self.num_classes)
+            for area in range(len(self.protocol.area_ranges))
+        ]
+        return host.precision_recall(records, np.stack(counts, axis=1), self.protocol)
 
 
 def average_precision(
@@ -52,38 +272,20 @@ def average_precision(
       >>> round(float(numbers["AP"]), 6)
       0.7
     """
-    batch = match_batch(
-        *check_batch(detections, ground_truths, box_format),
-        protocol=protocol,
+    num_images, num_detections, num_ground_truths = (
+        *jnp.shape(detections.boxes)[:2],
+        jnp.shape(ground_truths.boxes)[1],
+    )
+    metric = AveragePrecision(
         num_classes=num_classes,
+        max_images=num_images,
+        max_detections_per_image=num_detections,
+        max_ground_truths_per_image=num_ground_truths,
+        protocol=protocol,
         box_format=box_format,
-        num_candidates=NUM_CANDIDATES,
     )
-    image_index = jnp.arange(len(batch.scores), dtype=jnp.int32)
-    curves = batch_curves(batch, image_index, protocol=protocol, num_classes=num_classes)
-    sound = (batch.num_not_finite + batch.num_bad_labels).sum() == 0
-    numbers = summarize_on_device(curves, protocol)
+    image_id = jnp.arange(num_images, dtype=jnp.int32)
+    state = metric.update(metric.init(), detections, ground_truths, image_id=image_id)
+    numbers = summarize_on_device(metric._compute_on_device(state), protocol)
+    sound = state.num_not_finite + state.num_bad_labels == 0
     return {name: jnp.where(sound, value, jnp.nan) for name, value in numbers.items()}
-
-
-def batch_curves(
-    batch: MatchedBatch, image_index: jax.Array, *, protocol: EvaluationProtocol, num_classes: int
-) -> PrecisionRecall:
-    """Integrates matched images into curves; `image_index` `[I]` int32 settles ties in score."""
-    num_images, num_rows = batch.scores.shape
-    place = jnp.arange(num_rows, dtype=jnp.int32)
-    records = Records(
-        scores=batch.scores.ravel(),
-        labels=batch.labels.ravel(),
-        image_index=jnp.repeat(image_index, num_rows),
-        position=jnp.tile(place, num_images),  # rows stand by score, so their places settle ties within an image
-        rank=batch.rank.ravel(),
-        matched=batch.matched.reshape(num_images * num_rows, -1),
-        ignored=batch.ignored.reshape(num_images * num_rows, -1),
-        valid=batch.valid.ravel(),
-    )
-    counted = batch.ground_truth_counted
-    counts = count_ground_truths(
-        counted.reshape(-1, counted.shape[-1]), batch.ground_truth_labels.ravel(), num_classes
-    )
-    return precision_recall(records, counts, protocol=protocol, num_classes=num_classes)

@@ -13,7 +13,7 @@ from ..matching import match
 from ..planes import area_words, level_words
 from ..protocols import EvaluationProtocol
 from ..records import counted_words, outcome
-from ..similarity import BOX_FORMATS, approximate_iou, area_geometry, box_geometry, box_ratio, find_candidates, inside_ranges
+from ..similarity import BOX_FORMATS, approximate_iou, area_geometry, box_geometry, exact_iou, find_candidates, inside_ranges
 from ..types import Array, Detections, GroundTruths
 
 __all__ = ["MatchedBatch", "check_batch", "match_batch"]
@@ -171,7 +171,7 @@ def _match_image(
     counted_planes = counted_words(counted, area_words(*grid))
     candidates, overflow = find_candidates(
         approximate_iou(geometry, truth_geometry, crowd),
-        lambda index: box_ratio(geometry[:, None], truth_geometry[index], crowd[index]),
+        lambda index: exact_iou(geometry[:, None], truth_geometry[index], crowd[index]),
         (labels[:, None] == truth_labels[None, :]) & valid[:, None] & truth_valid[None, :],
         iou_thresholds=protocol.iou_thresholds,
         num_candidates=num_candidates,

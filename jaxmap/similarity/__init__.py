@@ -1,17 +1,16 @@
-"""Similarity of detections and ground truths on the device: exact fractions, then levels and preference."""
+"""Similarity of detections and ground truths on the device: exact values, then levels and preference."""
 
-from ._boxes import BOX_FORMATS, BoxGeometry, approximate_iou, box_geometry, box_iou, box_ratio
-from ._candidates import Ratio, area_geometry, find_candidates, inside_ranges
+from ._boxes import BOX_FORMATS, BoxGeometry, approximate_iou, box_geometry, box_iou, exact_iou
+from ._candidates import area_geometry, find_candidates, inside_ranges
 
 __all__ = [
     "BOX_FORMATS",
     "BoxGeometry",
-    "Ratio",
     "approximate_iou",
     "area_geometry",
     "box_geometry",
     "box_iou",
-    "box_ratio",
+    "exact_iou",
     "find_candidates",
     "inside_ranges",
 ]

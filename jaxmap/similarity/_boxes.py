@@ -22,34 +22,35 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from . import _double_float as df
-from ._candidates import Ratio
 from ._double_float import DoubleFloat
 
-__all__ = ["BOX_FORMATS", "BoxGeometry", "approximate_iou", "box_geometry", "box_iou", "box_ratio"]
+__all__ = ["BOX_FORMATS", "BoxGeometry", "approximate_iou", "box_geometry", "box_iou", "exact_iou"]
 
 BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "yxyx")
 
 
 class BoxGeometry(NamedTuple):
-    """Boxes as origin and size, in double-float: what every box format is brought to.
+    """Boxes in double-float: what every box format is brought to.
 
     Attributes:
-      origin: `[..., 2]`, x and y of the corner nearest to zero.
+      start: `[..., 2]`, x and y of the corner nearest to zero.
       size: `[..., 2]`, width and height.
+      stop: `[..., 2]`, start plus size.
       area: `[...]`, width times height.
     """
 
-    origin: DoubleFloat
+    start: DoubleFloat
     size: DoubleFloat
+    stop: DoubleFloat
     area: DoubleFloat
 
     def __getitem__(self, index: object) -> BoxGeometry:  # type: ignore[override]
         """Indexes the boxes, as an array of them is indexed."""
-        return BoxGeometry(*(part[index] for part in (self.origin, self.size, self.area)))
+        return BoxGeometry(self.start[index], self.size[index], self.stop[index], self.area[index])
 
 
 def box_geometry(boxes: jax.Array, box_format: str) -> BoxGeometry:
-    """Brings boxes of any format to origin and size, exactly.
+    """Brings boxes of any format to corners, size and area, exactly.
 
     Args:
       boxes: `[..., 4]` float32.
@@ -61,16 +62,16 @@ def box_geometry(boxes: jax.Array, box_format: str) -> BoxGeometry:
     first, second = boxes[..., :2], boxes[..., 2:]
     zero = jnp.zeros_like(first)
     if box_format == "xywh":
-        origin, size = DoubleFloat(first, zero), DoubleFloat(second, zero)
+        start, size = DoubleFloat(first, zero), DoubleFloat(second, zero)
     elif box_format == "cxcywh":
-        origin, size = df.from_sum(first, -0.5 * second), DoubleFloat(second, zero)
+        start, size = df.from_sum(first, -0.5 * second), DoubleFloat(second, zero)
     elif box_format == "xyxy":
-        origin, size = DoubleFloat(first, zero), df.from_sum(second, -first)
+        start, size = DoubleFloat(first, zero), df.from_sum(second, -first)
     elif box_format == "yxyx":
         return box_geometry(boxes[..., jnp.array([1, 0, 3, 2])], "xyxy")
     else:
         raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
-    return BoxGeometry(origin=origin, size=size, area=df.multiply(size[..., 0], size[..., 1]))
+    return BoxGeometry(start, size, df.add(start, size), df.multiply(size[..., 0], size[..., 1]))
 
 
 def approximate_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: jax.Array) -> jax.Array:
@@ -87,7 +88,7 @@ def approximate_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: 
       `[D, G]` float32.
     """
     one, other = detections[:, None], ground_truths[None, :]
-    offset = (one.origin.hi - other.origin.hi) + (one.origin.lo - other.origin.lo)
+    offset = df.difference(one.start, other.start)
     overlap = jnp.minimum(offset + one.size.hi, other.size.hi) - jnp.maximum(offset, 0.0)
     width, height = overlap[..., 0], overlap[..., 1]
     touches = (width > 0) & (height > 0)
@@ -96,33 +97,23 @@ def approximate_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: 
     return jnp.where(touches, intersection / jnp.where(touches, union, 1.0), 0.0)
 
 
-def box_ratio(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: jax.Array) -> Ratio:
-    """IoU of pairs as an exact fraction, by broadcasting the two sides' shapes.
+def exact_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: jax.Array) -> DoubleFloat:
+    """IoU of pairs to about 45 bits, by broadcasting the two sides' shapes.
 
     Args:
       detections: geometry of boxes, for example `[D, 1]`.
       ground_truths: geometry of boxes whose shape broadcasts with the detections', for example `[1, G]`.
       crowd: bool of the ground truths' shape.
-
-    Returns:
-      Numerator and denominator in double-float; 0 / 1 where the boxes do not overlap.
     """
-    start = _maximum(detections.origin, ground_truths.origin)
-    stop = df.negate(
-        _maximum(
-            df.negate(df.add(detections.origin, detections.size)),
-            df.negate(df.add(ground_truths.origin, ground_truths.size)),
-        )
-    )
+    start = df.maximum(detections.start, ground_truths.start)
+    stop = df.negate(df.maximum(df.negate(detections.stop), df.negate(ground_truths.stop)))
     overlap = df.add(stop, df.negate(start))
     touches = (overlap.hi > 0).all(-1)
     intersection = df.multiply(overlap[..., 0], overlap[..., 1])
     union = df.add(df.add(detections.area, ground_truths.area), df.negate(intersection))
     denominator = df.where(crowd, detections.area, union)
-    return Ratio(
-        numerator=df.where(touches, intersection, df.constant(0.0)),
-        denominator=df.where(touches, denominator, df.constant(1.0)),
-    )
+    quotient = df.divide(intersection, df.where(touches, denominator, df.constant(1.0)))
+    return df.where(touches, quotient, df.constant(0.0))
 
 
 def box_iou(
@@ -152,8 +143,4 @@ def box_iou(
         sides.append(box_geometry(array, box_format))
     crowd = jnp.zeros(sides[1].area.hi.shape, bool) if crowd is None else jnp.asarray(crowd, bool)
     chex.assert_shape(crowd, sides[1].area.hi.shape)
-    return box_ratio(sides[0][:, None], sides[1][None, :], crowd[None, :]).quotient()
-
-
-def _maximum(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
-    return df.where(df.add(a, df.negate(b)).hi > 0, a, b)
+    return exact_iou(sides[0][:, None], sides[1][None, :], crowd[None, :]).hi

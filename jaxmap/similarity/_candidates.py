@@ -1,15 +1,14 @@
 """From similarities to candidates, the end of floating point: which ground truths a detection may match, best first.
 
 A match needs a similarity of at least a threshold, and thresholds are sorted, so a pair is fully described by how many of
-them it reaches (its level); among the pairs of one detection only the order matters. Both are decided on exact
-fractions. An ordinary detection reaches the lowest threshold with two or three ground truths of its class at most, so
+them it reaches (its level); among the pairs of one detection only the order matters. Both are decided in
+double-float. An ordinary detection reaches the lowest threshold with two or three ground truths of its class at most, so
 a short list for each detection holds all that matching needs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,39 +18,19 @@ from ..types import Candidates
 from . import _double_float as df
 from ._double_float import DoubleFloat
 
-__all__ = ["Ratio", "area_geometry", "find_candidates", "inside_ranges"]
+__all__ = ["area_geometry", "find_candidates", "inside_ranges"]
 
 WORD_BITS = 32
-# Two fractions, or a fraction and a threshold, that differ by less are equal: the arithmetic is good to about 2^-46, and
+# Two similarities, or one and a threshold, that differ by less are equal: the arithmetic is good to about 2^-45, and
 # equal values reached along different ways (300 / 600, 1 / 2) must compare as equal.
 TOLERANCE = 2.0**-44
 # What `approximate` may be off by; pairs this far below the lowest threshold are still looked at exactly.
 MARGIN = 1e-5
 
 
-class Ratio(NamedTuple):
-    """Similarities as fractions of double-floats; denominators are positive."""
-
-    numerator: DoubleFloat
-    denominator: DoubleFloat
-
-    def quotient(self) -> jax.Array:
-        """Returns the fractions as float32."""
-        first = self.numerator.hi / self.denominator.hi
-        zero = jnp.zeros_like(first)
-        rest = df.add(self.numerator, df.negate(df.multiply(DoubleFloat(first, zero), self.denominator)))
-        return first + rest.hi / self.denominator.hi  # one Newton step: division is not correctly rounded everywhere
-
-    def reaches(self, threshold: float) -> jax.Array:
-        """Returns where the fraction is at least the threshold (or within the tolerance below it)."""
-        # pycocotools compares with min(t, 1 - 1e-10), so that a perfect overlap passes t = 1 whatever the rounding.
-        bound = df.constant(min(threshold, 1 - 1e-10) - TOLERANCE)
-        return df.add(self.numerator, df.negate(df.multiply(self.denominator, bound))).hi >= 0
-
-
 def find_candidates(
     approximate: jax.Array,
-    ratio_of: Callable[[jax.Array], Ratio],
+    exact: Callable[[jax.Array], DoubleFloat],
     allowed: jax.Array,
     *,
     iou_thresholds: tuple[float, ...],
@@ -63,7 +42,7 @@ def find_candidates(
 
     Args:
       approximate: `[D, G]` float32, similarities within `MARGIN` of the true ones.
-      ratio_of: gives the exact similarities of detection `d` with the ground truths `index[d]`, for `[D, C]` int32.
+      exact: gives the exact similarities of detection `d` with the ground truths `index[d]`, for `[D, C]` int32.
       allowed: `[D, G]` bool, both are real and of one class.
       iou_thresholds: T thresholds, ascending.
       num_candidates: C; with C >= G no pair can be left out.
@@ -78,10 +57,12 @@ def find_candidates(
         present, overflow = near, jnp.int32(0)
     else:
         index, present, overflow = _first_columns(near, num_candidates)
-    ratio = ratio_of(index)
-    level = sum(ratio.reaches(threshold).astype(jnp.int8) for threshold in iou_thresholds)
+    similarity = exact(index)
+    # pycocotools compares with min(t, 1 - 1e-10), so that a perfect overlap passes t = 1 whatever the rounding.
+    bounds = [df.constant(min(threshold, 1 - 1e-10)) for threshold in iou_thresholds]
+    level = sum((df.difference(similarity, bound) >= -TOLERANCE).astype(jnp.int8) for bound in bounds)
     level = jnp.where(present, level, jnp.int8(0))
-    place = _places(ratio, level > 0)
+    place = _places(similarity, level > 0)
     to_place = place[..., None, :] == jnp.arange(index.shape[-1])[None, :, None]  # [D, C, C], row: the place, column: who
     return (
         Candidates(
@@ -101,23 +82,17 @@ def inside_ranges(area: DoubleFloat, ranges: tuple[tuple[float, float], ...]) ->
     """Returns `[..., A]` bool: which (low, high) ranges hold each area, both ends included."""
     inside = []
     for low, high in ranges:
-        above = df.add(area, df.negate(df.constant(low))).hi >= 0
-        below = df.add(df.constant(high), df.negate(area)).hi >= 0
-        inside.append(above & below)
+        inside.append((df.difference(area, df.constant(low)) >= 0) & (df.difference(df.constant(high), area) >= 0))
     return jnp.stack(inside, axis=-1)
 
 
-def _places(ratio: Ratio, present: jax.Array) -> jax.Array:
-    """Returns `[D, C]` int32: each candidate's place among its detection's, by exact comparison; absent ones last."""
-    numerator, denominator = ratio
-    # a / b > c / d  <=>  a * d > c * b; the diagonal compares equal and is settled by the index.
-    mine = df.multiply(numerator[..., :, None], denominator[..., None, :])
-    other = df.multiply(numerator[..., None, :], denominator[..., :, None])
-    difference = df.add(mine, df.negate(other)).hi
-    margin = TOLERANCE * denominator.hi[..., :, None] * denominator.hi[..., None, :]
+def _places(similarity: DoubleFloat, present: jax.Array) -> jax.Array:
+    """Returns `[D, C]` int32: each candidate's place among its detection's; absent ones last."""
+    difference = df.difference(similarity[..., :, None], similarity[..., None, :])
     later = np.arange(present.shape[-1])[:, None] > np.arange(present.shape[-1])
-    beats = jnp.where(jnp.abs(difference) <= margin, later, difference > 0)
-    beats = jnp.where(present[..., :, None] == present[..., None, :], beats, present[..., :, None])
+    beats = (difference > TOLERANCE) | ((difference >= -TOLERANCE) & later[None])
+    mine, other = present[..., :, None], present[..., None, :]
+    beats = jnp.where(mine == other, beats & ~np.eye(len(later), dtype=bool)[None], mine)
     return beats.sum(-2, dtype=jnp.int32)
 
 

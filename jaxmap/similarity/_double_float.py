@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["DoubleFloat", "add", "constant", "multiply", "negate", "where"]
+__all__ = ["DoubleFloat", "add", "constant", "difference", "divide", "from_sum", "maximum", "multiply", "negate", "where"]
 
 _LOW_12_BITS_CLEARED = np.int32(-4096)
 
@@ -66,6 +66,26 @@ def multiply(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
     third = from_sum(second.hi, a_rest * b_rest)
     low = (total.lo + second.lo) + third.lo
     return _renormalize(third.hi, low + (a.hi * b.lo + a.lo * b.hi))
+
+
+def divide(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
+    """Returns `a / b` with an error of a few parts in 2^46, however badly the device divides single floats."""
+    first = a.hi / b.hi
+    rest = add(a, negate(multiply(DoubleFloat(first, jnp.zeros_like(first)), b)))
+    second = rest.hi / b.hi
+    rest = add(rest, negate(multiply(DoubleFloat(second, jnp.zeros_like(second)), b)))
+    quotient = _renormalize(first, second)
+    return _renormalize(quotient.hi, quotient.lo + rest.hi / b.hi)
+
+
+def difference(a: DoubleFloat, b: DoubleFloat) -> jax.Array:
+    """Returns `a - b` as one float32 of the right sign: exact where the two are close, since high parts cancel exactly."""
+    return (a.hi - b.hi) + (a.lo - b.lo)
+
+
+def maximum(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
+    """Returns the larger of two."""
+    return where(difference(a, b) > 0, a, b)
 
 
 def where(condition: jax.Array, a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:

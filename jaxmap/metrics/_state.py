@@ -1,0 +1,198 @@
+"""The state of exact average precision: fixed-shape rows an image, and counters of everything that went wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..types import Array
+from ._batch import MatchedBatch
+
+__all__ = ["COUNTERS", "AveragePrecisionState", "ImageRows", "empty_state", "insert_images", "rows_of_batch"]
+
+EMPTY = -1  # label of an unused slot
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ImageRows:
+    """What is kept of an image: no boxes and no logits, 24 bytes a detection and 3 a ground truth for COCO.
+
+    Attributes:
+      image_id: `[I]` int32.
+      scores: `[I, D]` float32, descending.
+      labels: `[I, D]` int16 or int32; `EMPTY` in unused slots.
+      rank: `[I, D]` int16 or int32, place among the detections of the image and class.
+      matched: `[I, D, W]` uint32, the planes in which a detection met a ground truth.
+      ignored: `[I, D, W]` uint32, the planes in which it is neither a true nor a false positive.
+      ground_truth_labels: `[I, G]` int16 or int32; `EMPTY` in unused slots.
+      ground_truth_counted: `[I, G]` uint8 or uint32, bit `a` set where it counts in area range `a`.
+    """
+
+    image_id: Array  # [I]
+    scores: Array  # [I, D]
+    labels: Array  # [I, D]
+    rank: Array  # [I, D]
+    matched: Array  # [I, D, W]
+    ignored: Array  # [I, D, W]
+    ground_truth_labels: Array  # [I, G]
+    ground_truth_counted: Array  # [I, G]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class AveragePrecisionState:
+    """Everything seen so far. The first `num_images` slots of `images` are filled, in the order of arrival.
+
+    Attributes:
+      images: rows of C images.
+      num_images: distinct images held.
+      num_repeated_images: images that came again and were left out.
+      num_padded_images: images marked as not valid.
+      num_images_over_capacity: images for which no slot was left.
+      num_detections_over_capacity: detections of an image beyond its slots.
+      num_ground_truths_over_capacity: ground truths of an image beyond its slots.
+      num_not_finite: valid rows whose box, score or area was NaN or infinite; they took no part.
+      num_bad_labels: valid rows whose label was no class; they took no part.
+    """
+
+    images: ImageRows
+    num_images: Array  # []
+    num_repeated_images: Array  # []
+    num_padded_images: Array  # []
+    num_images_over_capacity: Array  # []
+    num_detections_over_capacity: Array  # []
+    num_ground_truths_over_capacity: Array  # []
+    num_not_finite: Array  # []
+    num_bad_labels: Array  # []
+
+
+COUNTERS = tuple(field.name for field in dataclasses.fields(AveragePrecisionState) if field.name != "images")
+
+
+def empty_state(
+    num_images: int, num_detections: int, num_ground_truths: int, num_words: int, num_classes: int, num_areas: int
+) -> AveragePrecisionState:
+    """Returns a state without images, every slot empty."""
+    label = _label_dtype(num_classes)
+    words = (num_images, num_detections, num_words)
+    return AveragePrecisionState(
+        images=ImageRows(
+            image_id=jnp.zeros(num_images, jnp.int32),
+            scores=jnp.zeros((num_images, num_detections), jnp.float32),
+            labels=jnp.full((num_images, num_detections), EMPTY, label),
+            rank=jnp.zeros((num_images, num_detections), _label_dtype(num_detections)),
+            matched=jnp.zeros(words, jnp.uint32),
+            ignored=jnp.zeros(words, jnp.uint32),
+            ground_truth_labels=jnp.full((num_images, num_ground_truths), EMPTY, label),
+            ground_truth_counted=jnp.zeros((num_images, num_ground_truths), _bits_dtype(num_areas)),
+        ),
+        **{name: jnp.zeros((), jnp.int32) for name in COUNTERS},
+    )
+
+
+def rows_of_batch(
+    batch: MatchedBatch, image_id: jax.Array, like: ImageRows
+) -> tuple[ImageRows, jax.Array, jax.Array]:
+    """Brings a matched batch to the slots and dtypes of a state.
+
+    Returns:
+      Rows of the batch's images; `[I]` int32 detections and `[I]` int32 ground truths that found no slot.
+    """
+    counted = batch.ground_truth_counted
+    bits = jnp.left_shift(jnp.uint32(1), jnp.arange(counted.shape[-1], dtype=jnp.uint32))
+    counted_bits = jnp.where(counted, bits[None, None], jnp.uint32(0)).sum(-1, dtype=jnp.uint32)
+    empty = jnp.int32(EMPTY)
+    found = {
+        "scores": batch.scores,
+        "labels": jnp.where(batch.valid, batch.labels, empty),
+        "rank": jnp.where(batch.valid, batch.rank, 0),
+        "matched": jnp.where(batch.valid[..., None], batch.matched, jnp.uint32(0)),
+        "ignored": jnp.where(batch.valid[..., None], batch.ignored, jnp.uint32(0)),
+    }
+    truth = {
+        "ground_truth_labels": jnp.where(counted.any(-1), batch.ground_truth_labels, empty),
+        "ground_truth_counted": counted_bits,
+    }
+    found, lost = _fit(found, batch.valid, like.scores.shape[1])
+    truth, truth_lost = _fit(truth, counted.any(-1), like.ground_truth_labels.shape[1])
+    columns = {name: value.astype(getattr(like, name).dtype) for name, value in (found | truth).items()}
+    return ImageRows(image_id=image_id.astype(jnp.int32), **columns), lost, truth_lost
+
+
+def insert_images(
+    state: AveragePrecisionState, rows: ImageRows, valid: jax.Array
+) -> tuple[AveragePrecisionState, jax.Array]:
+    """Puts images that are not there yet into the next free slots, and counts what was padded, repeated or too much.
+
+    Args:
+      state: where to.
+      rows: of I images.
+      valid: `[I]` bool, False for padding.
+
+    Returns:
+      The state, and `[I]` bool: the images that it took or had no slot for, which are those seen for the first time.
+    """
+    capacity = len(state.images.image_id)
+    filled = jnp.arange(capacity, dtype=jnp.int32) < state.num_images
+    known = _is_among(rows.image_id, state.images.image_id, filled)
+    order = jnp.lexsort((~valid, rows.image_id))  # valid ones first among equal ids, in the order of the batch
+    ordered, ordered_valid = rows.image_id[order], valid[order]
+    again = jnp.concatenate([jnp.zeros(1, bool), (ordered[1:] == ordered[:-1]) & ordered_valid[1:]])
+    repeated = jnp.zeros_like(valid).at[order].set(again) | known
+    new = valid & ~repeated
+    slot = state.num_images + jnp.cumsum(new, dtype=jnp.int32) - 1
+    slot = jnp.where(new, slot, capacity)  # behind the last slot: dropped, as are those over capacity, which count
+    images = jax.tree.map(lambda old, row: old.at[slot].set(row, mode="drop"), state.images, rows)
+    num_new = new.sum(dtype=jnp.int32)
+    num_taken = jnp.minimum(num_new, capacity - state.num_images)
+    return dataclasses.replace(
+        state,
+        images=images,
+        num_images=state.num_images + num_taken,
+        num_repeated_images=state.num_repeated_images + (valid & repeated).sum(dtype=jnp.int32),
+        num_padded_images=state.num_padded_images + (~valid).sum(dtype=jnp.int32),
+        num_images_over_capacity=state.num_images_over_capacity + num_new - num_taken,
+    ), new
+
+
+def _is_among(values: jax.Array, known: jax.Array, filled: jax.Array) -> jax.Array:
+    """Returns where each value is one of the filled entries of `known`."""
+    order = jnp.lexsort((known, ~filled))  # filled ones first, ascending
+    count = filled.sum(dtype=jnp.int32)
+    ascending = jnp.where(jnp.arange(len(known)) < count, known[order], np.iinfo(np.int32).max)
+    place = jnp.minimum(jnp.searchsorted(ascending, values).astype(jnp.int32), len(known) - 1)
+    return (ascending[place] == values) & (place < count)
+
+
+def _fit(
+    columns: dict[str, jax.Array], valid: jax.Array, slots: int
+) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Cuts or pads axis 1 to a number of slots; valid rows come first when it must be cut, and the lost are counted."""
+    width = valid.shape[1]
+    if width > slots:
+        order = jnp.argsort(~valid, axis=1, stable=True)[:, :slots]
+        columns = {
+            name: jnp.take_along_axis(value, order.reshape(order.shape + (1,) * (value.ndim - 2)), axis=1)
+            for name, value in columns.items()
+        }
+    elif width < slots:
+        fill = {"labels": EMPTY, "ground_truth_labels": EMPTY}
+        columns = {
+            name: jnp.pad(
+                value, ((0, 0), (0, slots - width)) + ((0, 0),) * (value.ndim - 2), constant_values=fill.get(name, 0)
+            )
+            for name, value in columns.items()
+        }
+    return columns, jnp.maximum(valid.sum(-1, dtype=jnp.int32) - slots, 0)
+
+
+def _label_dtype(largest: int) -> type[np.signedinteger]:
+    return np.int16 if largest <= np.iinfo(np.int16).max else np.int32
+
+
+def _bits_dtype(num_bits: int) -> type[np.unsignedinteger]:
+    return np.uint8 if num_bits <= 8 else np.uint32
