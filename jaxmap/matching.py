@@ -49,7 +49,7 @@ def match(candidates: Candidates, *, counted: jax.Array, crowd: jax.Array, level
     chex.assert_shape(levels, (None, num_words))
     # Padding points behind the last ground truth: reads there are dropped and give 0, writes are dropped.
     index = jnp.where(candidates.level > 0, candidates.index, num_ground_truths).astype(jnp.int32)
-    passes = levels[candidates.level.astype(jnp.int32)]
+    passes = jnp.asarray(levels)[candidates.level.astype(jnp.int32)]
     counts = counted.at[index].get(mode="fill", fill_value=0)
     keeps = jnp.where(crowd, jnp.uint32(0), ~jnp.uint32(0)).at[index].get(mode="fill", fill_value=0)[..., None]
 

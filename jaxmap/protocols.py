@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -115,7 +116,7 @@ class EvaluationProtocol:
         if area_ranges is not None:
             changes["area_ranges"] = _area_ranges(area_ranges, self.area_ranges)
         if max_detections is not None:
-            limits = [max_detections] if isinstance(max_detections, int | np.integer) else list(max_detections)
+            limits = [max_detections] if isinstance(max_detections, numbers.Real) else list(max_detections)
             values = _ascending("max_detections", limits)
             if values[0] < 1 or any(value != int(value) for value in values):
                 raise ValueError(f"`max_detections` must be whole numbers of at least 1, got {limits}.")
@@ -163,9 +164,13 @@ def _area_ranges(
     suffixes = {area.name: area.suffix for area in known} | {ALL_AREAS.name: ALL_AREAS.suffix}
     result = []
     for name, bounds in ranges.items():
-        if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1]:
+        try:
+            low, high = (float(bound) for bound in bounds)
+        except (TypeError, ValueError):
+            low, high = math.nan, math.nan
+        if not 0 <= low <= high:
             raise ValueError(f"`area_ranges[{name!r}]` must be (low, high) with 0 <= low <= high, got {bounds!r}.")
-        result.append(AreaRange(name, float(bounds[0]), float(bounds[1]), suffixes.get(name, f"_{name}")))
+        result.append(AreaRange(name, low, high, suffixes.get(name, f"_{name}")))
     overall = [area for area in result if area.name == ALL_AREAS.name] or [ALL_AREAS]
     return (*overall, *(area for area in result if area.name != ALL_AREAS.name))
 

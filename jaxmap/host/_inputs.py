@@ -19,6 +19,7 @@ ALIASES = {"iscrowd": "crowd"}
 DETECTION_FIELDS = ("boxes", "scores", "labels")
 GROUND_TRUTH_FIELDS = ("boxes", "labels", "crowd", "area", "ignore")
 OPTIONAL_FIELDS = ("crowd", "area", "ignore")
+DATASET_FIELDS = ("image_ids", "class_ids", "class_names")  # of a ground-truth table, not one value a row
 
 
 class _Columns(NamedTuple):
@@ -56,6 +57,8 @@ def as_tables(
         raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
     are_tables = isinstance(detections, DetectionTable), isinstance(ground_truths, GroundTruthTable)
     if all(are_tables):
+        _check_table("detections", detections, ground_truths)
+        _check_table("ground_truths", ground_truths, ground_truths)
         return detections, ground_truths
     if any(are_tables):
         raise TypeError(
@@ -120,10 +123,7 @@ def _read(side: str, value: Any, kind: type, fields: tuple[str, ...]) -> _Column
             f"`{side}` must be a {kind.__name__}, a mapping of padded arrays, or a sequence of one mapping an image, "
             f"got {type(value).__name__}."
         )
-    for name in ("boxes", "scores", "area"):
-        if name in columns.fields:
-            bad = ~np.isfinite(columns.fields[name])
-            _reject(columns, name, bad.any(-1) if bad.ndim > 1 else bad, "must be finite")
+    _check_finite(columns)
     _reject(columns, "labels", columns.fields["labels"] < 0, "must be class indices from 0")
     return columns
 
@@ -139,7 +139,7 @@ def _from_padded(side: str, value: Mapping[str, Any], fields: tuple[str, ...]) -
                 f"`{side}.{name}` must have shape {list(boxes.shape[:2])}, the first two axes of `boxes`, got "
                 f"{list(array.shape)}."
             )
-    valid = given.pop("valid").astype(bool) if "valid" in given else np.ones(boxes.shape[:2], bool)
+    valid = _typed(f"{side}.valid", "valid", given.pop("valid")) if "valid" in given else np.ones(boxes.shape[:2], bool)
     image, row = np.nonzero(valid)
     flat = {name: _typed(f"{side}.{name}", name, array[valid]) for name, array in given.items()}
     return _Columns(side, len(boxes), image, row, flat)
@@ -182,6 +182,9 @@ def _from_list(side: str, value: Sequence[Any], fields: tuple[str, ...]) -> _Col
 
 def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Returns the fields that were given, as arrays; unknown ones are an error, since a typo would change the number."""
+    for alias, name in ALIASES.items():
+        if value.get(alias) is not None and value.get(name) is not None:
+            raise ValueError(f"`{where}` has both `{name}` and `{alias}`, which mean the same; keep one.")
     named = {ALIASES.get(name, name): array for name, array in value.items() if array is not None}
     unknown = sorted(set(named) - set(fields))
     if unknown:
@@ -189,7 +192,14 @@ def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dic
     missing = [name for name in fields if name not in named and name not in (*OPTIONAL_FIELDS, "valid")]
     if missing:
         raise ValueError(f"`{where}` must have the fields {missing}, got {sorted(named)}.")
-    return {name: np.asarray(named[name]) for name in fields if name in named}
+    arrays = {}
+    for name in fields:
+        if name in named:
+            try:
+                arrays[name] = np.asarray(named[name])
+            except ValueError as error:
+                raise ValueError(f"`{where}['{name}']` must be a rectangular array: {error}.") from error
+    return arrays
 
 
 def _typed(where: str, name: str, array: Array) -> np.ndarray:
@@ -198,10 +208,12 @@ def _typed(where: str, name: str, array: Array) -> np.ndarray:
         if array.size and not np.issubdtype(array.dtype, np.integer):
             raise TypeError(f"`{where}` must be integers, class indices from 0, got dtype {array.dtype}.")
         return array.astype(np.int64)
-    if name in ("crowd", "ignore"):
+    if name in ("crowd", "ignore", "valid"):
+        if not ((array == 0) | (array == 1)).all():
+            raise ValueError(f"`{where}` must be boolean, or 0 and 1, got {array[(array != 0) & (array != 1)][0]!r}.")
         return array.astype(bool)
-    if array.size and not (np.issubdtype(array.dtype, np.number) or array.dtype.name == "bfloat16"):
-        raise TypeError(f"`{where}` must be numbers, got dtype {array.dtype}.")
+    if array.size and not (array.dtype.kind in "iuf" or array.dtype.name == "bfloat16"):
+        raise TypeError(f"`{where}` must be real numbers, got dtype {array.dtype}.")
     return array.astype(np.float64)
 
 
@@ -216,6 +228,30 @@ def _reject(columns: _Columns, name: str, bad: np.ndarray, expected: str) -> Non
         )
 
 
+def _check_table(side: str, table: DetectionTable | GroundTruthTable, truth: GroundTruthTable) -> None:
+    """Checks a table that a program made: columns of one length, indices in range, finite numbers."""
+    columns = {name: np.asarray(value) for name, value in vars(table).items() if name not in DATASET_FIELDS}
+    shape = (len(columns["boxes"]),)
+    for name, column in columns.items():
+        expected = (*shape, 4) if name == "boxes" else shape
+        if column.shape != expected:
+            raise ValueError(f"`{side}.{name}` must have shape {list(expected)}, got {list(column.shape)}.")
+    for name, limit in (("image_index", len(truth.image_ids)), ("labels", len(truth.class_ids))):
+        bad = (columns[name] < 0) | (columns[name] >= limit)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise ValueError(f"`{side}.{name}` must be in [0, {limit}), got {columns[name][row]} in row {row}.")
+    rows = np.arange(shape[0])
+    _check_finite(_Columns(side, len(truth.image_ids), truth.image_ids[columns["image_index"]], rows, columns))
+
+
+def _check_finite(columns: _Columns) -> None:
+    for name in ("boxes", "scores", "area"):
+        if name in columns.fields:
+            bad = ~np.isfinite(columns.fields[name])
+            _reject(columns, name, bad.any(-1) if bad.ndim > 1 else bad, "must be finite")
+
+
 def _classes(
     found: _Columns,
     truth: _Columns,
@@ -223,7 +259,13 @@ def _classes(
     num_classes: int | None,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Returns the class labels, ascending, and their names."""
+    if num_classes is not None and not (isinstance(num_classes, int | np.integer) and num_classes > 0):
+        raise ValueError(f"`num_classes` must be a whole number of at least 1, got {num_classes!r}.")
+    if isinstance(class_names, str):
+        raise TypeError(f"`class_names` must be a sequence of names or a mapping from label to name, got {class_names!r}.")
     if isinstance(class_names, Mapping):
+        if not all(isinstance(label, int | np.integer) for label in class_names):
+            raise TypeError(f"`class_names` must map integer labels to names, got the keys {list(class_names)[:5]}.")
         class_ids = np.array(sorted(class_names), np.int64)
         names = tuple(str(class_names[label]) for label in class_ids.tolist())
     elif class_names is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from typing import NamedTuple
 
 import chex
 import jax
@@ -13,7 +14,16 @@ from ..matching import match
 from ..planes import area_words, level_words
 from ..protocols import EvaluationProtocol
 from ..records import counted_words, outcome
-from ..similarity import BOX_FORMATS, approximate_iou, area_geometry, box_geometry, exact_iou, find_candidates, inside_ranges
+from ..similarity import (
+    BOX_FORMATS,
+    BoxGeometry,
+    approximate_iou,
+    area_geometry,
+    box_geometry,
+    exact_iou,
+    find_candidates,
+    inside_ranges,
+)
 from ..types import Array, Detections, GroundTruths
 
 __all__ = ["MatchedBatch", "check_batch", "match_batch"]
@@ -110,31 +120,54 @@ def match_batch(
     Lists of `num_candidates` a detection hold all pairs of ordinary images; a batch in which one does not fit runs again
     with lists as long as the ground truths, so the result never depends on the number.
     """
-    one = partial(_match_image, protocol=protocol, num_classes=num_classes, box_format=box_format)
+    prepare = partial(_prepare_image, protocol=protocol, num_classes=num_classes, box_format=box_format)
+    images = jax.vmap(prepare)(detections, ground_truths)
     num_ground_truths = ground_truths.boxes.shape[1]
-    batch, overflow = jax.vmap(partial(one, num_candidates=num_candidates))(detections, ground_truths)
-    if num_candidates >= num_ground_truths:
-        return batch
-    return jax.lax.cond(
-        (overflow > 0).any(),
-        lambda: jax.vmap(partial(one, num_candidates=num_ground_truths))(detections, ground_truths)[0],
-        lambda: batch,
+
+    def matched(num_candidates: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return jax.vmap(partial(_match_image, protocol=protocol, num_candidates=num_candidates))(images)
+
+    flags, ignored, overflow = matched(min(num_candidates, num_ground_truths))
+    if num_candidates < num_ground_truths:
+        flags, ignored = jax.lax.cond(
+            (overflow > 0).any(), lambda: matched(num_ground_truths)[:2], lambda: (flags, ignored)
+        )
+    return MatchedBatch(
+        scores=jnp.where(images.valid, images.scores, 0.0),
+        labels=images.labels,
+        rank=images.rank,
+        matched=flags,
+        ignored=ignored,
+        valid=images.valid,
+        ground_truth_labels=images.truth_labels,
+        ground_truth_counted=images.truth_counted,
+        num_not_finite=images.num_not_finite,
+        num_bad_labels=images.num_bad_labels,
     )
 
 
-def _match_image(
-    found: Detections,
-    truth: GroundTruths,
-    *,
-    protocol: EvaluationProtocol,
-    num_classes: int,
-    box_format: str,
-    num_candidates: int,
-) -> tuple[MatchedBatch, jax.Array]:
-    """Matches one image, `[D, ...]` against `[G, ...]`; also returns how many candidate lists were too short."""
+class _Image(NamedTuple):
+    """One image ready for matching: detections by descending score, padding replaced by harmless values."""
+
+    geometry: BoxGeometry  # [D]
+    scores: jax.Array  # [D]
+    labels: jax.Array  # [D]
+    rank: jax.Array  # [D]
+    valid: jax.Array  # [D]
+    truth_geometry: BoxGeometry  # [G]
+    truth_labels: jax.Array  # [G]
+    truth_counted: jax.Array  # [G, A]
+    truth_valid: jax.Array  # [G]
+    crowd: jax.Array  # [G]
+    num_not_finite: jax.Array  # []
+    num_bad_labels: jax.Array  # []
+
+
+def _prepare_image(
+    found: Detections, truth: GroundTruths, *, protocol: EvaluationProtocol, num_classes: int, box_format: str
+) -> _Image:
+    """Sorts, ranks and cleans one image, `[D, ...]` and `[G, ...]`."""
     chex.assert_rank([found.boxes, truth.boxes], 2)
-    grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
-    ranges = tuple((one.low, one.high) for one in protocol.area_ranges)
     finite = jnp.isfinite(found.boxes).all(-1) & jnp.isfinite(found.scores)
     truth_finite = jnp.isfinite(truth.boxes).all(-1)
     if truth.area is not None:
@@ -163,31 +196,41 @@ def _match_image(
 
     same = (labels[:, None] == labels[None, :]) & valid[None, :]
     rank = (same & (rows[:, None] > rows[None, :])).sum(-1, dtype=jnp.int32)
-    valid &= rank < protocol.max_detections[-1]
-
-    geometry, truth_geometry = box_geometry(boxes, box_format), box_geometry(truth_boxes, box_format)
+    truth_geometry = box_geometry(truth_boxes, box_format)
     truth_area = truth_geometry.area if area is None else area_geometry(area)
-    counted = inside_ranges(truth_area, ranges) & (truth_valid & ~crowd & ~ignore)[:, None]
-    counted_planes = counted_words(counted, area_words(*grid))
+    return _Image(
+        geometry=box_geometry(boxes, box_format),
+        scores=scores,
+        labels=labels,
+        rank=rank,
+        valid=valid & (rank < protocol.max_detections[-1]),
+        truth_geometry=truth_geometry,
+        truth_labels=truth_labels,
+        truth_counted=inside_ranges(truth_area, _ranges(protocol)) & (truth_valid & ~crowd & ~ignore)[:, None],
+        truth_valid=truth_valid,
+        crowd=crowd,
+        num_not_finite=(found.valid & ~finite).sum(dtype=jnp.int32) + (truth.valid & ~truth_finite).sum(dtype=jnp.int32),
+        num_bad_labels=(found.valid & ~named).sum(dtype=jnp.int32) + (truth.valid & ~truth_named).sum(dtype=jnp.int32),
+    )
+
+
+def _match_image(
+    image: _Image, *, protocol: EvaluationProtocol, num_candidates: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns matched `[D, W]`, ignored `[D, W]`, and how many candidate lists were too short."""
+    grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
+    counted = counted_words(image.truth_counted, area_words(*grid))
     candidates, overflow = find_candidates(
-        approximate_iou(geometry, truth_geometry, crowd),
-        lambda index: exact_iou(geometry[:, None], truth_geometry[index], crowd[index]),
-        (labels[:, None] == truth_labels[None, :]) & valid[:, None] & truth_valid[None, :],
+        approximate_iou(image.geometry, image.truth_geometry, image.crowd),
+        lambda index: exact_iou(image.geometry[:, None], image.truth_geometry[index], image.crowd[index]),
+        (image.labels[:, None] == image.truth_labels[None, :]) & image.valid[:, None] & image.truth_valid[None, :],
         iou_thresholds=protocol.iou_thresholds,
         num_candidates=num_candidates,
     )
-    chosen = match(candidates, counted=counted_planes, crowd=crowd, levels=jnp.asarray(level_words(*grid)))
-    inside = counted_words(inside_ranges(geometry.area, ranges), area_words(*grid))
-    matched, ignored = outcome(chosen, candidates.index, counted=counted_planes, inside=inside)
-    return MatchedBatch(
-        scores=jnp.where(valid, scores, 0.0),
-        labels=labels,
-        rank=rank,
-        matched=matched,
-        ignored=ignored,
-        valid=valid,
-        ground_truth_labels=truth_labels,
-        ground_truth_counted=counted,
-        num_not_finite=(found.valid & ~finite).sum(dtype=jnp.int32) + (truth.valid & ~truth_finite).sum(dtype=jnp.int32),
-        num_bad_labels=(found.valid & ~named).sum(dtype=jnp.int32) + (truth.valid & ~truth_named).sum(dtype=jnp.int32),
-    ), overflow
+    chosen = match(candidates, counted=counted, crowd=image.crowd, levels=jnp.asarray(level_words(*grid)))
+    inside = counted_words(inside_ranges(image.geometry.area, _ranges(protocol)), area_words(*grid))
+    return *outcome(chosen, candidates.index, counted=counted, inside=inside), overflow
+
+
+def _ranges(protocol: EvaluationProtocol) -> tuple[tuple[float, float], ...]:
+    return tuple((one.low, one.high) for one in protocol.area_ranges)

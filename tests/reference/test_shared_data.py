@@ -1,0 +1,109 @@
+"""Every cell, match and number on real detections equals live pycocotools', and the numbers published for them."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+from oracle import assert_same_cells, assert_same_matches, run_pycocotools
+from scenes import cut
+
+import jaxmap
+from jaxmap import io
+
+INTEGER_BOXES = "coco_val2017/ground_truth_integer_boxes"
+EXACT = "coco_val2017/ground_truth_exact_188_images"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A ground-truth file and a results file, both cut to the images that they share.
+
+    Attributes:
+      ground_truths, results: paths below the data folder, without .json.gz.
+      published: the first numbers of the summary, as their source prints them.
+      cut_ground_truths: True where only the images of the results are meant, False where all of the ground truths' are.
+    """
+
+    ground_truths: str
+    results: str
+    published: str = ""
+    cut_ground_truths: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.ground_truths.split('/')[-1]}-{self.results.split('/')[-1]}"
+
+    def load(self, folder: pathlib.Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        ground_truths, results = (
+            json.loads(gzip.decompress((folder / f"{path}.json.gz").read_bytes()))
+            for path in (self.ground_truths, self.results)
+        )
+        for row in (*results, *ground_truths["annotations"]):
+            row["image_id"] = int(row["image_id"])  # a few of them are strings in the ignore test
+            row.pop("segmentation", None)
+        for image in ground_truths["images"]:
+            image["id"] = int(image["id"])
+        keep = {image["id"] for image in ground_truths["images"]}
+        if self.cut_ground_truths:
+            keep &= {row["image_id"] for row in results}
+        return cut(ground_truths, results, sorted(keep))
+
+
+PAIRS = [
+    Pair(
+        INTEGER_BOXES,
+        "coco_val2017/ssd_resnet50_fpn",
+        ".3762 .5469 .4194 .1025 .3559 .5474 .3058 .4424 .4533 .1398 .4484 .6348",
+    ),
+    Pair(
+        INTEGER_BOXES,
+        "coco_val2017/ssd_inception_v2",
+        ".2754 .3989 .3032 .0156 .1089 .5454 .2398 .3067 .3076 .0239 .1395 .5922",
+    ),
+    Pair(
+        INTEGER_BOXES,
+        "coco_val2017/ssdlite_mobilenet_v2",
+        ".2407 .3568 .2666 .0083 .0877 .4816 .2167 .2708 .2715 .0136 .1124 .5339",
+    ),
+    Pair(
+        EXACT,
+        "coco_val2017/ssd_resnet50_fpn",
+        ".4068 .5779 .4436 .1525 .4799 .6392 .3381 .4569 .4637 .1621 .5338 .7077",
+    ),
+    Pair(EXACT, "coco_val2017/ssd_inception_v2"),
+    Pair(EXACT, "coco_val2017/ssdlite_mobilenet_v2"),
+    Pair(
+        INTEGER_BOXES,
+        "coco_val2017/yolact_150_images",
+        ".2868 .4480 .3218 .0906 .3208 .4607 .2669 .3573 .3652 .1538 .4051 .5218",
+        cut_ground_truths=True,
+    ),
+    Pair(INTEGER_BOXES, "coco_val2017/yolact_base_masks_100_images", ".4001 .6403", cut_ground_truths=True),
+    Pair(INTEGER_BOXES, "coco_val2017/yolact_darknet53_masks_100_images", ".3775 .5833", cut_ground_truths=True),
+    Pair(
+        "cocoapi_val2014_100/ground_truth",
+        "cocoapi_val2014_100/fake_boxes",
+        ".504581 .696973 .572982 .585626 .519400 .501398 .386813 .593680 .595353 .639811 .566421 .564291",
+    ),
+    Pair("small/gt_dataset", "small/dt_dataset", ".69472"),
+    Pair("small/gt_ignore_test", "small/dt_ignore_test", ".70990"),
+]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
+def test_real_detections_equal_pycocotools_and_the_published_numbers(pair: Pair, shared_data: pathlib.Path) -> None:
+    dataset, results = pair.load(shared_data)
+    oracle = run_pycocotools(dataset, results)
+    ground_truths = io.coco_ground_truths(dataset)
+    evaluation = jaxmap.evaluate(io.coco_detections(results, ground_truths), ground_truths)
+    assert_same_cells(evaluation, oracle)
+    assert_same_matches(evaluation, oracle)
+    numbers = np.array(list(evaluation.summary.values()))
+    for name, number, published in zip(evaluation.summary, numbers, pair.published.split(), strict=False):
+        digits = len(published.lstrip("."))
+        assert abs(number - float(published)) <= 0.5 * 10**-digits + 1e-12, (name, number, published)

@@ -1,0 +1,115 @@
+"""The benchmark programs run: the load is what it says, and the runner's tools agree on a small one."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "examples" / "benchmarks"
+SMALL = {"num_images": 30, "num_ground_truths": 200, "num_detections": 1_001, "num_classes": 7}
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("loads")
+
+
+@pytest.fixture
+def exactness(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("exactness")
+
+
+def test_load_is_deterministic(loads: ModuleType) -> None:
+    first, second = loads.make_load(**SMALL), loads.make_load(**SMALL)
+    assert first.ground_truth_dict() == second.ground_truth_dict()
+    assert first.results() == second.results()
+    assert first.results() != loads.make_load(**SMALL, seed=1).results()
+
+
+def test_load_has_the_counts_asked_for(loads: ModuleType) -> None:
+    load = loads.make_load(**SMALL)
+    ground_truth = load.ground_truth_dict()
+    assert [len(ground_truth[name]) for name in ("images", "annotations", "categories")] == [30, 200, 7]
+    assert len(load.results()) == 1_001
+    assert sorted(np.bincount(load.dt_image)) == [33] * 19 + [34] * 11  # 1001 = 30 * 33 + 11
+
+
+def test_load_looks_like_coco(loads: ModuleType) -> None:
+    load = loads.make_load(num_images=500, num_ground_truths=4_000, num_detections=20_000)
+    box_area = load.gt_boxes[:, 2] * load.gt_boxes[:, 3]
+    right, bottom = (load.gt_boxes[:, :2] + load.gt_boxes[:, 2:]).T
+    assert np.all(np.abs(load.gt_area / box_area - 0.7) <= 0.2 + 1e-3)  # the area is rounded to four decimals
+    assert np.all(right <= load.image_sizes[load.gt_image, 0] + 0.01)
+    assert np.all(bottom <= load.image_sizes[load.gt_image, 1] + 0.01)
+    assert 0.35 < np.mean(load.gt_area < 32**2) < 0.55
+    assert 0.004 < np.mean(load.gt_crowd) < 0.02
+    figures = load.figures()
+    assert figures["detections of one score with another"] > 0
+    assert figures["pairs of IoU >= 0.5"] > 0.5 * figures["ground truths"]
+
+
+def test_pairs_are_counted_as_by_hand(loads: ModuleType) -> None:
+    load = loads.make_load(num_images=4, num_ground_truths=20, num_detections=60, num_classes=2)
+    same = (load.dt_image[:, None] == load.gt_image) & (load.dt_label[:, None] == load.gt_label)
+    overlap = np.stack([loads.iou(load.dt_boxes, np.broadcast_to(box, (60, 4))) for box in load.gt_boxes], axis=1)
+    assert load.figures()["pairs"] == same.sum()
+    assert load.figures()["pairs of IoU >= 0.5"] == (same & (overlap >= 0.5)).sum()
+
+
+def test_padded_rows_keep_their_order(loads: ModuleType) -> None:
+    load = loads.make_load(**SMALL)
+    detections, ground_truths = load.padded()
+    assert detections["boxes"].shape == (30, 34, 4)
+    np.testing.assert_array_equal(detections["scores"][detections["valid"]], load.dt_scores)  # image by image
+    np.testing.assert_array_equal(ground_truths["area"][3][ground_truths["valid"][3]], load.gt_area[load.gt_image == 3])
+
+
+@pytest.mark.parametrize("size", [(3, 0, 10, 2), (3, 10, 0, 2), (1, 1, 1, 1)])
+def test_degenerate_loads_are_made(loads: ModuleType, size: tuple[int, int, int, int]) -> None:
+    load = loads.make_load(*size)
+    assert load.figures()["detections"] == size[2]
+    assert all(len(column) == size[0] for side in load.padded() for column in side.values())
+
+
+def test_tools_agree_on_a_small_load(tmp_path: Path) -> None:
+    for package in ("pycocotools", "hotcoco", "faster_coco_eval"):
+        pytest.importorskip(package)
+    sizes = ["--images", "20", "--ground-truths", "150", "--detections", "600", "--classes", "5"]
+    result = tmp_path / "result.json"
+    command = [sys.executable, FOLDER / "run.py", *sizes, "--repeats", "1", "--markdown", "--json", result]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # the jaxmap under test, installed or not
+    completed = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert "All agree" in completed.stdout
+    content = json.loads(result.read_text())
+    assert set(content["tools"]) == {"jaxmap", "hotcoco", "faster-coco-eval", "pycocotools"}
+    assert all(len(numbers) == 12 for tool in content["tools"].values() for numbers in tool["numbers"])
+
+
+def test_runner_is_loud_when_tools_disagree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    run = importlib.import_module("run")
+    agreed = run.Measurement(numbers=[[0.5] * 11 + [None]])
+    other = run.Measurement(numbers=[[0.5 + 1e-8, *[0.5] * 11]])
+    assert run.disagreements({"pycocotools": agreed, "hotcoco": agreed}) == []
+    lines = run.disagreements({"pycocotools": agreed, "hotcoco": other})
+    assert [line.split(":")[0] for line in lines] == ["AP", "ARl"]
+
+
+@pytest.mark.parametrize("box_format", ["xywh", "xyxy"])
+def test_integer_boxes_are_decided_exactly(exactness: ModuleType, box_format: str) -> None:
+    counts = exactness.count(np.random.default_rng(0), "integer", 20_000, box_format)
+    found = dict(zip(exactness.COLUMNS, counts, strict=True))
+    assert found["on a threshold"] > 100
+    assert found["ties"] > 1_000
+    assert found["wrong levels"] == found["wrong winners"] == 0
