@@ -17,7 +17,7 @@ from .matched import MatchedDataset, match_dataset
 from .planes import plane_bit
 from .protocols import COCO, EvaluationProtocol, get_protocol
 from .summary import SummaryLine, select, summarize, summary_lines, summary_table
-from .types import UNMATCHED, DetectionTable, GroundTruthTable, PrecisionRecall, Records
+from .types import UNMATCHED, DetectionTable, GroundTruthTable, PrecisionRecall
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -84,9 +84,9 @@ def evaluate(
     tell("matching")
     matched = match_dataset(found, truth, protocol)
     tell("integrating curves")
-    by_class = order_within(matched.detections.labels, _dense(matched.score_place))
+    by_class = order_within(matched.detections.labels, matched.score_place)
     counts = _count(matched.ground_truths.labels, matched.counted, len(truth.class_ids))
-    curves = precision_recall(_take(matched.records, by_class), counts, protocol)
+    curves = precision_recall(matched.records, by_class, counts, protocol)
     return Evaluation(protocol=protocol, curves=curves, matched=matched)
 
 
@@ -175,13 +175,13 @@ class Evaluation:
         group = found.image_index * num_classes + found.labels  # sorted, as the records are
         curve = np.searchsorted(groups, group)
         rows = np.flatnonzero(np.append(groups, -1)[curve] == group)
-        records = dataclasses.replace(_take(self.matched.records, rows), labels=curve[rows])
+        records = dataclasses.replace(self.matched.records, labels=curve)
         overall = dataclasses.replace(
             self.protocol,
             area_ranges=self.protocol.area_ranges[:1],
             max_detections=self.protocol.max_detections[-1:],
         )
-        curves = precision_recall(records, counts, overall)
+        curves = precision_recall(records, rows, counts, overall)
         image = groups // max(num_classes, 1)
         has_classes = np.bincount(image, minlength=num_images)
         columns = {
@@ -247,17 +247,6 @@ def _merge_classes(
     return DetectionTable(**columns), dataclasses.replace(
         truth, **truth_columns, class_ids=np.array([0]), class_names=("all classes",)
     )
-
-
-def _take(records: Records, rows: np.ndarray) -> Records:
-    return Records(**{name: column[rows] for name, column in vars(records).items()})
-
-
-def _dense(places: np.ndarray) -> np.ndarray:
-    """Turns distinct places into 0 .. N-1, keeping their order."""
-    dense = np.empty_like(places)
-    dense[np.argsort(places)] = np.arange(len(places))
-    return dense
 
 
 def _count(curve: np.ndarray, counted: np.ndarray, num_curves: int) -> np.ndarray:

@@ -67,7 +67,7 @@ def match_dataset(
     pairs = find_pairs(detections, ground_truths, groups, protocol.iou_thresholds)
     chosen = _match_pairs(pairs, counted_words, ground_truths.crowd, level_words(*grid))
 
-    matched = np.zeros((len(rank), counted_words.shape[1]), np.uint32)
+    matched = np.zeros((counted_words.shape[1], len(rank)), np.uint32).T  # a word of all rows is contiguous
     ignored = _spread(_inside(detections.boxes[:, 2] * detections.boxes[:, 3], protocol), area_words(*grid))
     np.bitwise_not(ignored, out=ignored)
     if len(pairs.detection):
@@ -154,12 +154,14 @@ def _match_cells(candidates: Candidates, counted: jax.Array, crowd: jax.Array, l
 
 def _inside(area: np.ndarray, protocol: EvaluationProtocol) -> np.ndarray:
     """Returns `[N, A]` bool: which ranges hold each area, both ends included."""
-    return np.stack([(area >= one.low) & (area <= one.high) for one in protocol.area_ranges], axis=1)
+    return np.stack([(area >= one.low) & (area <= one.high) for one in protocol.area_ranges]).T
 
 
 def _spread(counted: np.ndarray, areas: np.ndarray) -> np.ndarray:
     """Spreads `[N, A]` flags over the planes, `[N, W]` uint32; the host's `records.counted_words`."""
-    words = np.zeros((len(counted), areas.shape[1]), np.uint32)
+    words = np.zeros((areas.shape[1], len(counted)), np.uint32)
     for flags, area in zip(counted.T, areas, strict=True):
-        words |= np.where(flags[:, None], area, np.uint32(0))
-    return words
+        for word, planes in zip(words, area, strict=True):
+            if planes:
+                word |= flags * planes
+    return words.T

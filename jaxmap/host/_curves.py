@@ -22,13 +22,13 @@ CELLS_AT_ONCE = 1 << 21
 
 
 def precision_recall(
-    records: Records, num_ground_truths: np.ndarray, protocol: EvaluationProtocol
+    records: Records, order: np.ndarray, num_ground_truths: np.ndarray, protocol: EvaluationProtocol
 ) -> PrecisionRecall:
-    """Integrates sorted records into interpolated precision and recall.
+    """Integrates records into interpolated precision and recall.
 
     Args:
-      records: rows sorted by label, then by descending score, image and position; `labels` number the S curves, which
-        are classes or any finer division.
+      records: of `[N]`; `labels` number the S curves, which are classes or any finer division.
+      order: the rows that take part, sorted by label, then by descending score, image and position.
       num_ground_truths: `[S, A]` int, how many ground truths count in each curve.
       protocol: its grids.
 
@@ -44,27 +44,28 @@ def precision_recall(
     scores = np.full((*shape, *grid), np.nan)
     recall = np.full((shape[0], num_curves, *grid), np.nan)
 
-    matching = np.flatnonzero(records.matched.any(axis=1))
-    plain = np.ones(len(records.labels), bool)
-    plain[matching] = False
-    starts = np.searchsorted(records.labels, np.arange(num_curves + 1))
+    labels, rank = records.labels[order], records.rank[order]
+    plain = ~records.matched.any(axis=1)[order]
+    matching = np.flatnonzero(~plain)
+    starts = np.searchsorted(labels, np.arange(num_curves + 1))
     matching_starts = np.searchsorted(matching, starts)
     has_rows = np.diff(starts) > 0
     top_score = np.zeros(num_curves)
-    top_score[has_rows] = records.scores[starts[:-1][has_rows]]
+    top_score[has_rows] = records.scores[order[starts[:-1][has_rows]]]
     running = np.zeros(len(plain) + 1, np.int32)
 
     for area in range(grid[0]):
         needed = first_to_reach(protocol.recall_points, num_ground_truths[:, area])
         undefined = num_ground_truths[:, area] == 0
-        counted_plain = plain & ~_plane(records.ignored, area, 0, shape[0])  # unmatched rows are alike at all thresholds
+        # Rows that match nothing are alike at all thresholds.
+        counted_plain = plain & ~_plane(records.ignored, area, 0, shape[0])[order]
         befores = []
         for limit in protocol.max_detections:
-            np.cumsum(counted_plain & (records.rank < limit), out=running[1:])
+            np.cumsum(counted_plain & (rank < limit), out=running[1:])
             befores.append(running[matching] - np.repeat(running[starts[:-1]], np.diff(matching_starts)))
         for first, last in _blocks(matching_starts, shape[0] * shape[1]):
             block, of_block = slice(first, last), slice(matching_starts[first], matching_starts[last])
-            rows = matching[of_block]
+            rows = order[matching[of_block]]
             matches = _Matches(records, rows, matching_starts[first : last + 1] - of_block.start, area, shape[0])
             for index, (limit, before) in enumerate(zip(protocol.max_detections, befores, strict=True)):
                 values = matches.within(limit, before[of_block]).interpolate(needed[block], top_score[block])

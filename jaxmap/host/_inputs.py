@@ -78,14 +78,14 @@ def as_tables(
     return (
         DetectionTable(
             image_index=found.image,
-            labels=np.searchsorted(class_ids, found.fields["labels"]),
+            labels=_index_of(found.fields["labels"], class_ids),
             boxes=to_xywh(found.fields["boxes"], box_format),
             scores=found.fields["scores"],
             ids=found.row,
         ),
         GroundTruthTable(
             image_index=truth.image,
-            labels=np.searchsorted(class_ids, truth.fields["labels"]),
+            labels=_index_of(truth.fields["labels"], class_ids),
             boxes=boxes,
             area=truth.fields.get("area", boxes[:, 2] * boxes[:, 3]),
             crowd=truth.fields.get("crowd", nothing),
@@ -141,8 +141,16 @@ def _from_padded(side: str, value: Mapping[str, Any], fields: tuple[str, ...]) -
             )
     valid = _typed(f"{side}.valid", "valid", given.pop("valid")) if "valid" in given else np.ones(boxes.shape[:2], bool)
     image, row = np.nonzero(valid)
-    flat = {name: _typed(f"{side}.{name}", name, array[valid]) for name, array in given.items()}
+    flat = {
+        name: _typed(f"{side}.{name}", name, _flattened(array) if valid.all() else array[valid])
+        for name, array in given.items()
+    }
     return _Columns(side, len(boxes), image, row, flat)
+
+
+def _flattened(array: np.ndarray) -> np.ndarray:
+    """Joins the first two axes, without a copy."""
+    return array.reshape(-1, *array.shape[2:])
 
 
 def _from_list(side: str, value: Sequence[Any], fields: tuple[str, ...]) -> _Columns:
@@ -207,14 +215,14 @@ def _typed(where: str, name: str, array: Array) -> np.ndarray:
     if name == "labels":
         if array.size and not np.issubdtype(array.dtype, np.integer):
             raise TypeError(f"`{where}` must be integers, class indices from 0, got dtype {array.dtype}.")
-        return array.astype(np.int64)
+        return array.astype(np.int64, copy=False)
     if name in ("crowd", "ignore", "valid"):
         if not ((array == 0) | (array == 1)).all():
             raise ValueError(f"`{where}` must be boolean, or 0 and 1, got {array[(array != 0) & (array != 1)][0]!r}.")
         return array.astype(bool)
     if array.size and not (array.dtype.kind in "iuf" or array.dtype.name == "bfloat16"):
         raise TypeError(f"`{where}` must be real numbers, got dtype {array.dtype}.")
-    return array.astype(np.float64)
+    return array.astype(np.float64, copy=False)
 
 
 def _reject(columns: _Columns, name: str, bad: np.ndarray, expected: str) -> None:
@@ -247,7 +255,7 @@ def _check_table(side: str, table: DetectionTable | GroundTruthTable, truth: Gro
 
 def _check_finite(columns: _Columns) -> None:
     for name in ("boxes", "scores", "area"):
-        if name in columns.fields:
+        if name in columns.fields and not np.isfinite(columns.fields[name]).all():
             bad = ~np.isfinite(columns.fields[name])
             _reject(columns, name, bad.any(-1) if bad.ndim > 1 else bad, "must be finite")
 
@@ -272,15 +280,21 @@ def _classes(
         names = tuple(str(name) for name in class_names)
         class_ids = np.arange(len(names))
     else:
-        observed = np.unique(np.concatenate([found.fields["labels"], truth.fields["labels"]]))
+        observed = np.union1d(*(np.unique(columns.fields["labels"]) for columns in (found, truth)))
         class_ids = observed if num_classes is None else np.arange(num_classes)
         names = tuple(str(label) for label in class_ids.tolist())
     if num_classes is not None and len(class_ids) != num_classes:
         raise ValueError(f"`class_names` must hold `num_classes` = {num_classes} names, got {len(class_ids)}.")
     for columns in (found, truth):
-        outside = ~np.isin(columns.fields["labels"], class_ids)
+        labels = columns.fields["labels"]
+        outside = ~np.isin(labels, class_ids) if len(labels) else np.zeros(0, bool)
         _reject(columns, "labels", outside, f"must be one of the {len(class_ids)} classes {_shown(class_ids)}")
     return class_ids, names
+
+
+def _index_of(labels: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+    consecutive = len(class_ids) and class_ids[-1] == len(class_ids) - 1  # distinct and from 0
+    return labels if consecutive else np.searchsorted(class_ids, labels)
 
 
 def _shown(class_ids: np.ndarray) -> str:

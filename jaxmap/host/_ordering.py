@@ -28,13 +28,16 @@ def score_places(scores: np.ndarray, arrival: np.ndarray) -> np.ndarray:
 def order_within(group: np.ndarray, place: np.ndarray) -> np.ndarray:
     """Returns the permutation that sorts rows by `group`, then by `place`; both `[N]` non-negative int64.
 
-    `place` is a permutation of 0 .. N-1. Both are packed into one integer, because NumPy sorts plain integers with
-    vector instructions, ten times faster than it sorts pairs.
+    Places are distinct. Both are packed into one integer, because NumPy sorts plain integers with vector instructions,
+    ten times faster than it sorts pairs.
     """
-    bits = max(len(place) - 1, 1).bit_length()
-    if len(group) and int(group.max()).bit_length() + bits > 63:
+    if not len(place):
+        return np.empty(0, np.int64)
+    last = int(place.max())
+    bits = last.bit_length()
+    if int(group.max()).bit_length() + bits > 63:
         return np.lexsort((place, group))
-    row_of_place = np.empty_like(place)
+    row_of_place = np.empty(last + 1, np.int64)
     row_of_place[place] = np.arange(len(place))
     return row_of_place[np.sort((group << bits) | place) & ((1 << bits) - 1)]
 

@@ -217,10 +217,9 @@ class AveragePrecision:
         labels = images.labels[image, place].astype(np.int64)
         scores = images.scores[image, place].astype(np.float64)
         order = host.order_within(labels, host.score_places(scores, arrival))
-        image, place = image[order], place[order]
         records = Records(
-            scores=scores[order],
-            labels=labels[order],
+            scores=scores,
+            labels=labels,
             image_index=images.image_id[image],
             position=place,
             rank=images.rank[image, place],
@@ -234,7 +233,7 @@ class AveragePrecision:
             np.bincount(of_class[(bits >> area) & 1 == 1], minlength=self.num_classes)
             for area in range(len(self.protocol.area_ranges))
         ]
-        return host.precision_recall(records, np.stack(counts, axis=1), self.protocol)
+        return host.precision_recall(records, order, np.stack(counts, axis=1), self.protocol)
 
 
 def average_precision(
