@@ -24,7 +24,7 @@ from .planes import plane_bit
 from .protocols import EvaluationProtocol
 from .types import UNDEFINED, PrecisionRecall, Records
 
-__all__ = ["precision_recall"]
+__all__ = ["interpolate", "mask_undefined", "precision_recall"]
 
 MAX_DENOMINATOR = 1000  # keeps denominator * true positives within int32 up to two million ground truths of a class
 
@@ -86,7 +86,6 @@ def precision_recall(
 
     References: pycocotools cocoeval.py, accumulate.
     """
-    grid = recall_grid(protocol.recall_points)
     num_thresholds, num_areas = len(protocol.iou_thresholds), len(protocol.area_ranges)
     num_limits = len(protocol.max_detections)
     records, starts = _sort_by_class(records, num_classes)
@@ -99,19 +98,30 @@ def precision_recall(
         ],
         jnp.int32,
     )
-    one = partial(_one_plane, records, starts, num_ground_truths, grid, len(protocol.recall_points))
+    one = partial(_one_plane, records, starts, num_ground_truths, protocol)
     precision, recall, scores = jax.lax.map(lambda plane: one(*plane), tuple(bits.T))
 
     def shaped(values: jax.Array) -> jax.Array:  # [T * A * M, ..., K] to [T, ..., K, A, M]
         values = values.reshape(num_thresholds, num_areas, num_limits, *values.shape[1:])
-        values = jnp.moveaxis(values, (1, 2), (-2, -1))
+        return jnp.moveaxis(values, (1, 2), (-2, -1))
+
+    return mask_undefined(shaped(precision), shaped(recall), shaped(scores), num_ground_truths)
+
+
+def mask_undefined(
+    precision: jax.Array, recall: jax.Array, scores: jax.Array, num_ground_truths: jax.Array
+) -> PrecisionRecall:
+    """Puts `UNDEFINED` into the cells, `[..., K, A, M]`, of classes and ranges without ground truth."""
+
+    def masked(values: jax.Array) -> jax.Array:
+        defined = (num_ground_truths > 0).reshape((1,) * (values.ndim - 3) + (*num_ground_truths.shape, 1))
         return jnp.where(jnp.broadcast_to(defined, values.shape), values, UNDEFINED)
 
-    defined = (num_ground_truths > 0)[None, :, :, None]
-    recall = shaped(recall)
-    defined = defined[None]
     return PrecisionRecall(
-        precision=shaped(precision), recall=recall, scores=shaped(scores), num_ground_truths=num_ground_truths
+        precision=masked(precision),
+        recall=masked(recall),
+        scores=masked(scores),
+        num_ground_truths=num_ground_truths,
     )
 
 
@@ -132,8 +142,7 @@ def _one_plane(
     records: Records,
     starts: jax.Array,
     num_ground_truths: jax.Array,
-    grid: RecallGrid,
-    num_points: int,
+    protocol: EvaluationProtocol,
     area: jax.Array,
     limit: jax.Array,
     word: jax.Array,
@@ -143,7 +152,10 @@ def _one_plane(
     num_classes = len(num_ground_truths)
     positives = num_ground_truths[:, area]
     taking_part = records.valid & (records.rank < limit)
-    matched, ignored = (((words[:, word] >> bit.astype(jnp.uint32)) & 1) == 1 for words in (records.matched, records.ignored))
+    matched, ignored = (
+        (jnp.take(words, word, axis=1) >> bit.astype(jnp.uint32)) & jnp.uint32(1) == 1
+        for words in (records.matched, records.ignored)
+    )
     labels = jnp.minimum(records.labels, num_classes - 1)  # padding is masked by `taking_part`
 
     def running(flags: jax.Array) -> tuple[jax.Array, jax.Array]:  # within each class; and each class's total
@@ -152,27 +164,55 @@ def _one_plane(
 
     true_positives, found = running(taking_part & matched & ~ignored)
     counted, _ = running(taking_part & ~ignored)
-    total = positives[labels]
+    precision, scores = interpolate(
+        true_positives,
+        counted,
+        records.scores,
+        jnp.where(taking_part, labels, num_classes),
+        positives,
+        protocol.recall_points,
+    )
+    return precision, _divide(found, positives), scores
+
+
+def interpolate(
+    true_positives: jax.Array,
+    counted: jax.Array,
+    scores: jax.Array,
+    labels: jax.Array,
+    positives: jax.Array,
+    recall_points: tuple[float, ...],
+) -> tuple[jax.Array, jax.Array]:
+    """Interpolates precision and score at the recall points from running counts.
+
+    Args:
+      true_positives: `[N]` int32, those of the row's class up to and with it.
+      counted: `[N]` int32, true and false positives likewise.
+      scores: `[N]` float32.
+      labels: `[N]` int32; K for rows that take no part.
+      positives: `[K]` int32, ground truths.
+      recall_points: R points.
+
+    Returns:
+      Precision `[R, K]` and scores `[R, K]`, 0 where a point is not reached.
+    """
+    grid = recall_grid(recall_points)
+    num_classes, num_buckets = len(positives), len(recall_points) + 1
+    total = jnp.concatenate([positives, jnp.ones(1, jnp.int32)])[labels]
     scaled = grid.denominator * true_positives
-    step = scaled // jnp.maximum(total, 1)
-    step = jnp.minimum(step, grid.denominator)
+    step = jnp.minimum(scaled // jnp.maximum(total, 1), grid.denominator)
     exact = scaled == step * total
     reached = jnp.asarray(grid.reached)[step] - (exact & jnp.asarray(grid.above)[step]).astype(jnp.int32)
+    bucket = labels * num_buckets + reached
 
     def best(values: jax.Array) -> jax.Array:  # [R, K]: the maximum over the rows that reach each point
-        bucket = jnp.where(taking_part, labels * (num_points + 1) + reached, num_classes * (num_points + 1))
-        top = jax.ops.segment_max(values, bucket, num_classes * (num_points + 1) + 1)[:-1]
-        top = top.reshape(num_classes, num_points + 1)[:, 1:]
+        top = jax.ops.segment_max(values, bucket, (num_classes + 1) * num_buckets)
+        top = top.reshape(num_classes + 1, num_buckets)[:-1, 1:]
         return jax.lax.cummax(top, axis=1, reverse=True).T
 
-    precision = best(_divide(true_positives, counted))
-    scores = best(records.scores.astype(jnp.float32))
-    is_reached = scores > -jnp.inf
-    return (
-        jnp.where(is_reached, precision, 0.0),
-        _divide(found, positives),
-        jnp.where(is_reached, scores, 0.0),
-    )
+    precision, score = best(_divide(true_positives, counted)), best(scores.astype(jnp.float32))
+    is_reached = score > -jnp.inf
+    return jnp.where(is_reached, precision, 0.0), jnp.where(is_reached, score, 0.0)
 
 
 def _divide(part: jax.Array, whole: jax.Array) -> jax.Array:

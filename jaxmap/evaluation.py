@@ -147,7 +147,7 @@ class Evaluation:
         return json.dumps({name: None if math.isnan(value) else value for name, value in self.summary.items()})
 
     def per_class(self) -> dict[str, Any]:
-        """Returns columns: `class_id`, `class_name`, `num_ground_truths`, then every number of the summary, each `[K]`."""
+        """Returns columns, each `[K]`: `class_id`, `class_name`, `num_ground_truths`, then numbers of the summary."""
         columns: dict[str, Any] = {
             "class_id": self.class_ids,
             "class_name": list(self.class_names),
@@ -234,9 +234,7 @@ class Evaluation:
         }
 
 
-def _merge_classes(
-    found: DetectionTable, truth: GroundTruthTable
-) -> tuple[DetectionTable, GroundTruthTable]:
+def _merge_classes(found: DetectionTable, truth: GroundTruthTable) -> tuple[DetectionTable, GroundTruthTable]:
     """Makes all classes one; within an image rows stand by class, then by input, as pycocotools with useCats=0."""
     by_class = np.argsort(found.labels, kind="stable")
     truth_by_class = np.argsort(truth.labels, kind="stable")

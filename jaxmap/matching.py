@@ -13,6 +13,7 @@ from __future__ import annotations
 import chex
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from .types import Candidates
 
@@ -21,7 +22,7 @@ __all__ = ["match"]
 MAX_UNROLL = 16
 
 
-def match(candidates: Candidates, *, counted: jax.Array, crowd: jax.Array, levels: jax.Array) -> jax.Array:
+def match(candidates: Candidates, *, counted: jax.Array, crowd: jax.Array, levels: ArrayLike) -> jax.Array:
     """Matches the detections of one cell (an image, or a class of an image); batch with `jax.vmap`.
 
     Args:
@@ -38,7 +39,7 @@ def match(candidates: Candidates, *, counted: jax.Array, crowd: jax.Array, level
       >>> from jaxmap.planes import level_words
       >>> both_want_0 = Candidates(index=jnp.array([[0], [0]]), level=jnp.array([[1], [1]]))
       >>> one = jnp.ones((1, 1), jnp.uint32)
-      >>> match(both_want_0, counted=one, crowd=jnp.array([False]), levels=jnp.asarray(level_words(1, 1))).ravel().tolist()
+      >>> match(both_want_0, counted=one, crowd=jnp.array([False]), levels=level_words(1, 1)).ravel().tolist()
       [1, 0]
 
     References: pycocotools cocoeval.py, evaluateImg; serial dictatorship.
@@ -46,10 +47,11 @@ def match(candidates: Candidates, *, counted: jax.Array, crowd: jax.Array, level
     num_ground_truths, num_words = counted.shape
     chex.assert_equal_shape([candidates.index, candidates.level])
     chex.assert_shape(crowd, (num_ground_truths,))
+    levels = jnp.asarray(levels)
     chex.assert_shape(levels, (None, num_words))
     # Padding points behind the last ground truth: reads there are dropped and give 0, writes are dropped.
     index = jnp.where(candidates.level > 0, candidates.index, num_ground_truths).astype(jnp.int32)
-    passes = jnp.asarray(levels)[candidates.level.astype(jnp.int32)]
+    passes = levels[candidates.level.astype(jnp.int32)]
     counts = counted.at[index].get(mode="fill", fill_value=0)
     keeps = jnp.where(crowd, jnp.uint32(0), ~jnp.uint32(0)).at[index].get(mode="fill", fill_value=0)[..., None]
 

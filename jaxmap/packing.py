@@ -7,6 +7,7 @@ chunks of a fixed number. Only detections and ground truths that take part in a 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +65,7 @@ def pack_cells(
     detection_place = row - row[first_of_cell][cell]
     candidate_place = np.arange(len(row)) - first_of_row[row]
     # Ground truths are sorted by group too, so numbering the distinct ones keeps each cell's together.
-    distinct, number = np.unique(ground_truth, return_inverse=True)
+    _, number = np.unique(ground_truth, return_inverse=True)
     ground_truth_place = number - np.minimum.reduceat(number, first_of_cell)[cell]
 
     def largest(places: np.ndarray) -> np.ndarray:
@@ -83,7 +84,7 @@ def pack_cells(
         place_of_cell[cells] = np.arange(len(cells))
         of_shape = np.flatnonzero(shape[cell] == value)
         chunks = np.searchsorted(place_of_cell[cell[of_shape]], np.arange(0, len(cells) + num_cells, num_cells))
-        for start, stop in zip(chunks, chunks[1:], strict=False):
+        for start, stop in pairwise(chunks):
             pairs = of_shape[start:stop]
             places = (place_of_cell[cell[pairs]] % num_cells, detection_place[pairs], candidate_place[pairs])
             index = np.zeros((num_cells, side, num_candidates), np.int32)

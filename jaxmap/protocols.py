@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -116,7 +116,7 @@ class EvaluationProtocol:
         if area_ranges is not None:
             changes["area_ranges"] = _area_ranges(area_ranges, self.area_ranges)
         if max_detections is not None:
-            limits = [max_detections] if isinstance(max_detections, numbers.Real) else list(max_detections)
+            limits = list(max_detections) if isinstance(max_detections, Iterable) else [max_detections]
             values = _ascending("max_detections", limits)
             if values[0] < 1 or any(value != int(value) for value in values):
                 raise ValueError(f"`max_detections` must be whole numbers of at least 1, got {limits}.")
@@ -151,14 +151,12 @@ def _ascending(name: str, values: Sequence[float]) -> tuple[float, ...]:
         raise ValueError(f"`{name}` must hold at least one value, got none.")
     if not all(math.isfinite(value) for value in result):
         raise ValueError(f"`{name}` must be finite numbers, got {list(result)}.")
-    if any(b <= a for a, b in zip(result, result[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(result)):
         raise ValueError(f"`{name}` must be strictly ascending, got {list(result)}; sort them and drop repeats.")
     return result
 
 
-def _area_ranges(
-    ranges: Mapping[str, tuple[float, float]], known: tuple[AreaRange, ...]
-) -> tuple[AreaRange, ...]:
+def _area_ranges(ranges: Mapping[str, tuple[float, float]], known: tuple[AreaRange, ...]) -> tuple[AreaRange, ...]:
     if not isinstance(ranges, Mapping) or not ranges:
         raise ValueError(f"`area_ranges` must map at least one name to (low, high), got {ranges!r}.")
     suffixes = {area.name: area.suffix for area in known} | {ALL_AREAS.name: ALL_AREAS.suffix}

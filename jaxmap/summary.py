@@ -52,7 +52,7 @@ def summary_lines(protocol: EvaluationProtocol) -> list[SummaryLine]:
         if row.each == "area":
             cells = [(area.suffix, "", index, last_limit) for index, area in enumerate(protocol.area_ranges) if index]
         elif row.each == "limit":
-            cells = [("", limit, 0, index) for index, limit in enumerate(protocol.max_detections)]
+            cells = [("", str(limit), 0, index) for index, limit in enumerate(protocol.max_detections)]
         else:
             cells = [("", "", 0, last_limit)]
         for suffix, limit, area_index, limit_index in cells:
@@ -83,7 +83,7 @@ def summarize_on_device(curves: PrecisionRecall, protocol: EvaluationProtocol) -
 
 
 def select(curves: PrecisionRecall, line: SummaryLine) -> jax.Array | np.ndarray:
-    """Returns the cells behind a number: `[T, R, K]` for precision, `[T, K]` for recall, with T cut to its thresholds."""
+    """Returns the cells behind a number, `[T, R, K]` for precision, `[T, K]` for recall; T cut to its thresholds."""
     values = curves.precision if line.quantity == "precision" else curves.recall
     return values[np.array(line.thresholds, int), ..., line.area_index, line.limit_index]
 
@@ -100,13 +100,12 @@ def summary_table(summary: dict[str, float], protocol: EvaluationProtocol) -> st
         iou = ":".join(f"{protocol.iou_thresholds[index]:.2f}" for index in ends)
         area = protocol.area_ranges[line.area_index].name
         limit = protocol.max_detections[line.limit_index]
-        lines.append(
-            f" {long:<18} ({short}) @[ IoU={iou:<9} | area={area:>6s} | maxDets={limit:>3d} ] = {summary[line.name]:0.3f}"
-        )
+        where = f"IoU={iou:<9} | area={area:>6s} | maxDets={limit:>3d}"
+        lines.append(f" {long:<18} ({short}) @[ {where} ] = {summary[line.name]:0.3f}")
     return "\n".join(lines)
 
 
-def _mean(values: np.ndarray) -> float:
+def _mean(values: jax.Array | np.ndarray) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no defined cell is NaN, as it should be
-        return float(np.nanmean(values))
+        return float(np.nanmean(np.asarray(values)))

@@ -4,9 +4,9 @@ Axis letters, the same everywhere: `I` images, `D` detections an image, `G` grou
 thresholds, `R` recall points, `K` classes, `A` area ranges, `M` max-detection limits, `N` flat rows, `C` candidates of
 one detection, `W` uint32 words that hold one bit for every (area range, IoU threshold) plane (see `planes`).
 
-Two kinds of container live here. Pytrees (`Detections`, `GroundTruths`, `Candidates`, `Records`, `PrecisionRecall`) hold
-arrays of fixed shape and cross `jit`. Tables (`DetectionTable`, `GroundTruthTable`) are the host's ragged form: NumPy
-columns, one row an object.
+Two kinds of container live here. Pytrees (`Detections`, `GroundTruths`, `Candidates`, `Records`, `PrecisionRecall`)
+hold arrays of fixed shape and cross `jit`. Tables (`DetectionTable`, `GroundTruthTable`) are the host's ragged form:
+NumPy columns, one row an object.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class GroundTruths:
       boxes: `[I, G, 4]` float, in the box format that the call names; padding may hold anything.
       labels: `[I, G]` int, class indices from 0.
       valid: `[I, G]` bool, True for real rows; None means that every row is real.
-      crowd: `[I, G]` bool, True for a region that stands for many objects: it is never counted, may absorb any number of
-        detections, and its similarity is the intersection over the detection's area. None means no crowd.
-      area: `[I, G]` float, the object's area in pixels, which decides its area range (for COCO the area of the mask, not of
-        the box); None means width times height.
+      crowd: `[I, G]` bool, True for a region that stands for many objects: it is never counted, may absorb any number
+        of detections, and its similarity is the intersection over the detection's area. None means no crowd.
+      area: `[I, G]` float, the object's area in pixels, which decides its area range (for COCO the area of the mask,
+        not of the box); None means width times height.
       ignore: `[I, G]` bool, True for a ground truth that is matched but never counted; None means none.
     """
 

@@ -69,8 +69,10 @@ def find_pairs(
     bounds = np.minimum(iou_thresholds, 1 - 1e-10)
     found = [_overlapping(detections, ground_truths, groups, block, bounds[0]) for block in _blocks(groups)]
     group, detection, ground_truth, similarity = (
-        np.concatenate(columns) for columns in zip(*found, strict=True)
-    ) if found else (np.empty(0, np.int64),) * 3 + (np.empty(0),)
+        (np.concatenate(columns) for columns in zip(*found, strict=True))
+        if found
+        else (np.empty(0, np.int64),) * 3 + (np.empty(0),)
+    )
     order = np.lexsort((-ground_truth, -similarity, detection))
     level = np.searchsorted(bounds, similarity[order], side="right").astype(np.int8)
     return Pairs(group[order], detection[order], ground_truth[order], similarity[order], level)

@@ -71,8 +71,8 @@ def precision_recall(
                 values = matches.within(limit, before[of_block]).interpolate(needed[block], top_score[block])
                 precision[:, :, block, area, index], scores[:, :, block, area, index], found = values
                 recall[:, block, area, index] = found / np.maximum(num_ground_truths[block, area], 1)
-        for values in (precision, scores, recall):
-            values[..., undefined, area, :] = np.nan
+        for cells in (precision, scores, recall):
+            cells[..., undefined, area, :] = np.nan
     return PrecisionRecall(precision=precision, recall=recall, scores=scores, num_ground_truths=num_ground_truths)
 
 
@@ -99,9 +99,7 @@ class _Matches:
       counted: `[T, n]` bool, true or false positives.
     """
 
-    def __init__(
-        self, records: Records, rows: np.ndarray, starts: np.ndarray, area: int, num_thresholds: int
-    ) -> None:
+    def __init__(self, records: Records, rows: np.ndarray, starts: np.ndarray, area: int, num_thresholds: int) -> None:
         matched, ignored = records.matched[rows], records.ignored[rows]
         thresholds = range(num_thresholds)
         self.counted = ~np.stack([_plane(ignored, area, index, num_thresholds) for index in thresholds])
@@ -139,9 +137,7 @@ class _TruePositives(NamedTuple):
     total: np.ndarray
     scores: np.ndarray
 
-    def interpolate(
-        self, needed: np.ndarray, top_score: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def interpolate(self, needed: np.ndarray, top_score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns precision `[T, R, S]`, scores `[T, R, S]` and `found`.
 
         Args:

@@ -43,7 +43,7 @@ def as_tables(
     """Brings both sides to tables over the same images and classes.
 
     Args:
-      detections: `Detections` or a mapping of its fields, `[I, D, ...]`; a sequence of one mapping an image; or a table.
+      detections: `Detections` or a mapping of its fields, `[I, D, ...]`; a sequence of one mapping an image; a table.
       ground_truths: likewise.
       box_format: of both sides' boxes; tables are xywh whatever it says.
       class_names: names of the classes 0 .. K-1, or a mapping from label to name.
@@ -189,7 +189,7 @@ def _from_list(side: str, value: Sequence[Any], fields: tuple[str, ...]) -> _Col
 
 
 def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Returns the fields that were given, as arrays; unknown ones are an error, since a typo would change the number."""
+    """Returns the fields that were given, as arrays; unknown ones are errors, since a typo would change the number."""
     for alias, name in ALIASES.items():
         if value.get(alias) is not None and value.get(name) is not None:
             raise ValueError(f"`{where}` has both `{name}` and `{alias}`, which mean the same; keep one.")
@@ -270,7 +270,9 @@ def _classes(
     if num_classes is not None and not (isinstance(num_classes, int | np.integer) and num_classes > 0):
         raise ValueError(f"`num_classes` must be a whole number of at least 1, got {num_classes!r}.")
     if isinstance(class_names, str):
-        raise TypeError(f"`class_names` must be a sequence of names or a mapping from label to name, got {class_names!r}.")
+        raise TypeError(
+            f"`class_names` must be a sequence of names or a mapping from label to name, got {class_names!r}."
+        )
     if isinstance(class_names, Mapping):
         if not all(isinstance(label, int | np.integer) for label in class_names):
             raise TypeError(f"`class_names` must map integer labels to names, got the keys {list(class_names)[:5]}.")

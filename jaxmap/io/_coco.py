@@ -62,8 +62,8 @@ def coco_ground_truths(data: Mapping[str, Any], *, source: str = "ground truths"
 
     Args:
       data: holds the lists `images` (`id`), `categories` (`id`, and `name` if it has one) and `annotations` (`id`,
-        `image_id`, `category_id`, `bbox` in xywh, `area`, and `iscrowd` if it is not 0). Ids are integers; those of images
-        and categories may be strings, and `"7"` is 7.
+        `image_id`, `category_id`, `bbox` in xywh, `area`, and `iscrowd` if it is not 0). Ids are integers; those of
+        images and categories may be strings, and `"7"` is 7.
       source: what messages call the data.
 
     Returns:

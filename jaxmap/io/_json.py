@@ -120,7 +120,7 @@ class Entries:
         A string that spells an integer is that integer, because some writers quote all ids, or some of them.
 
         Raises:
-          ValueError: if an entry lacks the field, holds anything else, or holds an integer beside a string that is none.
+          ValueError: if an entry lacks the field, holds anything else, or an integer beside a string that is none.
         """
         values = self.values(field)
         kinds = set(map(type, values))

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from .. import host
 from ..curves import precision_recall
 from ..planes import num_words
 from ..protocols import COCO, EvaluationProtocol
 from ..records import count_ground_truths
-from ..summary import summarize, summarize_on_device
+from ..summary import summarize_on_device
 from ..types import Array, Detections, GroundTruths, PrecisionRecall, Records
 from ._batch import check_batch, match_batch
+from ._result import AveragePrecisionResult, curves_on_host, summarize_result
 from ._state import COUNTERS, AveragePrecisionState, empty_state, insert_images, rows_of_batch
 
-__all__ = ["AveragePrecision", "AveragePrecisionResult", "average_precision"]
-
-NUM_CANDIDATES = 8  # ordinary images need two or three; longer lists are a second, rarely taken branch
-OVERFLOWS = {
-    "num_images_over_capacity": "max_images",
-    "num_detections_over_capacity": "max_detections_per_image",
-    "num_ground_truths_over_capacity": "max_ground_truths_per_image",
-}
-
-
-class AveragePrecisionResult(NamedTuple):
-    """What `compute` returns.
-
-    Attributes:
-      curves: float64 NumPy with NaN where undefined, or, from inside `jit`, float32 with `UNDEFINED`.
-      counters: int32 scalars by name, see `AveragePrecisionState`.
-    """
-
-    curves: PrecisionRecall
-    counters: dict[str, Array]
+__all__ = ["AveragePrecision", "average_precision"]
 
 
 @jax.tree_util.register_static
@@ -52,8 +31,8 @@ class AveragePrecision:
     Attributes:
       num_classes: K; labels lie in [0, K).
       max_images: images that the state has room for.
-      max_detections_per_image: detections kept of an image, over all classes. Those that exceed the protocol's limit for
-        an image and class need no room.
+      max_detections_per_image: detections kept of an image, over all classes. Those that exceed the protocol's limit
+        for an image and class need no room.
       max_ground_truths_per_image: likewise; crowds and padding need no room.
       protocol: grids, limits and table of results.
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
@@ -103,25 +82,13 @@ class AveragePrecision:
           ValueError: while tracing, if a shape is not as described.
           TypeError: while tracing, if labels or image ids are not integers.
         """
-        found, truth = check_batch(detections, ground_truths, self.box_format)
-        shape = (len(found.boxes),)
-        for name, value in (("image_id", image_id), ("valid", valid)):
-            if value is not None and jnp.shape(value) != shape:
-                raise ValueError(f"`{name}` must have shape {list(shape)}, one an image, got {list(jnp.shape(value))}.")
-        if not jnp.issubdtype(jnp.result_type(image_id), jnp.integer):
-            raise TypeError(f"`image_id` must be integers, got dtype {jnp.result_type(image_id)}.")
-        valid = jnp.ones(shape, bool) if valid is None else jnp.asarray(valid).astype(bool)
-        found = dataclasses.replace(found, valid=found.valid & valid[:, None])
-        truth = dataclasses.replace(truth, valid=truth.valid & valid[:, None])
-        batch = match_batch(
-            found,
-            truth,
-            protocol=self.protocol,
-            num_classes=self.num_classes,
-            box_format=self.box_format,
-            num_candidates=NUM_CANDIDATES,
+        found, truth, image_id, valid = check_batch(
+            detections, ground_truths, image_id, valid, box_format=self.box_format
         )
-        rows, lost, truth_lost = rows_of_batch(batch, jnp.asarray(image_id), state.images)
+        batch = match_batch(
+            found, truth, protocol=self.protocol, num_classes=self.num_classes, box_format=self.box_format
+        )
+        rows, lost, truth_lost = rows_of_batch(batch, image_id, state.images)
         state, new = insert_images(state, rows, valid)
 
         def add(total: jax.Array, of_image: jax.Array) -> jax.Array:  # an image that comes again counts once
@@ -151,8 +118,10 @@ class AveragePrecision:
         counters = {name: getattr(state, name) for name in COUNTERS}
         if isinstance(state.num_images, jax.core.Tracer):
             return AveragePrecisionResult(self._compute_on_device(state), counters)
-        state = jax.device_get(state)
-        return AveragePrecisionResult(self._compute_on_host(state), jax.device_get(counters))
+        state, counters = jax.device_get((state, counters))
+        used = slice(int(state.num_images))
+        images = jax.tree.map(lambda leaf: leaf[used], state.images)
+        return AveragePrecisionResult(curves_on_host([images], self.protocol, self.num_classes), counters)
 
     def summarize(self, result: AveragePrecisionResult, *, allow_overflow: bool = False) -> dict[str, float]:
         """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them.
@@ -164,26 +133,7 @@ class AveragePrecision:
         Raises:
           ValueError: if something found no room, naming the capacity to raise.
         """
-        counters = {name: int(value) for name, value in result.counters.items()}
-        lost = [f"{name} = {counters[name]} (raise `{OVERFLOWS[name]}`)" for name in OVERFLOWS if counters[name]]
-        if lost and not allow_overflow:
-            raise ValueError(
-                f"the state overflowed, so its numbers are not those of all data: {', '.join(lost)}; or pass "
-                "`allow_overflow=True` to see them."
-            )
-        curves = jax.device_get(result.curves)
-        defined = np.asarray(curves.num_ground_truths) > 0
-
-        def on_host(values: np.ndarray) -> np.ndarray:
-            return np.where(defined[:, :, None], np.asarray(values, np.float64), np.nan)
-
-        curves = PrecisionRecall(
-            precision=on_host(curves.precision),
-            recall=on_host(curves.recall),
-            scores=on_host(curves.scores),
-            num_ground_truths=curves.num_ground_truths,
-        )
-        return summarize(curves, self.protocol) | counters
+        return summarize_result(result, self.protocol, allow_overflow=allow_overflow)
 
     def _compute_on_device(self, state: AveragePrecisionState) -> PrecisionRecall:
         images = state.images
@@ -203,37 +153,8 @@ class AveragePrecision:
         bits = jnp.arange(len(self.protocol.area_ranges), dtype=jnp.uint32)
         counted = (images.ground_truth_counted.astype(jnp.uint32)[..., None] >> bits[None, None]) & jnp.uint32(1)
         counted = (counted == 1) & ((labels >= 0) & filled[:, None])[..., None]
-        counts = count_ground_truths(
-            counted.reshape(-1, len(bits)), jnp.maximum(labels, 0).ravel(), self.num_classes
-        )
+        counts = count_ground_truths(counted.reshape(-1, len(bits)), jnp.maximum(labels, 0).ravel(), self.num_classes)
         return precision_recall(records, counts, protocol=self.protocol, num_classes=self.num_classes)
-
-    def _compute_on_host(self, state: AveragePrecisionState) -> PrecisionRecall:
-        used = slice(int(state.num_images))
-        images = jax.tree.map(lambda leaf: leaf[used], state.images)
-        image, place = np.nonzero(images.labels >= 0)
-        arrival = np.empty(len(image), np.int64)
-        arrival[np.lexsort((place, images.image_id[image]))] = np.arange(len(image))
-        labels = images.labels[image, place].astype(np.int64)
-        scores = images.scores[image, place].astype(np.float64)
-        order = host.order_within(labels, host.score_places(scores, arrival))
-        records = Records(
-            scores=scores,
-            labels=labels,
-            image_index=images.image_id[image],
-            position=place,
-            rank=images.rank[image, place],
-            matched=images.matched[image, place],
-            ignored=images.ignored[image, place],
-            valid=np.ones(len(image), bool),
-        )
-        of_class = images.ground_truth_labels[images.ground_truth_labels >= 0]
-        bits = images.ground_truth_counted[images.ground_truth_labels >= 0]
-        counts = [
-            np.bincount(of_class[(bits >> area) & 1 == 1], minlength=self.num_classes)
-            for area in range(len(self.protocol.area_ranges))
-        ]
-        return host.precision_recall(records, order, np.stack(counts, axis=1), self.protocol)
 
 
 def average_precision(
@@ -257,8 +178,8 @@ def average_precision(
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
 
     Returns:
-      float32 scalars by name (for COCO `AP`, `AP50`, ...). -1 where no ground truth defines a number; NaN throughout when
-      a valid row holds a value that is not finite or a label that is no class.
+      float32 scalars by name (for COCO `AP`, `AP50`, ...). -1 where no ground truth defines a number; NaN throughout
+      when a valid row holds a value that is not finite or a label that is no class.
 
     Raises:
       ValueError: if a shape, the box format or the recall points are not as described.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..matching import match
 from ..planes import area_words, level_words
@@ -27,6 +28,8 @@ from ..similarity import (
 from ..types import Array, Detections, GroundTruths
 
 __all__ = ["MatchedBatch", "check_batch", "match_batch"]
+
+SHORT_LIST = 8  # candidates of a detection; ordinary images need two or three
 
 
 @jax.tree_util.register_dataclass
@@ -59,12 +62,17 @@ class MatchedBatch:
     num_bad_labels: Array  # [I]
 
 
-def check_batch(detections: Detections, ground_truths: GroundTruths, box_format: str) -> tuple[Detections, GroundTruths]:
-    """Checks shapes and kinds while tracing, and fills in the optional fields.
+def check_batch(
+    detections: Detections, ground_truths: GroundTruths, image_id: Array, valid: Array | None, *, box_format: str
+) -> tuple[Detections, GroundTruths, jax.Array, jax.Array]:
+    """Checks shapes and kinds while tracing, fills in the optional fields, and marks the rows of padded images.
+
+    Returns:
+      Detections, ground truths, `[I]` int32 image ids and `[I]` bool valid images.
 
     Raises:
       ValueError: if a shape is not `[I, D, ...]` or `[I, G, ...]`, the two sides differ in I, or the format is unknown.
-      TypeError: if labels are not integers.
+      TypeError: if labels or image ids are not integers.
     """
     if box_format not in BOX_FORMATS:
         raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
@@ -87,23 +95,33 @@ def check_batch(detections: Detections, ground_truths: GroundTruths, box_format:
             f"{len(detections.boxes)} and {len(ground_truths.boxes)}."
         )
 
+    shape = (len(detections.boxes),)
+    for name, value in (("image_id", image_id), ("valid", valid)):
+        if value is not None and jnp.shape(value) != shape:
+            raise ValueError(f"`{name}` must have shape {list(shape)}, one an image, got {list(jnp.shape(value))}.")
+    if not jnp.issubdtype(jnp.result_type(image_id), jnp.integer):
+        raise TypeError(f"`image_id` must be integers, got dtype {jnp.result_type(image_id)}.")
+    real = jnp.ones(shape, bool) if valid is None else jnp.asarray(valid).astype(bool)
+
     def flags(value: Array | None, boxes: Array, default: bool) -> jax.Array:
         return jnp.full(jnp.shape(boxes)[:2], default) if value is None else jnp.asarray(value).astype(bool)
 
     found, truth = detections, ground_truths
-    return Detections(
+    checked = Detections(
         boxes=jnp.asarray(found.boxes, jnp.float32),
         scores=jnp.asarray(found.scores, jnp.float32),
         labels=jnp.asarray(found.labels, jnp.int32),
-        valid=flags(found.valid, found.boxes, True),
-    ), GroundTruths(
+        valid=flags(found.valid, found.boxes, True) & real[:, None],
+    )
+    checked_truth = GroundTruths(
         boxes=jnp.asarray(truth.boxes, jnp.float32),
         labels=jnp.asarray(truth.labels, jnp.int32),
-        valid=flags(truth.valid, truth.boxes, True),
+        valid=flags(truth.valid, truth.boxes, True) & real[:, None],
         crowd=flags(truth.crowd, truth.boxes, False),
         ignore=flags(truth.ignore, truth.boxes, False),
         area=None if truth.area is None else jnp.asarray(truth.area, jnp.float32),
     )
+    return checked, checked_truth, jnp.asarray(image_id, jnp.int32), real
 
 
 def match_batch(
@@ -113,12 +131,11 @@ def match_batch(
     protocol: EvaluationProtocol,
     num_classes: int,
     box_format: str,
-    num_candidates: int,
 ) -> MatchedBatch:
     """Matches every image of a checked batch under all thresholds and area ranges.
 
-    Lists of `num_candidates` a detection hold all pairs of ordinary images; a batch in which one does not fit runs again
-    with lists as long as the ground truths, so the result never depends on the number.
+    Short lists of candidates hold all pairs of ordinary images; a batch in which one does not fit runs again with lists
+    as long as the ground truths, so the result never depends on their length.
     """
     prepare = partial(_prepare_image, protocol=protocol, num_classes=num_classes, box_format=box_format)
     images = jax.vmap(prepare)(detections, ground_truths)
@@ -127,8 +144,8 @@ def match_batch(
     def matched(num_candidates: int) -> tuple[jax.Array, jax.Array, jax.Array]:
         return jax.vmap(partial(_match_image, protocol=protocol, num_candidates=num_candidates))(images)
 
-    flags, ignored, overflow = matched(min(num_candidates, num_ground_truths))
-    if num_candidates < num_ground_truths:
+    flags, ignored, overflow = matched(min(SHORT_LIST, num_ground_truths))
+    if num_ground_truths > SHORT_LIST:
         flags, ignored = jax.lax.cond(
             (overflow > 0).any(), lambda: matched(num_ground_truths)[:2], lambda: (flags, ignored)
         )
@@ -168,6 +185,8 @@ def _prepare_image(
 ) -> _Image:
     """Sorts, ranks and cleans one image, `[D, ...]` and `[G, ...]`."""
     chex.assert_rank([found.boxes, truth.boxes], 2)
+    assert found.valid is not None and truth.valid is not None  # filled in by `check_batch`
+    assert truth.crowd is not None and truth.ignore is not None
     finite = jnp.isfinite(found.boxes).all(-1) & jnp.isfinite(found.scores)
     truth_finite = jnp.isfinite(truth.boxes).all(-1)
     if truth.area is not None:
@@ -209,7 +228,8 @@ def _prepare_image(
         truth_counted=inside_ranges(truth_area, _ranges(protocol)) & (truth_valid & ~crowd & ~ignore)[:, None],
         truth_valid=truth_valid,
         crowd=crowd,
-        num_not_finite=(found.valid & ~finite).sum(dtype=jnp.int32) + (truth.valid & ~truth_finite).sum(dtype=jnp.int32),
+        num_not_finite=(found.valid & ~finite).sum(dtype=jnp.int32)
+        + (truth.valid & ~truth_finite).sum(dtype=jnp.int32),
         num_bad_labels=(found.valid & ~named).sum(dtype=jnp.int32) + (truth.valid & ~truth_named).sum(dtype=jnp.int32),
     )
 
@@ -220,9 +240,10 @@ def _match_image(
     """Returns matched `[D, W]`, ignored `[D, W]`, and how many candidate lists were too short."""
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
     counted = counted_words(image.truth_counted, area_words(*grid))
+    geometry = image.geometry.select(np.s_[:, None])
     candidates, overflow = find_candidates(
         approximate_iou(image.geometry, image.truth_geometry, image.crowd),
-        lambda index: exact_iou(image.geometry[:, None], image.truth_geometry[index], image.crowd[index]),
+        lambda index: exact_iou(geometry, image.truth_geometry.select(index), image.crowd[index]),
         (image.labels[:, None] == image.truth_labels[None, :]) & image.valid[:, None] & image.truth_valid[None, :],
         iou_thresholds=protocol.iou_thresholds,
         num_candidates=num_candidates,

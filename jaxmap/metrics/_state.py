@@ -94,9 +94,7 @@ def empty_state(
     )
 
 
-def rows_of_batch(
-    batch: MatchedBatch, image_id: jax.Array, like: ImageRows
-) -> tuple[ImageRows, jax.Array, jax.Array]:
+def rows_of_batch(batch: MatchedBatch, image_id: jax.Array, like: ImageRows) -> tuple[ImageRows, jax.Array, jax.Array]:
     """Brings a matched batch to the slots and dtypes of a state.
 
     Returns:
@@ -168,9 +166,7 @@ def _is_among(values: jax.Array, known: jax.Array, filled: jax.Array) -> jax.Arr
     return (ascending[place] == values) & (place < count)
 
 
-def _fit(
-    columns: dict[str, jax.Array], valid: jax.Array, slots: int
-) -> tuple[dict[str, jax.Array], jax.Array]:
+def _fit(columns: dict[str, jax.Array], valid: jax.Array, slots: int) -> tuple[dict[str, jax.Array], jax.Array]:
     """Cuts or pads axis 1 to a number of slots; valid rows come first when it must be cut, and the lost are counted."""
     width = valid.shape[1]
     if width > slots:

@@ -14,11 +14,12 @@ so a box of zero or negative width or height overlaps nothing and its IoU is 0 w
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from . import _double_float as df
@@ -44,9 +45,9 @@ class BoxGeometry(NamedTuple):
     stop: DoubleFloat
     area: DoubleFloat
 
-    def __getitem__(self, index: object) -> BoxGeometry:  # type: ignore[override]
-        """Indexes the boxes, as an array of them is indexed."""
-        return BoxGeometry(self.start[index], self.size[index], self.stop[index], self.area[index])
+    def select(self, index: Any) -> BoxGeometry:
+        """Indexes the boxes as `array[index]` does."""
+        return BoxGeometry(*(part.select(index) for part in self))
 
 
 def box_geometry(boxes: jax.Array, box_format: str) -> BoxGeometry:
@@ -71,13 +72,13 @@ def box_geometry(boxes: jax.Array, box_format: str) -> BoxGeometry:
         return box_geometry(boxes[..., jnp.array([1, 0, 3, 2])], "xyxy")
     else:
         raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
-    return BoxGeometry(start, size, df.add(start, size), df.multiply(size[..., 0], size[..., 1]))
+    return BoxGeometry(start, size, df.add(start, size), df.multiply(size.select((..., 0)), size.select((..., 1))))
 
 
 def approximate_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: jax.Array) -> jax.Array:
     """IoU of every pair in plain float32, within 1e-5 of the true value: good for choosing pairs, not for deciding.
 
-    Positions are taken relative to the ground truth first, so that small boxes far from the origin keep their precision.
+    Positions are taken relative to the ground truth first, so that small ones far from the origin keep their precision.
 
     Args:
       detections: geometry of `[D]` boxes.
@@ -87,7 +88,7 @@ def approximate_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: 
     Returns:
       `[D, G]` float32.
     """
-    one, other = detections[:, None], ground_truths[None, :]
+    one, other = detections.select(np.s_[:, None]), ground_truths.select(np.s_[None, :])
     offset = df.difference(one.start, other.start)
     overlap = jnp.minimum(offset + one.size.hi, other.size.hi) - jnp.maximum(offset, 0.0)
     width, height = overlap[..., 0], overlap[..., 1]
@@ -109,7 +110,7 @@ def exact_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: jax.Ar
     stop = df.negate(df.maximum(df.negate(detections.stop), df.negate(ground_truths.stop)))
     overlap = df.add(stop, df.negate(start))
     touches = (overlap.hi > 0).all(-1)
-    intersection = df.multiply(overlap[..., 0], overlap[..., 1])
+    intersection = df.multiply(overlap.select((..., 0)), overlap.select((..., 1)))
     union = df.add(df.add(detections.area, ground_truths.area), df.negate(intersection))
     denominator = df.where(crowd, detections.area, union)
     quotient = df.divide(intersection, df.where(touches, denominator, df.constant(1.0)))
@@ -143,4 +144,4 @@ def box_iou(
         sides.append(box_geometry(array, box_format))
     crowd = jnp.zeros(sides[1].area.hi.shape, bool) if crowd is None else jnp.asarray(crowd, bool)
     chex.assert_shape(crowd, sides[1].area.hi.shape)
-    return exact_iou(sides[0][:, None], sides[1][None, :], crowd[None, :]).hi
+    return exact_iou(sides[0].select(np.s_[:, None]), sides[1].select(np.s_[None, :]), crowd[None, :]).hi

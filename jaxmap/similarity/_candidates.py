@@ -1,9 +1,9 @@
 """From similarities to candidates, the end of floating point: which ground truths a detection may match, best first.
 
-A match needs a similarity of at least a threshold, and thresholds are sorted, so a pair is fully described by how many of
-them it reaches (its level); among the pairs of one detection only the order matters. Both are decided in
-double-float. An ordinary detection reaches the lowest threshold with two or three ground truths of its class at most, so
-a short list for each detection holds all that matching needs.
+A match needs a similarity of at least a threshold, and thresholds are sorted, so a pair is fully described by how many
+of them it reaches (its level); among the pairs of one detection only the order matters. Both are decided in
+double-float. An ordinary detection reaches the lowest threshold with two or three ground truths of its class at most,
+so a short list for each detection holds all that matching needs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def find_candidates(
     level = sum((df.difference(similarity, bound) >= -TOLERANCE).astype(jnp.int8) for bound in bounds)
     level = jnp.where(present, level, jnp.int8(0))
     place = _places(similarity, level > 0)
-    to_place = place[..., None, :] == jnp.arange(index.shape[-1])[None, :, None]  # [D, C, C], row: the place, column: who
+    to_place = place[..., None, :] == np.arange(index.shape[-1])[None, :, None]  # [D, C, C], place by candidate
     return (
         Candidates(
             index=jnp.where(to_place, index[..., None, :], 0).sum(-1, dtype=jnp.int32),
@@ -88,7 +88,7 @@ def inside_ranges(area: DoubleFloat, ranges: tuple[tuple[float, float], ...]) ->
 
 def _places(similarity: DoubleFloat, present: jax.Array) -> jax.Array:
     """Returns `[D, C]` int32: each candidate's place among its detection's; absent ones last."""
-    difference = df.difference(similarity[..., :, None], similarity[..., None, :])
+    difference = df.difference(similarity.select((..., slice(None), None)), similarity.select((..., None, slice(None))))
     later = np.arange(present.shape[-1])[:, None] > np.arange(present.shape[-1])
     beats = (difference > TOLERANCE) | ((difference >= -TOLERANCE) & later[None])
     mine, other = present[..., :, None], present[..., None, :]
@@ -105,8 +105,10 @@ def _first_columns(near: jax.Array, count: int) -> tuple[jax.Array, jax.Array, j
     num_rows, num_columns = near.shape
     num_words = -(-num_columns // WORD_BITS)
     padded = jnp.pad(near, ((0, 0), (0, num_words * WORD_BITS - num_columns)))
-    bits = padded.reshape(num_rows, num_words, WORD_BITS).astype(jnp.uint32) << np.arange(WORD_BITS, dtype=np.uint32)[None, None]
-    words = bits.sum(-1, dtype=jnp.uint32)
+    bits = np.uint32(1) << np.arange(WORD_BITS, dtype=np.uint32)
+    words = jnp.where(padded.reshape(num_rows, num_words, WORD_BITS), bits[None, None], np.uint32(0)).sum(
+        -1, dtype=jnp.uint32
+    )
     overflow = (jax.lax.population_count(words).astype(jnp.int32).sum(-1) > count).sum(dtype=jnp.int32)
     place = jnp.arange(num_words, dtype=jnp.int32)[None]
     columns, present = [], []
@@ -114,7 +116,8 @@ def _first_columns(near: jax.Array, count: int) -> tuple[jax.Array, jax.Array, j
         first = jnp.where(words != 0, place, num_words).min(-1, keepdims=True)
         word = jnp.where(place == first, words, jnp.uint32(0))
         lowest = word & (~word + jnp.uint32(1))
-        columns.append(jnp.where(lowest != 0, place * WORD_BITS + 31 - jax.lax.clz(lowest).astype(jnp.int32), 0).sum(-1))
+        column = place * WORD_BITS + 31 - jax.lax.clz(lowest).astype(jnp.int32)
+        columns.append(jnp.where(lowest != 0, column, 0).sum(-1))
         present.append((lowest != 0).any(-1))
         words = words ^ lowest
     return jnp.stack(columns, -1).astype(jnp.int32), jnp.stack(present, -1), overflow

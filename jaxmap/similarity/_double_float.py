@@ -1,8 +1,8 @@
 """Double-float arithmetic: a real number as the unevaluated sum of two float32, about 48 significant bits.
 
-Inside `jit`, without x64, a plain float32 quotient puts pairs of boxes on the wrong side of an IoU threshold: a division is
-not correctly rounded on every accelerator, and `a * b - c` changes when the compiler contracts it to a fused
-multiply-add. Every step here is either exact or far below the result's precision, so neither matters.
+Inside `jit`, without x64, a plain float32 quotient puts pairs of boxes on the wrong side of an IoU threshold: a
+division is not correctly rounded on every accelerator, and `a * b - c` changes when the compiler contracts it to a
+fused multiply-add. Every step here is either exact or far below the result's precision, so neither matters.
 
 References: Dekker 1971; Knuth, TAOCP 2, 4.2.2 (two-sum). The split is a bit mask instead of Dekker's multiplication by
 4097, because it leaves no rounding product that a compiler may contract.
@@ -10,13 +10,24 @@ References: Dekker 1971; Knuth, TAOCP 2, 4.2.2 (two-sum). The split is a bit mas
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["DoubleFloat", "add", "constant", "difference", "divide", "from_sum", "maximum", "multiply", "negate", "where"]
+__all__ = [
+    "DoubleFloat",
+    "add",
+    "constant",
+    "difference",
+    "divide",
+    "from_sum",
+    "maximum",
+    "multiply",
+    "negate",
+    "where",
+]
 
 _LOW_12_BITS_CLEARED = np.int32(-4096)
 
@@ -27,9 +38,9 @@ class DoubleFloat(NamedTuple):
     hi: jax.Array
     lo: jax.Array
 
-    def __getitem__(self, index: object) -> DoubleFloat:  # type: ignore[override]
-        """Indexes both parts alike, as an array is indexed."""
-        return DoubleFloat(self.hi[index], self.lo[index])  # type: ignore[index]
+    def select(self, index: Any) -> DoubleFloat:
+        """Indexes both parts as `array[index]` does."""
+        return DoubleFloat(self.hi[index], self.lo[index])
 
 
 def constant(value: float) -> DoubleFloat:
@@ -79,7 +90,7 @@ def divide(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
 
 
 def difference(a: DoubleFloat, b: DoubleFloat) -> jax.Array:
-    """Returns `a - b` as one float32 of the right sign: exact where the two are close, since high parts cancel exactly."""
+    """Returns `a - b` as one float32 of the right sign: exact where they are close, since high parts cancel exactly."""
     return (a.hi - b.hi) + (a.lo - b.lo)
 
 

@@ -1,0 +1,144 @@
+"""The evaluators that `run.py` compares, and the worker process that holds one of them.
+
+    python examples/benchmarks/tools.py TOOL GT DT
+
+A worker imports its tool and obeys one word a line from its standard input: `load` reads the files, `prepare` brings
+what was loaded into the form that the tool's users hold in memory, `evaluate` computes the twelve numbers. It answers
+each line, and the import, with a line of JSON: the seconds that it took and the numbers, if any. Nothing outside the
+standard library is imported before the tool is, so that the tool pays for all that it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+__all__ = ["NUMBERS", "TOOLS"]
+
+NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+
+
+class Tool(Protocol):
+    def load(self, ground_truths: str, detections: str) -> None:
+        """Reads two COCO files."""
+
+    def prepare(self) -> None:
+        """Does whatever is not part of a warm call."""
+
+    def evaluate(self) -> list[float | None]:
+        """Returns the `NUMBERS`; None where there is nothing to measure."""
+
+
+class CocoApi:
+    """pycocotools, and whatever has its two classes."""
+
+    def __init__(self, dataset: Callable[..., Any], evaluator: Callable[..., Any]) -> None:
+        self.dataset = dataset
+        self.evaluator = evaluator
+
+    def load(self, ground_truths: str, detections: str) -> None:
+        self.ground_truths = self.dataset(ground_truths)
+        self.detections = self.ground_truths.loadRes(detections)
+
+    def prepare(self) -> None:
+        pass
+
+    def evaluate(self) -> list[float | None]:
+        evaluation = self.evaluator(self.ground_truths, self.detections, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        return [None if value == -1 else float(value) for value in evaluation.stats[: len(NUMBERS)]]
+
+
+class Jaxmap:
+    """Tables after `load`, padded NumPy arrays after `prepare`."""
+
+    def __init__(self) -> None:
+        import jaxmap
+        import jaxmap.io
+
+        self.jaxmap = jaxmap
+
+    def load(self, ground_truths: str, detections: str) -> None:
+        self.ground_truths: Any = self.jaxmap.io.read_coco_ground_truths(ground_truths)
+        self.detections: Any = self.jaxmap.io.read_coco_detections(detections, self.ground_truths)
+        self.options: dict[str, Any] = {}
+
+    def prepare(self) -> None:
+        from loads import pad
+
+        images, classes = len(self.ground_truths.image_ids), len(self.ground_truths.class_ids)
+        columns = [
+            {name: getattr(table, name) for name in ("boxes", "labels", *more)}
+            for table, more in ((self.detections, ("scores",)), (self.ground_truths, ("area", "crowd", "ignore")))
+        ]
+        detections = pad(self.detections.image_index, images, **columns[0])
+        ground_truths = pad(self.ground_truths.image_index, images, **columns[1])
+        self.detections = self.jaxmap.Detections(**detections)
+        self.ground_truths = self.jaxmap.GroundTruths(**ground_truths)
+        self.options = {"box_format": "xywh", "num_classes": classes}
+
+    def evaluate(self) -> list[float | None]:
+        summary = self.jaxmap.evaluate(self.detections, self.ground_truths, **self.options).summary
+        return [None if math.isnan(summary[name]) else float(summary[name]) for name in NUMBERS]
+
+
+def _pycocotools() -> CocoApi:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    return CocoApi(COCO, COCOeval)
+
+
+def _faster_coco_eval() -> CocoApi:
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    return CocoApi(COCO, COCOeval_faster)
+
+
+def _hotcoco() -> CocoApi:
+    from hotcoco import COCO, COCOeval
+
+    return CocoApi(COCO, COCOeval)
+
+
+# In the order of a round. Each constructor imports its tool.
+TOOLS: dict[str, Callable[[], Tool]] = {
+    "jaxmap": Jaxmap,
+    "hotcoco": _hotcoco,
+    "faster-coco-eval": _faster_coco_eval,
+    "pycocotools": _pycocotools,
+}
+
+
+def main(name: str, ground_truths: str, detections: str) -> None:
+    # The tools print as they go, some of them from native code: what they write goes nowhere.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def answer(action: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        result = action()
+        seconds = time.perf_counter() - start
+        numbers = result if isinstance(result, list) else None
+        print(json.dumps({"seconds": seconds, "numbers": numbers}), file=answers, flush=True)
+        return result
+
+    tool = answer(TOOLS[name])
+    actions = {
+        "load": lambda: tool.load(ground_truths, detections),
+        "prepare": tool.prepare,
+        "evaluate": tool.evaluate,
+    }
+    for line in sys.stdin:
+        answer(actions[line.strip()])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

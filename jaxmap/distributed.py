@@ -1,0 +1,120 @@
+"""One state out of many: over the devices of a mapped axis, and over processes.
+
+Three ways to evaluate on more than one device, all with the same numbers to the last bit:
+
+- `jit` on arrays that are sharded over the whole mesh: nothing to do, the state comes out as if there were one device.
+- inside `shard_map`, `pmap` or `vmap`: each device updates a state of its own, and `reduce` makes one of them.
+- one state for each process: `gather`, once an evaluation.
+
+Both know only what a metric promises: `init` gives the state that has seen nothing, and `merge` gives one that has seen
+what both have, in the shapes of its first argument. The metric that is passed decides how large the result is, so a
+device or a process may use one with a `max_images` just large enough for its share.
+
+>>> from jaxmap import AveragePrecision
+>>> metric = AveragePrecision(num_classes=2, max_images=4)
+>>> states = jax.vmap(lambda _: metric.init())(jnp.arange(3))  # of three devices
+>>> state = jax.vmap(lambda state: reduce(metric, state, "devices"), axis_name="devices", out_axes=None)(states)
+>>> int(state.num_images)
+0
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from typing import Any, Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+
+__all__ = ["Metric", "gather", "reduce"]
+
+State = TypeVar("State")
+
+
+class Metric(Protocol[State]):
+    """What a metric must be to be reduced: hashable, with a neutral state and a merge that is associative."""
+
+    def init(self) -> State:
+        """Returns the state that has seen nothing."""
+
+    def merge(self, state: State, other: State, /) -> State:
+        """Returns a state with the shapes of `state` that has seen what both have."""
+
+
+def reduce(metric: Metric[State], state: State, axis_name: str | tuple[str, ...]) -> State:
+    """Merges the states of all devices along a mapped axis, inside `shard_map`, `pmap` or `vmap`.
+
+    Every device gets the same result, so `shard_map` takes it with `out_specs=PartitionSpec()`. Call it once after the
+    last batch rather than for every batch: it moves the whole state of every device to every device.
+
+    Args:
+      metric: its `init` gives the result's shapes; it may have more room than the metric behind `state`.
+      state: of this device, from `update` or `init`; a device that had no image takes part with `init`.
+      axis_name: the axis, or all axes over which the images were split.
+
+    Returns:
+      The merged state; where two devices saw the same image, the earlier one's is kept and the other is counted.
+    """
+    names = {axis_name} if isinstance(axis_name, str) else set(axis_name)
+    # Under shard_map a result must be known to be the same everywhere; under vmap there is nothing to know.
+    is_manual = names <= set(jax.sharding.get_abstract_mesh().manual_axes)
+    states: State = jax.lax.all_gather(state, axis_name, to="invarying" if is_manual else "varying")
+    return _fold(metric, states)
+
+
+def gather(metric: Metric[State], state: State) -> State:
+    """Merges the states of all processes; every process must call it, and every process gets the same result.
+
+    Call it once an evaluation. It goes through the runtime that `jax.distributed.initialize` set up; with a single
+    process nothing needs to be set up, and the result is the state. A process that had no image calls it with
+    `metric.init()`. A state that `jit` computed from arrays sharded over all processes is one state already, and comes
+    back as it is.
+
+    Inside a process with several devices, `reduce` first. A state that was reduced over the devices of *all* processes
+    is complete, and gathering it would count everything once for each process.
+
+    Args:
+      metric: its `init` gives the result's shapes; it may have more room than the metric behind `state`.
+      state: of this process; its shapes must be those of every other process.
+
+    Returns:
+      The merged state, on this process's default device.
+
+    Raises:
+      ValueError: on every process, if the shapes of the processes' states differ.
+    """
+    if not all(leaf.is_fully_addressable for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)):
+        complete: State = jax.tree.map(jnp.asarray, multihost_utils.process_allgather(state, tiled=True))
+        return complete
+    _check_same_shapes(state)
+    merged: State = _fold_on_device(metric, _stack(state))
+    return merged
+
+
+def _fold(metric: Metric[State], states: State) -> State:
+    """Merges states that are stacked along a leading axis, in their order."""
+    merged, _ = jax.lax.scan(lambda merged, state: (metric.merge(merged, state), None), metric.init(), states)
+    return merged
+
+
+_fold_on_device = functools.partial(jax.jit, static_argnums=0)(_fold)
+
+
+def _stack(tree: Any) -> Any:
+    """Returns the trees of all processes, `[processes, ...]`, also with one process, where older JAX adds no axis."""
+    return multihost_utils.process_allgather(jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree), tiled=True)
+
+
+def _check_same_shapes(state: Any) -> None:
+    """Raises on every process if the shapes differ anywhere; the gather itself would hang or mix the states up."""
+    shapes = [(jnp.shape(leaf), str(jnp.result_type(leaf))) for leaf in jax.tree.leaves(state)]
+    prints = _stack(np.uint32(zlib.crc32(repr(shapes).encode())))
+    if (prints != prints[0]).any():
+        raise ValueError(
+            "`state` must have the same shapes on every process; process "
+            f"{jax.process_index()} has {[shape for shape, _ in shapes]}, and processes "
+            f"{np.flatnonzero(prints != prints[0]).tolist()} differ from process 0. Give every process the same metric."
+        )

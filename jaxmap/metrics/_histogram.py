@@ -1,0 +1,185 @@
+"""Approximate average precision from score histograms: constant memory, merged by addition."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from ..curves import interpolate, mask_undefined
+from ..protocols import COCO, EvaluationProtocol
+from ..records import count_ground_truths
+from ..types import Array, Detections, GroundTruths, PrecisionRecall
+from ._batch import check_batch, match_batch
+from ._result import AveragePrecisionResult, summarize_result
+
+__all__ = ["HistogramAveragePrecision", "HistogramState"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class HistogramState:
+    """Counts over everything seen so far; every field adds up, so states merge by `+` or `psum`.
+
+    Attributes:
+      true_positives: `[T, A, K, S]` int32, at the largest max-detections limit, in S bins of descending score.
+      counted: `[T, A, K, S]` int32, true and false positives likewise.
+      found: `[T, A, M, K]` int32, true positives at each limit.
+      num_ground_truths: `[K, A]` int32.
+      num_images: images seen.
+      num_padded_images: images marked as not valid.
+      num_scores_out_of_range: detections whose score lies outside the range; they fall into the first or last bin.
+      num_not_finite: valid rows whose box, score or area was NaN or infinite; they took no part.
+      num_bad_labels: valid rows whose label was no class; they took no part.
+    """
+
+    true_positives: Array  # [T, A, K, S]
+    counted: Array  # [T, A, K, S]
+    found: Array  # [T, A, M, K]
+    num_ground_truths: Array  # [K, A]
+    num_images: Array  # []
+    num_padded_images: Array  # []
+    num_scores_out_of_range: Array  # []
+    num_not_finite: Array  # []
+    num_bad_labels: Array  # []
+
+
+COUNTERS = tuple(field.name for field in dataclasses.fields(HistogramState) if field.name.startswith("num_"))[1:]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HistogramAveragePrecision:
+    """Average precision from binned scores: an approximation, for when the exact state does not fit.
+
+    Detections of one bin count as one step of the curve. Matches, counts and recall are exact; precision is read at the
+    ends of bins, so a number falls short of or exceeds the exact one where true and false positives share a bin. Images
+    are not remembered: one that comes twice counts twice.
+
+    Attributes:
+      num_classes: K; labels lie in [0, K).
+      num_bins: S, equal bins of the score range.
+      score_range: lowest and highest score.
+      protocol: grids, limits and table of results; its recall points must be multiples of one fraction.
+      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+    """
+
+    num_classes: int
+    num_bins: int = 1000
+    score_range: tuple[float, float] = (0.0, 1.0)
+    protocol: EvaluationProtocol = COCO
+    box_format: str = "xyxy"
+
+    def init(self) -> HistogramState:
+        """Returns the state that has seen nothing."""
+        grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
+        bins = (*grid, self.num_classes, self.num_bins)
+        return HistogramState(
+            true_positives=jnp.zeros(bins, jnp.int32),
+            counted=jnp.zeros(bins, jnp.int32),
+            found=jnp.zeros((*grid, len(self.protocol.max_detections), self.num_classes), jnp.int32),
+            num_ground_truths=jnp.zeros((self.num_classes, grid[1]), jnp.int32),
+            **{name: jnp.zeros((), jnp.int32) for name in COUNTERS},
+        )
+
+    def update(
+        self,
+        state: HistogramState,
+        detections: Detections,
+        ground_truths: GroundTruths,
+        *,
+        image_id: Array,
+        valid: Array | None = None,
+    ) -> HistogramState:
+        """Adds a batch, as `AveragePrecision.update` does; the image ids are checked but not kept."""
+        found, truth, _, valid = check_batch(detections, ground_truths, image_id, valid, box_format=self.box_format)
+        batch = match_batch(
+            found, truth, protocol=self.protocol, num_classes=self.num_classes, box_format=self.box_format
+        )
+        low, high = self.score_range
+        place = (high - batch.scores) * (self.num_bins / (high - low))  # the best score in bin 0
+        bins = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, self.num_bins - 1)
+        real = batch.valid.ravel()
+        cell = jnp.where(real, (batch.labels * self.num_bins + bins).ravel(), self.num_classes * self.num_bins)
+        labels = jnp.where(real, batch.labels.ravel(), self.num_classes)
+        rank = batch.rank.ravel()
+        grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
+
+        def plane(number: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+            word, bit = number // 32, (number % 32).astype(jnp.uint32)
+            matched, ignored = (
+                (jnp.take(words, word, axis=-1).ravel() >> bit) & jnp.uint32(1) == 1
+                for words in (batch.matched, batch.ignored)
+            )
+            hits, counts = matched & ~ignored & real, ~ignored & real
+
+            def count(flags: jax.Array, into: jax.Array, size: int) -> jax.Array:
+                return jax.ops.segment_sum(flags.astype(jnp.int32), into, size + 1)[:-1]
+
+            size = self.num_classes * self.num_bins
+            at_limits = [
+                count(hits & (rank < limit), labels, self.num_classes) for limit in self.protocol.max_detections
+            ]
+            return count(hits, cell, size), count(counts, cell, size), jnp.stack(at_limits)
+
+        numbers = jnp.arange(grid[1] * grid[0], dtype=jnp.int32).reshape(grid[1], grid[0]).T.ravel()  # planes by [T, A]
+        hits, counts, at_limits = jax.lax.map(plane, numbers)
+        shape = state.true_positives.shape
+        counted = batch.ground_truth_counted
+        return self.merge(
+            state,
+            HistogramState(
+                true_positives=hits.reshape(shape),
+                counted=counts.reshape(shape),
+                found=at_limits.reshape(state.found.shape),
+                num_ground_truths=count_ground_truths(
+                    counted.reshape(-1, counted.shape[-1]), batch.ground_truth_labels.ravel(), self.num_classes
+                ),
+                num_images=valid.sum(dtype=jnp.int32),
+                num_padded_images=(~valid).sum(dtype=jnp.int32),
+                num_scores_out_of_range=(real & ((batch.scores < low) | (batch.scores > high)).ravel()).sum(
+                    dtype=jnp.int32
+                ),
+                num_not_finite=batch.num_not_finite.sum(dtype=jnp.int32),
+                num_bad_labels=batch.num_bad_labels.sum(dtype=jnp.int32),
+            ),
+        )
+
+    def merge(self, state: HistogramState, other: HistogramState) -> HistogramState:
+        """Returns one state that has seen what both have."""
+        merged: HistogramState = jax.tree.map(jnp.add, state, other)
+        return merged
+
+    def compute(self, state: HistogramState) -> AveragePrecisionResult:
+        """Integrates the state into curves in float32; jittable. Only the largest limit has precision and scores."""
+        counters = {name: getattr(state, name) for name in COUNTERS}
+        return AveragePrecisionResult(self._curves(state), counters)
+
+    def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
+        """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them."""
+        return summarize_result(result, self.protocol, allow_overflow=False)
+
+    def _curves(self, state: HistogramState) -> PrecisionRecall:
+        low, high = self.score_range
+        edges = high - (high - low) / self.num_bins * jnp.arange(1, self.num_bins + 1, dtype=jnp.float32)
+        labels = jnp.repeat(jnp.arange(self.num_classes, dtype=jnp.int32), self.num_bins)
+
+        def plane(true_positives: jax.Array, counted: jax.Array, positives: jax.Array) -> tuple[jax.Array, jax.Array]:
+            running = [jnp.cumsum(counts, axis=-1, dtype=jnp.int32).ravel() for counts in (true_positives, counted)]
+            # A bin without detections says nothing new, and a point at recall 0 is at the best score, not the best bin.
+            taking_part = jnp.where(counted.ravel() > 0, labels, self.num_classes)
+            scores = jnp.tile(edges, self.num_classes)
+            return interpolate(running[0], running[1], scores, taking_part, positives, self.protocol.recall_points)
+
+        over_areas = jax.vmap(plane, in_axes=(0, 0, 1), out_axes=-1)
+        precision, scores = jax.lax.map(
+            lambda one: over_areas(one[0], one[1], state.num_ground_truths), (state.true_positives, state.counted)
+        )
+        positives = jnp.maximum(state.num_ground_truths, 1).astype(jnp.float32)
+        recall = state.found.astype(jnp.float32) / positives.T[None, :, None, :]
+        limits = len(self.protocol.max_detections)
+        precision, scores = (
+            jnp.where(jnp.arange(limits) == limits - 1, values[..., None], jnp.nan) for values in (precision, scores)
+        )
+        return mask_undefined(precision, jnp.moveaxis(recall, -1, 1), scores, state.num_ground_truths)

@@ -1,0 +1,140 @@
+"""Exact average precision with a state on the host: unbounded size, and no wait in the step."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..planes import num_words
+from ..protocols import COCO, EvaluationProtocol
+from ..types import Array, Detections, GroundTruths
+from ._batch import check_batch, match_batch
+from ._result import AveragePrecisionResult, curves_on_host, summarize_result
+from ._state import ImageRows, empty_state, rows_of_batch
+
+__all__ = ["HostAveragePrecision", "HostState"]
+
+IN_FLIGHT = 2  # batches whose copies may still be under way; older ones have arrived, so taking them does not wait
+
+
+class _Batch(NamedTuple):
+    """One update's rows, on their way to the host or there."""
+
+    images: ImageRows
+    valid: Array  # [I]
+    num_not_finite: Array  # [I]
+    num_bad_labels: Array  # [I]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class HostState:
+    """Everything seen so far: the batches in the order of arrival, all but the last few as NumPy arrays."""
+
+    batches: tuple[_Batch, ...]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HostAveragePrecision:
+    """Exact average precision whose rows leave the device after each update; no capacity to choose.
+
+    `update` is called from Python and runs its own compiled program, whose results are copied to the host while the
+    next step runs. Numbers are those of `AveragePrecision`, bit for bit.
+
+    Attributes:
+      num_classes: K; labels lie in [0, K).
+      protocol: grids, limits and table of results.
+      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+    """
+
+    num_classes: int
+    protocol: EvaluationProtocol = COCO
+    box_format: str = "xyxy"
+
+    def init(self) -> HostState:
+        """Returns the state that has seen nothing."""
+        grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
+        images = empty_state(0, 0, 0, num_words(*grid), self.num_classes, grid[1]).images
+        nothing = np.zeros(0, np.int32)
+        return HostState((_Batch(jax.device_get(images), nothing.astype(bool), nothing, nothing),))
+
+    def update(
+        self,
+        state: HostState,
+        detections: Detections,
+        ground_truths: GroundTruths,
+        *,
+        image_id: Array,
+        valid: Array | None = None,
+    ) -> HostState:
+        """Adds a batch, as `AveragePrecision.update` does; not inside `jit`.
+
+        Raises:
+          ValueError: if a shape is not as described.
+          TypeError: if labels or image ids are not integers, or it is called inside `jit`.
+        """
+        if isinstance(jnp.asarray(image_id), jax.core.Tracer):
+            raise TypeError("`HostAveragePrecision.update` must be called outside jit; use `AveragePrecision` inside.")
+        batch = _match(self, detections, ground_truths, image_id, valid)
+        for leaf in jax.tree.leaves(batch):
+            leaf.copy_to_host_async()
+        batches = (*state.batches, batch)
+        arrived = len(batches) - 1 - IN_FLIGHT
+        if arrived >= 0:
+            batches = (*batches[:arrived], jax.device_get(batches[arrived]), *batches[arrived + 1 :])
+        return HostState(batches)
+
+    def merge(self, state: HostState, other: HostState) -> HostState:
+        """Returns one state that has seen what both have; images that both hold count once."""
+        return HostState(state.batches + other.batches)
+
+    def compute(self, state: HostState) -> AveragePrecisionResult:
+        """Integrates the state into curves in float64."""
+        batches = jax.device_get(state.batches)
+        image_id = np.concatenate([batch.images.image_id for batch in batches])
+        valid = np.concatenate([batch.valid for batch in batches])
+        kept = np.zeros(len(valid), bool)
+        kept[np.flatnonzero(valid)[np.unique(image_id[valid], return_index=True)[1]]] = True  # the first of each id
+        counters = {
+            "num_images": kept.sum(),
+            "num_repeated_images": (valid & ~kept).sum(),
+            "num_padded_images": (~valid).sum(),
+            "num_not_finite": np.concatenate([batch.num_not_finite for batch in batches])[kept].sum(),
+            "num_bad_labels": np.concatenate([batch.num_bad_labels for batch in batches])[kept].sum(),
+        }
+        used = np.split(kept, np.cumsum([len(batch.valid) for batch in batches])[:-1])
+        rows = [
+            jax.tree.map(lambda leaf, mask=mask: leaf[mask], batch.images)
+            for batch, mask in zip(batches, used, strict=True)
+        ]
+        return AveragePrecisionResult(curves_on_host(rows, self.protocol, self.num_classes), counters)
+
+    def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
+        """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them."""
+        return summarize_result(result, self.protocol, allow_overflow=False)
+
+
+@partial(jax.jit, static_argnums=0)
+def _match(
+    metric: HostAveragePrecision,
+    detections: Detections,
+    ground_truths: GroundTruths,
+    image_id: Array,
+    valid: Array | None,
+) -> _Batch:
+    found, truth, image_id, valid = check_batch(
+        detections, ground_truths, image_id, valid, box_format=metric.box_format
+    )
+    batch = match_batch(
+        found, truth, protocol=metric.protocol, num_classes=metric.num_classes, box_format=metric.box_format
+    )
+    slots = found.scores.shape[1], truth.labels.shape[1]
+    grid = batch.matched.shape[-1], metric.num_classes, batch.ground_truth_counted.shape[-1]
+    rows, _, _ = rows_of_batch(batch, image_id, empty_state(0, *slots, *grid).images)  # as many slots as rows
+    return _Batch(rows, valid, batch.num_not_finite, batch.num_bad_labels)
