@@ -74,11 +74,15 @@ def summarize_on_device(curves: PrecisionRecall, protocol: EvaluationProtocol) -
     """Returns the protocol's numbers as float32 scalars, inside `jit`; `UNDEFINED` (-1) where nothing defines one."""
     numbers = {}
     for line in summary_lines(protocol):
-        values = select(curves, line)
-        defined = values != UNDEFINED
-        count = defined.sum(dtype=jnp.float32)
-        mean = jnp.where(defined, values, 0.0).sum() / jnp.maximum(count, 1.0)
-        numbers[line.name] = jnp.where(count > 0, mean, UNDEFINED)
+        if not line.thresholds:
+            numbers[line.name] = jnp.float32(UNDEFINED)
+            continue
+        values = jnp.asarray(select(curves, line))
+        defined = (values != UNDEFINED).reshape(-1, values.shape[-1])[0]  # a class is defined in all its cells or none
+        while values.ndim > 1:
+            values = values.mean(0)  # axis by axis: one float32 sum over tens of thousands would lose digits
+        mean = jnp.where(defined, values, 0.0).sum() / jnp.maximum(defined.sum(dtype=jnp.float32), 1.0)
+        numbers[line.name] = jnp.where(defined.any(), mean, UNDEFINED)
     return numbers
 
 

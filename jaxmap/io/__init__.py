@@ -14,11 +14,13 @@
 
 from ._coco import coco_detections, coco_ground_truths, read_coco_detections, read_coco_ground_truths
 from ._demo import demo_scene
+from ._json import load_json
 
 __all__ = [
     "coco_detections",
     "coco_ground_truths",
     "demo_scene",
+    "load_json",
     "read_coco_detections",
     "read_coco_ground_truths",
 ]
