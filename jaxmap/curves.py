@@ -6,13 +6,13 @@ whether the double that stands for the point lies above the double nearest to th
 `np.linspace(0, 1, 101)`). In float32 the comparison itself would move a curve's AP by up to a hundredth.
 
 The envelope needs no pass over the rows: each row falls into the bucket of the recall points it has reached, and the
-best precision at a point is the maximum over its bucket and all later ones.
+best precision at a point is the maximum over its bucket and all later ones. Only true positives can raise it, so only
+rows that match something are looked at under every threshold.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import partial
 from math import lcm
 from typing import NamedTuple
 
@@ -20,12 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .planes import plane_bit
+from .planes import WORD_BITS
 from .protocols import EvaluationProtocol
 from .types import UNDEFINED, PrecisionRecall, Records
 
 __all__ = ["interpolate", "mask_undefined", "precision_recall"]
 
+CHUNK = 1 << 14  # matching rows taken at once
 MAX_DENOMINATOR = 1000  # keeps denominator * true positives within int32 up to two million ground truths of a class
 
 
@@ -86,26 +87,22 @@ def precision_recall(
 
     References: pycocotools cocoeval.py, accumulate.
     """
-    num_thresholds, num_areas = len(protocol.iou_thresholds), len(protocol.area_ranges)
-    num_limits = len(protocol.max_detections)
-    records, starts = _sort_by_class(records, num_classes)
-    bits = jnp.asarray(
-        [
-            (area, limit, *plane_bit(area, threshold, num_thresholds))
-            for threshold in range(num_thresholds)
-            for area in range(num_areas)
-            for limit in protocol.max_detections
-        ],
-        jnp.int32,
-    )
-    one = partial(_one_plane, records, starts, num_ground_truths, protocol)
-    precision, recall, scores = jax.lax.map(lambda plane: one(*plane), tuple(bits.T))
+    num_thresholds = len(protocol.iou_thresholds)
+    num_areas, num_limits = len(protocol.area_ranges), len(protocol.max_detections)
+    rows, starts = _sort_by_class(records, num_classes)
+    matching = _matching_rows(rows, starts)
+    cells = jnp.asarray([(area, limit) for area in range(num_areas) for limit in protocol.max_detections], jnp.int32)
 
-    def shaped(values: jax.Array) -> jax.Array:  # [T * A * M, ..., K] to [T, ..., K, A, M]
-        values = values.reshape(num_thresholds, num_areas, num_limits, *values.shape[1:])
-        return jnp.moveaxis(values, (1, 2), (-2, -1))
+    def cell(area_and_limit: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        area, limit = area_and_limit
+        return _one_cell(rows, starts, matching, num_ground_truths[:, area], area, limit, protocol)
 
-    return mask_undefined(shaped(precision), shaped(recall), shaped(scores), num_ground_truths)
+    def shaped(values: jax.Array) -> jax.Array:  # [A * M, T, ..., K] to [T, ..., K, A, M]
+        values = values.reshape(num_areas, num_limits, num_thresholds, *values.shape[2:])
+        return jnp.moveaxis(values, (0, 1), (-2, -1))
+
+    precision, recall, scores = map(shaped, jax.lax.map(cell, cells))
+    return mask_undefined(precision, recall, scores, num_ground_truths)
 
 
 def mask_undefined(
@@ -138,41 +135,90 @@ def _sort_by_class(records: Records, num_classes: int) -> tuple[Records, jax.Arr
     return Records(**{**vars(ordered), "labels": labels, "scores": scores[order]}), starts
 
 
-def _one_plane(
-    records: Records,
+class _Matching(NamedTuple):
+    """The rows that match something, moved to the front of `[N]`.
+
+    Attributes:
+      order: `[N]` int32, the sorted rows that they are; arbitrary behind the last.
+      starts: `[K + 1]` int32, where each class starts among them.
+      is_matching: `[N]` bool, of the sorted rows.
+    """
+
+    order: jax.Array
+    starts: jax.Array
+    is_matching: jax.Array
+
+
+def _matching_rows(rows: Records, starts: jax.Array) -> _Matching:
+    is_matching = (rows.matched != 0).any(-1) & rows.valid
+    places = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(is_matching, dtype=jnp.int32)])
+    place = jnp.where(is_matching, places[:-1], len(is_matching))
+    numbers = jnp.arange(len(is_matching), dtype=jnp.int32)
+    order = jnp.zeros_like(numbers).at[place].set(numbers, mode="drop")
+    return _Matching(order, places[starts], is_matching)
+
+
+def _one_cell(
+    rows: Records,
     starts: jax.Array,
-    num_ground_truths: jax.Array,
-    protocol: EvaluationProtocol,
+    matching: _Matching,
+    positives: jax.Array,
     area: jax.Array,
     limit: jax.Array,
-    word: jax.Array,
-    bit: jax.Array,
+    protocol: EvaluationProtocol,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns precision `[R, K]`, recall `[K]` and scores `[R, K]` of one plane and limit."""
-    num_classes = len(num_ground_truths)
-    positives = num_ground_truths[:, area]
-    taking_part = records.valid & (records.rank < limit)
-    matched, ignored = (
-        (jnp.take(words, word, axis=1) >> bit.astype(jnp.uint32)) & jnp.uint32(1) == 1
-        for words in (records.matched, records.ignored)
-    )
-    labels = jnp.minimum(records.labels, num_classes - 1)  # padding is masked by `taking_part`
+    """Returns precision `[T, R, K]`, recall `[T, K]` and scores `[T, R, K]` of one area range and limit.
 
-    def running(flags: jax.Array) -> tuple[jax.Array, jax.Array]:  # within each class; and each class's total
-        totals = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(flags.astype(jnp.int32))])
-        return totals[1:] - totals[starts][labels], jnp.diff(totals[starts])
+    Rows that match nothing only count, alike at all thresholds. The others, a few per cent, are taken in chunks, as
+    many as there are, with the counts so far carried along.
+    """
+    num_thresholds, num_classes = len(protocol.iou_thresholds), len(positives)
+    plane = area * num_thresholds + jnp.arange(num_thresholds, dtype=jnp.int32)
+    words, bits = plane // WORD_BITS, (plane % WORD_BITS).astype(jnp.uint32)
 
-    true_positives, found = running(taking_part & matched & ~ignored)
-    counted, _ = running(taking_part & ~ignored)
-    precision, scores = interpolate(
-        true_positives,
-        counted,
-        records.scores,
-        jnp.where(taking_part, labels, num_classes),
-        positives,
-        protocol.recall_points,
+    def flags(packed: jax.Array) -> jax.Array:  # [n, W] to [n, T]
+        return (packed[:, words] >> bits[None]) & jnp.uint32(1) == 1
+
+    plain = rows.valid & ~matching.is_matching & (rows.rank < limit)
+    plain &= (jnp.take(rows.ignored, words[0], axis=1) >> bits[0]) & jnp.uint32(1) == 0
+    before = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(plain, dtype=jnp.int32)])
+    size = min(CHUNK, len(plain))
+    num_matching = matching.starts[-1]
+
+    def chunk(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        number, seen, at_start, best = carry
+        # The last chunk is moved back to fit; its rows that were already counted take no part.
+        first = jnp.minimum(number * size, len(plain) - size)
+        place = first + jnp.arange(size, dtype=jnp.int32)
+        row = jax.lax.dynamic_slice(matching.order, (first,), (size,))
+        taking_part = (place >= number * size) & (place < num_matching) & (rows.rank[row] < limit)
+        label = jnp.minimum(rows.labels[row], num_classes - 1)
+        counted = ~flags(rows.ignored[row]) & taking_part[:, None]
+        steps = jnp.stack([flags(rows.matched[row]) & counted, counted]).astype(jnp.int32)  # [2, n, T]
+        running = seen[:, None] + jnp.cumsum(steps, axis=1)
+        local = matching.starts - first
+        here = (local >= 0) & (local < size) & (matching.starts >= number * size)
+        exclusive = (running - steps)[:, jnp.clip(local, 0, size - 1)]
+        at_start = jnp.where(here[None, :, None], exclusive, at_start)
+        hits, total = running - at_start[:, label]
+        total += (before[row] - before[starts][label])[:, None]
+        into = jnp.where(taking_part, label, num_classes)
+        best = jnp.maximum(best, _bucket_maxima(hits, total, rows.scores[row], into, positives, protocol.recall_points))
+        return number + 1, running[:, -1], at_start, best
+
+    nothing = jnp.full((2, num_thresholds, num_classes, len(protocol.recall_points)), -jnp.inf, jnp.float32)
+    none_seen = jnp.zeros((2, num_thresholds), jnp.int32)
+    none_at_start = jnp.zeros((2, num_classes + 1, num_thresholds), jnp.int32)
+    number, seen, at_start, best = jax.lax.while_loop(
+        lambda carry: carry[0] * size < num_matching, chunk, (jnp.int32(0), none_seen, none_at_start, nothing)
     )
-    return precision, _divide(found, positives), scores
+    behind = (matching.starts >= number * size)[:, None]  # classes that start behind the last chunk: nothing more came
+    found = jnp.diff(jnp.where(behind, seen[0][None], at_start[0]), axis=0).T  # [T, K]
+    precision, scores = _interpolated(best)
+    # A point that needs no true positive is reached by the first row of the class, whatever it is.
+    top = jnp.where(jnp.diff(starts) > 0, rows.scores[jnp.minimum(starts[:-1], len(plain) - 1)], 0.0)
+    at_zero = np.array([point <= 0 for point in protocol.recall_points])[None, :, None]
+    return precision, _divide(found, positives[None]), jnp.where(at_zero, top.astype(jnp.float32)[None, None], scores)
 
 
 def interpolate(
@@ -186,33 +232,49 @@ def interpolate(
     """Interpolates precision and score at the recall points from running counts.
 
     Args:
-      true_positives: `[N]` int32, those of the row's class up to and with it.
-      counted: `[N]` int32, true and false positives likewise.
+      true_positives: `[N, T]` int32, those of the row's class up to and with it.
+      counted: `[N, T]` int32, true and false positives likewise.
       scores: `[N]` float32.
       labels: `[N]` int32; K for rows that take no part.
       positives: `[K]` int32, ground truths.
       recall_points: R points.
 
     Returns:
-      Precision `[R, K]` and scores `[R, K]`, 0 where a point is not reached.
+      Precision `[T, R, K]` and scores `[T, R, K]`, 0 where a point is not reached.
     """
+    return _interpolated(_bucket_maxima(true_positives, counted, scores, labels, positives, recall_points))
+
+
+def _bucket_maxima(
+    true_positives: jax.Array,
+    counted: jax.Array,
+    scores: jax.Array,
+    labels: jax.Array,
+    positives: jax.Array,
+    recall_points: tuple[float, ...],
+) -> jax.Array:
+    """Returns `[2, T, K, R]`: best precision and score of the rows that reach a point but not the next; else -inf."""
     grid = recall_grid(recall_points)
+    num_thresholds = true_positives.shape[1]
     num_classes, num_buckets = len(positives), len(recall_points) + 1
-    total = jnp.concatenate([positives, jnp.ones(1, jnp.int32)])[labels]
+    total = jnp.concatenate([positives, jnp.ones(1, jnp.int32)])[labels][:, None]
     scaled = grid.denominator * true_positives
     step = jnp.minimum(scaled // jnp.maximum(total, 1), grid.denominator)
     exact = scaled == step * total
     reached = jnp.asarray(grid.reached)[step] - (exact & jnp.asarray(grid.above)[step]).astype(jnp.int32)
-    bucket = labels * num_buckets + reached
+    threshold = jnp.arange(num_thresholds, dtype=jnp.int32)[None]
+    bucket = (threshold * (num_classes + 1) + labels[:, None]) * num_buckets + reached
+    values = jnp.stack([_divide(true_positives, counted), jnp.broadcast_to(scores[:, None], bucket.shape)], axis=-1)
+    size = num_thresholds * (num_classes + 1) * num_buckets
+    best = jax.ops.segment_max(values.astype(jnp.float32).reshape(-1, 2), bucket.ravel(), size)
+    best = best.reshape(num_thresholds, num_classes + 1, num_buckets, 2)[:, :-1, 1:]
+    return jnp.moveaxis(best, -1, 0)
 
-    def best(values: jax.Array) -> jax.Array:  # [R, K]: the maximum over the rows that reach each point
-        top = jax.ops.segment_max(values, bucket, (num_classes + 1) * num_buckets)
-        top = top.reshape(num_classes + 1, num_buckets)[:-1, 1:]
-        return jax.lax.cummax(top, axis=1, reverse=True).T
 
-    precision, score = best(_divide(true_positives, counted)), best(scores.astype(jnp.float32))
-    is_reached = score > -jnp.inf
-    return jnp.where(is_reached, precision, 0.0), jnp.where(is_reached, score, 0.0)
+def _interpolated(best: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Turns `[2, T, K, R]` maxima of buckets into precision and scores, `[T, R, K]`."""
+    precision, scores = jnp.moveaxis(jax.lax.cummax(best, axis=3, reverse=True), 2, 3)
+    return jnp.where(scores > -jnp.inf, precision, 0.0), jnp.where(scores > -jnp.inf, scores, 0.0)
 
 
 def _divide(part: jax.Array, whole: jax.Array) -> jax.Array:

@@ -1,7 +1,10 @@
 """Evaluation protocols as data: what COCO, and every later definition of AP, decides, one field a rule.
 
 A protocol is frozen and hashable, so it may be a static argument of `jit`. A new protocol is a new value; if it needs a
-new class or an `if` on its name, a field is missing here.
+new class or an `if` on its name, a field is missing here. Fields that later protocols bring, each with COCO's rule as
+its default and read by one stage: VOC looks only at the best ground truth (matching) and integrates 11 points or all
+(curves); LVIS limits an image over all classes, leaves out classes that were not verified (packing) and groups classes
+by frequency (summary); Open Images lets group-of boxes absorb detections (matching); keypoints name another similarity.
 
 >>> COCO.iou_thresholds[0], len(COCO.recall_points), COCO.max_detections
 (0.5, 101, (1, 10, 100))

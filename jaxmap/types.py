@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 __all__ = [
+    "BOX_FORMATS",
     "UNDEFINED",
     "UNMATCHED",
     "Array",
@@ -32,6 +33,7 @@ __all__ = [
 
 Array = Any  # a jax.Array or a np.ndarray: every stage says in its docstring which it takes
 
+BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "yxyx")  # cxcywh: centre, width, height
 UNMATCHED = -1  # index of no ground truth
 UNDEFINED = -1.0  # a device number without any ground truth behind it; NaN once it reaches the host
 

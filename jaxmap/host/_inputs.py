@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..types import Array, Detections, DetectionTable, GroundTruths, GroundTruthTable
+from ..types import BOX_FORMATS, Array, Detections, DetectionTable, GroundTruths, GroundTruthTable
 
-__all__ = ["BOX_FORMATS", "as_tables", "to_xywh"]
+__all__ = ["as_tables", "to_xywh"]
 
-BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "yxyx")
 ALIASES = {"iscrowd": "crowd"}
 DETECTION_FIELDS = ("boxes", "scores", "labels")
 GROUND_TRUTH_FIELDS = ("boxes", "labels", "crowd", "area", "ignore")

@@ -16,7 +16,6 @@ from ..planes import area_words, level_words
 from ..protocols import EvaluationProtocol
 from ..records import counted_words, outcome
 from ..similarity import (
-    BOX_FORMATS,
     BoxGeometry,
     approximate_iou,
     area_geometry,
@@ -25,7 +24,7 @@ from ..similarity import (
     find_candidates,
     inside_ranges,
 )
-from ..types import Array, Detections, GroundTruths
+from ..types import BOX_FORMATS, Array, Detections, GroundTruths
 
 __all__ = ["MatchedBatch", "check_batch", "match_batch"]
 

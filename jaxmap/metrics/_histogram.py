@@ -165,16 +165,21 @@ class HistogramAveragePrecision:
         edges = high - (high - low) / self.num_bins * jnp.arange(1, self.num_bins + 1, dtype=jnp.float32)
         labels = jnp.repeat(jnp.arange(self.num_classes, dtype=jnp.int32), self.num_bins)
 
-        def plane(true_positives: jax.Array, counted: jax.Array, positives: jax.Array) -> tuple[jax.Array, jax.Array]:
-            running = [jnp.cumsum(counts, axis=-1, dtype=jnp.int32).ravel() for counts in (true_positives, counted)]
-            # A bin without detections says nothing new, and a point at recall 0 is at the best score, not the best bin.
-            taking_part = jnp.where(counted.ravel() > 0, labels, self.num_classes)
-            scores = jnp.tile(edges, self.num_classes)
+        scores = jnp.tile(edges, self.num_classes)
+
+        def of_area(true_positives: jax.Array, counted: jax.Array, positives: jax.Array) -> tuple[jax.Array, jax.Array]:
+            running = [
+                jnp.cumsum(counts, axis=-1, dtype=jnp.int32).reshape(len(counts), -1).T
+                for counts in (true_positives, counted)
+            ]
+            # The score at recall 0 is that of the first bin that holds a detection.
+            taking_part = jnp.where(counted.any(0).ravel(), labels, self.num_classes)
             return interpolate(running[0], running[1], scores, taking_part, positives, self.protocol.recall_points)
 
-        over_areas = jax.vmap(plane, in_axes=(0, 0, 1), out_axes=-1)
-        precision, scores = jax.lax.map(
-            lambda one: over_areas(one[0], one[1], state.num_ground_truths), (state.true_positives, state.counted)
+        areas = (jnp.moveaxis(counts, 1, 0) for counts in (state.true_positives, state.counted))
+        precision, scores = (
+            jnp.moveaxis(values, 0, -1)
+            for values in jax.lax.map(lambda one: of_area(*one), (*areas, state.num_ground_truths.T))
         )
         positives = jnp.maximum(state.num_ground_truths, 1).astype(jnp.float32)
         recall = state.found.astype(jnp.float32) / positives.T[None, :, None, :]

@@ -1,10 +1,9 @@
 """Similarity of detections and ground truths on the device: exact values, then levels and preference."""
 
-from ._boxes import BOX_FORMATS, BoxGeometry, approximate_iou, box_geometry, box_iou, exact_iou
+from ._boxes import BoxGeometry, approximate_iou, box_geometry, box_iou, exact_iou
 from ._candidates import area_geometry, find_candidates, inside_ranges
 
 __all__ = [
-    "BOX_FORMATS",
     "BoxGeometry",
     "approximate_iou",
     "area_geometry",

@@ -22,12 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from ..types import BOX_FORMATS
 from . import _double_float as df
 from ._double_float import DoubleFloat
 
-__all__ = ["BOX_FORMATS", "BoxGeometry", "approximate_iou", "box_geometry", "box_iou", "exact_iou"]
-
-BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "yxyx")
+__all__ = ["BoxGeometry", "approximate_iou", "box_geometry", "box_iou", "exact_iou"]
 
 
 class BoxGeometry(NamedTuple):

@@ -1,0 +1,95 @@
+"""Times the in-jit route on JAX's default device: one update, and a whole evaluation that stays on the device.
+
+    python examples/benchmarks/in_jit.py                 64 images a batch, 100 detections and 100 ground truths each
+    python examples/benchmarks/in_jit.py --images 5000   how many images the whole evaluation has
+
+Inputs lie on the device before the clock starts. Reported are the first call (with compilation) and the median of later
+ones, each waited for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from loads import make_load, pad
+
+import jaxmap
+
+
+def timed(call: Callable[[], Any], repeats: int) -> tuple[Any, float, float]:
+    """Returns the last result, the seconds of the first call, and the median of the others."""
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        result = jax.block_until_ready(call())
+        seconds.append(time.perf_counter() - start)
+    return result, seconds[0], statistics.median(seconds[1:])
+
+
+def batches(num_images: int, batch_size: int, slots: int) -> list[tuple[Any, ...]]:
+    """Returns a COCO-like load as batches on the device: detections, ground truths and image ids."""
+    load = make_load(num_images, 36 * num_images // 5, 100 * num_images)
+    found, truth = load.padded()
+    found = {name: column[:, :slots] for name, column in found.items()}
+    rows = np.nonzero(truth["valid"])
+    truth = pad(rows[0], num_images, **{name: column[rows] for name, column in truth.items() if name != "valid"})
+    width = truth["valid"].shape[1]
+
+    def fitted(column: np.ndarray) -> np.ndarray:
+        column = column[:, :slots]
+        return np.pad(column, ((0, 0), (0, max(slots - width, 0))) + ((0, 0),) * (column.ndim - 2))
+
+    truth = {name: fitted(column) for name, column in truth.items()}
+    kinds = {"f": np.float32, "i": np.int32, "b": np.bool_}
+    sides = [
+        {name: column.astype(kinds[column.dtype.kind]) for name, column in side.items()} for side in (found, truth)
+    ]
+    result = []
+    for start in range(0, num_images - batch_size + 1, batch_size):
+        cut = slice(start, start + batch_size)
+        detections, ground_truths = ({name: column[cut] for name, column in side.items()} for side in sides)
+        ids = np.arange(start, start + batch_size, dtype=np.int32)
+        result.append((jaxmap.Detections(**detections), jaxmap.GroundTruths(**ground_truths), ids))
+    return jax.device_put(result)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--slots", type=int, default=100, help="detections and ground truths of an image")
+    parser.add_argument("--repeats", type=int, default=10)
+    options = parser.parse_args(arguments)
+    data = batches(options.images, options.batch, options.slots)
+    slots = {"max_detections_per_image": options.slots, "max_ground_truths_per_image": options.slots}
+    metric = jaxmap.AveragePrecision(num_classes=80, max_images=options.images, box_format="xywh", **slots)
+    step = jax.jit(lambda state, found, truth, ids: metric.update(state, found, truth, image_id=ids))
+    compute = jax.jit(metric.compute)
+    print(f"device: {jax.devices()[0].device_kind}, {platform.machine()}, jax {jax.__version__}")
+    _, first, later = timed(lambda: step(metric.init(), *data[0]), options.repeats)
+
+    size = f"{options.batch} x {options.slots} x {options.slots}"
+    print(f"update of {size}: first {first:.2f} s, then {later * 1e3:.2f} ms")
+    donating = jax.jit(step, donate_argnums=0)
+
+    def evaluate() -> Any:
+        state = metric.init()
+        for batch in data:
+            state = donating(state, *batch)
+        return compute(state)
+
+    result, first, later = timed(evaluate, max(options.repeats // 3, 1))
+    print(f"{len(data) * options.batch} images, updates and compute: first {first:.2f} s, then {later:.3f} s")
+    print("AP", metric.summarize(result)["AP"])
+
+
+if __name__ == "__main__":
+    main()
