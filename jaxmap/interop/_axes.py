@@ -1,0 +1,89 @@
+"""Grids as other libraries take them, in any order and with repeats, on a protocol, whose grids ascend."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..protocols import COCO, AreaRange, EvaluationProtocol
+from ..types import PrecisionRecall
+
+__all__ = ["Axes"]
+
+
+class Axes(NamedTuple):
+    """A protocol, and where each value that was asked for stands on its axes.
+
+    Attributes:
+      protocol: with the values ascending and without repeats.
+      thresholds, recall_points, limits: `[T]`, `[R]` and `[M]` int, places on the protocol's axes.
+    """
+
+    protocol: EvaluationProtocol
+    thresholds: np.ndarray
+    recall_points: np.ndarray
+    limits: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        iou_thresholds: Any,
+        recall_points: Any,
+        max_detections: Any,
+        *,
+        area_ranges: Sequence[AreaRange] = COCO.area_ranges,
+        class_agnostic: bool = False,
+    ) -> Axes:
+        """Sorts the grids.
+
+        Raises:
+          ValueError: if there is no threshold, recall point or limit, or if a threshold is not positive: at 0 every
+            pair would match.
+        """
+        asked = {"IoU thresholds": iou_thresholds, "recall points": recall_points, "detection limits": max_detections}
+        kinds = (np.float64, np.float64, np.int64)
+        grids, places = [], []
+        for (name, values), kind in zip(asked.items(), kinds, strict=True):
+            grid, place = np.unique(np.asarray(values, kind), return_inverse=True)
+            if not len(grid) or not np.isfinite(grid).all():
+                raise ValueError(f"The {name} must be at least one finite number, got {values}.")
+            grids.append(tuple(grid.tolist()))
+            places.append(place)
+        if grids[0][0] <= 0:
+            raise ValueError(f"The IoU thresholds must be above 0, got {iou_thresholds}.")
+        protocol = EvaluationProtocol(
+            name=COCO.name,
+            iou_thresholds=grids[0],
+            recall_points=grids[1],
+            area_ranges=tuple(area_ranges),
+            max_detections=grids[2],
+            class_agnostic=class_agnostic,
+            summary=COCO.summary,
+        )
+        return cls(protocol, *places)
+
+    def spread(self, curves: PrecisionRecall) -> PrecisionRecall:
+        """Returns the protocol's curves over the values that were asked for, in their order."""
+        return PrecisionRecall(
+            precision=curves.precision[self.thresholds][:, self.recall_points][..., self.limits],
+            recall=curves.recall[self.thresholds][..., self.limits],
+            scores=curves.scores[self.thresholds][:, self.recall_points][..., self.limits],
+            num_ground_truths=curves.num_ground_truths,
+        )
+
+    def asked(self) -> EvaluationProtocol:
+        """Returns the protocol over the values that were asked for: for the numbers of such curves, not to match by."""
+        thresholds, points, limits = (
+            tuple(grid[place] for place in places.tolist())
+            for grid, places in (
+                (self.protocol.iou_thresholds, self.thresholds),
+                (self.protocol.recall_points, self.recall_points),
+                (self.protocol.max_detections, self.limits),
+            )
+        )
+        return dataclasses.replace(
+            self.protocol, iou_thresholds=thresholds, recall_points=points, max_detections=limits
+        )

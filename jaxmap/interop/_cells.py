@@ -1,0 +1,198 @@
+"""A matched dataset one cell at a time, a cell being a class of an image: what the other libraries' results speak in.
+
+In: a `MatchedDataset`. Out: IoU matrices, and pycocotools' list of one dictionary a cell and area range; and back, from
+such a list to the records that curves are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..host import box_iou_pairs
+from ..matched import MatchedDataset
+from ..planes import num_words, plane_bit
+from ..types import Records
+
+__all__ = ["Cell", "EvalImages", "cell_ious", "eval_images", "read_eval_images", "walk_cells"]
+
+
+class Cell(NamedTuple):
+    """A class of an image, with the rows of its boxes among the sorted detections and ground truths."""
+
+    image_index: int
+    label: int
+    detections: slice
+    ground_truths: slice
+
+
+class EvalImages(NamedTuple):
+    """What the entries of pycocotools' `evalImgs` are named by.
+
+    Attributes:
+      image_ids, class_ids, area_ranges: the values on the axes I, K and A.
+      limit: how many detections of a cell take part.
+      thresholds: which of the protocol's thresholds stands at each place of T.
+      num_thresholds: how many thresholds the protocol has.
+      detection_ids, ground_truth_ids: by the tables' `ids`.
+    """
+
+    image_ids: Sequence[Any]
+    class_ids: Sequence[Any]
+    area_ranges: Sequence[Any]
+    limit: int
+    thresholds: np.ndarray
+    num_thresholds: int
+    detection_ids: Sequence[Any]
+    ground_truth_ids: Sequence[Any]
+
+
+def walk_cells(matched: MatchedDataset) -> Iterator[Cell]:
+    """Yields every cell that holds a box, by image, then class."""
+    num_classes = max(len(matched.ground_truths.class_ids), 1)
+    sides = [side.image_index * num_classes + side.labels for side in (matched.detections, matched.ground_truths)]
+    cells = np.union1d(*sides)
+    bounds = [np.searchsorted(side, cells, side=end).tolist() for side in sides for end in ("left", "right")]
+    for cell, start, stop, truth_start, truth_stop in zip(cells.tolist(), *bounds, strict=True):
+        image_index, label = divmod(cell, num_classes)
+        yield Cell(image_index, label, slice(start, stop), slice(truth_start, truth_stop))
+
+
+def cell_ious(matched: MatchedDataset, cell: Cell) -> np.ndarray:
+    """Returns `[D, G]` float64: the detections by descending score, the ground truths as in the input."""
+    boxes, truth = matched.detections.boxes[cell.detections], matched.ground_truths
+    other_boxes, crowd = truth.boxes[cell.ground_truths], truth.crowd[cell.ground_truths]
+    num_detections, num_ground_truths = len(boxes), len(other_boxes)
+    ious = box_iou_pairs(
+        np.repeat(boxes, num_ground_truths, axis=0),
+        np.tile(other_boxes, (num_detections, 1)),
+        np.tile(crowd, num_detections),
+    )
+    return ious.reshape(num_detections, num_ground_truths)
+
+
+def eval_images(matched: MatchedDataset, names: EvalImages) -> list[dict[str, Any] | None]:
+    """Returns pycocotools' `evalImgs`: by class, area range and image; None where a cell holds no box.
+
+    References: pycocotools cocoeval.py, evaluateImg.
+    """
+    found, truth = matched.detections, matched.ground_truths
+    num_areas, num_images = len(names.area_ranges), len(names.image_ids)
+    entries: list[dict[str, Any] | None] = [None] * (len(names.class_ids) * num_areas * num_images)
+    detection_ids = [names.detection_ids[row] for row in found.ids.tolist()]
+    cells = list(walk_cells(matched))
+    truth_cell = truth.image_index * max(len(names.class_ids), 1) + truth.labels
+    for area, area_range in enumerate(names.area_ranges):
+        order = np.lexsort((~matched.counted[:, area], truth_cell))  # ignored ones last
+        truth_ids = [names.ground_truth_ids[row] for row in truth.ids[order].tolist()]
+        truth_ignored = (~matched.counted[order, area]).astype(np.int64)
+        partner, truth_partner, ignored = _matches(matched, names, area, detection_ids)
+        truth_partner = truth_partner[:, order]
+        for cell in cells:
+            entries[(cell.label * num_areas + area) * num_images + cell.image_index] = {
+                "image_id": names.image_ids[cell.image_index],
+                "category_id": names.class_ids[cell.label],
+                "aRng": area_range,
+                "maxDet": names.limit,
+                "dtIds": detection_ids[cell.detections],
+                "gtIds": truth_ids[cell.ground_truths],
+                "dtMatches": partner[:, cell.detections],
+                "gtMatches": truth_partner[:, cell.ground_truths],
+                "dtScores": found.scores[cell.detections].tolist(),
+                "gtIgnore": truth_ignored[cell.ground_truths],
+                "dtIgnore": ignored[:, cell.detections],
+            }
+    return entries
+
+
+def read_eval_images(
+    entries: Sequence[dict[str, Any] | None],
+    *,
+    num_classes: int,
+    num_areas: int,
+    num_images: int,
+    thresholds: np.ndarray,
+) -> tuple[Records, np.ndarray, np.ndarray]:
+    """Returns the records of `evalImgs`, their order for the curves, and `[K, A]` int64, how many ground truths count.
+
+    Args:
+      entries: by class, area range and image.
+      num_classes, num_areas, num_images: K, A and I.
+      thresholds: `[T]` int, the rows of the entries' `dtMatches` and `dtIgnore` that are wanted.
+
+    Raises:
+      ValueError: if the list has not one entry for each class, area range and image.
+    """
+    if len(entries) != num_classes * num_areas * num_images:
+        raise ValueError(
+            "`evalImgs` must have one entry for each of `params.catIds`, `areaRng` and `imgIds`, "
+            f"{num_classes} x {num_areas} x {num_images}, got {len(entries)}."
+        )
+    counts = np.zeros((num_classes, num_areas), np.int64)
+    labels, images, scores, ranks = ([np.zeros(0, kind)] for kind in (np.int64, np.int64, np.float64, np.int64))
+    flags = [np.zeros((2, num_areas, len(thresholds), 0), bool)]  # matched, ignored
+    for label in range(num_classes):
+        for image in range(num_images):
+            first = label * num_areas * num_images + image
+            cell = [
+                entry for entry in entries[first : first + num_areas * num_images : num_images] if entry is not None
+            ]
+            if not cell:
+                continue
+            counts[label] += [np.count_nonzero(np.asarray(entry["gtIgnore"]) == 0) for entry in cell]
+            scores.append(np.asarray(cell[0]["dtScores"], np.float64))
+            ranks.append(np.arange(len(scores[-1])))
+            labels.append(np.full(len(scores[-1]), label))
+            images.append(np.full(len(scores[-1]), image))
+            matched = [np.asarray(entry["dtMatches"])[thresholds] != 0 for entry in cell]
+            ignored = [np.asarray(entry["dtIgnore"], bool)[thresholds] for entry in cell]
+            flags.append(np.stack([matched, ignored]))
+    matched_words, ignored_words = _pack(np.concatenate(flags, axis=-1))
+    rank = np.concatenate(ranks)
+    records = Records(
+        scores=np.concatenate(scores),
+        labels=np.concatenate(labels),
+        image_index=np.concatenate(images),
+        position=rank,
+        rank=rank,
+        matched=matched_words,
+        ignored=ignored_words,
+        valid=np.ones(len(rank), bool),
+    )
+    return records, np.lexsort((-records.scores, records.labels)), counts  # stable: ties stay by image and rank
+
+
+def _matches(
+    matched: MatchedDataset, names: EvalImages, area: int, detection_ids: list[Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns `[T, D]` ids of ground truths, `[T, G]` ids of detections, 0 for none, and `[T, D]` whether ignored."""
+    pairs, truth = matched.pairs, matched.ground_truths
+    ids = np.array(detection_ids, np.float64)
+    truth_ids = np.array([names.ground_truth_ids[row] for row in truth.ids.tolist()], np.float64)
+    partner, truth_partner = (np.zeros((len(names.thresholds), len(column))) for column in (ids, truth_ids))
+    ignored = np.zeros(partner.shape, bool)
+    for place, threshold in enumerate(names.thresholds.tolist()):
+        word, bit = plane_bit(area, threshold, names.num_thresholds)
+        taken = _bit(matched.chosen[:, word], bit)
+        rows, truth_rows = pairs.detection[taken], pairs.ground_truth[taken]
+        partner[place, rows] = truth_ids[truth_rows]
+        truth_partner[place, truth_rows] = ids[rows]  # of those that share a crowd the last one stays
+        ignored[place] = _bit(matched.records.ignored[:, word], bit)
+    return partner, truth_partner, ignored
+
+
+def _bit(words: np.ndarray, bit: int) -> np.ndarray:
+    return (words & np.uint32(1 << bit)) != 0
+
+
+def _pack(flags: np.ndarray) -> np.ndarray:
+    """Packs `[2, A, T, N]` bool into `[2, N, W]` uint32."""
+    num_areas, num_thresholds, num_rows = flags.shape[1:]
+    words = np.zeros((2, num_rows, num_words(num_thresholds, num_areas)), np.uint32)
+    for area in range(num_areas):
+        for threshold in range(num_thresholds):
+            word, bit = plane_bit(area, threshold, num_thresholds)
+            words[..., word] |= np.where(flags[:, area, threshold], np.uint32(1 << bit), np.uint32(0))
+    return words

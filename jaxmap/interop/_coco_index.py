@@ -1,0 +1,175 @@
+"""`pycocotools.coco.COCO`: a COCO dataset, or results, with lookups by id."""
+# ruff: noqa: N802  (the methods' names are pycocotools')
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..io._json import Entries, load_json
+
+__all__ = ["COCO", "as_list"]
+
+
+class COCO:
+    """A COCO dataset, or results, with lookups by id.
+
+    Attributes:
+      dataset: the parsed file; assign it and call `createIndex` to build one by hand.
+      anns, cats, imgs: annotations, categories and images by id.
+      imgToAnns: annotations by image id.
+      catToImgs: image ids by category id, one for each annotation.
+    """
+
+    def __init__(self, annotation_file: str | os.PathLike[str] | None = None) -> None:
+        """Reads a JSON file, plain or gzip-compressed; None starts empty."""
+        self.dataset: dict[str, Any] = {}
+        self.anns: dict[Any, dict[str, Any]] = {}
+        self.cats: dict[Any, dict[str, Any]] = {}
+        self.imgs: dict[Any, dict[str, Any]] = {}
+        self.imgToAnns: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        self.catToImgs: dict[Any, list[Any]] = defaultdict(list)
+        if annotation_file is not None:
+            print("loading annotations into memory...")
+            start = time.time()
+            dataset = load_json(annotation_file)
+            if not isinstance(dataset, dict):
+                raise AssertionError(f"annotation file format {type(dataset)} not supported")
+            print(f"Done (t={time.time() - start:0.2f}s)")
+            self.dataset = dataset
+            self.createIndex()
+
+    def createIndex(self) -> None:
+        """Builds the lookups from `dataset`."""
+        print("creating index...")
+        annotations = self.dataset.get("annotations", [])
+        self.anns = {annotation["id"]: annotation for annotation in annotations}
+        self.imgs = {image["id"]: image for image in self.dataset.get("images", [])}
+        self.cats = {category["id"]: category for category in self.dataset.get("categories", [])}
+        self.imgToAnns, self.catToImgs = defaultdict(list), defaultdict(list)
+        for annotation in annotations:
+            self.imgToAnns[annotation["image_id"]].append(annotation)
+        if "categories" in self.dataset:
+            for annotation in annotations:
+                self.catToImgs[annotation["category_id"]].append(annotation["image_id"])
+        print("index created!")
+
+    def getAnnIds(
+        self, imgIds: Any = (), catIds: Any = (), areaRng: Sequence[float] = (), iscrowd: bool | int | None = None
+    ) -> list[Any]:
+        """Returns the ids of the annotations that pass every filter that is given.
+
+        Args:
+          imgIds, catIds: one id or several.
+          areaRng: (low, high), both excluded.
+          iscrowd: the value of that field.
+        """
+        images, categories = as_list(imgIds), set(as_list(catIds))
+        if images:
+            chosen = itertools.chain.from_iterable(self.imgToAnns[i] for i in images if i in self.imgToAnns)
+        else:
+            chosen = iter(self.dataset["annotations"])
+        return [
+            row["id"]
+            for row in chosen
+            if (not categories or row["category_id"] in categories)
+            and (len(areaRng) == 0 or areaRng[0] < row["area"] < areaRng[1])
+            and (iscrowd is None or row["iscrowd"] == iscrowd)
+        ]
+
+    def getCatIds(self, catNms: Any = (), supNms: Any = (), catIds: Any = ()) -> list[Any]:
+        """Returns the ids of the categories that pass every filter: names, names of supercategories, ids."""
+        names, groups, ids = as_list(catNms), as_list(supNms), as_list(catIds)
+        return [
+            row["id"]
+            for row in self.dataset["categories"]
+            if (not names or row["name"] in names)
+            and (not groups or row["supercategory"] in groups)
+            and (not ids or row["id"] in ids)
+        ]
+
+    def getImgIds(self, imgIds: Any = (), catIds: Any = ()) -> list[Any]:
+        """Returns the ids of the images among `imgIds` that hold annotations of every one of `catIds`."""
+        images, categories = as_list(imgIds), as_list(catIds)
+        if not images and not categories:
+            return list(self.imgs)
+        sets = [set(self.catToImgs.get(category, [])) for category in categories]
+        return list(set.intersection(*([set(images)] if images else []), *sets))
+
+    def loadAnns(self, ids: Any = ()) -> list[dict[str, Any]]:
+        """Returns the annotations of one id or several."""
+        return [self.anns[i] for i in as_list(ids)]
+
+    def loadCats(self, ids: Any = ()) -> list[dict[str, Any]]:
+        """Returns the categories of one id or several."""
+        return [self.cats[i] for i in as_list(ids)]
+
+    def loadImgs(self, ids: Any = ()) -> list[dict[str, Any]]:
+        """Returns the images of one id or several."""
+        return [self.imgs[i] for i in as_list(ids)]
+
+    def loadRes(self, resFile: Any) -> COCO:
+        """Returns results as a dataset of the same images and categories; their ids are 1, 2, ... in their order.
+
+        Args:
+          resFile: a path; a list of dictionaries with `image_id`, `category_id`, `bbox` (xywh) and `score`; or an
+            `[N, 7]` array of image id, x, y, width, height, score and category id.
+
+        Raises:
+          AssertionError: if the results are no list, or name an image that this dataset does not have.
+          ValueError: if a result has no box of four finite numbers; masks and keypoints are not supported yet.
+        """
+        print("Loading and preparing results...")
+        start = time.time()
+        if isinstance(resFile, str | os.PathLike):
+            rows = load_json(resFile)
+        elif hasattr(resFile, "__array__"):
+            rows = self.loadNumpyAnnotations(resFile)
+        else:
+            rows = resFile
+        if not isinstance(rows, list):
+            raise AssertionError("results in not an array of objects")
+        unknown = {row["image_id"] for row in rows} - self.imgs.keys()
+        if unknown:
+            raise AssertionError(
+                f"Results do not correspond to current coco set: {len(unknown)} of their image ids are not in it, for "
+                f"example {next(iter(unknown))!r}"
+            )
+        sides = Entries(items=rows, name="results", source="loadRes").boxes("bbox")[:, 2:]
+        result = COCO()
+        result.dataset = {
+            "info": copy.deepcopy(self.dataset.get("info", {})),
+            "images": list(self.dataset["images"]),
+            "categories": copy.deepcopy(self.dataset["categories"]),
+            "annotations": [
+                {**row, "area": area, "id": number, "iscrowd": 0}
+                for number, (row, area) in enumerate(zip(rows, (sides[:, 0] * sides[:, 1]).tolist(), strict=True), 1)
+            ],
+        }
+        print(f"DONE (t={time.time() - start:0.2f}s)")
+        result.createIndex()
+        return result
+
+    def loadNumpyAnnotations(self, data: Any) -> list[dict[str, Any]]:
+        """Returns the rows of an `[N, 7]` array as results."""
+        table = np.asarray(data)
+        if table.ndim != 2 or table.shape[1] != 7:
+            raise AssertionError(f"an array of results must have shape [N, 7], got {list(table.shape)}")
+        return [
+            {"image_id": int(row[0]), "bbox": row[1:5], "score": row[5], "category_id": int(row[6])}
+            for row in table.tolist()
+        ]
+
+
+def as_list(values: Any) -> list[Any]:
+    """Returns one value or several as a list; text is one value."""
+    if isinstance(values, np.ndarray | np.generic):
+        values = values.tolist()
+    return list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]

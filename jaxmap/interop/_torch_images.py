@@ -1,0 +1,157 @@
+"""Images as the torchmetrics shell takes them: checked in torchmetrics' words and order, copied to the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["Image", "check_values", "read_batch"]
+
+
+class Image(NamedTuple):
+    """One image as it was handed in, on the host; boxes in xywh."""
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    true_boxes: np.ndarray
+    true_labels: np.ndarray
+    crowd: np.ndarray
+    area: np.ndarray
+
+
+def read_batch(preds: Any, target: Any, box_format: str) -> list[Image]:
+    """Reads a batch, one dictionary an image or a single one.
+
+    Raises:
+      ValueError: if something is missing, is no array, or has another length than its neighbours.
+    """
+    preds = [preds] if isinstance(preds, Mapping) else preds
+    target = [target] if isinstance(target, Mapping) else target
+    _validate(preds, target)
+    return [_read_image(index, *sides, box_format) for index, sides in enumerate(zip(preds, target, strict=True))]
+
+
+def check_values(images: list[Image]) -> None:
+    """Checks the dtypes and the boxes' shape, as late as torchmetrics does, and in its order and words.
+
+    References: torchmetrics detection/helpers.py, _get_coco_format.
+    """
+    sides: tuple[Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]], ...] = (
+        ((image.true_boxes, image.true_labels, None) for image in images),
+        ((image.boxes, image.labels, image.scores) for image in images),
+    )
+    for side in sides:
+        for index, (boxes, labels, scores) in enumerate(side):
+            if not len(labels):
+                continue
+            if boxes.ndim != 2 or boxes.shape[1] != 4:
+                raise ValueError(
+                    f"Invalid input box of sample {index}, element 0 (expected 4 values, got {np.size(boxes[0])})"
+                )
+            label = labels[0].tolist()
+            if not isinstance(label, int):
+                raise ValueError(
+                    f"Invalid input class of sample {index}, element 0"
+                    f" (expected value of type integer, got type {type(label)})"
+                )
+            score = 0.0 if scores is None else scores[0].tolist()
+            if not isinstance(score, float):
+                raise ValueError(
+                    f"Invalid input score of sample {index}, element 0"
+                    f" (expected value of type float, got type {type(score)})"
+                )
+
+
+def _read_image(index: int, found: Mapping[str, Any], truth: Mapping[str, Any], box_format: str) -> Image:
+    labels = _host(truth["labels"])
+    image = Image(
+        boxes=_to_xywh(_host(found["boxes"]), box_format),
+        labels=_host(found["labels"]),
+        scores=_host(found["scores"]),
+        true_boxes=_to_xywh(_host(truth["boxes"]), box_format),
+        true_labels=labels,
+        crowd=_host(truth.get("iscrowd", np.zeros(len(labels)))),
+        area=_host(truth.get("area", np.zeros(len(labels)))),
+    )
+    for name, values in (("iscrowd", image.crowd), ("area", image.area)):
+        if values.shape != (len(labels),):
+            raise ValueError(
+                f"Input '{name}' of sample {index} in targets must have shape [{len(labels)}], one value a label, "
+                f"got {list(values.shape)}"
+            )
+    return image
+
+
+def _host(values: Any) -> np.ndarray:
+    """Returns a copy as a NumPy array, so that a buffer which is used again does no harm."""
+    if hasattr(values, "detach"):  # torch refuses to convert what has a gradient or is on another device
+        values = values.detach().cpu()
+        if "bfloat16" in str(values.dtype):  # which torch cannot hand to NumPy
+            values = values.float()
+    return np.array(values)
+
+
+def _to_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
+    """Returns `[N, 4]` float64 boxes as x, y, width, height; other shapes as they are.
+
+    torchmetrics converts in the dtype of its input, most often float32, from centres by way of corners, and only then
+    widens to float64. The difference can move an IoU over a threshold, so the same is done here.
+    """
+    if not boxes.size:
+        return np.zeros((0, 4))
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        return boxes
+    first, second = boxes[:, :2], boxes[:, 2:]
+    if box_format == "cxcywh":
+        first, second = first - second / 2, first + second / 2
+    if box_format != "xywh":
+        second = second - first
+    return np.concatenate([first, second], axis=1).astype(np.float64)
+
+
+def _validate(preds: Any, target: Any) -> None:
+    """Checks a batch in torchmetrics' order and words.
+
+    References: torchmetrics detection/helpers.py, _input_validator.
+    """
+    if not isinstance(preds, Sequence):
+        raise ValueError(f"Expected argument `preds` to be of type Sequence, but got {preds}")
+    if not isinstance(target, Sequence):
+        raise ValueError(f"Expected argument `target` to be of type Sequence, but got {target}")
+    if len(preds) != len(target):
+        raise ValueError(
+            f"Expected argument `preds` and `target` to have the same length, but got {len(preds)} and {len(target)}"
+        )
+    sides = (("preds", preds, ("boxes", "labels", "scores")), ("target", target, ("boxes", "labels")))
+    for side, images, fields in sides:
+        for field in fields:
+            if any(field not in image for image in images):
+                raise ValueError(f"Expected all dicts in `{side}` to contain the `{field}` key")
+    for side, images, fields in (("preds", preds, ("boxes", "scores", "labels")), sides[1]):
+        for field in fields:
+            if not all(hasattr(image[field], "__array__") for image in images):
+                raise ValueError(f"Expected all {field} in `{side}` to be of type Tensor")
+    for index, image in enumerate(target):
+        boxes, labels = (_length(image[field], field) for field in ("boxes", "labels"))
+        if boxes != labels:
+            raise ValueError(
+                f"Input 'boxes' and labels of sample {index} in targets have a"
+                f" different length (expected {boxes} labels, got {labels})"
+            )
+    for index, image in enumerate(preds):
+        boxes, labels, scores = (_length(image[field], field) for field in ("boxes", "labels", "scores"))
+        if not boxes == labels == scores:
+            raise ValueError(
+                f"Input 'boxes', labels and scores of sample {index} in predictions have a"
+                f" different length (expected {boxes} labels and scores,"
+                f" got {labels} labels and {scores})"
+            )
+
+
+def _length(values: Any, field: str) -> int:
+    if not values.shape:
+        raise ValueError(f"Expected all {field} to have at least one axis, but got the single value {values}")
+    return int(values.shape[0])

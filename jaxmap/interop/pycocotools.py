@@ -1,0 +1,349 @@
+"""`pycocotools.coco.COCO` and `pycocotools.cocoeval.COCOeval` by their own names, answered by jaxmap; boxes only.
+
+Code written for them runs with only its import changed, on the objects of either library, also where it collects
+`evalImgs` from many processes and assigns them before `accumulate`. pycocotools itself is not needed. What differs, on
+purpose: an annotation whose id is 0 counts (pycocotools reads its match as none), results are copied and not written
+to, an empty list of results is scored, `useCats = 0` leaves `params.catIds` as they are, and what cannot be scored,
+such as a NaN or a box of three numbers, is an error that names the entry.
+
+>>> import contextlib, io
+>>> with contextlib.redirect_stdout(io.StringIO()):
+...     truth = COCO()
+...     truth.dataset = {
+...         "images": [{"id": 7}],
+...         "categories": [{"id": 18, "name": "dog"}],
+...         "annotations": [{"id": 1, "image_id": 7, "category_id": 18, "bbox": [0, 0, 20, 10], "area": 200}],
+...     }
+...     truth.createIndex()
+...     found = truth.loadRes([{"image_id": 7, "category_id": 18, "bbox": [0, 0, 20, 8], "score": 0.9}])
+...     run = COCOeval(truth, found, "bbox")
+...     run.evaluate()
+...     run.accumulate()
+...     run.summarize()
+>>> run.stats[:3].round(3).tolist()
+[0.7, 1.0, 1.0]
+"""
+# ruff: noqa: N802  (the names are pycocotools')
+
+from __future__ import annotations
+
+import copy
+import datetime
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..evaluation import Evaluation, evaluate
+from ..host import precision_recall
+from ..io._json import Entries
+from ..protocols import COCO as COCO_PROTOCOL
+from ..protocols import AreaRange, EvaluationProtocol
+from ..types import DetectionTable, GroundTruthTable, PrecisionRecall
+from ._axes import Axes
+from ._cells import EvalImages, cell_ious, eval_images, read_eval_images, walk_cells
+from ._coco_index import COCO, as_list
+
+__all__ = ["COCO", "COCOeval", "Params"]
+
+
+class Params:
+    """What `COCOeval` evaluates; change any of it before `evaluate`.
+
+    Attributes:
+      imgIds, catIds: the images and categories that take part.
+      iouThrs, recThrs: `[T]` and `[R]`, the IoU thresholds and the recall points.
+      maxDets: limits on the detections of an image and category; `summarize` needs three.
+      areaRng, areaRngLbl: pairs (low, high) of areas, both included, and their names.
+      useCats: 0 scores all categories as one.
+      iouType: `bbox`.
+      useSegm: deprecated, None leaves `iouType` as it is.
+    """
+
+    def __init__(self, iouType: str = "segm") -> None:
+        if iouType not in ("segm", "bbox"):
+            raise ValueError(f"`iouType` must be 'bbox': {iouType!r} is not supported.")
+        self.imgIds: Any = []
+        self.catIds: Any = []
+        self.iouThrs = np.array(COCO_PROTOCOL.iou_thresholds)
+        self.recThrs = np.array(COCO_PROTOCOL.recall_points)
+        self.maxDets = list(COCO_PROTOCOL.max_detections)
+        self.areaRng: Any = [[area.low, area.high] for area in COCO_PROTOCOL.area_ranges]
+        self.areaRngLbl = [area.name for area in COCO_PROTOCOL.area_ranges]
+        self.useCats = 1
+        self.iouType = iouType
+        self.useSegm: int | None = None
+
+
+class COCOeval:
+    """pycocotools' evaluation of boxes: `evaluate`, `accumulate`, `summarize`.
+
+    Attributes:
+      cocoGt, cocoDt: the datasets.
+      params: what is evaluated.
+      eval: after `accumulate`, a dictionary with `params`, `counts` (T, R, K, A, M), `date`, `precision`
+        `[T, R, K, A, M]`, `recall` `[T, K, A, M]` and `scores` `[T, R, K, A, M]`; -1 where undefined.
+      stats: after `summarize`, the twelve numbers; -1 where undefined.
+    """
+
+    def __init__(self, cocoGt: Any = None, cocoDt: Any = None, iouType: str = "segm") -> None:
+        self.cocoGt, self.cocoDt = cocoGt, cocoDt
+        self.params = Params(iouType)
+        self.eval: dict[str, Any] = {}
+        self.stats: Any = []
+        self._paramsEval: Any = {}
+        self._run: _Run | None = None
+        self._ious: dict[tuple[Any, Any], Any] | None = None
+        self._eval_images: Any = None
+        self._assigned = False  # whether `evalImgs` came from outside
+        if cocoGt is not None:
+            self.params.imgIds = sorted(cocoGt.getImgIds())
+            self.params.catIds = sorted(cocoGt.getCatIds())
+
+    def evaluate(self) -> None:
+        """Matches every image and category of `params`.
+
+        Raises:
+          ValueError: if `params` or an entry of the datasets cannot be scored.
+        """
+        start = time.time()
+        print("Running per image evaluation...")
+        params = self.params
+        if params.useSegm is not None:
+            params.iouType = "segm" if params.useSegm == 1 else "bbox"
+            print(f"useSegm (deprecated) is not None. Running {params.iouType} evaluation")
+        print(f"Evaluate annotation type *{params.iouType}*")
+        if params.iouType != "bbox":
+            raise ValueError(f"`params.iouType` must be 'bbox': {params.iouType!r} is not supported yet.")
+        params.imgIds = list(np.unique(params.imgIds))
+        if params.useCats:
+            params.catIds = list(np.unique(params.catIds))
+        params.maxDets = sorted(params.maxDets)
+        self.eval, self._ious, self._eval_images, self._assigned = {}, None, None, False
+        self._run = _Run.of(self.cocoGt, self.cocoDt, params)
+        self._paramsEval = copy.deepcopy(params)
+        print(f"DONE (t={time.time() - start:0.2f}s).")
+
+    def accumulate(self, p: Params | None = None) -> None:
+        """Makes the curves, `eval`.
+
+        Args:
+          p: other parameters than `params`; matches are made anew where they ask for it.
+        """
+        print("Accumulating evaluation results...")
+        start = time.time()
+        params = self.params if p is None else p
+        if self._assigned:
+            curves = _curves_of(self._eval_images, params)
+        elif self._run is None:
+            raise Exception("Please run evaluate() first")
+        else:
+            same = _grid(params) == _grid(self._paramsEval)
+            curves = (self._run if same else _Run.of(self.cocoGt, self.cocoDt, params)).curves()
+        self.eval = {
+            "params": params,
+            "counts": list(curves.precision.shape),
+            "date": datetime.datetime.now().strftime("%Y-%m-%d %H:%M:%S"),
+            "precision": _undefined_as_minus_one(curves.precision),
+            "recall": _undefined_as_minus_one(curves.recall),
+            "scores": _undefined_as_minus_one(curves.scores),
+        }
+        print(f"DONE (t={time.time() - start:0.2f}s).")
+
+    def summarize(self) -> None:
+        """Prints the twelve lines and keeps their numbers as `stats`."""
+        if not self.eval:
+            raise Exception("Please run accumulate() first")
+        limits = self.params.maxDets
+        if len(limits) < 3:
+            raise IndexError(f"`summarize` needs three limits in `params.maxDets`, got {list(limits)}.")
+        areas = ("small", "medium", "large")
+        self.stats = np.array(
+            [
+                self._line("precision", None, "all", 100),  # this limit and no other, as in pycocotools
+                *(self._line("precision", threshold, "all", limits[2]) for threshold in (0.5, 0.75)),
+                *(self._line("precision", None, area, limits[2]) for area in areas),
+                *(self._line("recall", None, "all", limit) for limit in limits[:3]),
+                *(self._line("recall", None, area, limits[2]) for area in areas),
+            ]
+        )
+
+    @property
+    def evalImgs(self) -> Any:
+        """A list of one dictionary for each category, area range and image, in this order; None where no box is.
+
+        Each has `image_id`, `category_id`, `aRng`, `maxDet`, `dtIds`, `gtIds`, `dtMatches` `[T, D]` (ids, 0 for none),
+        `gtMatches` `[T, G]`, `dtScores`, `gtIgnore` and `dtIgnore` `[T, D]`. Made when first asked for. Assign such a
+        list, for example one gathered from several processes, and `accumulate` reads it.
+        """
+        if self._eval_images is None:
+            return defaultdict(list) if self._run is None else self._make_eval_images(self._run)
+        return self._eval_images
+
+    @evalImgs.setter
+    def evalImgs(self, value: Any) -> None:
+        self._eval_images, self._assigned = value, True
+
+    @property
+    def ious(self) -> dict[tuple[Any, Any], Any]:
+        """`[D, G]` by (image id, category id), detections by descending score; `[]` where either side is empty."""
+        if self._ious is None:
+            if self._run is None:
+                return {}
+            matched, class_ids = self._run.evaluation.matched, _class_ids(self._paramsEval)
+            self._ious = {(image, category): [] for image in self._paramsEval.imgIds for category in class_ids}
+            for cell in walk_cells(matched):
+                ious = cell_ious(matched, cell)
+                if ious.size:
+                    self._ious[self._paramsEval.imgIds[cell.image_index], class_ids[cell.label]] = ious
+        return self._ious
+
+    def _make_eval_images(self, run: _Run) -> Any:
+        params = self._paramsEval
+        names = EvalImages(
+            image_ids=params.imgIds,
+            class_ids=_class_ids(params),
+            area_ranges=params.areaRng,
+            limit=params.maxDets[-1],
+            thresholds=run.axes.thresholds,
+            num_thresholds=len(run.axes.protocol.iou_thresholds),
+            detection_ids=[row["id"] for row in run.detections],
+            ground_truth_ids=[row["id"] for row in run.ground_truths],
+        )
+        self._eval_images = eval_images(run.evaluation.matched, names)
+        return self._eval_images
+
+    def _line(self, quantity: str, threshold: float | None, area: str, limit: int) -> float:
+        """Prints one line and returns its number."""
+        params, cells = self.params, self.eval[quantity]
+        areas = [index for index, name in enumerate(params.areaRngLbl) if name == area]
+        limits = [index for index, value in enumerate(params.maxDets) if value == limit]
+        if threshold is None:
+            span = f"{params.iouThrs[0]:0.2f}:{params.iouThrs[-1]:0.2f}"
+        else:
+            span = f"{threshold:0.2f}"
+            cells = cells[np.asarray(params.iouThrs) == threshold]
+        cells = cells[..., areas, :][..., limits]
+        cells = cells[cells > -1]
+        number = float(np.mean(cells)) if cells.size else -1.0
+        title = "Average Precision  (AP)" if quantity == "precision" else "Average Recall     (AR)"
+        print(f" {title} @[ IoU={span:<9} | area={area:>6s} | maxDets={limit:>3d} ] = {number:0.3f}")
+        return number
+
+
+class _Run(NamedTuple):
+    """One evaluation over the images and classes of the parameters, and the entries behind its rows."""
+
+    axes: Axes
+    evaluation: Evaluation
+    detections: list[dict[str, Any]]
+    ground_truths: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, coco_gt: Any, coco_dt: Any, params: Any) -> _Run:
+        axes = _axes(params)
+        images, classes = (
+            {value: index for index, value in enumerate(dict.fromkeys(as_list(ids)))}
+            for ids in (params.imgIds, params.catIds)
+        )
+        found, truth = _rows(coco_dt, images, classes), _rows(coco_gt, images, classes)
+        tables = _detection_table(found, images, classes, axes.protocol), _ground_truth_table(truth, images, classes)
+        return cls(axes, evaluate(*tables, protocol=axes.protocol), found, truth)
+
+    def curves(self) -> PrecisionRecall:
+        return self.axes.spread(self.evaluation.curves)
+
+
+def _curves_of(entries: Any, params: Any) -> PrecisionRecall:
+    """Returns the curves of `evalImgs` that came from outside."""
+    axes = _axes(params)
+    records, order, counts = read_eval_images(
+        entries,
+        num_classes=len(_class_ids(params)),
+        num_areas=len(params.areaRng),
+        num_images=len(params.imgIds),
+        thresholds=np.unique(axes.thresholds, return_index=True)[1],
+    )
+    return axes.spread(precision_recall(records, order, counts, axes.protocol))
+
+
+def _rows(coco: Any, images: Mapping[Any, int], classes: Mapping[Any, int]) -> list[dict[str, Any]]:
+    """Returns the annotations that take part, by image; of those that share an id the last one in place of each."""
+    if not images:
+        return []  # no filter would mean all of them
+    rows = coco.loadAnns(coco.getAnnIds(imgIds=list(images)))
+    return [row for row in rows if row["category_id"] in classes and row["image_id"] in images]
+
+
+def _detection_table(
+    rows: list[dict[str, Any]], images: Mapping[Any, int], classes: Mapping[Any, int], protocol: EvaluationProtocol
+) -> DetectionTable:
+    entries = Entries(items=rows, name="annotations", source="cocoDt")
+    boxes = entries.boxes("bbox")
+    if rows and all("area" in row for row in rows):
+        areas, products = entries.numbers("area"), boxes[:, 2] * boxes[:, 3]
+        for one in protocol.area_ranges:
+            moved = ((one.low <= areas) & (areas <= one.high)) != ((one.low <= products) & (products <= one.high))
+            if moved.any():
+                index = int(np.flatnonzero(moved)[0])
+                raise ValueError(
+                    f"cocoDt: the area of annotation {rows[index]['id']!r} is {areas[index]}, that of its box is "
+                    f"{products[index]}, and only one of them is from {one.low} to {one.high}; areas of detections "
+                    "other than width times height are not supported yet."
+                )
+    return DetectionTable(
+        image_index=_places(rows, "image_id", images),
+        labels=_places(rows, "category_id", classes),
+        boxes=boxes,
+        scores=entries.numbers("score"),
+        ids=np.arange(len(rows)),
+    )
+
+
+def _ground_truth_table(
+    rows: list[dict[str, Any]], images: Mapping[Any, int], classes: Mapping[Any, int]
+) -> GroundTruthTable:
+    entries = Entries(items=rows, name="annotations", source="cocoGt")
+    return GroundTruthTable(
+        image_index=_places(rows, "image_id", images),
+        labels=_places(rows, "category_id", classes),
+        boxes=entries.boxes("bbox"),
+        area=entries.numbers("area"),
+        crowd=entries.flags("iscrowd"),
+        ignore=np.zeros(len(rows), bool),  # pycocotools overwrites an `ignore` of the file by `iscrowd`
+        ids=np.arange(len(rows)),
+        image_ids=np.arange(len(images)),
+        class_ids=np.arange(len(classes)),
+        class_names=tuple(map(str, classes)),
+    )
+
+
+def _places(rows: list[dict[str, Any]], field: str, places: Mapping[Any, int]) -> np.ndarray:
+    return np.array([places[row[field]] for row in rows], np.int64)
+
+
+def _class_ids(params: Any) -> list[Any]:
+    """Returns what stands on the class axis."""
+    return as_list(params.catIds) if params.useCats else [-1]
+
+
+def _grid(params: Any) -> tuple[Any, ...]:
+    """Returns all that the numbers depend on, to compare."""
+    lists = (params.imgIds, params.catIds, params.iouThrs, params.recThrs, params.maxDets)
+    return (*(tuple(as_list(values)) for values in lists), tuple(map(tuple, params.areaRng)), bool(params.useCats))
+
+
+def _undefined_as_minus_one(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(values), -1.0, values)
+
+
+def _axes(params: Any) -> Axes:
+    return Axes.of(
+        params.iouThrs,
+        params.recThrs,
+        params.maxDets,
+        area_ranges=[AreaRange(str(index), low, high, "") for index, (low, high) in enumerate(params.areaRng)],
+        class_agnostic=not params.useCats,
+    )

@@ -1,0 +1,255 @@
+"""`torchmetrics.detection.MeanAveragePrecision` by its own names, answered by jaxmap; boxes only.
+
+Neither torch nor torchmetrics is needed: arrays may be NumPy's, JAX's or torch's. The numbers are pycocotools', and so
+differ from torchmetrics' own by about 1e-3, because its default thresholds are rounded to float32. Where the largest of
+`max_detection_thresholds` is not 100, `map` is the number at the largest, where torchmetrics' default backend says -1.
+Processes are not synchronised: gather the inputs, or use `jaxmap.AveragePrecision`.
+
+>>> import numpy as np
+>>> metric = MeanAveragePrecision()
+>>> metric.update(
+...     [{"boxes": np.float32([[258, 41, 606, 285]]), "scores": np.float32([0.536]), "labels": np.array([0])}],
+...     [{"boxes": np.float32([[214, 41, 562, 285]]), "labels": np.array([0])}],
+... )
+>>> numbers = metric.compute()
+>>> [round(float(numbers[name]), 4) for name in ("map", "map_50", "map_75", "map_small", "mar_100")]
+[0.6, 1.0, 1.0, -1.0, 0.6]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..evaluation import Evaluation, evaluate
+from ..protocols import COCO
+from ._axes import Axes
+from ._cells import cell_ious, walk_cells
+from ._torch_images import Image, check_values, read_batch
+
+__all__ = ["MeanAveragePrecision"]
+
+BOX_FORMATS = ("xyxy", "xywh", "cxcywh")
+IOU_TYPES = ("segm", "bbox")
+NAMES = {
+    "map": "AP",
+    "map_50": "AP50",
+    "map_75": "AP75",
+    "map_small": "APs",
+    "map_medium": "APm",
+    "map_large": "APl",
+    "mar_{0}": "AR{0}",
+    "mar_{1}": "AR{1}",
+    "mar_{2}": "AR{2}",
+    "mar_small": "ARs",
+    "mar_medium": "ARm",
+    "mar_large": "ARl",
+}
+HARMLESS_OPTIONS = ("compute_on_cpu", "compute_with_cache")
+SYNC_OPTIONS = ("dist_sync_on_step", "process_group", "dist_sync_fn", "distributed_available_fn", "sync_on_compute")
+
+
+class MeanAveragePrecision:
+    """Mean average precision and recall of boxes, over all images that `update` was given.
+
+    Attributes:
+      warn_on_many_detections: whether an image with more detections than the largest limit is warned about.
+    """
+
+    warn_on_many_detections: bool = True
+
+    def __init__(
+        self,
+        box_format: str = "xyxy",
+        iou_type: str | tuple[str, ...] = "bbox",
+        iou_thresholds: list[float] | None = None,
+        rec_thresholds: list[float] | None = None,
+        max_detection_thresholds: list[int] | None = None,
+        class_metrics: bool = False,
+        extended_summary: bool = False,
+        average: str = "macro",
+        backend: str = "pycocotools",
+        **kwargs: Any,
+    ) -> None:
+        """Checks and keeps the options, in torchmetrics' order and words.
+
+        Args:
+          box_format: `xyxy`, `xywh` or `cxcywh`.
+          iou_type: `bbox`; masks are not supported yet.
+          iou_thresholds: None for 0.5, 0.55, ..., 0.95.
+          rec_thresholds: None for 0, 0.01, ..., 1.
+          max_detection_thresholds: three limits on the detections of an image and class; None for 1, 10 and 100.
+          class_metrics: also report numbers of every class.
+          extended_summary: also report IoUs and curves.
+          average: `macro`, or `micro`, which takes all boxes for one class.
+          backend: accepted for its vocabulary; jaxmap computes either way.
+          **kwargs: torchmetrics' options for every metric; those that ask for synchronisation are refused.
+
+        Raises:
+          ValueError: if an option is not as described.
+        """
+        unknown = sorted(kwargs.keys() - {*HARMLESS_OPTIONS, *SYNC_OPTIONS})
+        if unknown:
+            raise ValueError(f"Unexpected keyword arguments: {', '.join(f'`{name}`' for name in unknown)}")
+        if box_format not in BOX_FORMATS:
+            raise ValueError(f"Expected argument `box_format` to be one of {BOX_FORMATS} but got {box_format}")
+        self.iou_type = (iou_type,) if isinstance(iou_type, str) else iou_type
+        if any(kind not in IOU_TYPES for kind in self.iou_type):
+            raise ValueError(
+                f"Expected argument `iou_type` to be one of {IOU_TYPES} or a tuple of, but got {self.iou_type}"
+            )
+        for name, values, kind in (
+            ("iou_thresholds", iou_thresholds, "floats"),
+            ("rec_thresholds", rec_thresholds, "floats"),
+            ("max_detection_thresholds", max_detection_thresholds, "ints"),
+        ):
+            if values is not None and not isinstance(values, list):
+                raise ValueError(f"Expected argument `{name}` to either be `None` or a list of {kind} but got {values}")
+        if max_detection_thresholds is not None and len(max_detection_thresholds) != 3:
+            raise ValueError(
+                "When providing a list of max detection thresholds it should have length 3."
+                f" Got value {len(max_detection_thresholds)}"
+            )
+        if not isinstance(class_metrics, bool):
+            raise ValueError("Expected argument `class_metrics` to be a boolean")
+        if not isinstance(extended_summary, bool):
+            raise ValueError("Expected argument `extended_summary` to be a boolean")
+        if average not in ("macro", "micro"):
+            raise ValueError(f"Expected argument `average` to be one of ('macro', 'micro') but got {average}")
+        if backend not in ("pycocotools", "faster_coco_eval"):
+            raise ValueError(
+                f"Expected argument `backend` to be one of ('pycocotools', 'faster_coco_eval') but got {backend}"
+            )
+        if self.iou_type != ("bbox",):
+            raise ValueError(f"`iou_type` must be 'bbox': masks are not supported yet, got {self.iou_type}.")
+        sync = [name for name in SYNC_OPTIONS if kwargs.get(name)]
+        if sync:
+            raise ValueError(
+                f"{sync} ask for synchronisation, which this metric does not do; gather its inputs instead."
+            )
+        self.box_format = box_format
+        self.iou_thresholds = iou_thresholds or list(COCO.iou_thresholds)
+        self.rec_thresholds = rec_thresholds or list(COCO.recall_points)
+        self.max_detection_thresholds = sorted(max_detection_thresholds or COCO.max_detections)
+        self.class_metrics, self.extended_summary, self.average = class_metrics, extended_summary, average
+        self._axes = Axes.of(self.iou_thresholds, self.rec_thresholds, self.max_detection_thresholds)
+        self._images: list[Image] = []
+
+    def update(self, preds: Any, target: Any) -> None:
+        """Adds a batch of images.
+
+        Args:
+          preds: one dictionary an image (or a single one) with `boxes` `[D, 4]`, `scores` `[D]` and `labels` `[D]`.
+          target: likewise with `boxes` `[G, 4]`, `labels` `[G]` and optionally `iscrowd` `[G]` and `area` `[G]`; an
+            area that is not positive is taken from the box.
+
+        Raises:
+          ValueError: if something is missing, is no array, or has another length than its neighbours.
+        """
+        self._images += self._read(preds, target)
+
+    def compute(self) -> dict[str, Any]:
+        """Returns the numbers of all images by torchmetrics' keys, float32; -1 where nothing defines one.
+
+        Raises:
+          ValueError: if boxes have not four numbers, labels are not integers or scores are not floats.
+        """
+        return self._score(self._images)
+
+    def reset(self) -> None:
+        """Forgets all images."""
+        self._images = []
+
+    def __call__(self, preds: Any, target: Any) -> dict[str, Any]:
+        """Adds a batch of images and returns the numbers of the batch alone."""
+        batch = self._read(preds, target)
+        self._images += batch
+        return self._score(batch)
+
+    def _read(self, preds: Any, target: Any) -> list[Image]:
+        images = read_batch(preds, target, self.box_format)
+        limit = self.max_detection_thresholds[-1]
+        if self.warn_on_many_detections and any(len(image.boxes) > limit for image in images):
+            warnings.warn(
+                f"Encountered more than {limit} detections in a single image. This means that certain detections with"
+                " the lowest scores will be ignored, that may have an undesirable impact on performance. Please"
+                " consider adjusting the `max_detection_threshold` to suit your use case. To disable this warning,"
+                " set attribute class `warn_on_many_detections=False`, after initializing the metric.",
+                UserWarning,
+                stacklevel=3,
+            )
+        return images
+
+    def _score(self, images: list[Image]) -> dict[str, Any]:
+        check_values(images)
+        limits = self.max_detection_thresholds
+        names = {name.format(*limits): number.format(*limits) for name, number in NAMES.items()}
+        labels = [side.astype(np.int64) for image in images for side in (image.labels, image.true_labels)]
+        classes = np.unique(np.concatenate([np.zeros(0, np.int64), *labels]))
+        if not images:
+            return {name: np.float32(-1) for name in names} | {"classes": classes.astype(np.int32)}
+        run = self._evaluate(images, None if self.average == "micro" else classes)
+        result = {name: _plain(run.summary[number]) for name, number in names.items()}
+        if self.extended_summary:
+            ids = [0] if self.average == "micro" else classes.tolist()
+            result["ious"] = _ious(run, ids)
+            result["precision"] = _plain(run.precision[:, :, : len(ids)], np.float64)
+            result["recall"] = _plain(run.recall[:, : len(ids)], np.float64)
+            result["scores"] = _plain(run.scores[:, :, : len(ids)], np.float64)
+        columns: Mapping[str, Any] = {}
+        if self.class_metrics:
+            columns = (run if self.average == "macro" else self._evaluate(images, classes)).per_class()
+        for name, number in (("map", "AP"), (f"mar_{limits[-1]}", f"AR{limits[-1]}")):
+            result[f"{name}_per_class"] = _plain(columns[number][: len(classes)] if columns else -1.0)
+        return result | {"classes": _plain(classes, np.int32)}
+
+    def _evaluate(self, images: list[Image], classes: np.ndarray | None) -> Evaluation:
+        """Scores the images over the given classes, ascending; None takes all boxes for one class.
+
+        Its numbers and curves are over the thresholds as they were asked for: one that is given twice counts twice.
+        """
+
+        def places(labels: np.ndarray) -> np.ndarray:
+            return np.zeros(len(labels), np.int64) if classes is None else np.searchsorted(classes, labels)
+
+        run = evaluate(
+            [{"boxes": one.boxes, "scores": one.scores, "labels": places(one.labels)} for one in images],
+            [
+                {
+                    "boxes": one.true_boxes,
+                    "labels": places(one.true_labels),
+                    "crowd": one.crowd,
+                    "area": np.where(one.area > 0, one.area, one.true_boxes[:, 2] * one.true_boxes[:, 3]),
+                }
+                for one in images
+            ],
+            protocol=self._axes.protocol,
+            box_format="xywh",
+            num_classes=1 if classes is None else max(len(classes), 1),
+        )
+        return dataclasses.replace(run, protocol=self._axes.asked(), curves=self._axes.spread(run.curves))
+
+
+def _plain(values: Any, kind: type[np.generic] = np.float32) -> Any:
+    """Returns an array, or a scalar for a single value, with -1 where undefined."""
+    array = np.asarray(values)
+    if array.dtype.kind == "f":
+        array = np.where(np.isnan(array), -1.0, array)
+    array = array.astype(kind)
+    return array.reshape(())[()] if array.size == 1 else array
+
+
+def _ious(run: Evaluation, class_ids: list[int]) -> dict[tuple[int, int], Any]:
+    """Returns `[D, G]` float32 by (image, class), an empty list where either side is empty."""
+    ious: dict[tuple[int, int], Any] = {
+        (image, label): [] for image in range(len(run.image_ids)) for label in class_ids
+    }
+    for cell in walk_cells(run.matched):
+        values = cell_ious(run.matched, cell)
+        if values.size:
+            ious[cell.image_index, class_ids[cell.label]] = _plain(values)
+    return ious
