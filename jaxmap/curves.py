@@ -206,12 +206,14 @@ def _one_cell(
         best = jnp.maximum(best, _bucket_maxima(hits, total, rows.scores[row], into, positives, protocol.recall_points))
         return number + 1, running[:, -1], at_start, best
 
-    nothing = jnp.full((2, num_thresholds, num_classes, len(protocol.recall_points)), -jnp.inf, jnp.float32)
-    none_seen = jnp.zeros((2, num_thresholds), jnp.int32)
-    none_at_start = jnp.zeros((2, num_classes + 1, num_thresholds), jnp.int32)
-    number, seen, at_start, best = jax.lax.while_loop(
-        lambda carry: carry[0] * size < num_matching, chunk, (jnp.int32(0), none_seen, none_at_start, nothing)
+    zero = jnp.zeros_like(num_matching)  # varies over the devices of a `shard_map` as the data does
+    none_seen = jnp.broadcast_to(zero, (2, num_thresholds))
+    none_at_start = jnp.broadcast_to(zero, (2, num_classes + 1, num_thresholds))
+    nothing = jnp.broadcast_to(
+        zero.astype(jnp.float32) - jnp.inf, (2, num_thresholds, num_classes, len(protocol.recall_points))
     )
+    start: tuple[jax.Array, ...] = (zero, none_seen, none_at_start, nothing)
+    number, seen, at_start, best = jax.lax.while_loop(lambda carry: carry[0] * size < num_matching, chunk, start)
     behind = (matching.starts >= number * size)[:, None]  # classes that start behind the last chunk: nothing more came
     found = jnp.diff(jnp.where(behind, seen[0][None], at_start[0]), axis=0).T  # [T, K]
     precision, scores = _interpolated(best)

@@ -3,6 +3,7 @@
 Three ways to evaluate on more than one device, all with the same numbers to the last bit:
 
 - `jit` on arrays that are sharded over the whole mesh: nothing to do, the state comes out as if there were one device.
+  (On a mesh of explicit axes wrap `update` in `jax.sharding.auto_axes(..., out_sharding=PartitionSpec())`.)
 - inside `shard_map`, `pmap` or `vmap`: each device updates a state of its own, and `reduce` makes one of them.
 - one state for each process: `gather`, once an evaluation.
 

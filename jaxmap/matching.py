@@ -63,7 +63,7 @@ def match(candidates: Candidates, *, counted: jax.Array, crowd: jax.Array, level
         chosen = first | _first_of_each_bit(free & ~counts, claimed)[0]
         return taken.at[index].set(before | (chosen & keeps), mode="drop"), chosen
 
-    taken = jnp.zeros(counted.shape, jnp.uint32)
+    taken = jnp.zeros_like(counted)
     return jax.lax.scan(step, taken, (index, passes, counts, keeps))[1]
 
 

@@ -100,27 +100,29 @@ def check_batch(
             raise ValueError(f"`{name}` must have shape {list(shape)}, one an image, got {list(jnp.shape(value))}.")
     if not jnp.issubdtype(jnp.result_type(image_id), jnp.integer):
         raise TypeError(f"`image_id` must be integers, got dtype {jnp.result_type(image_id)}.")
-    real = jnp.ones(shape, bool) if valid is None else jnp.asarray(valid).astype(bool)
 
-    def flags(value: Array | None, boxes: Array, default: bool) -> jax.Array:
-        return jnp.full(jnp.shape(boxes)[:2], default) if value is None else jnp.asarray(value).astype(bool)
+    def flags(value: Array | None, like: Array, default: bool) -> jax.Array:
+        # `full_like` keeps the sharding of a batch that is spread over devices.
+        return jnp.full_like(like, default, dtype=bool) if value is None else jnp.asarray(value).astype(bool)
 
     found, truth = detections, ground_truths
+    image_id = jnp.asarray(image_id, jnp.int32)
+    real = flags(valid, image_id, True)
     checked = Detections(
         boxes=jnp.asarray(found.boxes, jnp.float32),
         scores=jnp.asarray(found.scores, jnp.float32),
         labels=jnp.asarray(found.labels, jnp.int32),
-        valid=flags(found.valid, found.boxes, True) & real[:, None],
+        valid=flags(found.valid, found.labels, True) & real[:, None],
     )
     checked_truth = GroundTruths(
         boxes=jnp.asarray(truth.boxes, jnp.float32),
         labels=jnp.asarray(truth.labels, jnp.int32),
-        valid=flags(truth.valid, truth.boxes, True) & real[:, None],
-        crowd=flags(truth.crowd, truth.boxes, False),
-        ignore=flags(truth.ignore, truth.boxes, False),
+        valid=flags(truth.valid, truth.labels, True) & real[:, None],
+        crowd=flags(truth.crowd, truth.labels, False),
+        ignore=flags(truth.ignore, truth.labels, False),
         area=None if truth.area is None else jnp.asarray(truth.area, jnp.float32),
     )
-    return checked, checked_truth, jnp.asarray(image_id, jnp.int32), real
+    return checked, checked_truth, image_id, real
 
 
 def match_batch(

@@ -134,6 +134,7 @@ def insert_images(
     Returns:
       The state, and `[I]` bool: the images that it took or had no slot for, which are those seen for the first time.
     """
+    state = jax.tree.map(jnp.asarray, state)  # it may come from a checkpoint, as NumPy arrays
     capacity = len(state.images.image_id)
     filled = jnp.arange(capacity, dtype=jnp.int32) < state.num_images
     known = _is_among(rows.image_id, state.images.image_id, filled)

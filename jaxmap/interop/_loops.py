@@ -1,0 +1,101 @@
+"""What the shells for training loops share: a step's keywords become a state, and states of any capacity merge."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.serialization
+import jax
+import jax.numpy as jnp
+
+from ..metrics import AveragePrecision, AveragePrecisionState
+from ..types import Array, Detections, GroundTruths
+
+__all__ = ["Adapter", "evaluate_batch", "merge", "update"]
+
+Adapter = Callable[..., tuple[Detections, GroundTruths]]
+_update = jax.jit(AveragePrecision.update)  # these libraries also call their metrics outside of any `jit`
+
+
+def update(
+    metric: AveragePrecision,
+    state: AveragePrecisionState,
+    adapter: Adapter | None,
+    *,
+    image_id: Array,
+    mask: Array | None = None,
+    **model_output: Any,
+) -> AveragePrecisionState:
+    """Adds what one step of a loop hands to all of its metrics.
+
+    Args:
+      metric: the config.
+      state: where to.
+      adapter: turns all keywords into detections and ground truths; None takes those named so.
+      image_id: `[I]` int.
+      mask: `[I]`, of any dtype, zero or False for images that only pad the batch.
+      **model_output: the rest.
+
+    Raises:
+      ValueError: if the mask is not one value an image; it is never dropped.
+      TypeError: if a keyword is missing.
+    """
+    if mask is not None and jnp.shape(mask) != jnp.shape(image_id):
+        raise ValueError(
+            f"`mask` must have one value an image, the shape of `image_id` {list(jnp.shape(image_id))}, got "
+            f"{list(jnp.shape(mask))}."
+        )
+    detections, ground_truths = (adapter or _named_so)(image_id=image_id, mask=mask, **model_output)
+    return _update(metric, state, detections, ground_truths, image_id=image_id, valid=mask)
+
+
+def evaluate_batch(
+    metric: AveragePrecision, adapter: Adapter | None, *, image_id: Array, **model_output: Any
+) -> AveragePrecisionState:
+    """Returns the state of one step alone, with slots for the images of its batch and no more."""
+    slots = min(jnp.size(image_id), metric.max_images)
+    batch = dataclasses.replace(metric, max_images=slots)
+    return update(batch, batch.init(), adapter, image_id=image_id, **model_output)
+
+
+@jax.jit
+def merge(
+    metric: AveragePrecision, state: AveragePrecisionState, other: AveragePrecisionState
+) -> AveragePrecisionState:
+    """Returns one state of what both have seen, with at least the metric's number of slots.
+
+    A state as large as the metric keeps its shapes. A smaller one is that of a batch (a loop that starts from its first
+    step has no other) and is moved to a full one first. Leaves with a leading axis, as `pmap` returns them, merge
+    device by device.
+    """
+    if state.num_images.ndim or other.num_images.ndim:
+        axes = tuple(0 if one.num_images.ndim else None for one in (state, other))
+        return jax.vmap(functools.partial(merge, metric), in_axes=axes)(state, other)
+    if len(state.images.image_id) < metric.max_images:
+        state = metric.merge(metric.init(), state)
+    return metric.merge(state, other)
+
+
+def _named_so(*, detections: Detections, ground_truths: GroundTruths, **_: Any) -> tuple[Detections, GroundTruths]:
+    return detections, ground_truths
+
+
+def _to_state_dict(state: AveragePrecisionState) -> dict[str, Array]:
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def _from_state_dict(state: AveragePrecisionState, saved: dict[str, Array]) -> AveragePrecisionState:
+    names = list(_to_state_dict(state))
+    if set(names) != set(saved):
+        raise ValueError(f"the saved state must hold {sorted(names)}, got {sorted(saved)}; it is of another version.")
+    return jax.tree.unflatten(jax.tree.structure(state), [saved[name] for name in names])
+
+
+# Without this, `flax.serialization` takes the state for one leaf and cannot write it.
+flax.serialization.register_serialization_state(  # type: ignore[no-untyped-call]
+    AveragePrecisionState, _to_state_dict, _from_state_dict, override=True
+)

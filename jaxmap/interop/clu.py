@@ -1,0 +1,79 @@
+"""Average precision as a `clu.metrics.Metric`, for `Collection`s and for metrax, whose metrics are of the same kind.
+
+>>> import clu.metrics
+>>> from jaxmap import AveragePrecision
+>>> coco = as_clu_metric(AveragePrecision(num_classes=80, max_images=50))
+>>> EvalMetrics = clu.metrics.Collection.create(coco=coco, loss=clu.metrics.Average.from_output("loss"))
+>>> EvalMetrics.empty().coco.compute()["num_images"]
+0
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import clu.metrics
+import clu.values
+import flax.struct
+import jax
+
+from ..metrics import AveragePrecision, AveragePrecisionState
+from . import _loops
+
+__all__ = ["as_clu_metric"]
+
+
+def as_clu_metric(metric: AveragePrecision, *, adapter: _loops.Adapter | None = None) -> type[clu.metrics.Metric]:
+    """Returns a class of `clu.metrics.Metric` with this config, for the fields of a `clu.metrics.Collection`.
+
+    Its keywords among the model's output are `detections`, `ground_truths`, `image_id` `[I]`, and `mask` `[I]`, which
+    marks the images that are real; others are left to other metrics. A step's state has slots for its batch alone;
+    `merge` keeps the shapes of a state that started from `empty()`. `compute` gives a dictionary of floats on the host,
+    `compute_value` the first number of the protocol's table (for COCO `AP`) as a scalar.
+
+    Args:
+      metric: sizes and protocol.
+      adapter: called with all keywords of the model's output, returns (detections, ground truths); None takes the
+        keywords of these names.
+
+    Returns:
+      The class; its one field is `state`, which `metric` understands too. Two calls give two classes.
+
+    Raises:
+      ValueError: from `from_model_output`, if `mask` is not one value an image; from `compute`, on overflow.
+    """
+
+    @flax.struct.dataclass
+    class AveragePrecisionMetric(clu.metrics.Metric):  # type: ignore[misc]
+        """Exact average precision; see `as_clu_metric`."""
+
+        state: AveragePrecisionState
+
+        @classmethod
+        def empty(cls) -> AveragePrecisionMetric:
+            return cls(state=metric.init())
+
+        @classmethod
+        def from_model_output(cls, **model_output: Any) -> AveragePrecisionMetric:
+            return cls(state=_loops.evaluate_batch(metric, adapter, **model_output))
+
+        def merge(self, other: AveragePrecisionMetric) -> AveragePrecisionMetric:
+            return dataclasses.replace(self, state=_loops.merge(metric, self.state, other.state))
+
+        def reduce(self) -> AveragePrecisionMetric:
+            """Folds the leading axis of devices; the base class would keep to the slots of the first device."""
+            wide = dataclasses.replace(metric, max_images=min(self.state.images.image_id.size, metric.max_images))
+            first, rest = (jax.tree.map(lambda leaf, part=part: leaf[part], self.state) for part in (0, slice(1, None)))
+            folded, _ = jax.lax.scan(
+                lambda state, of_device: (wide.merge(state, of_device), None), wide.merge(wide.init(), first), rest
+            )
+            return dataclasses.replace(self, state=folded)
+
+        def compute(self) -> dict[str, float]:
+            return metric.summarize(metric.compute(self.state))
+
+        def compute_value(self) -> clu.values.Value:
+            return clu.values.Scalar(next(iter(self.compute().values())))
+
+    return AveragePrecisionMetric

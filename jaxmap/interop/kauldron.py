@@ -1,0 +1,126 @@
+"""Average precision as a `kauldron.metrics.Metric`: keys into the step's context, and a state that merges.
+
+>>> from jaxmap import AveragePrecision
+>>> coco = AveragePrecision(num_classes=80, max_images=5_000)
+>>> metric = AveragePrecisionMetric(metric=coco, boxes="preds.boxes", ground_truth_boxes="batch.objects.boxes")
+>>> metric.__metric_names__()[:3]
+['AP', 'AP50', 'AP75']
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import flax.struct
+import jax.numpy as jnp
+from kauldron import kontext, metrics
+
+from ..metrics import AveragePrecision, AveragePrecisionState
+from ..types import Array, Detections, GroundTruths
+from . import _loops
+
+__all__ = ["AveragePrecisionMetric"]
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, eq=True)
+class AveragePrecisionMetric(metrics.Metric):  # type: ignore[misc]
+    """Exact average precision for `train_metrics` and evaluators.
+
+    `get_state` runs in the compiled step and has slots for the images of its batch; states merge into one with the
+    metric's `max_images`, and `compute` gives a dictionary of floats.
+
+    Attributes:
+      metric: sizes and protocol.
+      boxes: key of the detections' boxes `[I, D, 4]`.
+      scores: key of their scores `[I, D]`.
+      labels: key of their labels `[I, D]`.
+      valid: key of `[I, D]`, True for real detections; None means that all are.
+      ground_truth_boxes: key of the ground truths' boxes `[I, G, 4]`.
+      ground_truth_labels: key of their labels `[I, G]`.
+      ground_truth_valid: key of `[I, G]`, True for real ground truths; None means that all are.
+      ground_truth_crowd: key of their crowd flags; None means no crowd.
+      ground_truth_area: key of their areas; None means width times height.
+      ground_truth_ignore: key of their ignore flags; None means none.
+      image_id: key of `[I]` or `[I, 1]` int, distinct for distinct images.
+      mask: key of `[I]` or `[I, 1]`, zero or False for images that only pad the batch; None means that all are real.
+    """
+
+    metric: AveragePrecision
+
+    boxes: kontext.Key = "preds.boxes"
+    scores: kontext.Key = "preds.scores"
+    labels: kontext.Key = "preds.labels"
+    valid: kontext.Key | None = None
+    ground_truth_boxes: kontext.Key = "batch.boxes"
+    ground_truth_labels: kontext.Key = "batch.labels"
+    ground_truth_valid: kontext.Key | None = None
+    ground_truth_crowd: kontext.Key | None = None
+    ground_truth_area: kontext.Key | None = None
+    ground_truth_ignore: kontext.Key | None = None
+    image_id: kontext.Key = "batch.image_id"
+    mask: kontext.Key | None = None
+
+    @flax.struct.dataclass
+    class State(metrics.State):  # type: ignore[misc]
+        """The images seen so far; None has seen nothing and knows no sizes."""
+
+        state: AveragePrecisionState | None = None
+
+        @classmethod
+        def empty(cls) -> AveragePrecisionMetric.State:
+            return cls()
+
+        def merge(self, other: AveragePrecisionMetric.State) -> AveragePrecisionMetric.State:
+            if self.state is None or other.state is None:
+                return other if self.state is None else self
+            return dataclasses.replace(self, state=_loops.merge(self.parent.metric, self.state, other.state))
+
+        def compute(self) -> dict[str, float]:
+            metric = self.parent.metric
+            return metric.summarize(metric.compute(metric.init() if self.state is None else self.state))
+
+    def get_state(
+        self,
+        *,
+        boxes: Array,
+        scores: Array,
+        labels: Array,
+        ground_truth_boxes: Array,
+        ground_truth_labels: Array,
+        image_id: Array,
+        valid: Array | None = None,
+        ground_truth_valid: Array | None = None,
+        ground_truth_crowd: Array | None = None,
+        ground_truth_area: Array | None = None,
+        ground_truth_ignore: Array | None = None,
+        mask: Array | None = None,
+    ) -> AveragePrecisionMetric.State:
+        """Returns the state of one batch.
+
+        Raises:
+          ValueError: if a shape is not as described, or `mask` is not one value an image.
+        """
+        state = _loops.evaluate_batch(
+            self.metric,
+            None,
+            detections=Detections(boxes=boxes, scores=scores, labels=labels, valid=valid),
+            ground_truths=GroundTruths(
+                boxes=ground_truth_boxes,
+                labels=ground_truth_labels,
+                valid=ground_truth_valid,
+                crowd=ground_truth_crowd,
+                area=ground_truth_area,
+                ignore=ground_truth_ignore,
+            ),
+            image_id=_one_an_image(image_id),
+            mask=None if mask is None else _one_an_image(mask),
+        )
+        return self.State(state=state)
+
+    def __metric_names__(self) -> list[str]:
+        return list(self.empty().compute())
+
+
+def _one_an_image(values: Array) -> Array:
+    """Drops the trailing axis of 1 that kauldron gives to every scalar."""
+    return jnp.squeeze(values, -1) if jnp.ndim(values) == 2 and jnp.shape(values)[1] == 1 else values
