@@ -8,7 +8,7 @@ the one that reaches the point to the last.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -38,11 +38,11 @@ def precision_recall(
     References: pycocotools cocoeval.py, accumulate.
     """
     num_curves = len(num_ground_truths)
-    shape = (len(protocol.iou_thresholds), len(protocol.recall_points), num_curves)
-    grid = (len(protocol.area_ranges), len(protocol.max_detections))
-    precision = np.full((*shape, *grid), np.nan)
-    scores = np.full((*shape, *grid), np.nan)
-    recall = np.full((shape[0], num_curves, *grid), np.nan)
+    num_thresholds, num_points = len(protocol.iou_thresholds), len(protocol.recall_points)
+    grid = len(protocol.area_ranges), len(protocol.max_detections)
+    precision = np.empty((*grid, num_thresholds, num_points, num_curves))
+    scores = np.empty_like(precision)
+    recall = np.empty((*grid, num_thresholds, num_curves))
 
     labels, rank = records.labels[order], records.rank[order]
     plain = ~records.matched.any(axis=1)[order]
@@ -52,28 +52,38 @@ def precision_recall(
     has_rows = np.diff(starts) > 0
     top_score = np.zeros(num_curves)
     top_score[has_rows] = records.scores[order[starts[:-1][has_rows]]]
-    running = np.zeros(len(plain) + 1, np.int32)
 
-    for area in range(grid[0]):
-        needed = first_to_reach(protocol.recall_points, num_ground_truths[:, area])
-        undefined = num_ground_truths[:, area] == 0
+    def integrate(area: int) -> None:
+        positives = num_ground_truths[:, area]
+        needed = first_to_reach(protocol.recall_points, positives)
         # Rows that match nothing are alike at all thresholds.
-        counted_plain = plain & ~_plane(records.ignored, area, 0, shape[0])[order]
+        counted_plain = plain & ~_plane(records.ignored, area, 0, num_thresholds)[order]
+        running = np.zeros(len(plain) + 1, np.int32)
         befores = []
         for limit in protocol.max_detections:
             np.cumsum(counted_plain & (rank < limit), out=running[1:])
             befores.append(running[matching] - np.repeat(running[starts[:-1]], np.diff(matching_starts)))
-        for first, last in _blocks(matching_starts, shape[0] * shape[1]):
+        for first, last in _blocks(matching_starts, num_thresholds * num_points):
             block, of_block = slice(first, last), slice(matching_starts[first], matching_starts[last])
             rows = order[matching[of_block]]
-            matches = _Matches(records, rows, matching_starts[first : last + 1] - of_block.start, area, shape[0])
+            matches = _Matches(records, rows, matching_starts[first : last + 1] - of_block.start, area, num_thresholds)
             for index, (limit, before) in enumerate(zip(protocol.max_detections, befores, strict=True)):
-                values = matches.within(limit, before[of_block]).interpolate(needed[block], top_score[block])
-                precision[:, :, block, area, index], scores[:, :, block, area, index], found = values
-                recall[:, block, area, index] = found / np.maximum(num_ground_truths[block, area], 1)
+                found, total, hit_scores = matches.within(limit, before[of_block])
+                values = interpolate(found, total, hit_scores, needed[block], top_score[block])
+                precision[area, index, :, :, block], scores[area, index, :, :, block] = values
+                recall[area, index, :, block] = found / np.maximum(positives[block], 1)
         for cells in (precision, scores, recall):
-            cells[..., undefined, area, :] = np.nan
-    return PrecisionRecall(precision=precision, recall=recall, scores=scores, num_ground_truths=num_ground_truths)
+            cells[area][..., positives == 0] = np.nan
+
+    with ThreadPoolExecutor() as pool:  # NumPy lets go of the interpreter, and area ranges have nothing in common
+        list(pool.map(integrate, range(grid[0])))
+
+    def last(cells: np.ndarray) -> np.ndarray:  # [A, M, ...] to [..., A, M]
+        return np.moveaxis(cells, (0, 1), (-2, -1))
+
+    return PrecisionRecall(
+        precision=last(precision), recall=last(recall), scores=last(scores), num_ground_truths=num_ground_truths
+    )
 
 
 def first_to_reach(recall_points: tuple[float, ...], num_ground_truths: np.ndarray) -> np.ndarray:
@@ -106,58 +116,56 @@ class _Matches:
         self.hits = np.stack([_plane(matched, area, index, num_thresholds) for index in thresholds]) & self.counted
         self.scores, self.rank, self.starts = records.scores[rows], records.rank[rows], starts
 
-    def within(self, limit: int, before: np.ndarray) -> _TruePositives:
-        """Returns the true positives among the first `limit` detections of each image and class.
+        self.hit_threshold, self.hit_row = np.nonzero(self.hits)
+
+    def within(self, limit: int, before: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Takes the true positives among the first `limit` detections of each image and class.
 
         Args:
           limit: a max-detections limit.
           before: `[n]`, how many counted rows that match nothing stand before each row in its curve.
+
+        Returns:
+          What `interpolate` takes: found, total and scores.
         """
         inside = self.rank < limit
         counted = np.zeros((len(self.hits), len(inside) + 1), np.int32)
         np.cumsum(self.counted & inside, axis=1, out=counted[:, 1:])
-        threshold, row = np.nonzero(self.hits & inside)
-        curve = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))[row]
+        kept = inside[self.hit_row]
+        threshold, row = self.hit_threshold[kept], self.hit_row[kept]
+        num_curves = len(self.starts) - 1
+        curve = np.repeat(np.arange(num_curves), np.diff(self.starts))[row]
         total = before[row] + counted[threshold, row + 1] - counted[threshold, self.starts[curve]]
-        runs = threshold * (len(self.starts) - 1) + curve
-        found = np.bincount(runs, minlength=len(self.hits) * (len(self.starts) - 1))
-        return _TruePositives(found.reshape(len(self.hits), -1), total, self.scores[row])
+        found = np.bincount(threshold * num_curves + curve, minlength=len(self.hits) * num_curves)
+        return found.reshape(-1, num_curves), total, self.scores[row]
 
 
-class _TruePositives(NamedTuple):
-    """True positives of every (threshold, curve), in runs of descending score.
+def interpolate(
+    found: np.ndarray, total: np.ndarray, scores: np.ndarray, needed: np.ndarray, top_score: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns precision `[T, R, S]` and scores `[T, R, S]` from true positives in runs, one a (threshold, curve).
 
-    Attributes:
+    Args:
       found: `[T, S]`, the length of each run.
-      total: `[n]`, how many detections of the curve count up to and with each.
-      scores: `[n]`.
+      total: `[n]`, how many detections of the curve count up to and with each true positive.
+      scores: `[n]`, descending in each run.
+      needed: `[S, R]`, true positives that reach each recall point.
+      top_score: `[S]`, the score at recall 0.
     """
-
-    found: np.ndarray
-    total: np.ndarray
-    scores: np.ndarray
-
-    def interpolate(self, needed: np.ndarray, top_score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns precision `[T, R, S]`, scores `[T, R, S]` and `found`.
-
-        Args:
-          needed: `[S, R]`, true positives that reach each recall point.
-          top_score: `[S]`, the score at recall 0.
-        """
-        run_start = np.cumsum(self.found) - self.found.ravel()
-        true_positives = np.arange(1, len(self.total) + 1) - np.repeat(run_start, self.found.ravel())
-        precision = true_positives / (self.total + np.spacing(1))  # the reference's guard against 0 / 0, felt at n = 1
-        # The best precision over the true positives from one point to the next, then over all later points. A leading
-        # point that needs one true positive makes every run a segment of its own, whatever the recall points.
-        points = np.concatenate([np.ones_like(needed[:, :1]), np.maximum(needed, 1)], axis=1)  # [S, 1 + R]
-        reached = points <= self.found[..., None]  # [T, S, 1 + R]
-        first = run_start.reshape(*self.found.shape, 1) + np.minimum(points - 1, self.found[..., None])
-        best = np.maximum.reduceat(np.append(precision, 0.0), first.ravel()).reshape(first.shape)
-        best = np.where(reached, best, 0.0)[..., ::-1]
-        best = np.maximum.accumulate(best, axis=-1)[..., ::-1]
-        scores = np.where(reached, np.append(self.scores, 0.0)[first], 0.0)[..., 1:]
-        scores = np.where(needed == 0, top_score[:, None], scores)
-        return np.moveaxis(best[..., 1:], -1, 1), np.moveaxis(scores, -1, 1), self.found
+    run_start = np.cumsum(found) - found.ravel()
+    true_positives = np.arange(1, len(total) + 1) - np.repeat(run_start, found.ravel())
+    precision = true_positives / (total + np.spacing(1))  # the reference's guard against 0 / 0, felt at n = 1
+    # The best precision over the true positives from one point to the next, then over all later points. A leading point
+    # that needs one true positive makes every run a segment of its own, whatever the recall points.
+    points = np.concatenate([np.ones_like(needed[:, :1]), np.maximum(needed, 1)], axis=1)  # [S, 1 + R]
+    reached = points <= found[..., None]  # [T, S, 1 + R]
+    first = run_start.reshape(*found.shape, 1) + np.minimum(points - 1, found[..., None])
+    best = np.maximum.reduceat(np.append(precision, 0.0), first.ravel()).reshape(first.shape)
+    best = np.where(reached, best, 0.0)[..., ::-1]
+    best = np.maximum.accumulate(best, axis=-1)[..., ::-1]
+    at_point = np.where(reached, np.append(scores, 0.0)[first], 0.0)[..., 1:]
+    at_point = np.where(needed == 0, top_score[:, None], at_point)
+    return np.moveaxis(best[..., 1:], -1, 1), np.moveaxis(at_point, -1, 1)
 
 
 def _plane(words: np.ndarray, area: int, threshold: int, num_thresholds: int) -> np.ndarray:
