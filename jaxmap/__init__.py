@@ -1,5 +1,6 @@
 """Exact detection metrics for JAX: on arrays, on files, and inside `jit`."""
 
+from . import adapters, distributed, io, metrics
 from .curves import precision_recall
 from .evaluation import Evaluation, evaluate
 from .matching import match
@@ -20,9 +21,13 @@ __all__ = [
     "EvaluationProtocol",
     "GroundTruthTable",
     "GroundTruths",
+    "adapters",
     "average_precision",
     "box_iou",
+    "distributed",
     "evaluate",
+    "io",
     "match",
+    "metrics",
     "precision_recall",
 ]

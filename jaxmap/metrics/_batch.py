@@ -106,6 +106,8 @@ def check_batch(
         return jnp.full_like(like, default, dtype=bool) if value is None else jnp.asarray(value).astype(bool)
 
     found, truth = detections, ground_truths
+    if isinstance(image_id, np.ndarray) and image_id.size and np.abs(image_id.astype(np.int64)).max() >= 2**31:
+        raise ValueError(f"`image_id` must be below 2^31, got {image_id.max()}; number the images instead.")
     image_id = jnp.asarray(image_id, jnp.int32)
     real = flags(valid, image_id, True)
     checked = Detections(

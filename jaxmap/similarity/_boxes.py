@@ -59,6 +59,9 @@ def box_geometry(boxes: jax.Array, box_format: str) -> BoxGeometry:
     Raises:
       ValueError: if the box format is unknown.
     """
+    boxes = df.rounded(boxes)
+    if box_format == "yxyx":
+        boxes, box_format = boxes[..., jnp.array([1, 0, 3, 2])], "xyxy"
     first, second = boxes[..., :2], boxes[..., 2:]
     zero = jnp.zeros_like(first)
     if box_format == "xywh":
@@ -67,8 +70,6 @@ def box_geometry(boxes: jax.Array, box_format: str) -> BoxGeometry:
         start, size = df.from_sum(first, -0.5 * second), DoubleFloat(second, zero)
     elif box_format == "xyxy":
         start, size = DoubleFloat(first, zero), df.from_sum(second, -first)
-    elif box_format == "yxyx":
-        return box_geometry(boxes[..., jnp.array([1, 0, 3, 2])], "xyxy")
     else:
         raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
     return BoxGeometry(start, size, df.add(start, size), df.multiply(size.select((..., 0)), size.select((..., 1))))

@@ -75,7 +75,7 @@ def find_candidates(
 
 def area_geometry(area: jax.Array) -> DoubleFloat:
     """Returns given float32 areas in the form that `inside_ranges` takes."""
-    return DoubleFloat(area, jnp.zeros_like(area))
+    return DoubleFloat(df.rounded(area), jnp.zeros_like(area))
 
 
 def inside_ranges(area: DoubleFloat, ranges: tuple[tuple[float, float], ...]) -> jax.Array:

@@ -26,6 +26,7 @@ __all__ = [
     "maximum",
     "multiply",
     "negate",
+    "rounded",
     "where",
 ]
 
@@ -108,6 +109,21 @@ def _renormalize(hi: jax.Array, lo: jax.Array) -> DoubleFloat:
     """Moves what fits from `lo` into `hi`; needs `|hi| >= |lo|` or `hi == 0`."""
     total = hi + lo
     return DoubleFloat(total, lo - (total - hi))
+
+
+def rounded(a: jax.Array) -> jax.Array:
+    """Returns a float32 array as it is, cut off from the product that it may be.
+
+    Inside one program, XLA contracts `n * w + b` to a fused multiply-add, and then what is added is not the float32
+    number that `n * w` rounds to; barriers do not stop it. Put together from its bits, the number is no product any
+    more. Exact down to 1e-31; what is not finite becomes NaN.
+    """
+    bits = jax.lax.bitcast_convert_type(a, jnp.int32)
+
+    def part(mask: int) -> jax.Array:
+        return jax.lax.bitcast_convert_type(bits & np.uint32(mask).astype(np.int32), jnp.float32)
+
+    return part(0xFFFFF000) + (part(0xFF800FFF) - part(0xFF800000))
 
 
 def _split(a: jax.Array) -> tuple[jax.Array, jax.Array]:

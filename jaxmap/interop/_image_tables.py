@@ -1,0 +1,68 @@
+"""Detections kept image by image under dataset ids, and scored over the images that were seen."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..evaluation import Evaluation, evaluate
+from ..types import DetectionTable, GroundTruthTable
+
+__all__ = ["ImageDetections", "evaluate_images", "floats", "plain"]
+
+ROW_FIELDS = ("labels", "boxes", "area", "crowd", "ignore", "ids")
+
+
+class ImageDetections(NamedTuple):
+    """One image's detections on the host, in the order that decides between equal scores."""
+
+    boxes: np.ndarray  # [D, 4], xywh in pixels
+    scores: np.ndarray  # [D]
+    class_ids: np.ndarray  # [D]
+
+
+def evaluate_images(images: Mapping[Any, ImageDetections], truth: GroundTruthTable, **options: Any) -> Evaluation:
+    """Scores some images of a dataset; detections of a class that it does not define are left out.
+
+    Args:
+      images: by id; each is one of `truth.image_ids`.
+      truth: the dataset; its other images take no part.
+      **options: `evaluate`'s.
+    """
+    seen = np.array([image_id in images for image_id in truth.image_ids.tolist()], bool)
+    truth = _cut(truth, seen)
+    rows = [images[image_id] for image_id in truth.image_ids.tolist()]
+    class_ids = np.concatenate([np.zeros(0, np.int64), *(image.class_ids for image in rows)])
+    known = np.isin(class_ids, truth.class_ids)
+    found = DetectionTable(
+        image_index=np.repeat(np.arange(len(rows)), [len(image.scores) for image in rows])[known],
+        labels=np.searchsorted(truth.class_ids, class_ids[known]),
+        boxes=np.concatenate([np.zeros((0, 4)), *(image.boxes for image in rows)])[known],
+        scores=np.concatenate([np.zeros(0), *(image.scores for image in rows)])[known],
+        ids=np.flatnonzero(known),
+    )
+    return evaluate(found, truth, **options)
+
+
+def floats(values: Any) -> np.ndarray:
+    """Returns a copy on the host, in its own dtype if that is float32 or wider."""
+    array = np.array(values)
+    return array.astype(np.promote_types(array.dtype, np.float32))
+
+
+def plain(value: float) -> float:
+    """Returns the number, or -1 where it is undefined."""
+    return -1.0 if np.isnan(value) else float(value)
+
+
+def _cut(truth: GroundTruthTable, chosen: np.ndarray) -> GroundTruthTable:
+    """Returns the table of the images that `chosen` `[I]` marks."""
+    rows = chosen[truth.image_index]
+    columns = {name: getattr(truth, name)[rows] for name in ROW_FIELDS}
+    place = np.cumsum(chosen) - 1
+    return dataclasses.replace(
+        truth, **columns, image_index=place[truth.image_index[rows]], image_ids=truth.image_ids[chosen]
+    )
