@@ -49,6 +49,8 @@ def match(candidates: Candidates, *, counted: jax.Array, crowd: jax.Array, level
     chex.assert_shape(crowd, (num_ground_truths,))
     levels = jnp.asarray(levels)
     chex.assert_shape(levels, (None, num_words))
+    if not candidates.index.size or not num_ground_truths:
+        return jnp.zeros((*candidates.index.shape, num_words), jnp.uint32)
     # Padding points behind the last ground truth: reads there are dropped and give 0, writes are dropped.
     index = jnp.where(candidates.level > 0, candidates.index, num_ground_truths).astype(jnp.int32)
     passes = levels[candidates.level.astype(jnp.int32)]

@@ -10,7 +10,7 @@ from jaxmap.similarity import box_iou
 
 
 def test_update_decides_the_same_on_boxes_scaled_inside_the_program():
-    # IoUs lie exactly on k / 20, so that a product taken unrounded falls on the wrong side of a threshold. The shapes are
+    # IoUs lie exactly on k / 20, so that a product taken unrounded falls on the wrong side of a threshold. Shapes are
     # large enough for the compiler to vectorise; at 8 x 8 x 4 the fault does not show.
     rng = np.random.default_rng(0)
     num_images, num_boxes, width = 32, 16, np.float32(640)

@@ -307,7 +307,7 @@ def test_options_of_a_wrong_kind_raise(error, message, options):
 @pytest.mark.parametrize(
     ("error", "message", "fields"),
     [
-        (ValueError, r"`ground_truths\[0\]\['boxes'\]` must be a rectangular array", {"boxes": [[0, 0, 1, 1], [0, 0, 1]]}),
+        (ValueError, r"`ground_truths\[0\]\['boxes'\]` must be a rectangular array", {"boxes": [[0, 0, 1], [0]]}),
         (ValueError, r"`ground_truths\[0\]` has both `crowd` and `iscrowd`", {"crowd": [1], "iscrowd": [0]}),
         (ValueError, r"`ground_truths\[0\]\['crowd'\]` must be boolean, or 0 and 1", {"crowd": [float("nan")]}),
         (TypeError, r"`ground_truths\[0\]\['area'\]` must be real numbers", {"area": [1j]}),

@@ -1,0 +1,102 @@
+"""The promise of the exact state on all of COCO val2017: however the images arrive, the numbers are `evaluate`'s.
+
+Each pair streams through one jitted update as a loop would: shuffled, some images twice, the last batch padded. On the
+host the result must be that of `jaxmap.evaluate` on the same float32 arrays to the last bit. Inside `jit` every cell is
+one float32 division away from it, within 2^-23 since compilers multiply by the reciprocal, and their mean within 1e-6.
+"""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from typing import Any
+
+import chex
+import jax
+import numpy as np
+import pytest
+from padded import pad_coco
+from reference.test_shared_data import INTEGER_BOXES, Pair
+
+import jaxmap
+from jaxmap import AveragePrecision
+
+NUM_IMAGES, NUM_REPEATED = 5000, 251  # 5 % come twice; neither batch size divides the sum
+METRIC = AveragePrecision(num_classes=80, max_images=NUM_IMAGES, box_format="xywh")
+D, G = METRIC.max_detections_per_image, METRIC.max_ground_truths_per_image
+SIZES = (7, 64)
+RESULTS = ("ssd_resnet50_fpn", "ssd_inception_v2", "ssdlite_mobilenet_v2")
+Batch = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def updates() -> dict[int, Any]:
+    """Returns one compiled update for each batch size."""
+
+    def update_of(size: int) -> Any:
+        def update(state: Any, batch: Batch) -> Any:
+            return METRIC.update(state, **batch)
+
+        update.__name__ = f"update_{size}"  # by which chex tells them apart
+        return jax.jit(chex.assert_max_traces(update, n=1), donate_argnums=0)
+
+    return {size: update_of(size) for size in SIZES}
+
+
+@functools.cache
+def load(folder: pathlib.Path, results: str) -> tuple[Batch, jaxmap.Evaluation]:
+    """Returns all images of a pair, and what `evaluate` says of them."""
+    files = Pair(INTEGER_BOXES, f"coco_val2017/{results}").load(folder)
+    detections, ground_truths = pad_coco(*files, num_images=NUM_IMAGES, num_detections=D, num_ground_truths=64)
+    evaluation = jaxmap.evaluate(detections, ground_truths, num_classes=80, box_format="xywh")
+    return {"detections": detections, "ground_truths": ground_truths}, evaluation
+
+
+def stream(updates: dict[int, Any], data: Batch, size: int, seed: int) -> Any:
+    """Returns the state after all batches, in a random order, with some images twice and the last batch padded."""
+    rng = np.random.default_rng(seed)
+    images = rng.permutation(np.append(np.arange(NUM_IMAGES), rng.choice(NUM_IMAGES, NUM_REPEATED, replace=False)))
+    padded = np.append(images, rng.choice(NUM_IMAGES, -len(images) % size)).astype(np.int32)
+    state = METRIC.init()
+    for start in range(0, len(padded), size):
+        rows = padded[start : start + size]
+        batch = jax.tree.map(lambda column, rows=rows: column[rows], data)
+        valid = np.arange(start, start + size) < len(images)
+        state = updates[size](state, batch | {"image_id": rows, "valid": valid})
+    return state
+
+
+@pytest.mark.parametrize(("results", "size"), [(RESULTS[0], 7), *((results, 64) for results in RESULTS)])
+def test_full_coco_in_batches_equals_evaluate_to_the_last_bit(
+    updates: dict[int, Any], results: str, size: int, shared_data: pathlib.Path
+) -> None:
+    data, evaluation = load(shared_data, results)
+    state = stream(updates, data, size, seed=size)
+    result = METRIC.compute(state)
+    for name in ("precision", "recall", "scores"):
+        np.testing.assert_array_equal(getattr(result.curves, name), getattr(evaluation, name), err_msg=name)
+    np.testing.assert_array_equal(result.curves.num_ground_truths, evaluation.curves.num_ground_truths)
+    numbers = METRIC.summarize(result)
+    assert {name: numbers[name] for name in evaluation.summary} == evaluation.summary
+    assert {name: int(count) for name, count in result.counters.items() if count} == {
+        "num_images": NUM_IMAGES,
+        "num_repeated_images": NUM_REPEATED,
+        "num_padded_images": -(NUM_IMAGES + NUM_REPEATED) % size,
+    }
+    if size == 64:
+        assert_close(jax.jit(METRIC.compute)(state), evaluation)
+
+
+def assert_close(result: Any, evaluation: jaxmap.Evaluation) -> None:
+    for name in ("precision", "recall", "scores"):
+        cells, expected = np.asarray(getattr(result.curves, name)), getattr(evaluation, name)
+        np.testing.assert_array_equal(cells == -1, np.isnan(expected))  # scores of detectors are positive
+        np.testing.assert_allclose(cells, np.where(np.isnan(expected), -1, expected), rtol=0, atol=2.0**-23)
+    numbers = METRIC.summarize(result)
+    assert {name: numbers[name] for name in evaluation.summary} == pytest.approx(evaluation.summary, rel=0, abs=1e-6)
+
+
+def test_state_of_coco_takes_less_than_16_megabytes() -> None:
+    state = METRIC.init()
+    assert state.images.scores.shape == (NUM_IMAGES, 100)
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(state)) < 16e6

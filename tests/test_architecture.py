@@ -1,0 +1,131 @@
+"""Who may import whom: every module stands in one group of the table, and a group sees only the groups it names.
+
+All imports count, also those inside functions and behind `TYPE_CHECKING`. A new module or package must be put into the
+table; a module may always import from itself and from its own package's files.
+"""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "jaxmap"
+MAX_LINES = 400
+
+GROUPS = {
+    "data": {"types", "protocols", "planes"},
+    "device": {"similarity", "matching", "records", "curves", "summary"},
+    "host": {"host", "io", "packing"},
+    "driver": {"matched", "evaluation"},
+    "metric": {"metrics", "distributed", "adapters", "analysis"},
+    "shell": {"interop", "plots", "cli", "__main__"},
+    "public": {"__init__"},
+}
+# The groups that each group may import; where its own is missing, its modules do not know of each other.
+MAY_IMPORT = {
+    "data": set(),
+    "device": {"data"},
+    "host": {"data"},
+    "driver": {"data", "device", "host", "driver"},
+    "metric": {"data", "device", "host"},
+    "shell": set(GROUPS),
+    "public": set(GROUPS) - {"shell"},
+}
+GROUP_OF = {module: group for group, modules in GROUPS.items() for module in modules}
+RUNTIME = {"jax", "numpy", "chex"}
+MAY_IMPORT_OUTSIDE = {"host": {"numpy"}, "metric": RUNTIME, "driver": RUNTIME, "device": RUNTIME, "data": RUNTIME}
+EXTRAS = ("flax", "clu", "pycocotools", "matplotlib", "torch")
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+MODULES = sorted({path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES})
+
+
+def imports_of(source: str, path: pathlib.Path) -> set[str]:
+    """Returns the absolute dotted names that a file of the package imports, whatever way it writes them."""
+    package = ("jaxmap", *path.relative_to(PACKAGE).parts[:-1])
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            # `from jaxmap import x` names a module or something that the package itself exports.
+            names |= {f"{module}.{alias.name}" for alias in node.names} if module == "jaxmap" else {module}
+    return names
+
+
+def inside_imports(source: str, path: pathlib.Path) -> set[str]:
+    """Returns the modules of the package that a file imports; `__init__` for what the package itself exports."""
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    parts = [name.split(".") for name in imports_of(source, path)]
+    inside = {[*name, "__init__"][1] for name in parts if name[0] == "jaxmap"}
+    return {name if name in MODULES else "__init__" for name in inside} - {own}
+
+
+def outside_imports(source: str, path: pathlib.Path) -> set[str]:
+    """Returns the third-party packages that a file imports."""
+    roots = {name.split(".")[0] for name in imports_of(source, path)}
+    return roots - set(sys.stdlib_module_names) - {"jaxmap"}
+
+
+@pytest.mark.parametrize(
+    ("source", "inside", "outside"),
+    [
+        ("import jax.numpy as jnp, numpy", set(), {"jax", "numpy"}),
+        ("from jax import lax\nimport os.path", set(), {"jax"}),
+        ("from .. import host", {"host"}, set()),
+        ("from ..host._curves import x", {"host"}, set()),
+        ("from . import _state\nfrom ._state import x", set(), set()),
+        ("import jaxmap.cli\nfrom jaxmap.io import x", {"cli", "io"}, set()),
+        ("from jaxmap import evaluate, summary", {"__init__", "summary"}, set()),
+        ("import jaxmap", {"__init__"}, set()),
+        ("def f():\n    from ..nothing import x", {"__init__"}, set()),
+        ("if TYPE_CHECKING:\n    from ..evaluation import x", {"evaluation"}, set()),
+    ],
+)
+def test_imports_are_found_however_they_are_written(source: str, inside: set[str], outside: set[str]) -> None:
+    path = PACKAGE / "metrics" / "_batch.py"
+    assert inside_imports(source, path) == inside
+    assert outside_imports(source, path) == outside
+
+
+def test_every_module_stands_in_the_table() -> None:
+    assert len(MODULES) > 10
+    assert not set(MODULES) - set(GROUP_OF), "put the new module into a group of the table"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_module_imports_only_what_its_group_may(path: pathlib.Path) -> None:
+    source = path.read_text()
+    group = GROUP_OF[path.relative_to(PACKAGE).parts[0].removesuffix(".py")]
+    allowed = set().union(*(GROUPS[name] for name in MAY_IMPORT[group]), set())
+    assert not inside_imports(source, path) - allowed, f"the {group} group may import {sorted(MAY_IMPORT[group])}"
+    if group in MAY_IMPORT_OUTSIDE:
+        assert not outside_imports(source, path) - MAY_IMPORT_OUTSIDE[group]
+
+
+@pytest.mark.parametrize("folder", ["jaxmap", "tests"])
+def test_no_file_is_too_long(folder: str) -> None:
+    lengths = {str(path): len(path.read_text().splitlines()) for path in (ROOT / folder).rglob("*.py")}
+    assert lengths
+    assert not {path: length for path, length in lengths.items() if length >= MAX_LINES}
+
+
+@pytest.mark.parametrize("module", ["jaxmap", "jaxmap.io", "jaxmap.cli"])
+def test_import_does_not_load_optional_packages(module: str) -> None:
+    code = f"import {module}, sys; print(*sorted(name for name in {EXTRAS!r} if name in sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
+
+
+def test_import_starts_no_device() -> None:
+    # A backend that an import has started cannot be configured any more, and jax.distributed cannot be initialized.
+    code = 'import jaxmap, jax; jax.config.update("jax_num_cpu_devices", 3); print(jax.local_device_count("cpu"))'
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "3"
