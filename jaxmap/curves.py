@@ -89,6 +89,8 @@ def precision_recall(
     """
     num_thresholds = len(protocol.iou_thresholds)
     num_areas, num_limits = len(protocol.area_ranges), len(protocol.max_detections)
+    if not len(records.scores):  # one row of padding stands for none, which later stages could not index
+        records = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape[1:]), leaf.dtype), records)
     rows, starts = _sort_by_class(records, num_classes)
     matching = _matching_rows(rows, starts)
     cells = jnp.asarray([(area, limit) for area in range(num_areas) for limit in protocol.max_detections], jnp.int32)

@@ -15,7 +15,7 @@ from ..summary import summarize_on_device
 from ..types import Array, Detections, GroundTruths, PrecisionRecall, Records
 from ._batch import check_batch, match_batch
 from ._result import AveragePrecisionResult, curves_on_host, summarize_result
-from ._state import COUNTERS, AveragePrecisionState, empty_state, insert_images, rows_of_batch
+from ._state import AveragePrecisionState, empty_state, insert_images, rows_of_batch, total_counters
 
 __all__ = ["AveragePrecision", "average_precision"]
 
@@ -88,34 +88,23 @@ class AveragePrecision:
         batch = match_batch(
             found, truth, protocol=self.protocol, num_classes=self.num_classes, box_format=self.box_format
         )
-        rows, lost, truth_lost = rows_of_batch(batch, image_id, state.images)
-        state, new = insert_images(state, rows, valid)
-
-        def add(total: jax.Array, of_image: jax.Array) -> jax.Array:  # an image that comes again counts once
-            return total + jnp.where(new, of_image, 0).sum(dtype=jnp.int32)
-
-        return dataclasses.replace(
-            state,
-            num_detections_over_capacity=add(state.num_detections_over_capacity, lost),
-            num_ground_truths_over_capacity=add(state.num_ground_truths_over_capacity, truth_lost),
-            num_not_finite=add(state.num_not_finite, batch.num_not_finite),
-            num_bad_labels=add(state.num_bad_labels, batch.num_bad_labels),
-        )
+        return insert_images(state, rows_of_batch(batch, image_id, state.images), valid)
 
     def merge(self, state: AveragePrecisionState, other: AveragePrecisionState) -> AveragePrecisionState:
         """Returns one state that has seen what both have; images that both hold count once."""
         capacity = len(other.images.image_id)
         filled = jnp.arange(capacity, dtype=jnp.int32) < other.num_images
-        merged, _ = insert_images(state, other.images, filled)
-        counters = {name: getattr(state, name) + getattr(other, name) for name in COUNTERS}
-        for name in ("num_repeated_images", "num_images_over_capacity"):
-            counters[name] = getattr(merged, name) + getattr(other, name)
-        counters["num_images"] = merged.num_images
-        return dataclasses.replace(merged, **counters)
+        merged = insert_images(state, other.images, filled)
+        return dataclasses.replace(
+            merged,
+            num_repeated_images=merged.num_repeated_images + other.num_repeated_images,
+            num_padded_images=state.num_padded_images + other.num_padded_images,  # not the empty slots of `other`
+            num_images_over_capacity=merged.num_images_over_capacity + other.num_images_over_capacity,
+        )
 
     def compute(self, state: AveragePrecisionState) -> AveragePrecisionResult:
         """Integrates the state into curves: in float64 on the host, or, inside `jit`, in float32 on the device."""
-        counters = {name: getattr(state, name) for name in COUNTERS}
+        counters = total_counters(state)
         if isinstance(state.num_images, jax.core.Tracer):
             return AveragePrecisionResult(self._compute_on_device(state), counters)
         state, counters = jax.device_get((state, counters))
@@ -145,8 +134,8 @@ class AveragePrecision:
             image_index=jnp.repeat(images.image_id, num_rows),
             position=jnp.tile(jnp.arange(num_rows, dtype=jnp.int32), num_images),
             rank=images.rank.ravel().astype(jnp.int32),
-            matched=images.matched.reshape(num_images * num_rows, -1),
-            ignored=images.ignored.reshape(num_images * num_rows, -1),
+            matched=images.matched.reshape(num_images * num_rows, images.matched.shape[-1]),
+            ignored=images.ignored.reshape(num_images * num_rows, images.matched.shape[-1]),
             valid=((images.labels >= 0) & filled[:, None]).ravel(),
         )
         labels = images.ground_truth_labels.astype(jnp.int32)
@@ -207,5 +196,6 @@ def average_precision(
     image_id = jnp.arange(num_images, dtype=jnp.int32)
     state = metric.update(metric.init(), detections, ground_truths, image_id=image_id)
     numbers = summarize_on_device(metric._compute_on_device(state), protocol)
-    sound = state.num_not_finite + state.num_bad_labels == 0
+    counters = total_counters(state)
+    sound = counters["num_not_finite"] + counters["num_bad_labels"] == 0
     return {name: jnp.where(sound, value, jnp.nan) for name, value in numbers.items()}

@@ -27,8 +27,6 @@ class _Batch(NamedTuple):
 
     images: ImageRows
     valid: Array  # [I]
-    num_not_finite: Array  # [I]
-    num_bad_labels: Array  # [I]
 
 
 @jax.tree_util.register_dataclass
@@ -61,8 +59,7 @@ class HostAveragePrecision:
         """Returns the state that has seen nothing."""
         grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
         images = empty_state(0, 0, 0, num_words(*grid), self.num_classes, grid[1]).images
-        nothing = np.zeros(0, np.int32)
-        return HostState((_Batch(jax.device_get(images), nothing.astype(bool), nothing, nothing),))
+        return HostState((_Batch(jax.device_get(images), np.zeros(0, bool)),))
 
     def update(
         self,
@@ -105,14 +102,14 @@ class HostAveragePrecision:
             "num_images": kept.sum(),
             "num_repeated_images": (valid & ~kept).sum(),
             "num_padded_images": (~valid).sum(),
-            "num_not_finite": np.concatenate([batch.num_not_finite for batch in batches])[kept].sum(),
-            "num_bad_labels": np.concatenate([batch.num_bad_labels for batch in batches])[kept].sum(),
         }
         used = np.split(kept, np.cumsum([len(batch.valid) for batch in batches])[:-1])
         rows = [
             jax.tree.map(lambda leaf, mask=mask: leaf[mask], batch.images)
             for batch, mask in zip(batches, used, strict=True)
         ]
+        for name in ("num_not_finite", "num_bad_labels"):  # nothing is ever over capacity here
+            counters[name] = np.concatenate([getattr(images, name) for images in rows]).sum()
         return AveragePrecisionResult(curves_on_host(rows, self.protocol, self.num_classes), counters)
 
     def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
@@ -136,5 +133,5 @@ def _match(
     )
     slots = found.scores.shape[1], truth.labels.shape[1]
     grid = batch.matched.shape[-1], metric.num_classes, batch.ground_truth_counted.shape[-1]
-    rows, _, _ = rows_of_batch(batch, image_id, empty_state(0, *slots, *grid).images)  # as many slots as rows
-    return _Batch(rows, valid, batch.num_not_finite, batch.num_bad_labels)
+    rows = rows_of_batch(batch, image_id, empty_state(0, *slots, *grid).images)  # as many slots as rows
+    return _Batch(rows, valid)

@@ -11,7 +11,16 @@ import numpy as np
 from ..types import Array
 from ._batch import MatchedBatch
 
-__all__ = ["COUNTERS", "AveragePrecisionState", "ImageRows", "empty_state", "insert_images", "rows_of_batch"]
+__all__ = [
+    "OF_IMAGE",
+    "OF_STATE",
+    "AveragePrecisionState",
+    "ImageRows",
+    "empty_state",
+    "insert_images",
+    "rows_of_batch",
+    "total_counters",
+]
 
 EMPTY = -1  # label of an unused slot
 
@@ -30,6 +39,10 @@ class ImageRows:
       ignored: `[I, D, W]` uint32, the planes in which it is neither a true nor a false positive.
       ground_truth_labels: `[I, G]` int16 or int32; `EMPTY` in unused slots.
       ground_truth_counted: `[I, G]` uint8 or uint32, bit `a` set where it counts in area range `a`.
+      num_detections_over_capacity: `[I]` int32, detections that found no slot.
+      num_ground_truths_over_capacity: `[I]` int32, ground truths that found no slot.
+      num_not_finite: `[I]` int32, valid rows whose box, score or area was NaN or infinite; they took no part.
+      num_bad_labels: `[I]` int32, valid rows whose label was no class; they took no part.
     """
 
     image_id: Array  # [I]
@@ -40,6 +53,10 @@ class ImageRows:
     ignored: Array  # [I, D, W]
     ground_truth_labels: Array  # [I, G]
     ground_truth_counted: Array  # [I, G]
+    num_detections_over_capacity: Array  # [I]
+    num_ground_truths_over_capacity: Array  # [I]
+    num_not_finite: Array  # [I]
+    num_bad_labels: Array  # [I]
 
 
 @jax.tree_util.register_dataclass
@@ -53,10 +70,6 @@ class AveragePrecisionState:
       num_repeated_images: images that came again and were left out.
       num_padded_images: images marked as not valid.
       num_images_over_capacity: images for which no slot was left.
-      num_detections_over_capacity: detections of an image beyond its slots.
-      num_ground_truths_over_capacity: ground truths of an image beyond its slots.
-      num_not_finite: valid rows whose box, score or area was NaN or infinite; they took no part.
-      num_bad_labels: valid rows whose label was no class; they took no part.
     """
 
     images: ImageRows
@@ -64,13 +77,11 @@ class AveragePrecisionState:
     num_repeated_images: Array  # []
     num_padded_images: Array  # []
     num_images_over_capacity: Array  # []
-    num_detections_over_capacity: Array  # []
-    num_ground_truths_over_capacity: Array  # []
-    num_not_finite: Array  # []
-    num_bad_labels: Array  # []
 
 
-COUNTERS = tuple(field.name for field in dataclasses.fields(AveragePrecisionState) if field.name != "images")
+# Counts of an image go with it, so that one that comes again, or is in two states that are merged, counts once.
+OF_IMAGE = tuple(field.name for field in dataclasses.fields(ImageRows) if field.name.startswith("num_"))
+OF_STATE = tuple(field.name for field in dataclasses.fields(AveragePrecisionState) if field.name.startswith("num_"))
 
 
 def empty_state(
@@ -89,17 +100,21 @@ def empty_state(
             ignored=jnp.zeros(words, jnp.uint32),
             ground_truth_labels=jnp.full((num_images, num_ground_truths), EMPTY, label),
             ground_truth_counted=jnp.zeros((num_images, num_ground_truths), _bits_dtype(num_areas)),
+            **{name: jnp.zeros(num_images, jnp.int32) for name in OF_IMAGE},
         ),
-        **{name: jnp.zeros((), jnp.int32) for name in COUNTERS},
+        **{name: jnp.zeros((), jnp.int32) for name in OF_STATE},
     )
 
 
-def rows_of_batch(batch: MatchedBatch, image_id: jax.Array, like: ImageRows) -> tuple[ImageRows, jax.Array, jax.Array]:
-    """Brings a matched batch to the slots and dtypes of a state.
+def total_counters(state: AveragePrecisionState) -> dict[str, jax.Array]:
+    """Returns every counter as an int32 scalar, those of images summed over the images held."""
+    filled = jnp.arange(len(state.images.image_id), dtype=jnp.int32) < state.num_images
+    of_images = {name: jnp.where(filled, getattr(state.images, name), 0).sum(dtype=jnp.int32) for name in OF_IMAGE}
+    return {name: getattr(state, name) for name in OF_STATE} | of_images
 
-    Returns:
-      Rows of the batch's images; `[I]` int32 detections and `[I]` int32 ground truths that found no slot.
-    """
+
+def rows_of_batch(batch: MatchedBatch, image_id: jax.Array, like: ImageRows) -> ImageRows:
+    """Brings a matched batch to the slots and dtypes of a state."""
     counted = batch.ground_truth_counted
     bits = jnp.left_shift(jnp.uint32(1), jnp.arange(counted.shape[-1], dtype=jnp.uint32))
     counted_bits = jnp.where(counted, bits[None, None], jnp.uint32(0)).sum(-1, dtype=jnp.uint32)
@@ -118,21 +133,23 @@ def rows_of_batch(batch: MatchedBatch, image_id: jax.Array, like: ImageRows) -> 
     found, lost = _fit(found, batch.valid, like.scores.shape[1])
     truth, truth_lost = _fit(truth, counted.any(-1), like.ground_truth_labels.shape[1])
     columns = {name: value.astype(getattr(like, name).dtype) for name, value in (found | truth).items()}
-    return ImageRows(image_id=image_id.astype(jnp.int32), **columns), lost, truth_lost
+    return ImageRows(
+        image_id=image_id,
+        **columns,
+        num_detections_over_capacity=lost,
+        num_ground_truths_over_capacity=truth_lost,
+        num_not_finite=batch.num_not_finite,
+        num_bad_labels=batch.num_bad_labels,
+    )
 
 
-def insert_images(
-    state: AveragePrecisionState, rows: ImageRows, valid: jax.Array
-) -> tuple[AveragePrecisionState, jax.Array]:
+def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Array) -> AveragePrecisionState:
     """Puts images that are not there yet into the next free slots, and counts what was padded, repeated or too much.
 
     Args:
       state: where to.
       rows: of I images.
       valid: `[I]` bool, False for padding.
-
-    Returns:
-      The state, and `[I]` bool: the images that it took or had no slot for, which are those seen for the first time.
     """
     state = jax.tree.map(jnp.asarray, state)  # it may come from a checkpoint, as NumPy arrays
     capacity = len(state.images.image_id)
@@ -155,14 +172,14 @@ def insert_images(
         num_repeated_images=state.num_repeated_images + (valid & repeated).sum(dtype=jnp.int32),
         num_padded_images=state.num_padded_images + (~valid).sum(dtype=jnp.int32),
         num_images_over_capacity=state.num_images_over_capacity + num_new - num_taken,
-    ), new
+    )
 
 
 def _is_among(values: jax.Array, known: jax.Array, filled: jax.Array) -> jax.Array:
     """Returns where each value is one of the filled entries of `known`."""
     order = jnp.lexsort((known, ~filled))  # filled ones first, ascending
     count = filled.sum(dtype=jnp.int32)
-    ascending = jnp.where(jnp.arange(len(known)) < count, known[order], np.iinfo(np.int32).max)
+    ascending = jnp.where(jnp.arange(len(known), dtype=jnp.int32) < count, known[order], np.iinfo(np.int32).max)
     place = jnp.minimum(jnp.searchsorted(ascending, values).astype(jnp.int32), len(known) - 1)
     return (ascending[place] == values) & (place < count)
 

@@ -63,7 +63,9 @@ def find_candidates(
     level = sum((df.difference(similarity, bound) >= -TOLERANCE).astype(jnp.int8) for bound in bounds)
     level = jnp.where(present, level, jnp.int8(0))
     place = _places(similarity, level > 0)
-    to_place = place[..., None, :] == np.arange(index.shape[-1])[None, :, None]  # [D, C, C], place by candidate
+    to_place = (
+        place[..., None, :] == np.arange(index.shape[-1], dtype=np.int32)[None, :, None]
+    )  # [D, C, C], place by candidate
     return (
         Candidates(
             index=jnp.where(to_place, index[..., None, :], 0).sum(-1, dtype=jnp.int32),

@@ -70,7 +70,7 @@ def negate(a: DoubleFloat) -> DoubleFloat:
 
 
 def multiply(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
-    """Returns `a * b` with an error of a few parts in 2^47; exact where both fit float32 and the product 48 bits."""
+    """Returns `a * b` with an error of a few parts in 2^47; exact where both fit float32 and the product 47 bits."""
     (a_top, a_rest), (b_top, b_rest) = _split(a.hi), _split(b.hi)
     # Each partial product of 12-bit halves is exact; only the last line, 2^-24 below the result, rounds.
     total = from_sum(a_top * b_top, a_top * b_rest)
