@@ -88,7 +88,7 @@ def in_jit(detection: jax.Array, ground_truths: jax.Array, box_format: str) -> t
     no_crowd = jnp.zeros(2, bool)
     candidates, _ = find_candidates(
         approximate_iou(mine, theirs, no_crowd),
-        lambda index: exact_iou(mine[:, None], theirs[index], no_crowd[None, :]),
+        lambda index: exact_iou(mine.select(np.s_[:, None]), theirs.select(index), no_crowd[None, :]),
         jnp.ones((1, 2), bool),
         iou_thresholds=COCO.iou_thresholds,
         num_candidates=2,
