@@ -162,8 +162,8 @@ class Evaluation:
         only among its own detections, so the mean over images is not the dataset's number.
 
         Returns:
-          `image_id`, `num_ground_truths`, `num_detections`, then the summary's numbers over the first area range at the
-          largest limit (for COCO `AP`, `AP50`, `AP75`, `AR100`), each `[I]`.
+          `image_id`, `num_ground_truths` (that count), `num_detections` (within the largest limit), then the summary's
+          numbers over the first area range at that limit (for COCO `AP`, `AP50`, `AP75`, `AR100`), each `[I]`.
         """
         truth, found = self.matched.ground_truths, self.matched.detections
         num_classes, num_images = len(self.class_ids), len(self.image_ids)

@@ -7,22 +7,28 @@ one float32 division away from it, within 2^-23 since compilers multiply by the 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import chex
 import jax
 import numpy as np
 import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 from padded import pad_coco
 from reference.test_shared_data import INTEGER_BOXES, Pair
 
 import jaxmap
-from jaxmap import AveragePrecision
+from jaxmap import AveragePrecision, distributed
 
 NUM_IMAGES, NUM_REPEATED = 5000, 251  # 5 % come twice; neither batch size divides the sum
 METRIC = AveragePrecision(num_classes=80, max_images=NUM_IMAGES, box_format="xywh")
+NUM_DEVICES = 8
+SHARE = dataclasses.replace(METRIC, max_images=800)  # of one device: an eighth of the images, and some room
 D, G = METRIC.max_detections_per_image, METRIC.max_ground_truths_per_image
 SIZES = (7, 64)
 RESULTS = ("ssd_resnet50_fpn", "ssd_inception_v2", "ssdlite_mobilenet_v2")
@@ -43,6 +49,26 @@ def updates() -> dict[int, Any]:
     return {size: update_of(size) for size in SIZES}
 
 
+def on_devices(one: Any, out_specs: Any) -> Any:
+    """Returns a compiled program that runs `one` on each of the devices, with its part of all arguments."""
+    mesh = jax.make_mesh((NUM_DEVICES,), ("devices",), axis_types=(AxisType.Auto,))
+    return jax.jit(jax.shard_map(one, mesh=mesh, in_specs=P("devices"), out_specs=out_specs))
+
+
+def first(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[0], tree)
+
+
+@pytest.fixture(scope="module")
+def steps() -> dict[int, Any]:
+    """Returns a compiled update on all devices for each batch size of a device; states have a leading device axis."""
+
+    def step(states: Any, batch: Batch) -> Any:
+        return jax.tree.map(lambda leaf: leaf[None], SHARE.update(first(states), **batch))
+
+    return {size: on_devices(step, out_specs=P("devices")) for size in SIZES}
+
+
 @functools.cache
 def load(folder: pathlib.Path, results: str) -> tuple[Batch, jaxmap.Evaluation]:
     """Returns all images of a pair, and what `evaluate` says of them."""
@@ -52,18 +78,15 @@ def load(folder: pathlib.Path, results: str) -> tuple[Batch, jaxmap.Evaluation]:
     return {"detections": detections, "ground_truths": ground_truths}, evaluation
 
 
-def stream(updates: dict[int, Any], data: Batch, size: int, seed: int) -> Any:
-    """Returns the state after all batches, in a random order, with some images twice and the last batch padded."""
+def batches(data: Batch, size: int, seed: int) -> Iterator[Batch]:
+    """Yields all images in a random order, with some of them twice and the last batch padded."""
     rng = np.random.default_rng(seed)
     images = rng.permutation(np.append(np.arange(NUM_IMAGES), rng.choice(NUM_IMAGES, NUM_REPEATED, replace=False)))
     padded = np.append(images, rng.choice(NUM_IMAGES, -len(images) % size)).astype(np.int32)
-    state = METRIC.init()
     for start in range(0, len(padded), size):
         rows = padded[start : start + size]
         batch = jax.tree.map(lambda column, rows=rows: column[rows], data)
-        valid = np.arange(start, start + size) < len(images)
-        state = updates[size](state, batch | {"image_id": rows, "valid": valid})
-    return state
+        yield batch | {"image_id": rows, "valid": np.arange(start, start + size) < len(images)}
 
 
 @pytest.mark.parametrize(("results", "size"), [(RESULTS[0], 7), *((results, 64) for results in RESULTS)])
@@ -71,8 +94,28 @@ def test_full_coco_in_batches_equals_evaluate_to_the_last_bit(
     updates: dict[int, Any], results: str, size: int, shared_data: pathlib.Path
 ) -> None:
     data, evaluation = load(shared_data, results)
-    state = stream(updates, data, size, seed=size)
-    result = METRIC.compute(state)
+    state = METRIC.init()
+    for batch in batches(data, size, seed=size):
+        state = updates[size](state, batch)
+    assert_exact(METRIC.compute(state), evaluation, num_padded=-(NUM_IMAGES + NUM_REPEATED) % size)
+    if size == 64:
+        assert_close(jax.jit(METRIC.compute)(state), evaluation)
+
+
+@pytest.mark.parametrize(("results", "size"), [(RESULTS[1], 7), *((results, 64) for results in RESULTS)])
+def test_full_coco_on_eight_devices_equals_evaluate_to_the_last_bit(
+    steps: dict[int, Any], results: str, size: int, shared_data: pathlib.Path
+) -> None:
+    data, evaluation = load(shared_data, results)
+    states = jax.tree.map(lambda leaf: np.stack([leaf] * NUM_DEVICES), SHARE.init())
+    for batch in batches(data, size * NUM_DEVICES, seed=size):
+        states = steps[size](states, batch)
+    reduced = on_devices(lambda state: distributed.reduce(METRIC, first(state), "devices"), out_specs=P())(states)
+    num_padded = -(NUM_IMAGES + NUM_REPEATED) % (size * NUM_DEVICES)
+    assert_exact(METRIC.compute(reduced), evaluation, num_padded=num_padded)
+
+
+def assert_exact(result: Any, evaluation: jaxmap.Evaluation, *, num_padded: int) -> None:
     for name in ("precision", "recall", "scores"):
         np.testing.assert_array_equal(getattr(result.curves, name), getattr(evaluation, name), err_msg=name)
     np.testing.assert_array_equal(result.curves.num_ground_truths, evaluation.curves.num_ground_truths)
@@ -81,10 +124,8 @@ def test_full_coco_in_batches_equals_evaluate_to_the_last_bit(
     assert {name: int(count) for name, count in result.counters.items() if count} == {
         "num_images": NUM_IMAGES,
         "num_repeated_images": NUM_REPEATED,
-        "num_padded_images": -(NUM_IMAGES + NUM_REPEATED) % size,
+        "num_padded_images": num_padded,
     }
-    if size == 64:
-        assert_close(jax.jit(METRIC.compute)(state), evaluation)
 
 
 def assert_close(result: Any, evaluation: jaxmap.Evaluation) -> None:
