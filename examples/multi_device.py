@@ -19,6 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import jaxmap
 from jaxmap import distributed, io
 from jaxmap.adapters import GroundTruthLookup
+from jaxmap.packing import pad_detections
 
 State = jaxmap.metrics.AveragePrecisionState
 Batch = tuple[jaxmap.Detections, np.ndarray]  # what a model puts out, and the ids of its images; -1 pads the batch
@@ -28,22 +29,7 @@ def demo(num_images: int, batch_size: int) -> tuple[list[Batch], GroundTruthLook
     """Returns a made-up detector's output in padded batches, and the ground truths of all images."""
     table, truth = io.demo_scene(num_images)
     num_images = len(truth.image_ids)
-    counts = np.bincount(table.image_index, minlength=num_images)
-    order = np.argsort(table.image_index, kind="stable")
-    image = table.image_index[order]
-    row = np.arange(len(image)) - (np.cumsum(counts) - counts)[image]
-
-    def padded(column: np.ndarray, dtype: type) -> np.ndarray:
-        array = np.zeros((num_images, counts.max(), *column.shape[1:]), dtype)
-        array[image, row] = column[order]
-        return array
-
-    detections = jaxmap.Detections(
-        boxes=padded(table.boxes, np.float32),
-        scores=padded(table.scores, np.float32),
-        labels=padded(table.labels, np.int32),
-        valid=padded(np.ones(len(order)), bool),
-    )
+    detections = pad_detections(table, num_images)
     batches = []
     for start in range(0, num_images, batch_size):
         rows = np.arange(start, start + batch_size)

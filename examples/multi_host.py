@@ -22,6 +22,7 @@ import numpy as np
 import jaxmap
 from jaxmap import distributed, io
 from jaxmap.adapters import GroundTruthLookup
+from jaxmap.packing import pad_detections
 
 State = jaxmap.metrics.AveragePrecisionState
 BATCH = 16
@@ -30,22 +31,7 @@ BATCH = 16
 def demo(num_images: int) -> tuple[jaxmap.Detections, np.ndarray, GroundTruthLookup]:
     """Returns a made-up detector's output on all images, their ids, and the ground truths."""
     table, truth = io.demo_scene(num_images)
-    counts = np.bincount(table.image_index, minlength=num_images)
-    order = np.argsort(table.image_index, kind="stable")
-    image = table.image_index[order]
-    row = np.arange(len(image)) - (np.cumsum(counts) - counts)[image]
-
-    def padded(column: np.ndarray, dtype: type) -> np.ndarray:
-        array = np.zeros((num_images, counts.max(), *column.shape[1:]), dtype)
-        array[image, row] = column[order]
-        return array
-
-    detections = jaxmap.Detections(
-        boxes=padded(table.boxes, np.float32),
-        scores=padded(table.scores, np.float32),
-        labels=padded(table.labels, np.int32),
-        valid=padded(np.ones(len(order)), bool),
-    )
+    detections = pad_detections(table, num_images)
     return detections, truth.image_ids, GroundTruthLookup.from_table(truth, box_format="xywh")
 
 

@@ -1,6 +1,6 @@
 """The host route up to records: a whole dataset sorted, its candidates found, packed and matched.
 
-    tables -order-> groups -candidates-> pairs -packing-> cells -match, in jit-> planes of each pair -> records
+tables -order-> groups -candidates-> pairs -packing-> cells -match, in jit-> planes of each pair -> records
 """
 
 from __future__ import annotations

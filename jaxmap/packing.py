@@ -1,7 +1,9 @@
-"""From ragged to padded: candidate pairs of image-class groups become cells of a few fixed shapes.
+"""From ragged to padded: the only place that pads.
 
-Every new shape is a compile, so a cell takes the smallest of a short ladder of sizes that holds it, and cells travel in
-chunks of a fixed number. Only detections and ground truths that take part in a pair get a place.
+Tables become arrays of one row of slots an image, for `update`; candidate pairs of image-class groups become cells of a
+few fixed shapes, for matching. Every new shape is a compile, so a cell takes the smallest of a short ladder of sizes
+that holds it, and cells travel in chunks of a fixed number. Only detections and ground truths that take part in a pair
+get a place.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .types import Candidates
+from .types import Candidates, Detections, DetectionTable, GroundTruths, GroundTruthTable
 
-__all__ = ["Cells", "pack_cells"]
+__all__ = ["Cells", "pack_cells", "pad_detections", "pad_ground_truths"]
 
 GROWTH = 4  # each step of the ladder holds 4, 16, 64, ... detections and ground truths
 SHORT_LIST = 4  # candidates of a detection; a step has a second size for cells with longer lists
@@ -95,6 +97,42 @@ def pack_cells(
             chunk_counted[places[0], ground_truth_place[pairs]] = counted[ground_truth[pairs]]
             chunk_crowd[places[0], ground_truth_place[pairs]] = crowd[ground_truth[pairs]]
             yield Cells(Candidates(index=index, level=levels), chunk_counted, chunk_crowd, pairs, places)
+
+
+def pad_detections(table: DetectionTable, num_images: int) -> Detections:
+    """Returns a table as `[I, D, ...]` NumPy arrays, boxes and scores in float32, xywh; D is the most of an image."""
+    columns = {
+        "boxes": table.boxes.astype(np.float32),
+        "scores": table.scores.astype(np.float32),
+        "labels": table.labels.astype(np.int32),
+    }
+    return Detections(**_pad(table.image_index, num_images, columns))
+
+
+def pad_ground_truths(table: GroundTruthTable) -> GroundTruths:
+    """Returns a table as `[I, G, ...]` NumPy arrays, boxes and areas in float32, xywh; G is the most of an image."""
+    columns = {
+        "boxes": table.boxes.astype(np.float32),
+        "labels": table.labels.astype(np.int32),
+        "crowd": table.crowd,
+        "area": table.area.astype(np.float32),
+        "ignore": table.ignore,
+    }
+    return GroundTruths(**_pad(table.image_index, len(table.image_ids), columns))
+
+
+def _pad(image_index: np.ndarray, num_images: int, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Spreads rows over `[I, slots, ...]`, in their order within each image, with `valid`; unused slots hold zeros."""
+    order = np.argsort(image_index, kind="stable")
+    image = image_index[order]
+    slot = np.arange(len(image)) - np.searchsorted(image, image)
+    shape = (num_images, int(slot.max(initial=0)) + 1)
+    padded = {name: np.zeros(shape + column.shape[1:], column.dtype) for name, column in columns.items()}
+    padded["valid"] = np.zeros(shape, bool)
+    padded["valid"][image, slot] = True
+    for name, column in columns.items():
+        padded[name][image, slot] = column[order]
+    return padded
 
 
 def _number_runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

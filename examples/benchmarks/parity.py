@@ -25,6 +25,7 @@ from pycocotools.cocoeval import COCOeval
 
 import jaxmap
 from jaxmap.io import coco_detections, coco_ground_truths, load_json
+from jaxmap.packing import pad_detections, pad_ground_truths
 
 Columns = dict[str, Any]
 
@@ -74,30 +75,11 @@ def largest_difference(evaluation: jaxmap.Evaluation, oracle: COCOeval) -> float
 
 def in_jit_difference(found: jaxmap.DetectionTable, truth: jaxmap.GroundTruthTable) -> float:
     """Returns the largest difference of the 12 numbers between the jitted route and the host route, both in float32."""
-    sides = [
-        padded(found, ("boxes", "scores", "labels"), truth),
-        padded(truth, ("boxes", "labels", "crowd", "area"), truth),
-    ]
+    sides = pad_detections(found, len(truth.image_ids)), pad_ground_truths(truth)
     exact = jaxmap.evaluate(*sides, box_format="xywh", num_classes=len(truth.class_ids)).summary
     run = jax.jit(functools.partial(jaxmap.average_precision, num_classes=len(truth.class_ids), box_format="xywh"))
-    numbers = run(jaxmap.Detections(**sides[0]), jaxmap.GroundTruths(**sides[1]))
+    numbers = run(*sides)
     return max(abs(float(numbers[name]) - value) for name, value in exact.items() if not np.isnan(value))
-
-
-def padded(table: Any, fields: Sequence[str], truth: jaxmap.GroundTruthTable) -> dict[str, np.ndarray]:
-    """Pads a table's columns to `[I, D, ...]`, numbers as float32 and labels as int32."""
-    order = np.argsort(table.image_index, kind="stable")
-    image = table.image_index[order]
-    row = np.arange(len(image)) - np.searchsorted(image, image)
-    shape = (len(truth.image_ids), int(row.max(initial=0)) + 1)
-    sides = {"valid": np.zeros(shape, bool)}
-    sides["valid"][image, row] = True
-    for name in fields:
-        column = getattr(table, name)[order]
-        kind = {"f": np.float32, "i": np.int32, "b": np.bool_}[column.dtype.kind]
-        sides[name] = np.zeros(shape + column.shape[1:], kind)
-        sides[name][image, row] = column
-    return sides
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
