@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["area_words", "level_words", "num_words", "plane_bit"]
+__all__ = ["WORD_BITS", "area_words", "level_words", "num_words", "plane_bit"]
 
 WORD_BITS = 32
 

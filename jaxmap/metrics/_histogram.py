@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ..curves import interpolate, mask_undefined
+from ..planes import WORD_BITS
 from ..protocols import COCO, EvaluationProtocol
 from ..records import count_ground_truths
 from ..types import Array, Detections, GroundTruths, PrecisionRecall
@@ -107,7 +108,7 @@ class HistogramAveragePrecision:
         grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
 
         def plane(number: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-            word, bit = number // 32, (number % 32).astype(jnp.uint32)
+            word, bit = number // WORD_BITS, (number % WORD_BITS).astype(jnp.uint32)
             matched, ignored = (
                 (jnp.take(words, word, axis=-1).ravel() >> bit) & jnp.uint32(1) == 1
                 for words in (batch.matched, batch.ignored)

@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..planes import WORD_BITS
 from ..types import Candidates
 from . import _double_float as df
 from ._double_float import DoubleFloat
 
 __all__ = ["area_geometry", "find_candidates", "inside_ranges"]
 
-WORD_BITS = 32
 # Two similarities, or one and a threshold, that differ by less are equal: the arithmetic is good to about 2^-45, and
 # equal values reached along different ways (300 / 600, 1 / 2) must compare as equal.
 TOLERANCE = 2.0**-44
