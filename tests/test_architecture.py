@@ -21,8 +21,10 @@ GROUPS = {
     "data": {"types", "protocols", "planes"},
     "device": {"similarity", "matching", "records", "curves", "summary"},
     "host": {"host", "io", "packing"},
-    "driver": {"matched", "evaluation"},
-    "metric": {"metrics", "distributed", "adapters", "analysis"},
+    "driver": {"matched"},
+    "analysis": {"analysis"},
+    "evaluation": {"evaluation"},
+    "metric": {"metrics", "distributed", "adapters"},
     "shell": {"interop", "plots", "cli", "__main__"},
     "public": {"__init__"},
 }
@@ -31,14 +33,18 @@ MAY_IMPORT = {
     "data": set(),
     "device": {"data"},
     "host": {"data"},
-    "driver": {"data", "device", "host", "driver"},
+    "driver": {"data", "device", "host"},
+    "analysis": {"data", "device", "host", "driver"},
+    "evaluation": {"data", "device", "host", "driver", "analysis"},
     "metric": {"data", "device", "host"},
     "shell": set(GROUPS),
     "public": set(GROUPS) - {"shell"},
 }
 GROUP_OF = {module: group for group, modules in GROUPS.items() for module in modules}
 RUNTIME = {"jax", "numpy", "chex"}
-MAY_IMPORT_OUTSIDE = {"host": {"numpy"}, "metric": RUNTIME, "driver": RUNTIME, "device": RUNTIME, "data": RUNTIME}
+MAY_IMPORT_OUTSIDE = {"host": {"numpy"}, "analysis": {"numpy"}} | dict.fromkeys(
+    ("data", "device", "driver", "evaluation", "metric"), RUNTIME
+)
 EXTRAS = ("flax", "clu", "pycocotools", "matplotlib", "torch")
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -1,0 +1,1 @@
+"""What lies behind a number: reads records, curves and matches of an evaluation; no box, no second matching."""
