@@ -6,12 +6,24 @@ tables -order-> groups -candidates-> pairs -packing-> cells -match, in jit-> pla
 from __future__ import annotations
 
 import dataclasses
+import functools
 from functools import partial
 
 import jax
 import numpy as np
 
-from .host import Groups, Pairs, find_pairs, order_within, rank_in_group, score_places, starts_of_runs
+from .host import (
+    Groups,
+    Pairs,
+    find_pairs,
+    in_threads,
+    inverse,
+    order_by_score,
+    order_within,
+    rank_in_group,
+    starts_of_runs,
+    take_rows,
+)
 from .matching import match
 from .packing import pack_cells
 from .planes import area_words, level_words
@@ -19,6 +31,8 @@ from .protocols import EvaluationProtocol
 from .types import Candidates, DetectionTable, GroundTruthTable, Records
 
 __all__ = ["MatchedDataset", "match_dataset"]
+
+DROPPED = -1  # place of a row that is beyond the limit
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +43,7 @@ class MatchedDataset:
       detections: those that take part, sorted by image, class, and descending score.
       ground_truths: sorted by image and class.
       records: a row for each detection.
-      score_place: `[N]` int64, each detection's place among all, by score, image and position.
+      by_class: `[N]` int64, the rows of the detections by class, then by descending score, image and position.
       pairs: the pairs that reach the lowest threshold.
       chosen: `[P, W]` uint32, the planes in which each pair is a match.
       counted: `[G, A]` bool, whether each ground truth counts in each area range.
@@ -38,10 +52,17 @@ class MatchedDataset:
     detections: DetectionTable
     ground_truths: GroundTruthTable
     records: Records
-    score_place: np.ndarray
+    by_class: np.ndarray
     pairs: Pairs
     chosen: np.ndarray
     counted: np.ndarray
+
+    @functools.cached_property
+    def score_place(self) -> np.ndarray:
+        """`[N]` int64, each detection's place among all, by descending score, image and position."""
+        rows = self.records
+        one_class = np.zeros_like(rows.labels)
+        return inverse(order_by_score(one_class, rows.scores, inverse(np.argsort(rows.position))))
 
 
 def match_dataset(
@@ -51,21 +72,27 @@ def match_dataset(
 
     Args:
       detections: in any order; ties in score go by image, then by the order of the rows.
-      ground_truths: in any order; of equally similar ones the later row of an image is preferred.
-      protocol: its grids and limits.
+      ground_truths: in any order; of equally similar ones the later row of an image is preferred, or the first where
+        the protocol looks only at the best.
+      protocol: its grids, limits and rules.
     """
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
     num_classes = len(ground_truths.class_ids)
-    detections, position, rank, score_place = _sort_detections(detections, num_classes, protocol.max_detections[-1])
+    detections, position, rank, by_class = _sort_detections(detections, num_classes, protocol.max_detections[-1])
     truth_group = ground_truths.image_index * num_classes + ground_truths.labels
     order = order_within(truth_group, np.arange(len(truth_group)))
-    ground_truths, truth_group = _take_ground_truths(ground_truths, order), truth_group[order]
+    ground_truths, truth_group = take_rows(ground_truths, order), truth_group[order]
 
+    ignored_absorb = protocol.absorbing == "ignored"
+    if ignored_absorb:  # then nothing sets a crowd apart from other ignored ground truths
+        nowhere, ignore = np.zeros_like(ground_truths.crowd), ground_truths.crowd | ground_truths.ignore
+        ground_truths = dataclasses.replace(ground_truths, crowd=nowhere, ignore=ignore)
     counted = _inside(ground_truths.area, protocol) & ~(ground_truths.crowd | ground_truths.ignore)[:, None]
     counted_words = _spread(counted, area_words(*grid))
     groups = _common_groups(detections.image_index * num_classes + detections.labels, truth_group)
-    pairs = find_pairs(detections, ground_truths, groups, protocol.iou_thresholds)
-    chosen = _match_pairs(pairs, counted_words, ground_truths.crowd, level_words(*grid))
+    best_only = protocol.candidates == "best"
+    pairs = find_pairs(detections, ground_truths, groups, protocol.iou_thresholds, best_only=best_only)
+    chosen = _match_pairs(pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=ignored_absorb)
 
     matched = np.zeros((counted_words.shape[1], len(rank)), np.uint32).T  # a word of all rows is contiguous
     ignored = _spread(_inside(detections.boxes[:, 2] * detections.boxes[:, 3], protocol), area_words(*grid))
@@ -90,7 +117,7 @@ def match_dataset(
         detections=detections,
         ground_truths=ground_truths,
         records=records,
-        score_place=score_place,
+        by_class=by_class,
         pairs=pairs,
         chosen=chosen,
         counted=counted,
@@ -100,26 +127,23 @@ def match_dataset(
 def _sort_detections(
     detections: DetectionTable, num_classes: int, limit: int
 ) -> tuple[DetectionTable, np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the detections within the limit, sorted by group and score, with position, rank and place by score."""
-    arrival = np.arange(len(detections.scores))
-    if (detections.image_index[1:] < detections.image_index[:-1]).any():
-        row_of_arrival = order_within(detections.image_index, arrival)
-        arrival = np.empty_like(row_of_arrival)
-        arrival[row_of_arrival] = np.arange(len(row_of_arrival))
-    score_place = score_places(detections.scores, arrival)
-    group = detections.image_index * num_classes + detections.labels
-    order = order_within(group, score_place)
-    rank = rank_in_group(group[order])
+    """Returns the detections within the limit, by group and score, with position, rank, and their order by class."""
+    image_index = detections.image_index
+    arrival = np.arange(len(image_index))
+    if (image_index[1:] < image_index[:-1]).any():
+        arrival = inverse(order_within(image_index, arrival))
+    group = image_index * num_classes + detections.labels
+    by_class, order = in_threads(
+        lambda labels: order_by_score(labels, detections.scores, arrival), (detections.labels, group)
+    )
+    rank = rank_in_group(group.take(order))
     kept = rank < limit
     if not kept.all():
         order, rank = order[kept], rank[kept]
-    columns = {name: column[order] for name, column in vars(detections).items()}
-    return DetectionTable(**columns), arrival[order], rank, score_place[order]
-
-
-def _take_ground_truths(table: GroundTruthTable, order: np.ndarray) -> GroundTruthTable:
-    rows = ("image_index", "labels", "boxes", "area", "crowd", "ignore", "ids")
-    return dataclasses.replace(table, **{name: getattr(table, name)[order] for name in rows})
+    sorted_row = np.full(len(group), DROPPED)
+    sorted_row[order] = np.arange(len(order))
+    by_class = sorted_row.take(by_class)
+    return take_rows(detections, order), arrival.take(order), rank, by_class[by_class != DROPPED]
 
 
 def _common_groups(detection_group: np.ndarray, truth_group: np.ndarray) -> Groups:
@@ -132,11 +156,14 @@ def _common_groups(detection_group: np.ndarray, truth_group: np.ndarray) -> Grou
     return Groups(first[in_detections], count[in_detections], truth_first[in_truths], truth_count[in_truths])
 
 
-def _match_pairs(pairs: Pairs, counted: np.ndarray, crowd: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def _match_pairs(
+    pairs: Pairs, counted: np.ndarray, crowd: np.ndarray, levels: np.ndarray, *, ignored_absorb: bool
+) -> np.ndarray:
     """Returns `[P, W]` uint32: the planes in which each pair is a match."""
     chosen = np.zeros((len(pairs.level), counted.shape[1]), np.uint32)
+    run = partial(_match_cells, ignored_absorb=ignored_absorb)
     running = [
-        (cells, _match_cells(cells.candidates, cells.counted, cells.crowd, levels))  # dispatched, not waited for
+        (cells, run(cells.candidates, cells.counted, cells.crowd, levels))  # dispatched, not waited for
         for cells in pack_cells(
             pairs.group, pairs.detection, pairs.ground_truth, pairs.level, counted=counted, crowd=crowd
         )
@@ -146,9 +173,11 @@ def _match_pairs(pairs: Pairs, counted: np.ndarray, crowd: np.ndarray, levels: n
     return chosen
 
 
-@jax.jit
-def _match_cells(candidates: Candidates, counted: jax.Array, crowd: jax.Array, levels: jax.Array) -> jax.Array:
-    one = partial(match, levels=levels)
+@partial(jax.jit, static_argnames="ignored_absorb")
+def _match_cells(
+    candidates: Candidates, counted: jax.Array, crowd: jax.Array, levels: jax.Array, *, ignored_absorb: bool
+) -> jax.Array:
+    one = partial(match, levels=levels, ignored_absorb=ignored_absorb)
     return jax.vmap(lambda c, g, r: one(c, counted=g, crowd=r))(candidates, counted, crowd)
 
 

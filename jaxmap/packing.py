@@ -18,9 +18,10 @@ from .types import Candidates, Detections, DetectionTable, GroundTruths, GroundT
 
 __all__ = ["Cells", "pack_cells", "pad_detections", "pad_ground_truths"]
 
-GROWTH = 4  # each step of the ladder holds 4, 16, 64, ... detections and ground truths
-SHORT_LIST = 4  # candidates of a detection; a step has a second size for cells with longer lists
-ROWS_AT_ONCE = 1 << 15  # detections x candidates in a chunk
+# Sizes of cells: 2, 8, 32, ... detections and ground truths, and 2, 16, 128, ... candidates of a detection.
+SMALLEST, GROWTH, GROWTH_OF_LISTS = 2, 4, 8
+STEPS = 16  # more than any size needs
+CANDIDATES_AT_ONCE = 1 << 15  # of all detections in a chunk
 
 
 class Cells(NamedTuple):
@@ -67,20 +68,20 @@ def pack_cells(
     detection_place = row - row[first_of_cell][cell]
     candidate_place = np.arange(len(row)) - first_of_row[row]
     # Ground truths are sorted by group too, so numbering the distinct ones keeps each cell's together.
-    _, number = np.unique(ground_truth, return_inverse=True)
+    used = np.zeros(len(crowd), bool)
+    used[ground_truth] = True
+    number = (np.cumsum(used) - 1)[ground_truth]
     ground_truth_place = number - np.minimum.reduceat(number, first_of_cell)[cell]
 
     def largest(places: np.ndarray) -> np.ndarray:
         return np.maximum.reduceat(places, first_of_cell) + 1
 
-    size = np.maximum(largest(detection_place), largest(ground_truth_place))
-    step = np.ceil(np.log(size) / np.log(GROWTH) - 1e-9).astype(np.int64).clip(1)
-    long = largest(candidate_place) > SHORT_LIST
-    shape = step * 2 + long
+    step = _steps(np.maximum(largest(detection_place), largest(ground_truth_place)), GROWTH)
+    shape = step * STEPS + _steps(largest(candidate_place), GROWTH_OF_LISTS)
     for value in np.unique(shape):
-        side = GROWTH ** int(value // 2)
-        num_candidates = side if value % 2 else SHORT_LIST
-        num_cells = max(ROWS_AT_ONCE // (side * num_candidates), 1)
+        side = SMALLEST * GROWTH ** int(value // STEPS)
+        num_candidates = min(SMALLEST * GROWTH_OF_LISTS ** int(value % STEPS), side)
+        num_cells = max(CANDIDATES_AT_ONCE // (side * num_candidates), 1)
         cells = np.flatnonzero(shape == value)
         place_of_cell = np.full(len(shape), -1)
         place_of_cell[cells] = np.arange(len(cells))
@@ -133,6 +134,11 @@ def _pad(image_index: np.ndarray, num_images: int, columns: dict[str, np.ndarray
     for name, column in columns.items():
         padded[name][image, slot] = column[order]
     return padded
+
+
+def _steps(sizes: np.ndarray, growth: int) -> np.ndarray:
+    """Returns the step of the ladder 1, growth, growth^2, ... times the smallest size that holds each size."""
+    return np.searchsorted(SMALLEST * growth ** np.arange(STEPS), sizes)
 
 
 def _number_runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["WORD_BITS", "area_words", "level_words", "num_words", "plane_bit"]
+__all__ = ["WORD_BITS", "area_words", "level_words", "num_words", "plane_bit", "read_plane"]
 
 WORD_BITS = 32
 
@@ -26,6 +26,12 @@ def num_words(num_thresholds: int, num_areas: int) -> int:
 def plane_bit(area: int, threshold: int, num_thresholds: int) -> tuple[int, int]:
     """Returns the (word, bit) of a plane."""
     return divmod(area * num_thresholds + threshold, WORD_BITS)
+
+
+def read_plane(words: np.ndarray, area: int, threshold: int, num_thresholds: int) -> np.ndarray:
+    """Returns `[N]` bool: one plane of `[N, W]` words."""
+    word, bit = plane_bit(area, threshold, num_thresholds)
+    return (words[:, word] & np.uint32(1 << bit)) != 0
 
 
 def level_words(num_thresholds: int, num_areas: int) -> np.ndarray:

@@ -130,12 +130,15 @@ class PrecisionRecall:
       recall: `[T, K, A, M]` float, the recall that all detections together reach.
       scores: `[T, R, K, A, M]` float, the score at which each recall point is reached, 0 where it is not.
       num_ground_truths: `[K, A]` int, how many ground truths count.
+      average_precision: `[T, K, A, M]` float, the area under each curve; None where the protocol averages the recall
+        points instead.
     """
 
     precision: Array  # [T, R, K, A, M]
     recall: Array  # [T, K, A, M]
     scores: Array  # [T, R, K, A, M]
     num_ground_truths: Array  # [K, A]
+    average_precision: Array | None = None  # [T, K, A, M]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,20 +5,31 @@ The device stages of the same names decide the same rules for arrays inside `jit
 
 from ._candidates import Groups, Pairs, box_iou_pairs, find_pairs
 from ._curves import first_to_reach, precision_recall
+from ._envelope import best_onwards
 from ._inputs import as_tables, to_xywh
-from ._ordering import order_within, rank_in_group, score_places, starts_of_runs
+from ._ordering import inverse, order_by_score, order_within, rank_in_group, starts_of_runs, take_rows
+from ._pairing import PAIRINGS, check_confusion_options, count_confusion, normalize_confusion
+from ._threads import in_threads
 
 __all__ = [
+    "PAIRINGS",
     "Groups",
     "Pairs",
     "as_tables",
+    "best_onwards",
     "box_iou_pairs",
+    "check_confusion_options",
+    "count_confusion",
     "find_pairs",
     "first_to_reach",
+    "in_threads",
+    "inverse",
+    "normalize_confusion",
+    "order_by_score",
     "order_within",
     "precision_recall",
     "rank_in_group",
-    "score_places",
     "starts_of_runs",
+    "take_rows",
     "to_xywh",
 ]

@@ -7,15 +7,18 @@ are computed to the end; on COCO a few per cent of the pairs and far below one p
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from ..types import DetectionTable, GroundTruthTable
+from ._ordering import starts_of_runs
+from ._threads import in_threads
 
 __all__ = ["Groups", "Pairs", "box_iou_pairs", "find_pairs"]
 
-PAIRS_AT_ONCE = 1 << 18  # temporaries of a block stay within a few MB, inside the cache of a core
+PAIRS_AT_ONCE = 1 << 17  # temporaries of a block stay within a few MB, inside the cache of a core
 
 
 class Groups(NamedTuple):
@@ -53,7 +56,12 @@ class Pairs(NamedTuple):
 
 
 def find_pairs(
-    detections: DetectionTable, ground_truths: GroundTruthTable, groups: Groups, iou_thresholds: tuple[float, ...]
+    detections: DetectionTable,
+    ground_truths: GroundTruthTable,
+    groups: Groups,
+    iou_thresholds: tuple[float, ...],
+    *,
+    best_only: bool = False,
 ) -> Pairs:
     """Finds all pairs that reach the lowest threshold, with their level, in the order of preference.
 
@@ -62,20 +70,38 @@ def find_pairs(
       ground_truths: sorted by group, then in the order of the input.
       groups: which rows meet.
       iou_thresholds: T thresholds, ascending.
+      best_only: keep one pair of each detection, that with the highest IoU, and of equal ones the first.
 
     References: pycocotools cocoeval.py, evaluateImg: a match needs IoU >= min(t, 1 - 1e-10), the highest IoU is
-    preferred, and of equal ones the later.
+    preferred, and of equal ones the later. VOCdevkit VOCevaldet.m for `best_only`.
     """
     bounds = np.minimum(iou_thresholds, 1 - 1e-10)
-    found = [_overlapping(detections, ground_truths, groups, block, bounds[0]) for block in _blocks(groups)]
-    group, detection, ground_truth, similarity = (
-        (np.concatenate(columns) for columns in zip(*found, strict=True))
-        if found
-        else (np.empty(0, np.int64),) * 3 + (np.empty(0),)
+    search = partial(
+        _reaching,
+        detections,
+        ground_truths,
+        groups,
+        _extents(detections.boxes),
+        _extents(ground_truths.boxes),
+        bounds[0],
     )
-    order = np.lexsort((-ground_truth, -similarity, detection))
-    level = np.searchsorted(bounds, similarity[order], side="right").astype(np.int8)
-    return Pairs(group[order], detection[order], ground_truth[order], similarity[order], level)
+    found = in_threads(search, _blocks(groups))
+    nothing = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+    detection, ground_truth, similarity = map(np.concatenate, zip(nothing, *found, strict=True))
+    # Pairs come by detection; only those of a detection with several need to be put in order.
+    several = np.zeros(len(detection) + 1, bool)
+    several[1:-1] = detection[1:] == detection[:-1]
+    again = np.flatnonzero(several[1:] | several[:-1])
+    rows = again[
+        np.lexsort((ground_truth[again] if best_only else -ground_truth[again], -similarity[again], detection[again]))
+    ]
+    ground_truth[again], similarity[again] = ground_truth[rows], similarity[rows]
+    if best_only:
+        kept = starts_of_runs(detection)
+        detection, ground_truth, similarity = detection[kept], ground_truth[kept], similarity[kept]
+    group = np.searchsorted(groups.detection_start, detection, side="right") - 1
+    level = np.searchsorted(bounds, similarity, side="right").astype(np.int8)
+    return Pairs(group, detection, ground_truth, similarity, level)
 
 
 def box_iou_pairs(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
@@ -119,40 +145,44 @@ def _blocks(groups: Groups) -> Iterator[tuple[int, int, int, int]]:
         first += 1
 
 
-def _overlapping(
+def _reaching(
     detections: DetectionTable,
     ground_truths: GroundTruthTable,
     groups: Groups,
-    block: tuple[int, int, int, int],
+    extents: list[tuple[np.ndarray, np.ndarray]],
+    other_extents: list[tuple[np.ndarray, np.ndarray]],
     bound: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Returns group, detection, ground truth and similarity of the pairs of a block that reach the bound."""
+    block: tuple[int, int, int, int],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns detection, ground truth and similarity of the pairs of a block that reach the bound."""
     first, last, row_from, row_to = block
     starts, counts = groups.detection_start[first:last], groups.detection_count[first:last]
     if row_to >= 0:
         starts, counts = starts + row_from, np.array([row_to - row_from])
-    widths = groups.ground_truth_count[first:last]
     # All pairs of the block: every detection row repeated for each ground truth of its group.
-    row_group = np.repeat(np.arange(last - first), counts)
     rows = _ranges(starts, counts)
-    row_width = widths[row_group]
-    detection = np.repeat(rows, row_width)
-    ground_truth = _ranges(groups.ground_truth_start[first:last][row_group], row_width)
-    # Overlap along x decides most pairs for a third of the work; the arithmetic is that of `box_iou_pairs`.
-    x, w = detections.boxes[:, 0], detections.boxes[:, 2]
-    left, right = x[rows], x[rows] + w[rows]
-    other_left, other_width = ground_truths.boxes[:, 0], ground_truths.boxes[:, 2]
-    other_right = other_left + other_width
-    near = np.minimum(np.repeat(right, row_width), other_right[ground_truth]) > np.maximum(
-        np.repeat(left, row_width), other_left[ground_truth]
-    )
-    detection, ground_truth = detection[near], ground_truth[near]
+    width = np.repeat(groups.ground_truth_count[first:last], counts)
+    detection = np.repeat(rows, width)
+    ground_truth = _ranges(np.repeat(groups.ground_truth_start[first:last], counts), width)
+    # Overlap along x, then along y, decides most pairs for a part of the work; the arithmetic is `box_iou_pairs`'.
+    for (low, high), (other_low, other_high) in zip(extents, other_extents, strict=True):
+        overlap = np.minimum(high.take(detection), other_high.take(ground_truth))
+        overlap -= np.maximum(low.take(detection), other_low.take(ground_truth))
+        near = np.flatnonzero(overlap > 0)
+        detection, ground_truth = detection.take(near), ground_truth.take(near)
     similarity = box_iou_pairs(
-        detections.boxes[detection], ground_truths.boxes[ground_truth], ground_truths.crowd[ground_truth]
+        detections.boxes.take(detection, axis=0),
+        ground_truths.boxes.take(ground_truth, axis=0),
+        ground_truths.crowd.take(ground_truth),
     )
-    reaches = similarity >= bound
-    group = first + np.repeat(row_group, row_width)[near][reaches]
-    return group, detection[reaches], ground_truth[reaches], similarity[reaches]
+    reaches = np.flatnonzero(similarity >= bound)
+    return detection.take(reaches), ground_truth.take(reaches), similarity.take(reaches)
+
+
+def _extents(boxes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns where boxes start and end along x and along y, four contiguous `[N]`."""
+    x, y, w, h = boxes.T
+    return [(np.ascontiguousarray(low), low + size) for low, size in ((x, w), (y, h))]
 
 
 def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -8,17 +8,19 @@ the one that reaches the point to the last.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ..planes import plane_bit
+from ..planes import read_plane
 from ..protocols import EvaluationProtocol
 from ..types import PrecisionRecall, Records
+from ._envelope import envelope_sums
+from ._threads import in_threads
 
 __all__ = ["first_to_reach", "precision_recall"]
 
 CELLS_AT_ONCE = 1 << 21
+COUNT_BITS = 63  # of a signed integer
 
 
 def precision_recall(
@@ -33,22 +35,28 @@ def precision_recall(
       protocol: its grids.
 
     Returns:
-      Curves in float64 with S in the place of K; NaN where no ground truth counts.
+      Curves in float64 with S in the place of K; NaN where no ground truth counts. With `average_precision` where the
+      protocol averages the area.
 
     References: pycocotools cocoeval.py, accumulate.
     """
     num_curves = len(num_ground_truths)
     num_thresholds, num_points = len(protocol.iou_thresholds), len(protocol.recall_points)
     grid = len(protocol.area_ranges), len(protocol.max_detections)
-    precision = np.empty((*grid, num_thresholds, num_points, num_curves))
+    precision = np.empty((*grid, num_points, num_thresholds, num_curves))
     scores = np.empty_like(precision)
     recall = np.empty((*grid, num_thresholds, num_curves))
+    areas = np.empty_like(recall) if protocol.average == "area" else None
 
-    labels, rank = records.labels[order], records.rank[order]
-    plain = ~records.matched.any(axis=1)[order]
-    matching = np.flatnonzero(~plain)
-    starts = np.searchsorted(labels, np.arange(num_curves + 1))
+    starts = np.searchsorted(records.labels.take(order), np.arange(num_curves + 1))
+    counters = _Counters(protocol.max_detections, int(np.diff(starts).max(initial=0)))
+    reach = counters.first_limit(records.rank)
+    matches = records.matched.any(axis=1)
+    plain_reach = np.maximum(reach, matches * counters.none)
+    matching = np.flatnonzero(matches.take(order))
     matching_starts = np.searchsorted(matching, starts)
+    rows = order.take(matching)
+    matched, ignored = records.matched.take(rows, axis=0), records.ignored.take(rows, axis=0)
     has_rows = np.diff(starts) > 0
     top_score = np.zeros(num_curves)
     top_score[has_rows] = records.scores[order[starts[:-1][has_rows]]]
@@ -57,32 +65,49 @@ def precision_recall(
         positives = num_ground_truths[:, area]
         needed = first_to_reach(protocol.recall_points, positives)
         # Rows that match nothing are alike at all thresholds.
-        counted_plain = plain & ~_plane(records.ignored, area, 0, num_thresholds)[order]
-        running = np.zeros(len(plain) + 1, np.int32)
-        befores = []
-        for limit in protocol.max_detections:
-            np.cumsum(counted_plain & (rank < limit), out=running[1:])
-            befores.append(running[matching] - np.repeat(running[starts[:-1]], np.diff(matching_starts)))
-        for first, last in _blocks(matching_starts, num_thresholds * num_points):
-            block, of_block = slice(first, last), slice(matching_starts[first], matching_starts[last])
-            rows = order[matching[of_block]]
-            matches = _Matches(records, rows, matching_starts[first : last + 1] - of_block.start, area, num_thresholds)
-            for index, (limit, before) in enumerate(zip(protocol.max_detections, befores, strict=True)):
-                found, total, hit_scores = matches.within(limit, before[of_block])
+        ignored_plain = read_plane(records.ignored, area, 0, num_thresholds)
+        plain = np.maximum(plain_reach, ignored_plain * counters.none).take(order).astype(np.intp)
+        before = []
+        for units in counters.units:
+            running = np.zeros(len(order) + 1, np.int64)
+            np.cumsum(units.take(plain), out=running[1:])
+            before.append(running[matching] - np.repeat(running[starts[:-1]], np.diff(matching_starts)))
+        ignores = np.stack([read_plane(ignored, area, index, num_thresholds) for index in range(num_thresholds)])
+        hits = (
+            np.stack([read_plane(matched, area, index, num_thresholds) for index in range(num_thresholds)]) & ~ignores
+        )
+        taking_part = np.flatnonzero(~ignores.all(axis=0))  # the matches of other area ranges do not
+        of_curve = np.searchsorted(taking_part, matching_starts)
+        for first, last in _blocks(of_curve, num_thresholds * num_points):
+            block, columns = slice(first, last), taking_part[of_curve[first] : of_curve[last]]
+            true_positives = _TruePositives(
+                hits.take(columns, axis=1),
+                ~ignores.take(columns, axis=1),
+                reach=reach.take(rows.take(columns)),
+                scores=records.scores.take(rows.take(columns)),
+                before=[counts.take(columns) for counts in before],
+                starts=of_curve[first : last + 1] - of_curve[first],
+                counters=counters,
+            )
+            for limit in range(grid[1]):
+                found, total, hit_scores = true_positives.within(limit)
                 values = interpolate(found, total, hit_scores, needed[block], top_score[block])
-                precision[area, index, :, :, block], scores[area, index, :, :, block] = values
-                recall[area, index, :, block] = found / np.maximum(positives[block], 1)
-        for cells in (precision, scores, recall):
-            cells[area][..., positives == 0] = np.nan
+                precision[area, limit, ..., block], scores[area, limit, ..., block] = values
+                recall[area, limit, :, block] = found / np.maximum(positives[block], 1)
+                if areas is not None:
+                    areas[area, limit, :, block] = envelope_sums(found, total) / np.maximum(positives[block], 1)
+        for cells in (precision, scores, recall, areas):
+            if cells is not None:
+                cells[area][..., positives == 0] = np.nan
 
-    with ThreadPoolExecutor() as pool:  # NumPy lets go of the interpreter, and area ranges have nothing in common
-        list(pool.map(integrate, range(grid[0])))
-
-    def last(cells: np.ndarray) -> np.ndarray:  # [A, M, ...] to [..., A, M]
-        return np.moveaxis(cells, (0, 1), (-2, -1))
+    in_threads(integrate, range(grid[0]))  # area ranges have nothing in common
 
     return PrecisionRecall(
-        precision=last(precision), recall=last(recall), scores=last(scores), num_ground_truths=num_ground_truths
+        precision=precision.transpose(3, 2, 4, 0, 1),  # [A, M, R, T, K] to [T, R, K, A, M]
+        recall=recall.transpose(2, 3, 0, 1),
+        scores=scores.transpose(3, 2, 4, 0, 1),
+        num_ground_truths=num_ground_truths,
+        average_precision=None if areas is None else areas.transpose(2, 3, 0, 1),
     )
 
 
@@ -101,49 +126,89 @@ def first_to_reach(recall_points: tuple[float, ...], num_ground_truths: np.ndarr
     return needed
 
 
-class _Matches:
-    """The planes of one area range for the rows that match something, in a run of curves.
+class _Counters:
+    """Running counts of rows within each max-detections limit, several to an integer: one pass adds up all of them.
 
     Attributes:
-      hits: `[T, n]` bool, true positives.
-      counted: `[T, n]` bool, true or false positives.
+      none: what stands for the first limit of a row that is within none, M.
+      units: for every integer, `[M + 1]` int64: what a row adds, by the first limit that it is within.
     """
 
-    def __init__(self, records: Records, rows: np.ndarray, starts: np.ndarray, area: int, num_thresholds: int) -> None:
-        matched, ignored = records.matched[rows], records.ignored[rows]
-        thresholds = range(num_thresholds)
-        self.counted = ~np.stack([_plane(ignored, area, index, num_thresholds) for index in thresholds])
-        self.hits = np.stack([_plane(matched, area, index, num_thresholds) for index in thresholds]) & self.counted
-        self.scores, self.rank, self.starts = records.scores[rows], records.rank[rows], starts
+    def __init__(self, limits: tuple[int, ...], longest: int) -> None:
+        self.limits, self.none = limits, np.uint8(len(limits))
+        self.bits = max(longest.bit_length(), 1)  # of a count: differences of running sums are right even if sums wrap
+        self.to_an_integer = COUNT_BITS // self.bits
+        is_within = np.arange(len(limits) + 1)[:, None] <= np.arange(len(limits))  # [M + 1, M]
+        places = np.arange(len(limits)) % self.to_an_integer * self.bits
+        added = np.where(is_within, np.int64(1) << places, 0)
+        self.units = [
+            added[:, first : first + self.to_an_integer].sum(axis=1)
+            for first in range(0, len(limits), self.to_an_integer)
+        ]
 
-        self.hit_threshold, self.hit_row = np.nonzero(self.hits)
+    def first_limit(self, rank: np.ndarray) -> np.ndarray:
+        """Returns `[N]` uint8: the first limit that each row is within."""
+        first = np.zeros(len(rank), np.uint8)
+        for limit in self.limits:
+            first += rank >= limit
+        return first
 
-    def within(self, limit: int, before: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Takes the true positives among the first `limit` detections of each image and class.
+    def of_limit(self, limit: int, sums: list[np.ndarray]) -> np.ndarray:
+        """Returns the counts of one limit from sums of units."""
+        integer, place = divmod(limit, self.to_an_integer)
+        return (sums[integer] >> place * self.bits) & ((1 << self.bits) - 1)
 
-        Args:
-          limit: a max-detections limit.
-          before: `[n]`, how many counted rows that match nothing stand before each row in its curve.
 
-        Returns:
-          What `interpolate` takes: found, total and scores.
-        """
-        inside = self.rank < limit
-        counted = np.zeros((len(self.hits), len(inside) + 1), np.int32)
-        np.cumsum(self.counted & inside, axis=1, out=counted[:, 1:])
-        kept = inside[self.hit_row]
-        threshold, row = self.hit_threshold[kept], self.hit_row[kept]
-        num_curves = len(self.starts) - 1
-        curve = np.repeat(np.arange(num_curves), np.diff(self.starts))[row]
-        total = before[row] + counted[threshold, row + 1] - counted[threshold, self.starts[curve]]
-        found = np.bincount(threshold * num_curves + curve, minlength=len(self.hits) * num_curves)
-        return found.reshape(-1, num_curves), total, self.scores[row]
+class _TruePositives:
+    """The true positives of one area range at every threshold, in a run of curves; by threshold, then by row.
+
+    Args:
+      hits: `[T, n]` bool, which rows are true positives.
+      counted: `[T, n]` bool, which are true or false positives.
+      reach: `[n]`, the first limit that each row is within.
+      scores: `[n]`.
+      before: sums of units over the rows without any match that stand before each row in its curve, `[n]` each.
+      starts: `[S + 1]`, where each curve starts.
+      counters: what the units mean.
+    """
+
+    def __init__(
+        self,
+        hits: np.ndarray,
+        counted: np.ndarray,
+        *,
+        reach: np.ndarray,
+        scores: np.ndarray,
+        before: list[np.ndarray],
+        starts: np.ndarray,
+        counters: _Counters,
+    ) -> None:
+        num_thresholds, num_rows = hits.shape
+        num_curves = len(starts) - 1
+        threshold = np.repeat(np.arange(num_thresholds), np.count_nonzero(hits, axis=1))
+        row = np.flatnonzero(hits) - threshold * num_rows
+        self.shape = num_thresholds, num_curves
+        self.run = threshold * num_curves + np.repeat(np.arange(num_curves), np.diff(starts)).take(row)
+        self.reach, self.scores, self.counters = reach.take(row), scores.take(row), counters
+        self.totals = []
+        for units, plain in zip(counters.units, before, strict=True):
+            running = np.zeros((num_thresholds, num_rows + 1), np.int64)
+            np.cumsum(counted * units.take(reach), axis=1, out=running[:, 1:])
+            at_start = running.take(starts[:-1], axis=1).ravel()
+            here = running.ravel().take(threshold * (num_rows + 1) + row + 1)
+            self.totals.append(here - at_start.take(self.run) + plain.take(row))
+
+    def within(self, limit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns what `interpolate` takes of those within a limit, given by its index: found, total and scores."""
+        kept = np.flatnonzero(self.reach <= limit)
+        found = np.bincount(self.run.take(kept), minlength=self.shape[0] * self.shape[1]).reshape(self.shape)
+        return found, self.counters.of_limit(limit, self.totals).take(kept), self.scores.take(kept)
 
 
 def interpolate(
     found: np.ndarray, total: np.ndarray, scores: np.ndarray, needed: np.ndarray, top_score: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns precision `[T, R, S]` and scores `[T, R, S]` from true positives in runs, one a (threshold, curve).
+    """Returns precision `[R, T, S]` and scores `[R, T, S]` from true positives in runs, one a (threshold, curve).
 
     Args:
       found: `[T, S]`, the length of each run.
@@ -153,25 +218,23 @@ def interpolate(
       top_score: `[S]`, the score at recall 0.
     """
     run_start = np.cumsum(found) - found.ravel()
-    true_positives = np.arange(1, len(total) + 1) - np.repeat(run_start, found.ravel())
-    precision = true_positives / (total + np.spacing(1))  # the reference's guard against 0 / 0, felt at n = 1
+    true_positives = np.arange(1.0, len(total) + 1) - np.repeat(run_start, found.ravel())
+    # The reference guards against 0 / 0, which is felt at n = 1.
+    precision = np.append(true_positives / (total.astype(np.float64) + np.spacing(1)), 0.0)
     # The best precision over the true positives from one point to the next, then over all later points. A leading point
     # that needs one true positive makes every run a segment of its own, whatever the recall points.
     points = np.concatenate([np.ones_like(needed[:, :1]), np.maximum(needed, 1)], axis=1)  # [S, 1 + R]
-    reached = points <= found[..., None]  # [T, S, 1 + R]
-    first = run_start.reshape(*found.shape, 1) + np.minimum(points - 1, found[..., None])
-    best = np.maximum.reduceat(np.append(precision, 0.0), first.ravel()).reshape(first.shape)
-    best = np.where(reached, best, 0.0)[..., ::-1]
-    best = np.maximum.accumulate(best, axis=-1)[..., ::-1]
-    at_point = np.where(reached, np.append(scores, 0.0)[first], 0.0)[..., 1:]
-    at_point = np.where(needed == 0, top_score[:, None], at_point)
-    return np.moveaxis(best[..., 1:], -1, 1), np.moveaxis(at_point, -1, 1)
-
-
-def _plane(words: np.ndarray, area: int, threshold: int, num_thresholds: int) -> np.ndarray:
-    """Returns `[N]` bool: one plane of `[N, W]` words."""
-    word, bit = plane_bit(area, threshold, num_thresholds)
-    return (words[:, word] & np.uint32(1 << bit)) != 0
+    first = run_start.reshape(*found.shape, 1) + np.minimum(points - 1, found[..., None])  # [T, S, 1 + R]
+    best = np.maximum.reduceat(precision, first.ravel()).reshape(first.shape)
+    best, first = (np.ascontiguousarray(np.moveaxis(cells[..., 1:], -1, 0)) for cells in (best, first))  # [R, T, S]
+    reached = points.T[1:, None] <= found
+    best *= reached
+    at_point = np.where(reached, np.append(scores, 0.0).take(first), 0.0)
+    for point in reversed(range(len(best) - 1)):  # `maximum.accumulate` has no vector instructions
+        np.maximum(best[point], best[point + 1], out=best[point])
+    at_once = np.flatnonzero((needed == 0).any(axis=0))
+    at_point[at_once] = np.where(needed.T[at_once, None] == 0, top_score, at_point[at_once])
+    return best, at_point
 
 
 def _blocks(starts: np.ndarray, cells_per_curve: int) -> Iterator[tuple[int, int]]:
