@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .protocols import EvaluationProtocol
+from .protocols import UNLIMITED, EvaluationProtocol
 from .types import UNDEFINED, PrecisionRecall
 
 __all__ = ["SummaryLine", "summarize", "summarize_on_device", "summary_lines", "summary_table"]
@@ -26,6 +26,7 @@ class SummaryLine(NamedTuple):
     Attributes:
       name: for example `AP50`.
       quantity: `precision` or `recall`.
+      cells: the field of the curves that it averages.
       thresholds: the indices on T that it averages; none where the protocol lacks its threshold, and it is undefined.
       area_index: index on A.
       limit_index: index on M.
@@ -33,6 +34,7 @@ class SummaryLine(NamedTuple):
 
     name: str
     quantity: str
+    cells: str
     thresholds: tuple[int, ...]
     area_index: int
     limit_index: int
@@ -41,6 +43,7 @@ class SummaryLine(NamedTuple):
 def summary_lines(protocol: EvaluationProtocol) -> list[SummaryLine]:
     """Expands a protocol's table: one line for every number it reports."""
     last_limit = len(protocol.max_detections) - 1
+    cells_of = {"recall": "recall", "precision": "average_precision" if protocol.average == "area" else "precision"}
     lines = []
     for row in protocol.summary:
         # By nearness, not equality: linspace has 0.8999999999999999 where users write 0.9.
@@ -50,14 +53,15 @@ def summary_lines(protocol: EvaluationProtocol) -> list[SummaryLine]:
             if row.iou_threshold is None or abs(threshold - row.iou_threshold) < 1e-9
         )
         if row.each == "area":
-            cells = [(area.suffix, "", index, last_limit) for index, area in enumerate(protocol.area_ranges) if index]
+            places = [(area.suffix, "", index, last_limit) for index, area in enumerate(protocol.area_ranges) if index]
         elif row.each == "limit":
-            cells = [("", str(limit), 0, index) for index, limit in enumerate(protocol.max_detections)]
+            places = [("", _limit(limit), 0, index) for index, limit in enumerate(protocol.max_detections)]
         else:
-            cells = [("", "", 0, last_limit)]
-        for suffix, limit, area_index, limit_index in cells:
+            places = [("", "", 0, last_limit)]
+        for suffix, limit, area_index, limit_index in places:
             name = row.name.format(area=suffix, limit=limit)
-            lines.append(SummaryLine(name, row.quantity, thresholds, area_index, limit_index))
+            line = SummaryLine(name, row.quantity, cells_of[row.quantity], thresholds, area_index, limit_index)
+            lines.append(line)
     return lines
 
 
@@ -87,8 +91,8 @@ def summarize_on_device(curves: PrecisionRecall, protocol: EvaluationProtocol) -
 
 
 def select(curves: PrecisionRecall, line: SummaryLine) -> jax.Array | np.ndarray:
-    """Returns the cells behind a number, `[T, R, K]` for precision, `[T, K]` for recall; T cut to its thresholds."""
-    values = curves.precision if line.quantity == "precision" else curves.recall
+    """Returns the cells behind a number, `[T, R, K]` or, of recall and areas, `[T, K]`; T cut to its thresholds."""
+    values = getattr(curves, line.cells)
     return values[np.array(line.thresholds, int), ..., line.area_index, line.limit_index]
 
 
@@ -103,10 +107,14 @@ def summary_table(summary: dict[str, float], protocol: EvaluationProtocol) -> st
         ends = {line.thresholds[0]: None, line.thresholds[-1]: None}  # one or two, in order
         iou = ":".join(f"{protocol.iou_thresholds[index]:.2f}" for index in ends)
         area = protocol.area_ranges[line.area_index].name
-        limit = protocol.max_detections[line.limit_index]
-        where = f"IoU={iou:<9} | area={area:>6s} | maxDets={limit:>3d}"
+        limit = _limit(protocol.max_detections[line.limit_index])
+        where = f"IoU={iou:<9} | area={area:>6s} | maxDets={limit:>3s}"
         lines.append(f" {long:<18} ({short}) @[ {where} ] = {summary[line.name]:0.3f}")
     return "\n".join(lines)
+
+
+def _limit(limit: int) -> str:
+    return "all" if limit == UNLIMITED else str(limit)
 
 
 def _mean(values: jax.Array | np.ndarray) -> float:

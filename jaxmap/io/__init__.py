@@ -15,12 +15,16 @@
 from ._coco import coco_detections, coco_ground_truths, read_coco_detections, read_coco_ground_truths
 from ._demo import demo_scene
 from ._json import load_json
+from ._voc import is_voc, read_voc_detections, read_voc_ground_truths
 
 __all__ = [
     "coco_detections",
     "coco_ground_truths",
     "demo_scene",
+    "is_voc",
     "load_json",
     "read_coco_detections",
     "read_coco_ground_truths",
+    "read_voc_detections",
+    "read_voc_ground_truths",
 ]

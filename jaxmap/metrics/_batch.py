@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -17,6 +18,7 @@ from ..protocols import EvaluationProtocol
 from ..records import counted_words, outcome
 from ..similarity import (
     BoxGeometry,
+    DoubleFloat,
     approximate_iou,
     area_geometry,
     box_geometry,
@@ -24,9 +26,9 @@ from ..similarity import (
     find_candidates,
     inside_ranges,
 )
-from ..types import BOX_FORMATS, Array, Detections, GroundTruths
+from ..types import BOX_FORMATS, Array, Candidates, Detections, GroundTruths
 
-__all__ = ["MatchedBatch", "check_batch", "match_batch"]
+__all__ = ["MatchedBatch", "PreparedImage", "check_batch", "match_batch", "prepare_image", "with_candidate_lists"]
 
 SHORT_LIST = 8  # candidates of a detection; ordinary images need two or three
 
@@ -135,23 +137,10 @@ def match_batch(
     num_classes: int,
     box_format: str,
 ) -> MatchedBatch:
-    """Matches every image of a checked batch under all thresholds and area ranges.
-
-    Short lists of candidates hold all pairs of ordinary images; a batch in which one does not fit runs again with lists
-    as long as the ground truths, so the result never depends on their length.
-    """
-    prepare = partial(_prepare_image, protocol=protocol, num_classes=num_classes, box_format=box_format)
+    """Matches every image of a checked batch under all thresholds and area ranges."""
+    prepare = partial(prepare_image, protocol=protocol, num_classes=num_classes, box_format=box_format)
     images = jax.vmap(prepare)(detections, ground_truths)
-    num_ground_truths = ground_truths.boxes.shape[1]
-
-    def matched(num_candidates: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-        return jax.vmap(partial(_match_image, protocol=protocol, num_candidates=num_candidates))(images)
-
-    flags, ignored, overflow = matched(min(SHORT_LIST, num_ground_truths))
-    if num_ground_truths > SHORT_LIST:
-        flags, ignored = jax.lax.cond(
-            (overflow > 0).any(), lambda: matched(num_ground_truths)[:2], lambda: (flags, ignored)
-        )
+    flags, ignored = with_candidate_lists(partial(_match_image, protocol=protocol), images)
     return MatchedBatch(
         scores=jnp.where(images.valid, images.scores, 0.0),
         labels=images.labels,
@@ -166,7 +155,24 @@ def match_batch(
     )
 
 
-class _Image(NamedTuple):
+def with_candidate_lists(of_image: Callable[..., tuple[Any, jax.Array]], images: PreparedImage) -> Any:
+    """Returns what `of_image(image, num_candidates=...)` gives for every image, without how many lists were too short.
+
+    Short lists of candidates hold all pairs of ordinary images; a batch in which one does not fit runs again with lists
+    as long as the ground truths, so the result never depends on their length.
+    """
+    num_ground_truths = images.truth_labels.shape[1]
+
+    def run(num_candidates: int) -> tuple[Any, jax.Array]:
+        return jax.vmap(partial(of_image, num_candidates=num_candidates))(images)
+
+    result, overflow = run(min(SHORT_LIST, num_ground_truths))
+    if num_ground_truths <= SHORT_LIST:
+        return result
+    return jax.lax.cond((overflow > 0).any(), lambda: run(num_ground_truths)[0], lambda: result)
+
+
+class PreparedImage(NamedTuple):
     """One image ready for matching: detections by descending score, padding replaced by harmless values."""
 
     geometry: BoxGeometry  # [D]
@@ -182,10 +188,28 @@ class _Image(NamedTuple):
     num_not_finite: jax.Array  # []
     num_bad_labels: jax.Array  # []
 
+    def similarity(self, index: jax.Array) -> DoubleFloat:
+        """Returns the exact similarities of each detection with the ground truths of its row, for `[D, C]` int32."""
+        geometry = self.geometry.select(np.s_[:, None])
+        return exact_iou(geometry, self.truth_geometry.select(index), self.crowd[index])
 
-def _prepare_image(
+    def candidates(
+        self, allowed: jax.Array, *, iou_thresholds: tuple[float, ...], num_candidates: int, best_only: bool = False
+    ) -> tuple[Candidates, jax.Array]:
+        """Returns what `find_candidates` does; `allowed` is `[D, G]` bool, whatever it says of padding."""
+        return find_candidates(
+            approximate_iou(self.geometry, self.truth_geometry, self.crowd),
+            self.similarity,
+            allowed & self.valid[:, None] & self.truth_valid[None, :],
+            iou_thresholds=iou_thresholds,
+            num_candidates=num_candidates,
+            best_only=best_only,
+        )
+
+
+def prepare_image(
     found: Detections, truth: GroundTruths, *, protocol: EvaluationProtocol, num_classes: int, box_format: str
-) -> _Image:
+) -> PreparedImage:
     """Sorts, ranks and cleans one image, `[D, ...]` and `[G, ...]`."""
     chex.assert_rank([found.boxes, truth.boxes], 2)
     assert found.valid is not None and truth.valid is not None  # filled in by `check_batch`
@@ -205,6 +229,8 @@ def _prepare_image(
     truth_boxes = jnp.where(truth_valid[:, None], truth.boxes, 0.0)
     area = None if truth.area is None else jnp.where(truth_valid, truth.area, 0.0)
     crowd, ignore = truth.crowd & truth_valid, truth.ignore & truth_valid
+    if protocol.absorbing == "ignored":  # then nothing sets a crowd apart from other ignored ground truths
+        crowd, ignore = jnp.zeros_like(crowd), crowd | ignore
 
     rows = jnp.arange(len(scores), dtype=jnp.int32)
     # As one class, equal scores and equal overlaps go by class first (pycocotools with useCats=0 joins class by class).
@@ -220,7 +246,7 @@ def _prepare_image(
     rank = (same & (rows[:, None] > rows[None, :])).sum(-1, dtype=jnp.int32)
     truth_geometry = box_geometry(truth_boxes, box_format)
     truth_area = truth_geometry.area if area is None else area_geometry(area)
-    return _Image(
+    return PreparedImage(
         geometry=box_geometry(boxes, box_format),
         scores=scores,
         labels=labels,
@@ -238,22 +264,26 @@ def _prepare_image(
 
 
 def _match_image(
-    image: _Image, *, protocol: EvaluationProtocol, num_candidates: int
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns matched `[D, W]`, ignored `[D, W]`, and how many candidate lists were too short."""
+    image: PreparedImage, *, protocol: EvaluationProtocol, num_candidates: int
+) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    """Returns matched `[D, W]` and ignored `[D, W]`, and how many candidate lists were too short."""
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
     counted = counted_words(image.truth_counted, area_words(*grid))
-    geometry = image.geometry.select(np.s_[:, None])
-    candidates, overflow = find_candidates(
-        approximate_iou(image.geometry, image.truth_geometry, image.crowd),
-        lambda index: exact_iou(geometry, image.truth_geometry.select(index), image.crowd[index]),
-        (image.labels[:, None] == image.truth_labels[None, :]) & image.valid[:, None] & image.truth_valid[None, :],
+    candidates, overflow = image.candidates(
+        image.labels[:, None] == image.truth_labels[None, :],
         iou_thresholds=protocol.iou_thresholds,
         num_candidates=num_candidates,
+        best_only=protocol.candidates == "best",
     )
-    chosen = match(candidates, counted=counted, crowd=image.crowd, levels=jnp.asarray(level_words(*grid)))
+    chosen = match(
+        candidates,
+        counted=counted,
+        crowd=image.crowd,
+        levels=jnp.asarray(level_words(*grid)),
+        ignored_absorb=protocol.absorbing == "ignored",
+    )
     inside = counted_words(inside_ranges(image.geometry.area, _ranges(protocol)), area_words(*grid))
-    return *outcome(chosen, candidates.index, counted=counted, inside=inside), overflow
+    return outcome(chosen, candidates.index, counted=counted, inside=inside), overflow
 
 
 def _ranges(protocol: EvaluationProtocol) -> tuple[tuple[float, float], ...]:

@@ -185,7 +185,20 @@ class HistogramAveragePrecision:
         positives = jnp.maximum(state.num_ground_truths, 1).astype(jnp.float32)
         recall = state.found.astype(jnp.float32) / positives.T[None, :, None, :]
         limits = len(self.protocol.max_detections)
-        precision, scores = (
-            jnp.where(jnp.arange(limits) == limits - 1, values[..., None], jnp.nan) for values in (precision, scores)
+        average_precision = [self._areas(state)] if self.protocol.average == "area" else []
+        precision, scores, *average_precision = (
+            jnp.where(jnp.arange(limits) == limits - 1, values[..., None], jnp.nan)
+            for values in (precision, scores, *average_precision)
         )
-        return mask_undefined(precision, jnp.moveaxis(recall, -1, 1), scores, state.num_ground_truths)
+        recall = jnp.moveaxis(recall, -1, 1)
+        return mask_undefined(precision, recall, scores, *average_precision, num_ground_truths=state.num_ground_truths)
+
+    def _areas(self, state: HistogramState) -> jax.Array:
+        """Returns `[T, K, A]`: the area under each curve, whose steps are bins."""
+        hits, counted = (
+            jnp.cumsum(counts, axis=-1, dtype=jnp.int32) for counts in (state.true_positives, state.counted)
+        )
+        precision = hits.astype(jnp.float32) / jnp.maximum(counted, 1).astype(jnp.float32)
+        best = jax.lax.cummax(precision, axis=3, reverse=True)
+        positives = jnp.maximum(state.num_ground_truths, 1).astype(jnp.float32).T[None, :, :, None]
+        return jnp.moveaxis((best * (state.true_positives.astype(jnp.float32) / positives)).sum(-1), 1, 2)

@@ -60,7 +60,7 @@ def curves_on_host(batches: Sequence[ImageRows], protocol: EvaluationProtocol, n
         ignored=ignored,
         valid=np.ones(len(image_id), bool),
     )
-    order = host.order_within(records.labels, host.score_places(records.scores, arrival))
+    order = host.order_by_score(records.labels, records.scores, arrival)
     return host.precision_recall(records, order, counts, protocol)
 
 
@@ -90,5 +90,6 @@ def summarize_result(
         recall=on_host(curves.recall),
         scores=on_host(curves.scores),
         num_ground_truths=curves.num_ground_truths,
+        average_precision=None if curves.average_precision is None else on_host(curves.average_precision),
     )
     return summarize(curves, protocol) | counters

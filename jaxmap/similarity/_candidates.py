@@ -19,7 +19,7 @@ from ..types import Candidates
 from . import _double_float as df
 from ._double_float import DoubleFloat
 
-__all__ = ["area_geometry", "find_candidates", "inside_ranges"]
+__all__ = ["area_geometry", "find_candidates", "inside_ranges", "similarity_places"]
 
 # Two similarities, or one and a threshold, that differ by less are equal: the arithmetic is good to about 2^-45, and
 # equal values reached along different ways (300 / 600, 1 / 2) must compare as equal.
@@ -35,6 +35,7 @@ def find_candidates(
     *,
     iou_thresholds: tuple[float, ...],
     num_candidates: int,
+    best_only: bool = False,
 ) -> tuple[Candidates, jax.Array]:
     """Lists for each detection of one image the ground truths that reach a threshold, in the order of preference.
 
@@ -46,9 +47,10 @@ def find_candidates(
       allowed: `[D, G]` bool, both are real and of one class.
       iou_thresholds: T thresholds, ascending.
       num_candidates: C; with C >= G no pair can be left out.
+      best_only: list one ground truth, the most similar, and of equal ones the first, as in VOCdevkit.
 
     Returns:
-      Candidates of `[D, C]`, and how many detections had more than C pairs in reach (scalar int32).
+      Candidates of `[D, C]`, or `[D, 1]`, and how many detections had more than C pairs in reach (scalar int32).
     """
     num_ground_truths = approximate.shape[1]
     near = allowed & (approximate >= iou_thresholds[0] - MARGIN)
@@ -62,10 +64,9 @@ def find_candidates(
     bounds = [df.constant(min(threshold, 1 - 1e-10)) for threshold in iou_thresholds]
     level = sum((df.difference(similarity, bound) >= -TOLERANCE).astype(jnp.int8) for bound in bounds)
     level = jnp.where(present, level, jnp.int8(0))
-    place = _places(similarity, level > 0)
-    to_place = (
-        place[..., None, :] == np.arange(index.shape[-1], dtype=np.int32)[None, :, None]
-    )  # [D, C, C], place by candidate
+    place = _places(similarity, level > 0, first_wins=best_only)
+    num_places = min(index.shape[-1], 1) if best_only else index.shape[-1]
+    to_place = place[..., None, :] == np.arange(num_places, dtype=np.int32)[None, :, None]  # [D, places, C]
     return (
         Candidates(
             index=jnp.where(to_place, index[..., None, :], 0).sum(-1, dtype=jnp.int32),
@@ -88,11 +89,30 @@ def inside_ranges(area: DoubleFloat, ranges: tuple[tuple[float, float], ...]) ->
     return jnp.stack(inside, axis=-1)
 
 
-def _places(similarity: DoubleFloat, present: jax.Array) -> jax.Array:
+def similarity_places(similarity: DoubleFloat, present: jax.Array) -> jax.Array:
+    """Numbers the similarities of a whole image by their size, 0 the largest; equal ones share a number.
+
+    Args:
+      similarity: `[D, C]`.
+      present: `[D, C]` bool; the others come last.
+
+    Returns:
+      `[D, C]` int32.
+    """
+    high, low = (jnp.where(present, part, -1.0).ravel() for part in similarity)
+    rows = jnp.arange(high.size, dtype=jnp.int32)
+    high, low, order = jax.lax.sort((-high, -low, rows), num_keys=2)
+    step = df.difference(DoubleFloat(high[1:], low[1:]), DoubleFloat(high[:-1], low[:-1])) > TOLERANCE
+    number = jnp.cumsum(jnp.concatenate([jnp.zeros(min(high.size, 1), bool), step]), dtype=jnp.int32)
+    return jnp.zeros_like(number).at[order].set(number).reshape(present.shape)
+
+
+def _places(similarity: DoubleFloat, present: jax.Array, *, first_wins: bool) -> jax.Array:
     """Returns `[D, C]` int32: each candidate's place among its detection's; absent ones last."""
     difference = df.difference(similarity.select((..., slice(None), None)), similarity.select((..., None, slice(None))))
     later = np.arange(present.shape[-1])[:, None] > np.arange(present.shape[-1])
-    beats = (difference > TOLERANCE) | ((difference >= -TOLERANCE) & later[None])
+    preferred = later.T if first_wins else later
+    beats = (difference > TOLERANCE) | ((difference >= -TOLERANCE) & preferred[None])
     mine, other = present[..., :, None], present[..., None, :]
     beats = jnp.where(mine == other, beats & ~np.eye(len(later), dtype=bool)[None], mine)
     return beats.sum(-2, dtype=jnp.int32)

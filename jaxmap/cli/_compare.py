@@ -1,0 +1,69 @@
+"""`jaxmap compare-protocols`: one set of detections under every definition of AP, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import pathlib
+from typing import Any
+
+from ..protocols import PROTOCOLS, SummaryRow
+from ._arguments import add_inputs, progress_on_terminal, protocol_list, read_inputs, table
+
+__all__ = ["add_command"]
+
+STDOUT = "-"
+
+_DESCRIPTION = "Score one set of detections under every protocol, with what each does differently."
+# The same numbers of all protocols; one that has no such threshold shows a dash.
+_ROWS = (
+    SummaryRow("AP"),
+    SummaryRow("AP50", iou_threshold=0.5),
+    SummaryRow("AP75", iou_threshold=0.75),
+    SummaryRow("AR", "recall"),
+)
+
+
+def add_command(commands: Any) -> None:
+    """Adds the command to the parser of the program."""
+    name = "compare-protocols"
+    command = commands.add_parser(name, help="score under every definition of AP", description=_DESCRIPTION)
+    command.set_defaults(run=_compare, name=name)
+    add_inputs(command)
+    text = "write the numbers to OUT, an object for each protocol; '-' prints it in place of the table"
+    command.add_argument("--json", metavar="OUT", help=text)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from ..evaluation import evaluate  # with it comes JAX; --help and mistakes in the arguments need not wait for that
+
+    tell = progress_on_terminal()
+    detections, ground_truths = read_inputs(arguments, tell)
+    numbers = {}
+    for name, protocol in PROTOCOLS.items():
+        if tell is not None:
+            tell(f"scoring under {name}")
+        numbers[name] = evaluate(
+            detections, ground_truths, protocol=dataclasses.replace(protocol, summary=_ROWS)
+        ).summary
+    if arguments.json is not None:
+        text = _to_json(numbers)
+        if arguments.json == STDOUT:
+            print(text)
+            return
+        pathlib.Path(arguments.json).write_text(text + "\n", encoding="utf-8")
+    columns = {row.name: [summary[row.name] for summary in numbers.values()] for row in _ROWS}
+    print(table({"protocol": list(numbers)} | columns))
+    print(f"\n{protocol_list()}")
+
+
+def _to_json(numbers: dict[str, dict[str, float]]) -> str:
+    return json.dumps(
+        {
+            name: {"description": PROTOCOLS[name].description}
+            | {key: None if math.isnan(value) else value for key, value in summary.items()}
+            for name, summary in numbers.items()
+        }
+    )
