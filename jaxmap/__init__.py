@@ -1,20 +1,32 @@
 """Exact detection metrics for JAX: on arrays, on files, and inside `jit`."""
 
-from . import adapters, distributed, io, metrics
-from .curves import precision_recall
-from .evaluation import Evaluation, evaluate
-from .matching import match
-from .metrics import AveragePrecision, average_precision
-from .protocols import COCO, AreaRange, EvaluationProtocol
-from .similarity import box_iou
-from .types import Detections, DetectionTable, GroundTruths, GroundTruthTable
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import adapters, distributed, io, metrics
+    from .compilation import warmup, warmup_metric
+    from .confusion import Confusion, confusion_matrix
+    from .curves import precision_recall
+    from .evaluation import Evaluation, evaluate
+    from .matching import match
+    from .metrics import AveragePrecision, average_precision
+    from .protocols import ALL_POINT, COCO, VOC2007, VOC2012, AreaRange, EvaluationProtocol
+    from .similarity import box_iou
+    from .types import Detections, DetectionTable, GroundTruths, GroundTruthTable
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ALL_POINT",
     "COCO",
+    "VOC2007",
+    "VOC2012",
     "AreaRange",
     "AveragePrecision",
+    "Confusion",
     "DetectionTable",
     "Detections",
     "Evaluation",
@@ -24,10 +36,39 @@ __all__ = [
     "adapters",
     "average_precision",
     "box_iou",
+    "confusion_matrix",
     "distributed",
     "evaluate",
     "io",
     "match",
     "metrics",
     "precision_recall",
+    "warmup",
+    "warmup_metric",
 ]
+
+# The module of each name, as imported above; loaded at its first use, so that `jaxmap --help` need not wait for JAX.
+_MODULES = {
+    "compilation": ("warmup", "warmup_metric"),
+    "confusion": ("Confusion", "confusion_matrix"),
+    "curves": ("precision_recall",),
+    "evaluation": ("Evaluation", "evaluate"),
+    "matching": ("match",),
+    "metrics": ("AveragePrecision", "average_precision"),
+    "protocols": ("ALL_POINT", "COCO", "VOC2007", "VOC2012", "AreaRange", "EvaluationProtocol"),
+    "similarity": ("box_iou",),
+    "types": ("DetectionTable", "Detections", "GroundTruthTable", "GroundTruths"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f".{_MODULE_OF.get(name, name)}", __name__)
+    value = globals()[name] = getattr(module, name) if name in _MODULE_OF else module
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

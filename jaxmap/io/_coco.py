@@ -16,9 +16,29 @@ from typing import Any
 import numpy as np
 
 from ..types import DetectionTable, GroundTruthTable
-from ._json import Entries, PathLike, first_few, load_json
+from ._json import Entries, PathLike, collector_paused, first_few, parse_json, read_bytes
+from ._typed import Columns, Layout, typed_list, typed_lists
 
 __all__ = ["coco_detections", "coco_ground_truths", "read_coco_detections", "read_coco_ground_truths"]
+
+# What is read of each list. `ignore` is not: pycocotools overwrites it by `iscrowd` (cocoeval.py, `_prepare`).
+_IMAGES: Layout = {"id": Entries.identifiers}
+_CATEGORIES: Layout = {"id": Entries.identifiers, "name": Entries.names}
+_ANNOTATIONS: Layout = {
+    "id": Entries.integers,
+    "image_id": Entries.identifiers,
+    "category_id": Entries.identifiers,
+    "bbox": Entries.boxes,
+    "area": Entries.numbers,
+    "iscrowd": Entries.flags,
+}
+_GROUND_TRUTHS = {"images": _IMAGES, "categories": _CATEGORIES, "annotations": _ANNOTATIONS}
+_RESULTS: Layout = {
+    "image_id": Entries.identifiers,
+    "category_id": Entries.identifiers,
+    "bbox": Entries.boxes,
+    "score": Entries.numbers,
+}
 
 
 def read_coco_ground_truths(path: PathLike) -> GroundTruthTable:
@@ -34,7 +54,10 @@ def read_coco_ground_truths(path: PathLike) -> GroundTruthTable:
       FileNotFoundError: if there is no such file.
       ValueError: if it is not JSON, or not as `coco_ground_truths` wants it.
     """
-    return coco_ground_truths(load_json(path), source=str(path))
+    data, source = read_bytes(path), str(path)
+    with collector_paused():
+        columns = typed_lists(data, _GROUND_TRUTHS) or _ground_truth_columns(parse_json(data, path), source)
+    return _ground_truth_table(columns, source)
 
 
 def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable) -> DetectionTable:
@@ -51,7 +74,10 @@ def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable) -> Det
       FileNotFoundError: if there is no such file.
       ValueError: if it is not JSON, or not as `coco_detections` wants it.
     """
-    return coco_detections(load_json(path), ground_truths, source=str(path))
+    data, source = read_bytes(path), str(path)
+    with collector_paused():
+        columns = typed_list(data, _RESULTS) or _result_columns(parse_json(data, path), source)
+    return _detection_table(columns, ground_truths, source)
 
 
 def coco_ground_truths(data: Mapping[str, Any], *, source: str = "ground truths") -> GroundTruthTable:
@@ -73,46 +99,7 @@ def coco_ground_truths(data: Mapping[str, Any], *, source: str = "ground truths"
       ValueError: if a list or a field is missing or of a wrong kind, an id of an image or category is repeated, or an
         annotation names an image that is not listed.
     """
-    if not isinstance(data, Mapping):
-        hint = "; is it the results file? Ground truths come first" if isinstance(data, list) else ""
-        raise ValueError(
-            f"{source}: ground truths must be an object with `images`, `annotations` and `categories`, "
-            f"got a {type(data).__name__}{hint}."
-        )
-    images = _entries(data, "images", source)
-    categories = _entries(data, "categories", source)
-    annotations = _entries(data, "annotations", source)
-    for entries in (images, categories):
-        if not len(entries):
-            raise ValueError(f"{source}: `{entries.name}` must list at least one entry, got none.")
-
-    image_ids = np.sort(images.unique("id"))
-    class_ids = categories.unique("id")
-    order = np.argsort(class_ids)
-    class_ids = class_ids[order]
-    names = categories.values("name", default=None)
-    class_names = tuple(
-        str(class_id) if names[index] is None else str(names[index])
-        for class_id, index in zip(class_ids.tolist(), order.tolist(), strict=True)
-    )
-
-    ids = annotations.integers("id")
-    _warn_of_repeated_ids(ids, source)
-    image_index = _image_index(annotations, image_ids, "add these images to `images` or drop the annotations")
-    labels, known = _labels(annotations, class_ids)
-    return GroundTruthTable(
-        image_index=image_index[known],
-        labels=labels[known],
-        boxes=annotations.boxes("bbox")[known],
-        area=annotations.numbers("area")[known],
-        crowd=annotations.flags("iscrowd")[known],
-        # Never read from the file: pycocotools overwrites `ignore` by `iscrowd` (cocoeval.py, `_prepare`).
-        ignore=np.zeros(int(known.sum()), dtype=bool),
-        ids=ids[known],
-        image_ids=image_ids,
-        class_ids=class_ids,
-        class_names=class_names,
-    )
+    return _ground_truth_table(_ground_truth_columns(data, source), source)
 
 
 def coco_detections(
@@ -135,6 +122,24 @@ def coco_detections(
       ValueError: if `data` is not a list, a field is missing or of a wrong kind, or a result names an image that the
         ground truths do not have.
     """
+    return _detection_table(_result_columns(data, source), ground_truths, source)
+
+
+def _ground_truth_columns(data: Any, source: str) -> dict[str, Columns]:
+    if not isinstance(data, Mapping):
+        hint = "; is it the results file? Ground truths come first" if isinstance(data, list) else ""
+        raise ValueError(
+            f"{source}: ground truths must be an object with `images`, `annotations` and `categories`, "
+            f"got a {type(data).__name__}{hint}."
+        )
+    lists = {name: _entries(data, name, source) for name in _GROUND_TRUTHS}
+    return {
+        name: {field: read(lists[name], field) for field, read in layout.items()}
+        for name, layout in _GROUND_TRUTHS.items()
+    }
+
+
+def _result_columns(data: Any, source: str) -> Columns:
     if not isinstance(data, list):
         hint = ""
         if isinstance(data, Mapping) and "annotations" in data:
@@ -143,16 +148,63 @@ def coco_detections(
             f"{source}: results must be a list of objects with `image_id`, `category_id`, `bbox` and `score`, "
             f"got a {type(data).__name__}{hint or '.'}"
         )
-    results = Entries(items=data, name="results", source=source)
-    image_index = _image_index(
-        results, ground_truths.image_ids, "drop these results or use the ground truths that they were made for"
+    entries = Entries(items=data, name="results", source=source)
+    return {field: read(entries, field) for field, read in _RESULTS.items()}
+
+
+def _ground_truth_table(columns: Mapping[str, Columns], source: str) -> GroundTruthTable:
+    image_ids, class_ids = columns["images"]["id"], columns["categories"]["id"]
+    for name, ids in (("images", image_ids), ("categories", class_ids)):
+        if not len(ids):
+            raise ValueError(f"{source}: `{name}` must list at least one entry, got none.")
+        if len(repeated := _repeated(ids)):
+            raise ValueError(
+                f"{source}: `{name}` must have distinct `id`s, got these more than once: {first_few(repeated)}; "
+                "keep one entry of each."
+            )
+    image_ids = np.sort(image_ids)
+    order = np.argsort(class_ids)
+    class_ids = class_ids[order]
+    names = columns["categories"]["name"]
+    class_names = tuple(
+        str(class_id) if names[index] is None else str(names[index])
+        for class_id, index in zip(class_ids.tolist(), order.tolist(), strict=True)
     )
-    labels, known = _labels(results, ground_truths.class_ids)
+
+    rows, name = columns["annotations"], "annotations"
+    if len(repeated := _repeated(rows["id"])):
+        warnings.warn(
+            f"{source}: `{name}` repeat {len(repeated)} ids: {first_few(repeated)}; all are scored, while pycocotools "
+            "scores the last one of each id in place of the others.",
+            UserWarning,
+            stacklevel=3,
+        )
+    advice = "add these images to `images` or drop the annotations"
+    image_index = _image_index(rows["image_id"], image_ids, source=source, name=name, advice=advice)
+    labels, known = _labels(rows["category_id"], class_ids, source=source, name=name)
+    return GroundTruthTable(
+        image_index=image_index[known],
+        labels=labels[known],
+        boxes=rows["bbox"][known],
+        area=rows["area"][known],
+        crowd=rows["iscrowd"][known],
+        ignore=np.zeros(int(known.sum()), dtype=bool),
+        ids=rows["id"][known],
+        image_ids=image_ids,
+        class_ids=class_ids,
+        class_names=class_names,
+    )
+
+
+def _detection_table(rows: Columns, ground_truths: GroundTruthTable, source: str) -> DetectionTable:
+    name, advice = "results", "drop these results or use the ground truths that they were made for"
+    image_index = _image_index(rows["image_id"], ground_truths.image_ids, source=source, name=name, advice=advice)
+    labels, known = _labels(rows["category_id"], ground_truths.class_ids, source=source, name=name)
     return DetectionTable(
         image_index=image_index[known],
         labels=labels[known],
-        boxes=results.boxes("bbox")[known],
-        scores=results.numbers("score")[known],
+        boxes=rows["bbox"][known],
+        scores=rows["score"][known],
         ids=np.flatnonzero(known),
     )
 
@@ -168,30 +220,28 @@ def _entries(data: Mapping[str, Any], name: str, source: str) -> Entries:
     return Entries(items=data[name], name=name, source=source)
 
 
-def _image_index(entries: Entries, image_ids: np.ndarray, advice: str) -> np.ndarray:
-    """Returns the index of every entry's image; all must be known."""
-    ids = entries.identifiers("image_id")
+def _image_index(ids: np.ndarray, image_ids: np.ndarray, *, source: str, name: str, advice: str) -> np.ndarray:
+    """Returns the index of every row's image; all must be known."""
     index, known = _index_of(ids, image_ids)
     if not known.all():
         unknown = np.unique(ids[~known])
         raise ValueError(
-            f"{entries.source}: {int((~known).sum())} of {len(entries)} `{entries.name}` are for {len(unknown)} image "
+            f"{source}: {int((~known).sum())} of {len(ids)} `{name}` are for {len(unknown)} image "
             f"ids that the ground truths do not list: {first_few(unknown)}; {advice}."
         )
     return index
 
 
-def _labels(entries: Entries, class_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the class index of every entry and whether its category is known."""
-    ids = entries.identifiers("category_id")
+def _labels(ids: np.ndarray, class_ids: np.ndarray, *, source: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the class index of every row and whether its category is known."""
     index, known = _index_of(ids, class_ids)
     if not known.all():
         unknown = np.unique(ids[~known])
         warnings.warn(
-            f"{entries.source}: ignored {int((~known).sum())} of {len(entries)} `{entries.name}`, whose category ids "
+            f"{source}: ignored {int((~known).sum())} of {len(ids)} `{name}`, whose category ids "
             f"the ground truths do not list: {first_few(unknown)}.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return index, known
 
@@ -206,12 +256,6 @@ def _index_of(ids: np.ndarray, ascending: np.ndarray) -> tuple[np.ndarray, np.nd
     return index, ascending[index] == ids
 
 
-def _warn_of_repeated_ids(ids: np.ndarray, source: str) -> None:
+def _repeated(ids: np.ndarray) -> np.ndarray:
     distinct, counts = np.unique(ids, return_counts=True)
-    if len(distinct) < len(ids):
-        warnings.warn(
-            f"{source}: `annotations` repeat {int((counts > 1).sum())} ids: {first_few(distinct[counts > 1])}; all are "
-            "scored, while pycocotools scores the last one of each id in place of the others.",
-            UserWarning,
-            stacklevel=3,
-        )
+    return distinct[counts > 1]

@@ -29,12 +29,28 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Entries", "PathLike", "first_few", "load_json"]
+__all__ = ["Entries", "PathLike", "collector_paused", "first_few", "load_json", "parse_json", "read_bytes"]
 
 PathLike = str | os.PathLike[str]
 
 _GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, 2.3.1
 _MISSING = object()
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pauses the garbage collector.
+
+    Parsing allocates millions of containers and no cycles; the collector walks them again and again, in vain: 1.5 to
+    2.2 s for 500,000 results with it, 0.8 s without.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def load_json(path: PathLike) -> Any:
@@ -44,6 +60,11 @@ def load_json(path: PathLike) -> Any:
       FileNotFoundError: if there is no such file; other trouble of the file system is an OSError as well.
       ValueError: if the content is empty, cut off, or not JSON.
     """
+    return parse_json(read_bytes(path), path)
+
+
+def read_bytes(path: PathLike) -> bytes:
+    """Returns the content of a file, unpacked."""
     data = pathlib.Path(path).read_bytes()
     if data.startswith(_GZIP_MAGIC):
         try:
@@ -52,11 +73,16 @@ def load_json(path: PathLike) -> Any:
             raise ValueError(
                 f"{path}: broken gzip data ({error}); the file is damaged or cut off, copy it again."
             ) from error
+    return data
+
+
+@collector_paused()
+def parse_json(data: bytes, path: PathLike) -> Any:
+    """Returns what the content of a file says."""
     if not data.strip():
         raise ValueError(f"{path}: the file is empty; JSON was expected.")
     try:
-        with _collector_paused():
-            return json.loads(data)
+        return json.loads(data)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise ValueError(
             f"{path}: not valid JSON ({error}); the file is damaged or cut off, write it again."
@@ -108,11 +134,7 @@ class Entries:
         Raises:
           ValueError: if an entry lacks the field or holds anything but an integer of 64 bits.
         """
-        values = self.values(field)
-        if all(map(_is_integer_type, set(map(type, values)))):
-            with contextlib.suppress(OverflowError):
-                return np.fromiter(values, np.int64, len(values))
-        raise self._error(field, values, _is_integer, "an integer", 'write it as 1, not as 1.0 or "1"')
+        return self._integers(field, self.values(field))
 
     def identifiers(self, field: str) -> np.ndarray:
         """Returns `[N]` ids: int64, or strings where one of them is no number.
@@ -125,11 +147,11 @@ class Entries:
         values = self.values(field)
         kinds = set(map(type, values))
         if str not in kinds:
-            return self.integers(field)
+            return self._integers(field, values)
         read = [_integer_or_text(value) for value in values]
         texts = [index for index, value in enumerate(read) if isinstance(value, str)]
         if not texts:
-            return Entries(items=[{field: value} for value in read], name=self.name, source=self.source).integers(field)
+            return self._integers(field, read)
         if kinds == {str}:
             return np.array(values)
         raise ValueError(
@@ -176,21 +198,15 @@ class Entries:
                 return np.fromiter(values, np.bool_, len(values))
         raise self._error(field, values, _is_flag, "0 or 1", "correct the entry")
 
-    def unique(self, field: str) -> np.ndarray:
-        """Returns `[N]` like `identifiers`, in the order of the entries, none of which repeats another.
+    def names(self, field: str) -> list[Any]:
+        """Returns the field of every entry as it is; None where an entry lacks it."""
+        return self.values(field, default=None)
 
-        Raises:
-          ValueError: also if a value occurs twice.
-        """
-        values = self.identifiers(field)
-        distinct, counts = np.unique(values, return_counts=True)
-        if len(distinct) < len(values):
-            repeated = first_few(distinct[counts > 1])
-            raise ValueError(
-                f"{self.source}: `{self.name}` must have distinct `{field}`s, got these more than once: {repeated}; "
-                "keep one entry of each."
-            )
-        return values
+    def _integers(self, field: str, values: list[Any]) -> np.ndarray:
+        if all(map(_is_integer_type, set(map(type, values)))):
+            with contextlib.suppress(OverflowError):
+                return np.fromiter(values, np.int64, len(values))
+        raise self._error(field, values, _is_integer, "an integer", 'write it as 1, not as 1.0 or "1"')
 
     def _error(
         self, field: str, values: list[Any], is_good: Callable[[Any], bool], expected: str, advice: str
@@ -210,19 +226,6 @@ def first_few(values: np.ndarray, limit: int = 5) -> str:
     """
     text = ", ".join(repr(value) for value in values[:limit].tolist())
     return text if len(values) <= limit else f"{text} and {len(values) - limit} more"
-
-
-@contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
-    # Parsing allocates millions of containers and no cycles; the collector walks them again and again, in vain: 1.5 to
-    # 2.2 s for 500,000 results with it, 0.8 s without.
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _finite(values: list[Any]) -> np.ndarray | None:

@@ -6,6 +6,7 @@ import gc
 import gzip
 import json
 import re
+import sys
 
 import pytest
 
@@ -16,6 +17,14 @@ RESULT = {"image_id": 7, "category_id": 18, "bbox": [1.5, 0, 20, 10], "score": 0
 DATASET = json.dumps(
     {"images": [{"id": 7}], "categories": [{"id": 18, "name": "dog"}], "annotations": [ANNOTATION]}
 ).encode()
+
+
+@pytest.fixture(autouse=True, params=["fast decoder", "standard library"])
+def decoder(request, monkeypatch):
+    if request.param == "fast decoder":
+        pytest.importorskip("msgspec")
+    else:
+        monkeypatch.setitem(sys.modules, "msgspec", None)  # then its import fails
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
