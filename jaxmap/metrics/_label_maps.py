@@ -1,0 +1,108 @@
+"""Label maps: checked, and every pixel put into a class or under the reason why it has none."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..types import Array
+
+__all__ = ["BAD", "IGNORED", "NUM_COLUMNS", "NUM_ROWS", "PADDING", "UNPREDICTED", "LabelRule", "check_map"]
+
+# A true label that is no class, as its place behind the classes: left out by rule, not a label at all, not valid.
+IGNORED, BAD, PADDING = 0, 1, 2
+NUM_ROWS = 3
+UNPREDICTED = IGNORED  # a predicted label that says "no class"; `BAD` one that is not a label at all
+NUM_COLUMNS = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelRule:
+    """How the numbers in a label map are read.
+
+    Attributes:
+      num_classes: K.
+      ignore_index: marks true pixels that are not scored, and predicted ones that are given no class; None if no number
+        does.
+      reduce_zero_label: True where true labels are 0 for pixels that are not scored, and 1 to K for the classes.
+    """
+
+    num_classes: int
+    ignore_index: int | None
+    reduce_zero_label: bool
+
+    def truth_rows(self, truth: Array, valid: Array | None) -> jax.Array:
+        """Returns, for true labels in int32, the class from 0 or K plus `IGNORED`, `BAD` or `PADDING`.
+
+        Raises:
+          ValueError: if `valid` does not have the first axes of `truth`, or `ignore_index` is the label of a class.
+        """
+        first = int(self.reduce_zero_label)
+        if self.ignore_index is not None and first <= self.ignore_index < first + self.num_classes:
+            raise ValueError(
+                f"`ignore_index` must not be the label of a class, {first} to {first + self.num_classes - 1}, got "
+                f"{self.ignore_index}; pass None to ignore nothing, and see `reduce_zero_label` if it is 0."
+            )
+        is_class = (truth >= first) & (truth < first + self.num_classes)
+        ignored = (truth == 0) & self.reduce_zero_label
+        if self.ignore_index is not None:
+            ignored |= truth == self.ignore_index
+        rows = jnp.where(is_class, truth - first, self.num_classes + jnp.where(ignored, IGNORED, BAD))
+        if valid is None:
+            return rows
+        shape = jnp.shape(valid)
+        if shape not in (truth.shape[:1], truth.shape):
+            raise ValueError(
+                f"`valid` must have shape {list(truth.shape[:1])}, one an image, or {list(truth.shape)}, one a pixel, "
+                f"got {list(shape)}."
+            )
+        real = jnp.asarray(valid).astype(bool).reshape(shape + (1,) * (truth.ndim - len(shape)))
+        return jnp.where(real, rows, self.num_classes + PADDING)
+
+    def predicted_columns(self, predicted: jax.Array) -> jax.Array:
+        """Returns, for predicted labels in int32, the class or K plus `UNPREDICTED` or `BAD`."""
+        is_class = (predicted >= 0) & (predicted < self.num_classes)
+        unpredicted = jnp.zeros_like(is_class) if self.ignore_index is None else predicted == self.ignore_index
+        return jnp.where(is_class, predicted, self.num_classes + jnp.where(unpredicted, UNPREDICTED, BAD))
+
+    def refuse(self, name: str, labels: Iterable[Array], places: Iterable[Array]) -> None:
+        """Raises on the host about labels at some places.
+
+        Args:
+          name: of the argument.
+          labels: `[H, W]`, one an image.
+          places: `[H, W]` bool, likewise.
+
+        Raises:
+          ValueError: if there is such a place, naming the first.
+        """
+        first = int(self.reduce_zero_label and name == "truth")
+        also = "" if self.ignore_index is None else f" or {self.ignore_index} (`ignore_index`)"
+        for image, (one, flags) in enumerate(zip(labels, places, strict=True)):
+            if np.any(flags):
+                row, column = np.argwhere(flags)[0].tolist()
+                raise ValueError(
+                    f"`{name}` must hold classes {first} to {first + self.num_classes - 1}{also}, got "
+                    f"{np.asarray(one)[row, column]} in image {image} at row {row}, column {column}."
+                )
+
+
+def check_map(name: str, labels: Array) -> jax.Array:
+    """Returns a map of labels as int32.
+
+    Raises:
+      ValueError: if its shape is not `[I, H, W]`, or it has 2^32 pixels or more.
+      TypeError: if it does not hold integers.
+    """
+    shape = jnp.shape(labels)
+    if len(shape) != 3:
+        raise ValueError(f"`{name}` must have shape [images, height, width], got {list(shape)}.")
+    if np.prod(shape, dtype=np.int64) >= 2**32:
+        raise ValueError(f"`{name}` must have fewer than 2^32 pixels in one batch, got {list(shape)}; split it.")
+    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
+        raise TypeError(f"`{name}` must hold integers, got dtype {jnp.result_type(labels)}.")
+    return jnp.asarray(labels).astype(jnp.int32)
