@@ -7,14 +7,25 @@ import functools
 import json
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .host import as_tables, order_within, precision_recall
+from .analysis import (
+    Explanation,
+    ScoreCurve,
+    TieBounds,
+    explain,
+    image_curves,
+    operating_points,
+    score_curve,
+    tie_bounds,
+)
+from .confusion import Confusion, confusion_matrix
+from .host import as_tables, precision_recall, take_rows
 from .matched import MatchedDataset, match_dataset
-from .planes import plane_bit
+from .planes import read_plane
 from .protocols import COCO, EvaluationProtocol, get_protocol
 from .summary import SummaryLine, select, summarize, summary_lines, summary_table
 from .types import UNMATCHED, DetectionTable, GroundTruthTable, PrecisionRecall
@@ -84,9 +95,8 @@ def evaluate(
     tell("matching")
     matched = match_dataset(found, truth, protocol)
     tell("integrating curves")
-    by_class = order_within(matched.detections.labels, matched.score_place)
     counts = _count(matched.ground_truths.labels, matched.counted, len(truth.class_ids))
-    curves = precision_recall(matched.records, by_class, counts, protocol)
+    curves = precision_recall(matched.records, matched.by_class, counts, protocol)
     return Evaluation(protocol=protocol, curves=curves, matched=matched)
 
 
@@ -165,34 +175,42 @@ class Evaluation:
           `image_id`, `num_ground_truths` (that count), `num_detections` (within the largest limit), then the summary's
           numbers over the first area range at that limit (for COCO `AP`, `AP50`, `AP75`, `AR100`), each `[I]`.
         """
-        truth, found = self.matched.ground_truths, self.matched.detections
-        num_classes, num_images = len(self.class_ids), len(self.image_ids)
-        counted = self.matched.counted[:, :1]
-        truth_group = truth.image_index * num_classes + truth.labels
-        groups, curve_of_truth = np.unique(truth_group[counted[:, 0]], return_inverse=True)
-        counts = _count(curve_of_truth, counted[counted[:, 0]], len(groups))
-
-        group = found.image_index * num_classes + found.labels  # sorted, as the records are
-        curve = np.searchsorted(groups, group)
-        rows = np.flatnonzero(np.append(groups, -1)[curve] == group)
-        records = dataclasses.replace(self.matched.records, labels=curve)
+        num_images = len(self.image_ids)
+        alone = image_curves(self.matched, self.protocol)
+        columns = {
+            "image_id": self.image_ids,
+            "num_ground_truths": np.bincount(np.repeat(alone.image, alone.num_ground_truths), minlength=num_images),
+            "num_detections": np.bincount(self.matched.detections.image_index, minlength=num_images),
+        }
         overall = dataclasses.replace(
             self.protocol,
             area_ranges=self.protocol.area_ranges[:1],
             max_detections=self.protocol.max_detections[-1:],
         )
-        curves = precision_recall(records, rows, counts, overall)
-        image = groups // max(num_classes, 1)
-        has_classes = np.bincount(image, minlength=num_images)
-        columns = {
-            "image_id": self.image_ids,
-            "num_ground_truths": np.bincount(truth.image_index[counted[:, 0]], minlength=num_images),
-            "num_detections": np.bincount(found.image_index, minlength=num_images),
-        }
-        for name, values in _mean_of_each(curves, summary_lines(overall)).items():
-            totals = np.bincount(image, weights=values, minlength=num_images)
-            columns[name] = np.where(has_classes > 0, totals / np.maximum(has_classes, 1), np.nan)
+        for line in summary_lines(overall):
+            cells = alone.average_precision if line.quantity == "precision" else alone.recall
+            means = cells[list(line.thresholds)].mean(axis=0) if line.thresholds else np.full(len(alone.image), np.nan)
+            columns[line.name] = alone.mean_per_image(means, num_images)
         return columns
+
+    def explain(self) -> Explanation:
+        """Returns why images score otherwise alone than together, and what each false positive costs.
+
+        `print` it for the answer as text; its `to_dict` is ready for JSON.
+
+        Example:
+          >>> there, nowhere = [0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]
+          >>> truth = [{"boxes": [there], "labels": [0]}] * 2
+          >>> first = {"boxes": [there], "labels": [0], "scores": [0.5]}
+          >>> second = {"boxes": [there, nowhere], "labels": [0, 0], "scores": [0.95, 0.9]}
+          >>> print(str(evaluate([first, second], truth).explain()).splitlines()[0])
+          Alone, the 2 images score AP 1.0000 on average; together they score 0.8350, 0.1650 lower.
+        """
+        return explain(self.matched, self.protocol)
+
+    def tie_bounds(self) -> TieBounds:
+        """Returns the lowest and the highest AP over all orders of equal scores, beside the conventional one."""
+        return tie_bounds(self.matched, self.protocol)
 
     def matches(self, iou_threshold: float = 0.5, area: str = "all") -> dict[str, np.ndarray]:
         """Returns which detection met which ground truth, one row a detection, by image, class and descending score.
@@ -209,15 +227,9 @@ class Evaluation:
         Raises:
           ValueError: if the protocol has no such threshold or area range.
         """
-        thresholds, names = self.protocol.iou_thresholds, [one.name for one in self.protocol.area_ranges]
-        near = np.flatnonzero(np.abs(np.array(thresholds) - iou_threshold) < 1e-9)
-        if not len(near):
-            raise ValueError(f"`iou_threshold` must be one of {list(thresholds)}, got {iou_threshold}.")
-        if area not in names:
-            raise ValueError(f"`area` must be one of {names}, got {area!r}.")
-        word, bit = plane_bit(names.index(area), int(near[0]), len(thresholds))
+        plane = (*self.protocol.locate(area, iou_threshold), len(self.protocol.iou_thresholds))
         found, truth, pairs = self.matched.detections, self.matched.ground_truths, self.matched.pairs
-        taken = (self.matched.chosen[:, word] >> np.uint32(bit)) & 1 == 1
+        taken = read_plane(self.matched.chosen, *plane)
         rows = pairs.detection[taken]
         partner = np.full(len(found.scores), UNMATCHED)
         iou = np.full(len(found.scores), np.nan)
@@ -230,20 +242,111 @@ class Evaluation:
             "matched": ~np.isnan(iou),
             "ground_truth": partner,
             "iou": iou,
-            "ignored": (self.matched.records.ignored[:, word] >> np.uint32(bit)) & 1 == 1,
+            "ignored": read_plane(self.matched.records.ignored, *plane),
         }
+
+    def curve(
+        self,
+        iou_threshold: float = 0.5,
+        class_id: Hashable | None = None,
+        *,
+        area: str = "all",
+        max_detections: int | None = None,
+        beta: float = 1.0,
+        average: str = "micro",
+    ) -> ScoreCurve:
+        """Returns precision, recall and F against the score, from raw counts, of one class or over all.
+
+        Its `best` is the threshold of the highest F, its `at(score)` what any other gives.
+
+        Args:
+          iou_threshold, area, max_detections: among the protocol's; the largest limit if None.
+          class_id: one of `class_ids`; None for all classes.
+          beta: how much more recall weighs than precision.
+          average: over all classes, `micro` adds up their counts, `macro` is the mean of their rates.
+
+        Raises:
+          ValueError: if one of the arguments is not as described.
+
+        Example:
+          >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0]], "labels": [0]}]
+          >>> found = [{"boxes": [[0.0, 0.0, 10.0, 8.0]] * 2, "labels": [0, 0], "scores": [0.9, 0.4]}]
+          >>> curve = evaluate(found, truth).curve()
+          >>> curve.precision.tolist(), curve.best.score_threshold
+          ([1.0, 0.5], 0.9)
+        """
+        return score_curve(
+            self.matched,
+            self.protocol,
+            iou_threshold=iou_threshold,
+            class_id=class_id,
+            area=area,
+            max_detections=max_detections,
+            beta=beta,
+            average=average,
+        )
+
+    def operating_points(
+        self,
+        iou_threshold: float = 0.5,
+        *,
+        area: str = "all",
+        max_detections: int | None = None,
+        beta: float = 1.0,
+        score_threshold: float | None = None,
+    ) -> dict[str, Any]:
+        """Returns one score threshold for each class and one for all together, and what it gives.
+
+        Args:
+          iou_threshold, area, max_detections, beta: as `curve` takes them.
+          score_threshold: the threshold of every row; None for the best of each, by F.
+
+        Returns:
+          Columns of `[K + 2]`: `class_id`, `class_name`, `num_ground_truths`, `score_threshold`, `true_positives`,
+          `false_positives`, `false_negatives`, `precision`, `recall`, `f_score`. The last two rows, `micro` and `macro`
+          with class id -1, are one threshold for all classes.
+
+        Raises:
+          ValueError: if one of the arguments is not as described.
+        """
+        return operating_points(
+            self.matched,
+            self.protocol,
+            iou_threshold=iou_threshold,
+            area=area,
+            max_detections=max_detections,
+            beta=beta,
+            score_threshold=score_threshold,
+        )
+
+    def confusion_matrix(
+        self,
+        iou_threshold: float = 0.5,
+        *,
+        score_threshold: float = 0.25,
+        pairing: str = "score",
+        normalize: str | None = None,
+    ) -> Confusion:
+        """Returns which class each ground truth was detected as; arguments as `jaxmap.confusion_matrix` takes them.
+
+        Only detections within the largest max-detections limit of their image and class take part.
+        """
+        return confusion_matrix(
+            self.matched.detections,
+            self.matched.ground_truths,
+            iou_threshold=iou_threshold,
+            score_threshold=score_threshold,
+            pairing=pairing,
+            normalize=normalize,
+        )
 
 
 def _merge_classes(found: DetectionTable, truth: GroundTruthTable) -> tuple[DetectionTable, GroundTruthTable]:
     """Makes all classes one; within an image rows stand by class, then by input, as pycocotools with useCats=0."""
-    by_class = np.argsort(found.labels, kind="stable")
-    truth_by_class = np.argsort(truth.labels, kind="stable")
-    rows = ("image_index", "labels", "boxes", "area", "crowd", "ignore", "ids")
-    columns = {name: column[by_class] for name, column in vars(found).items()}
-    truth_columns = {name: getattr(truth, name)[truth_by_class] for name in rows}
-    columns["labels"], truth_columns["labels"] = np.zeros_like(found.labels), np.zeros_like(truth.labels)
-    return DetectionTable(**columns), dataclasses.replace(
-        truth, **truth_columns, class_ids=np.array([0]), class_names=("all classes",)
+    found = take_rows(found, np.argsort(found.labels, kind="stable"))
+    truth = take_rows(truth, np.argsort(truth.labels, kind="stable"))
+    return dataclasses.replace(found, labels=np.zeros_like(found.labels)), dataclasses.replace(
+        truth, labels=np.zeros_like(truth.labels), class_ids=np.array([0]), class_names=("all classes",)
     )
 
 

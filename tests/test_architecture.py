@@ -13,19 +13,22 @@ import sys
 
 import pytest
 
+import jaxmap
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "jaxmap"
 MAX_LINES = 400
 
 GROUPS = {
     "data": {"types", "protocols", "planes"},
-    "device": {"similarity", "matching", "records", "curves", "summary"},
+    "device": {"similarity", "matching", "pairing", "records", "curves", "summary"},
     "host": {"host", "io", "packing"},
-    "driver": {"matched"},
+    "driver": {"matched", "confusion"},
     "analysis": {"analysis"},
     "evaluation": {"evaluation"},
+    "start": {"compilation"},
     "metric": {"metrics", "distributed", "adapters"},
-    "shell": {"interop", "plots", "cli", "__main__"},
+    "shell": {"interop", "plots", "report", "cli", "__main__"},
     "public": {"__init__"},
 }
 # The groups that each group may import; where its own is missing, its modules do not know of each other.
@@ -36,16 +39,17 @@ MAY_IMPORT = {
     "driver": {"data", "device", "host"},
     "analysis": {"data", "device", "host", "driver"},
     "evaluation": {"data", "device", "host", "driver", "analysis"},
+    "start": {"data", "evaluation"},
     "metric": {"data", "device", "host"},
     "shell": set(GROUPS),
     "public": set(GROUPS) - {"shell"},
 }
 GROUP_OF = {module: group for group, modules in GROUPS.items() for module in modules}
 RUNTIME = {"jax", "numpy", "chex"}
-MAY_IMPORT_OUTSIDE = {"host": {"numpy"}, "analysis": {"numpy"}} | dict.fromkeys(
-    ("data", "device", "driver", "evaluation", "metric"), RUNTIME
+MAY_IMPORT_OUTSIDE = {"host": {"numpy", "msgspec"}, "analysis": {"numpy"}} | dict.fromkeys(
+    ("data", "device", "driver", "evaluation", "start", "metric"), RUNTIME
 )
-EXTRAS = ("flax", "clu", "pycocotools", "matplotlib", "torch")
+EXTRAS = ("flax", "clu", "msgspec", "pycocotools", "matplotlib", "torch")
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = sorted({path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES})
@@ -125,13 +129,41 @@ def test_no_file_is_too_long(folder: str) -> None:
 
 @pytest.mark.parametrize("module", ["jaxmap", "jaxmap.io", "jaxmap.cli"])
 def test_import_does_not_load_optional_packages(module: str) -> None:
-    code = f"import {module}, sys; print(*sorted(name for name in {EXTRAS!r} if name in sys.modules))"
+    code = f"from {module} import *; import sys; print(*sorted(name for name in {EXTRAS!r} if name in sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.split() == []
 
 
 def test_import_starts_no_device() -> None:
     # A backend that an import has started cannot be configured any more, and jax.distributed cannot be initialized.
-    code = 'import jaxmap, jax; jax.config.update("jax_num_cpu_devices", 3); print(jax.local_device_count("cpu"))'
+    code = (
+        "from jaxmap import *; import jax; "
+        'jax.config.update("jax_num_cpu_devices", 3); print(jax.local_device_count("cpu"))'
+    )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "3"
+
+
+def test_public_names_are_listed_alike_for_readers_checkers_and_the_loader() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    [checked] = [node for node in tree.body if isinstance(node, ast.If)]
+    imports = [node for node in checked.body if isinstance(node, ast.ImportFrom)]
+    seen_by_checkers = {
+        node.module: tuple(sorted(alias.name for alias in node.names)) for node in imports if node.module is not None
+    }
+    assert {module: tuple(sorted(names)) for module, names in jaxmap._MODULES.items()} == seen_by_checkers
+    names = [alias.name for node in imports for alias in node.names]
+    assert sorted(names) == sorted(jaxmap.__all__)
+    assert all(getattr(jaxmap, name) is not None for name in names)
+    assert set(names) <= set(dir(jaxmap))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = jaxmap.nonsense
+
+
+def test_program_loads_jax_only_to_compute() -> None:
+    code = (
+        "import sys; from jaxmap.cli import main; "
+        "status = main(['eval', '--max-detections', 'ten']); print(status, 'jax' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "2 False"

@@ -148,7 +148,7 @@ def test_warnings_are_one_line_each(capsys, files):
 )
 def test_iou_thresholds_are_parsed_exactly(capsys, files, monkeypatch, text, expected):
     seen = {}
-    evaluate = jaxmap.evaluation.evaluate
+    evaluate = jaxmap.evaluate
     monkeypatch.setattr("jaxmap.evaluation.evaluate", lambda *a, **k: (seen.update(k), evaluate(*a, **k))[1])
     numbers(capsys, *files, "--iou-thresholds", text)
     assert tuple(seen["iou_thresholds"]) == expected  # equal doubles

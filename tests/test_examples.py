@@ -58,3 +58,13 @@ def test_processes_with_uneven_shares_agree() -> None:
     assert len(set(numbers_after("AP", output))) == 1
     assert re.findall(r"(\d+) images of it", output) == ["13", "27", "0"]
     assert output.count("40 images in all") == 3
+
+
+def test_pooled_and_per_image_numbers_are_explained() -> None:
+    output = run("pooled_vs_per_image.py")
+    # 51 recall points at precision 1 and 50 at 2/3; 84 up to five of six objects at 1 and 17 at 6/8, where two false
+    # positives have come in; and the first again, of true, true, false, false, true, true: 4/6 to the end.
+    together = [(51 + 50 * 2 / 3) / 101, (84 + 17 * 6 / 8) / 101, (51 + 50 * 4 / 6) / 101]
+    assert numbers_after("together they score", output) == [f"{value:.4f}" for value in together]
+    assert numbers_after("images score AP", output) == ["1.0000", "0.6667", "0.8350"]
+    assert output.count("Ranking takes 0.1650") == output.count("Ranking adds 0.2913") == 1

@@ -1,1 +1,20 @@
 """What lies behind a number: reads records, curves and matches of an evaluation; no box, no second matching."""
+
+from ._explain import explain
+from ._explanation import Explanation
+from ._images import ImageCurves, image_curves
+from ._operating_points import OperatingPoint, ScoreCurve, operating_points, score_curve
+from ._ties import TieBounds, tie_bounds
+
+__all__ = [
+    "Explanation",
+    "ImageCurves",
+    "OperatingPoint",
+    "ScoreCurve",
+    "TieBounds",
+    "explain",
+    "image_curves",
+    "operating_points",
+    "score_curve",
+    "tie_bounds",
+]

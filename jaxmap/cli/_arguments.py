@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,21 +17,29 @@ from ..protocols import PROTOCOLS
 if TYPE_CHECKING:
     from ..types import DetectionTable, GroundTruthTable
 
-__all__ = ["add_grids", "add_inputs", "grids", "progress_on_terminal", "read_inputs", "table"]
+__all__ = ["add_grids", "add_inputs", "grids", "progress_on_terminal", "protocol_list", "read_inputs", "table"]
 
 _COLUMN_TITLES = {"class_id": "id", "class_name": "class", "num_ground_truths": "objects"}
+_TEXT_COLUMNS = ("class_name", "protocol")
 
 
 def add_inputs(command: argparse.ArgumentParser) -> None:
     """Adds the two files that a command reads, or `--demo` in their place."""
     add = command.add_argument
-    add("ground_truths", metavar="GT", nargs="?", help="COCO annotation file, plain or gzip")
-    add("detections", metavar="DT", nargs="?", help="COCO results file, plain or gzip")
+    gt = "COCO annotation file, plain or gzip; or VOC's XML files, in a folder or a tar archive"
+    dt = "COCO results file; or VOC's comp4_det_test_CLASS.txt, in a folder, a tar archive or a quoted pattern"
+    add("ground_truths", metavar="GT", nargs="?", help=gt)
+    add("detections", metavar="DT", nargs="?", help=dt)
     add("--demo", action="store_true", help="score a scene that the program makes itself, in place of GT and DT")
+    plain = "take the corners of VOC files as points, not as pixels counted from 1 of which the last one is inside"
+    add("--image-list", metavar="FILE", help="score only the images of a list such as VOC's test.txt")
+    add("--plain-corners", action="store_true", help=plain)
 
 
 def add_grids(command: argparse.ArgumentParser) -> None:
     """Adds the protocol and what may replace its grids; `grids` gives them to `evaluate`."""
+    command.epilog = f"protocols:\n{protocol_list()}"
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
     add = command.add_argument
     add("--iou-type", choices=["bbox"], default="bbox", help="what is compared (default: %(default)s)")
     add("--protocol", choices=sorted(PROTOCOLS), default="coco", help="definition of AP (default: %(default)s)")
@@ -59,21 +69,40 @@ def read_inputs(
     arguments: argparse.Namespace, progress: Callable[[str], None] | None
 ) -> tuple[DetectionTable, GroundTruthTable]:
     """Reads the two files, or makes the demo scene."""
-    from ..io import demo_scene, read_coco_detections, read_coco_ground_truths
+    from .. import io
 
+    gt, dt = arguments.ground_truths, arguments.detections
+    is_voc = not arguments.demo and gt is not None and io.is_voc(gt)
+    if not is_voc and (arguments.image_list is not None or arguments.plain_corners):
+        raise ValueError("--image-list and --plain-corners are for VOC files: GT must be a folder or a tar archive")
     if arguments.demo:
-        if arguments.ground_truths is not None:
+        if gt is not None:
             raise ValueError("--demo makes its own scene: leave GT and DT out")
-        return demo_scene()
-    if arguments.detections is None:
+        return io.demo_scene()
+    if dt is None:
         raise ValueError(
             f"{arguments.name} needs two files, GT and DT, or --demo (see `jaxmap {arguments.name} --help`)"
         )
     tell = progress or (lambda stage: None)
-    tell(f"reading {arguments.ground_truths}")
-    ground_truths = read_coco_ground_truths(arguments.ground_truths)
-    tell(f"reading {arguments.detections}")
-    return read_coco_detections(arguments.detections, ground_truths), ground_truths
+    tell(f"reading {gt}")
+    if is_voc:
+        inclusive = not arguments.plain_corners
+        ground_truths = io.read_voc_ground_truths(gt, image_list=arguments.image_list, inclusive=inclusive)
+        tell(f"reading {dt}")
+        return io.read_voc_detections(dt, ground_truths, inclusive=inclusive), ground_truths
+    ground_truths = io.read_coco_ground_truths(gt)
+    tell(f"reading {dt}")
+    return io.read_coco_detections(dt, ground_truths), ground_truths
+
+
+def protocol_list() -> str:
+    """Returns all protocols, one a paragraph, with what each does, for the width of the terminal."""
+    names = [f"  {name:<{max(map(len, PROTOCOLS))}}  " for name in PROTOCOLS]
+    width = shutil.get_terminal_size().columns - 2
+    return "\n".join(
+        textwrap.fill(protocol.description, width, initial_indent=name, subsequent_indent=" " * len(name))
+        for name, protocol in zip(names, PROTOCOLS.values(), strict=True)
+    )
 
 
 def table(columns: dict[str, Any]) -> str:
@@ -82,8 +111,7 @@ def table(columns: dict[str, Any]) -> str:
     for name, values in columns.items():
         cells = [_COLUMN_TITLES.get(name, name), *map(_cell, values)]
         width = max(map(len, cells))
-        is_text = name == "class_name"
-        cells = [cell.ljust(width) if is_text else cell.rjust(width) for cell in cells]
+        cells = [cell.ljust(width) if name in _TEXT_COLUMNS else cell.rjust(width) for cell in cells]
         lines = [f"{line}  {cell}" for line, cell in zip(lines, cells, strict=True)] if lines else cells
     return "\n".join(line.rstrip() for line in lines)
 

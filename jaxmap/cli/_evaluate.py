@@ -33,10 +33,10 @@ def add_command(commands: Any) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.per_class and arguments.json == STDOUT:
         raise ValueError("--per-class prints a table but --json - only JSON: drop one, or name a file for --json")
-    from ..evaluation import evaluate  # with it comes JAX; --help and mistakes in the arguments need not wait for that
-
     progress = progress_on_terminal()
     detections, ground_truths = read_inputs(arguments, progress)
+    from ..evaluation import evaluate  # with it comes JAX; --help and mistakes in the arguments need not wait for that
+
     _write(evaluate(detections, ground_truths, progress=progress, **grids(arguments)), arguments)
 
 

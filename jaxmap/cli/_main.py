@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from .. import __version__
-from . import _evaluate
+from . import _compare, _evaluate, _explain, _operating_points, _report
+from ._compilation_cache import add_switch, configure
 
 __all__ = ["main"]
 
 BAD_INPUT = 2
 
 _DESCRIPTION = "Exact COCO mean average precision."
-_COMMANDS = (_evaluate,)  # each adds itself to the parser with `add_command`
+_COMMANDS = (_evaluate, _compare, _explain, _operating_points, _report)  # each adds itself with `add_command`
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; `--help` and `--version` leave by SystemExit(0)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", UserWarning)
-        warnings.showwarning = _show_warning
+    with _warnings_in_one_line(), _no_garbage_collection():
         try:
             arguments = _parser().parse_args(argv)
+            configure(arguments)
             arguments.run(arguments)
             sys.stdout.flush()
         except BrokenPipeError:  # the reader, such as `head`, has seen enough
@@ -49,7 +51,30 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add_command(commands)
+    for parser_of_command in commands.choices.values():
+        add_switch(parser_of_command)
     return parser
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    # A command is over before it has left anything worth collecting, and to look through all that JAX's modules hold,
+    # again and again, would take a tenth of its time.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = _show_warning
+        yield
 
 
 def _one_line(error: Exception) -> str:

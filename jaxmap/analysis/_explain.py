@@ -1,0 +1,125 @@
+"""Why images score otherwise alone than together: the steps between both numbers, and what each false positive costs.
+
+A chain of averages leads from the images alone to all together; each step changes one thing, so the steps add up:
+
+    mean of the images alone                         an image averages over its own classes
+    mean of the classes, each of its images alone    class averaging
+    the same, an image weighing by its objects       ranking: objects count, not images
+    one ranking of the images that hold the class    ranking: the detections of other images come between
+    one ranking of all images                        ranking: those of images that lack the class come in too
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..host import best_onwards
+from ..matched import MatchedDataset
+from ..protocols import EvaluationProtocol
+from ._explanation import Explanation
+from ._images import image_curves
+from ._rankings import Outcomes, Ranking, TruePositives, outcomes_of, rank_classes
+
+__all__ = ["explain"]
+
+
+def explain(matched: MatchedDataset, protocol: EvaluationProtocol) -> Explanation:
+    """Explains the difference between the mean AP of images alone and their AP together.
+
+    Args:
+      matched: a dataset after matching.
+      protocol: with which it was matched.
+    """
+    num_classes = len(matched.ground_truths.class_ids)
+    alone = image_curves(matched, protocol)
+    positives = np.bincount(alone.label, weights=alone.num_ground_truths, minlength=num_classes).astype(np.int64)
+    held_by = np.bincount(alone.label, minlength=num_classes)
+    defined = positives > 0
+    alone_ap = alone.average_precision.mean(axis=0)
+    image_ap = alone.mean_per_image(alone_ap, len(matched.ground_truths.image_ids))
+
+    def of_classes(weights: np.ndarray | int, total: np.ndarray) -> float:
+        sums = np.bincount(alone.label, weights=alone_ap * weights, minlength=num_classes)
+        return _mean(sums[defined] / total[defined])
+
+    outcomes = outcomes_of(matched, protocol)
+    ranking, of_holders = (rank_classes(matched, one) for one in (outcomes, _without_others(outcomes, alone.rows)))
+    together, holders = (one.true_positives(protocol, positives) for one in (ranking, of_holders))
+    return Explanation(
+        images_alone=_mean(image_ap[~np.isnan(image_ap)]),
+        classes_alone=of_classes(1, held_by),
+        objects_alone=of_classes(alone.num_ground_truths, positives),
+        holders_together=_mean(holders.average_precision()[:, defined]),
+        together=_mean(together.average_precision()[:, defined]),
+        image_average_precision=image_ap,
+        cost=_costs(ranking, outcomes, together) / max(len(together.found) * int(defined.sum()), 1),
+        matched=matched,
+        outcomes=outcomes,
+    )
+
+
+def _without_others(outcomes: Outcomes, rows: np.ndarray) -> Outcomes:
+    """Returns the outcomes with every row but these ignored; the others are no true positives."""
+    inside = np.zeros((len(outcomes.false), 1), bool)
+    inside[rows] = True
+    return outcomes._replace(false=outcomes.false * inside)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float("nan")
+
+
+def _costs(ranking: Ranking, outcomes: Outcomes, runs: TruePositives) -> np.ndarray:
+    """Returns `[N]`: what each row takes from AP where it is false, summed over thresholds; NaN where it is never.
+
+    The false positives of a curve between one true positive and the next cost the same, so there is one number for each
+    true positive and all false positives right above it.
+    """
+    num_thresholds, num_curves = runs.found.shape
+    # A gap stands before each mixed row of a curve and one at the end of the curve.
+    per_curve = np.diff(ranking.mixed_before[ranking.starts]) + 1
+    curve = np.repeat(np.arange(num_curves), per_curve)
+    mixed = np.arange(len(curve)) - curve
+    gain = np.append(_gain_without_one(runs), 0.0)
+    run_end = np.cumsum(runs.found).reshape(runs.found.shape)
+    hits_before = np.zeros((num_thresholds, ranking.hits.shape[1] + 1), np.int64)
+    np.cumsum(ranking.hits, axis=1, out=hits_before[:, 1:])
+    hits_before += np.append(0, np.cumsum(hits_before[:, -1])[:-1])[:, None]
+    following = hits_before[:, mixed]  # the first true positive from the gap on, if it is of the same curve
+    in_gap = gain[np.where(following < run_end[:, curve], following, -1)]  # [T, gaps]
+
+    row_curve = np.repeat(np.arange(num_curves), np.diff(ranking.starts))
+    by_place = in_gap.sum(0)[ranking.mixed_before[:-1] + row_curve]
+    mixed_gap = np.arange(len(ranking.mixed)) + row_curve[ranking.mixed]
+    by_place[ranking.mixed] = (in_gap[:, mixed_gap] * ranking.false).sum(0)
+    costs = np.empty(len(by_place))
+    costs[ranking.order] = by_place
+    costs[~outcomes.false.any(axis=1)] = np.nan
+    return costs
+
+
+def _gain_without_one(runs: TruePositives) -> np.ndarray:
+    """Returns what the AP of its run gains if a false positive right above a true positive is left out, `[n]`.
+
+    Only the true positives from there on gain precision. Above, the best precision from a true positive j on is the
+    old one or the best of the raised ones, whichever is larger; it falls with j, so those that gain are a stretch that
+    ends right above. Where no false positive stands above a true positive, its number means nothing.
+    """
+    before = best_onwards(runs.precision(runs.false_above), runs.found)
+    after = best_onwards(runs.precision(np.maximum(runs.false_above - 1, 0)), runs.found)
+    below = _sums_from(runs, runs.weight * (after - before))
+    # One search for all runs: both sides lie in [2 run - 1, 2 run]. The run costs the value some bits, which may move
+    # the start of a stretch over true positives that gain less than those bits.
+    here = np.arange(len(before))
+    start = np.searchsorted(2.0 * runs.run - before, 2.0 * runs.run - after, side="right")
+    start = np.minimum(start, here)
+    weight = np.append(0.0, np.cumsum(runs.weight))
+    weighted = np.append(0.0, np.cumsum(runs.weight * before))
+    above = after * (weight[here] - weight[start]) - (weighted[here] - weighted[start])
+    return below + above
+
+
+def _sums_from(runs: TruePositives, values: np.ndarray) -> np.ndarray:
+    """Returns the sum of the values from each true positive to the end of its run, `[n]`."""
+    sums = np.append(0.0, np.cumsum(values[::-1]))[::-1]
+    return sums[:-1] - sums[np.cumsum(runs.found)[runs.run]]

@@ -1,0 +1,224 @@
+"""What an explanation holds, and the tables that can be asked of it; details are worked out when they are asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+from ..matched import MatchedDataset
+from ._explanation_text import explanation_text
+from ._rankings import Outcomes
+
+__all__ = ["Explanation"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Explanation:
+    """Why images score otherwise alone than together, in AP over the first area range and the largest limit.
+
+    The first five numbers are a chain from the images alone to all together, in which each link changes one thing, so
+    the differences between them add up to the whole. `str` gives all of it as text.
+
+    Attributes:
+      images_alone: the mean AP of the images with ground truth, each scored as if it were the whole dataset.
+      classes_alone: the mean over the classes of the mean over a class's images of the class's AP in the image alone.
+      objects_alone: the same, but the images of a class weigh by how many of its objects they hold.
+      holders_together: AP when a class has one ranking of all images that hold it.
+      together: AP when a class has one ranking of all images; the evaluation's own number.
+      image_average_precision: `[I]` float64, each image alone; NaN without ground truth.
+      cost: `[N]` float64, for each detection that takes part (the rows of `matched.detections`), by how much `together`
+        would rise if the detection were left out at the IoU thresholds at which it is a false positive; NaN if there
+        are none. For one that is false at all of them this is the AP without it. Leaving out an unmatched detection
+        changes no match; no detection beyond the max-detections limit takes its place.
+      matched: the dataset after matching.
+      outcomes: what each detection is at each threshold.
+    """
+
+    images_alone: float
+    classes_alone: float
+    objects_alone: float
+    holders_together: float
+    together: float
+    image_average_precision: np.ndarray  # [I]
+    cost: np.ndarray  # [N]
+    matched: MatchedDataset
+    outcomes: Outcomes
+
+    @property
+    def difference(self) -> float:
+        """The mean of the images alone less the AP together; the sum of the two shares."""
+        return self.images_alone - self.together
+
+    @property
+    def class_averaging_share(self) -> float:
+        """What of the difference comes from averaging: an image alone averages only over the classes that it holds."""
+        return self.images_alone - self.classes_alone
+
+    @property
+    def ranking_share(self) -> float:
+        """What of the difference comes from ranking the detections and counting the objects of all images as one."""
+        return self.classes_alone - self.together
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, top: int = 10) -> str:
+        """Returns the explanation as text, with so many false positives and images."""
+        return explanation_text(self, top)
+
+    def to_dict(self, top: int = 10) -> dict[str, Any]:
+        """Returns plain Python values, ready for JSON; an undefined number is None.
+
+        Args:
+          top: how many of the most costly false positives, and of the images with the most costly ones, to list.
+        """
+        chain = ("images_alone", "classes_alone", "objects_alone", "holders_together", "together")
+        shares = ("difference", "class_averaging_share", "ranking_share")
+        tables = {"false_positives": self.false_positives(top), "images": self.images(top)}
+        return (
+            {name: _plain(getattr(self, name)) for name in chain + shares}
+            | {
+                name: [dict(zip(table, map(_plain, row), strict=True)) for row in zip(*table.values(), strict=True)]
+                for name, table in tables.items()
+            }
+            | {"images_without_ground_truth": self.without_ground_truth()}
+        )
+
+    def false_positives(self, top: int = 10) -> dict[str, Any]:
+        """Returns the most costly false positives, the worst first.
+
+        Returns:
+          Columns `image_id`, `class_id`, `class_name`, `detection` (position in the file, or row in the image),
+          `score`, `cost`, `num_thresholds` (at how many IoU thresholds it is false), `outranks_elsewhere` and
+          `outranks_at_home` (true positives of other images and of its own that `outranked` lists) and
+          `outranked_images` (the ids of those other images).
+        """
+        rows = _largest(self.cost, top)
+        found, truth = self.matched.detections, self.matched.ground_truths
+        home = found.image_index[rows]
+        outranked = [found.image_index[self._outranked(row)] for row in rows]
+        elsewhere = [images[images != own] for images, own in zip(outranked, home, strict=True)]
+        return {
+            "image_id": truth.image_ids[home],
+            "class_id": truth.class_ids[found.labels[rows]],
+            "class_name": [truth.class_names[label] for label in found.labels[rows]],
+            "detection": found.ids[rows],
+            "score": found.scores[rows],
+            "cost": self.cost[rows],
+            "num_thresholds": np.bitwise_count(self.outcomes.false[rows]).sum(axis=1, dtype=int),
+            "outranks_elsewhere": np.array([len(images) for images in elsewhere], int),
+            "outranks_at_home": np.array([len(images) for images in outranked], int)
+            - [len(images) for images in elsewhere],
+            "outranked_images": [truth.image_ids[np.unique(images)].tolist() for images in elsewhere],
+        }
+
+    def outranked(self, image_id: Any, detection: int) -> dict[str, np.ndarray]:
+        """Returns the true positives that a false positive outranks, by descending rank.
+
+        They are of its class, rank below it, and are true at an IoU threshold at which it is false.
+
+        Args:
+          image_id: the image of the false positive.
+          detection: its position in the file, or its row in the image.
+
+        Returns:
+          Columns `image_id`, `detection` and `score`.
+
+        Raises:
+          ValueError: if no such detection takes part.
+        """
+        found, image_ids = self.matched.detections, self.matched.ground_truths.image_ids
+        rows = np.flatnonzero((image_ids[found.image_index] == image_id) & (found.ids == detection))
+        if not len(rows):
+            raise ValueError(f"`detection` must be one that takes part, got {detection!r} in image {image_id!r}.")
+        below = self._outranked(int(rows[0]))
+        return {
+            "image_id": image_ids[found.image_index[below]],
+            "detection": found.ids[below],
+            "score": found.scores[below],
+        }
+
+    def images(self, top: int | None = None) -> dict[str, Any]:
+        """Returns a row for each image, those whose false positives cost the most first.
+
+        Args:
+          top: how many; None for all.
+
+        Returns:
+          Columns `image_id`, `num_ground_truths` (that count), `AP` (alone), `num_false_positives` (false at every IoU
+          threshold), `cost` (the sum over all that are false at any, each left out by itself), `num_classes` (that it
+          holds) and `lacks` (the names of the other classes that the dataset holds).
+        """
+        cost = self._image_cost
+        rows = _largest(cost, len(cost) if top is None else top)
+        names, present = np.array(self.matched.ground_truths.class_names, object), self._holds.any(axis=0)
+        return {
+            "image_id": self.matched.ground_truths.image_ids[rows],
+            "num_ground_truths": self._image_objects[rows],
+            "AP": self.image_average_precision[rows],
+            "num_false_positives": self._image_false_positives[rows],
+            "cost": cost[rows],
+            "num_classes": self._holds[rows].sum(axis=1),
+            "lacks": [names[present & ~holds].tolist() for holds in self._holds[rows]],
+        }
+
+    def without_ground_truth(self) -> dict[str, float]:
+        """Returns `num_images` without ground truth, none of which has an AP alone, `num_false_positives`, `cost`."""
+        rows = np.isnan(self.image_average_precision)
+        return {
+            "num_images": int(rows.sum()),
+            "num_false_positives": int(self._image_false_positives[rows].sum()),
+            "cost": float(self._image_cost[rows].sum()),
+        }
+
+    def _outranked(self, row: int) -> np.ndarray:
+        """Returns the rows of the true positives that a row outranks, by descending rank."""
+        place, labels = self.matched.score_place, self.matched.detections.labels
+        below = np.flatnonzero((labels == labels[row]) & (place > place[row]))
+        below = below[(self.outcomes.hits[below] & self.outcomes.false[row]).any(axis=1)]
+        return below[np.argsort(place[below])]
+
+    @functools.cached_property
+    def _holds(self) -> np.ndarray:
+        """`[I, K]` bool: the image has ground truth of the class that counts."""
+        truth = self.matched.ground_truths
+        holds = np.zeros((len(truth.image_ids), len(truth.class_ids)), bool)
+        counted = self.matched.counted[:, 0]
+        holds[truth.image_index[counted], truth.labels[counted]] = True
+        return holds
+
+    @property
+    def _image_objects(self) -> np.ndarray:
+        counted = self.matched.counted[:, 0]
+        return np.bincount(self.matched.ground_truths.image_index[counted], minlength=len(self.image_average_precision))
+
+    @functools.cached_property
+    def _image_cost(self) -> np.ndarray:
+        image = self.matched.detections.image_index
+        return np.bincount(image, weights=np.nan_to_num(self.cost), minlength=len(self.image_average_precision))
+
+    @functools.cached_property
+    def _image_false_positives(self) -> np.ndarray:
+        image = self.matched.detections.image_index[self.outcomes.always_false]
+        return np.bincount(image, minlength=len(self.image_average_precision))
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Returns the indices of the largest values, descending, the first of equal ones first; NaN takes no part."""
+    if count < 0:
+        raise ValueError(f"`top` must be at least 0, got {count}.")
+    rows = np.flatnonzero(~np.isnan(values))
+    if len(rows) > count > 0:  # a partition instead of a sort of all
+        rows = rows[values[rows] >= np.partition(values[rows], -count)[-count]]
+    return rows[np.argsort(-values[rows], kind="stable")][:count]
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value as JSON knows it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and math.isnan(value) else value

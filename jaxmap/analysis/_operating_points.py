@@ -1,0 +1,300 @@
+"""Precision, recall and F against the score, from raw counts, and the score threshold at which F is best.
+
+Average precision reads the envelope of the precision-recall curve, the best precision at *some* higher recall, which no
+threshold gives. What a threshold does give is counted here: the true and the false positives among the detections that
+score at least as much. Ignored detections are neither.
+
+    precision = TP / (TP + FP)                            NaN without a detection
+    recall    = TP / G                                    G ground truths that count; NaN without any
+    F_beta    = (1 + beta^2) TP / (TP + FP + beta^2 G)    the weighted harmonic mean of both; NaN without ground truth
+
+Over all classes, `micro` adds up the counts of all classes, those without ground truth too. `macro` is the mean, over
+the classes with ground truth, of each of the three numbers of a class at the same threshold. A class without detections
+there adds 0 to each, its precision too: otherwise a threshold that silences a class would raise the mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Hashable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..host import order_within
+from ..matched import MatchedDataset
+from ..planes import read_plane
+from ..protocols import EvaluationProtocol
+
+__all__ = ["OperatingPoint", "ScoreCurve", "operating_points", "score_curve"]
+
+AVERAGES = ("micro", "macro")
+ALL_CLASSES = -1  # the class id of a row about all classes
+SAME_F = 1e-12  # values of F this near are equal: a mean over classes is rounded
+# Means over classes are added up as whole multiples of 2^-48, so that a running sum over all scores neither drifts nor
+# depends on the order of the classes, and the sum of 32,768 classes still fits int64.
+STEPS_OF_ONE = 2.0**48
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """What a detector does when it reports the detections that score at least `score_threshold`.
+
+    Attributes:
+      score_threshold: the lowest score that is reported; infinite where nothing is.
+      true_positives, false_positives, false_negatives: how many.
+      precision, recall, f_score: of these counts, or, of a macro curve, means over the classes; NaN where undefined.
+    """
+
+    score_threshold: float
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    precision: float
+    recall: float
+    f_score: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ScoreCurve:
+    """Counts and rates at every score that occurs; entry `i` is about the detections that score `scores[i]` or more.
+
+    Attributes:
+      scores: `[N]` float64, distinct, descending.
+      true_positives: `[N]` int64.
+      false_positives: `[N]` int64.
+      num_ground_truths: how many ground truths count.
+      precision, recall, f_score: `[N]` float64; NaN where undefined.
+    """
+
+    scores: np.ndarray  # [N]
+    true_positives: np.ndarray  # [N]
+    false_positives: np.ndarray  # [N]
+    num_ground_truths: int
+    precision: np.ndarray  # [N]
+    recall: np.ndarray  # [N]
+    f_score: np.ndarray  # [N]
+
+    @property
+    def best(self) -> OperatingPoint:
+        """The point of the highest F; of equal ones that of the highest recall, then that of the highest threshold.
+
+        For one class, and over all as `micro`, equal F at a lower threshold means a higher recall, so this is the
+        lowest threshold of the highest F. The mean over classes, `macro`, does not see the false positives of classes
+        without any true one; of thresholds that differ in these alone the highest has the fewest.
+
+        Where no threshold gives a true positive, or there is no ground truth, nothing should be reported: the threshold
+        is infinite.
+        """
+        highest = self.f_score.max(initial=0.0) if self.num_ground_truths else 0.0
+        if highest == 0:
+            return self.at(math.inf)
+        best = np.flatnonzero(self.f_score >= highest - SAME_F)
+        return self.at(self.scores[best[np.argmax(self.recall[best])]])
+
+    def at(self, score_threshold: float) -> OperatingPoint:
+        """Returns the point of any threshold; detections whose score equals it are reported.
+
+        Raises:
+          ValueError: if the threshold is NaN.
+        """
+        if math.isnan(score_threshold):
+            raise ValueError("`score_threshold` must be a number, got nan.")
+        index = int(np.searchsorted(-self.scores, -score_threshold, side="right")) - 1
+        if index < 0:
+            nothing_found = 0.0 if self.num_ground_truths else math.nan
+            return OperatingPoint(
+                score_threshold=float(score_threshold),
+                true_positives=0,
+                false_positives=0,
+                false_negatives=self.num_ground_truths,
+                precision=math.nan,
+                recall=nothing_found,
+                f_score=nothing_found,
+            )
+        return OperatingPoint(
+            score_threshold=float(score_threshold),
+            true_positives=int(self.true_positives[index]),
+            false_positives=int(self.false_positives[index]),
+            false_negatives=self.num_ground_truths - int(self.true_positives[index]),
+            precision=float(self.precision[index]),
+            recall=float(self.recall[index]),
+            f_score=float(self.f_score[index]),
+        )
+
+
+def score_curve(
+    matched: MatchedDataset,
+    protocol: EvaluationProtocol,
+    *,
+    iou_threshold: float = 0.5,
+    class_id: Hashable | None = None,
+    area: str = "all",
+    max_detections: int | None = None,
+    beta: float = 1.0,
+    average: str = "micro",
+) -> ScoreCurve:
+    """Counts true and false positives against the score, for one class or over all.
+
+    Args:
+      matched: what matched what.
+      protocol: as it was applied.
+      iou_threshold: one of its thresholds.
+      class_id: one of the dataset's classes; None for all.
+      area: the name of one of the protocol's area ranges.
+      max_detections: one of the protocol's limits for an image and a class; None for the largest.
+      beta: how much more recall weighs than precision.
+      average: over all classes, `micro` or `macro` (see the module); of no effect for one class.
+
+    Raises:
+      ValueError: if one of the arguments is not as described.
+    """
+    counts = _count(matched, protocol, iou_threshold, area, max_detections)
+    if average not in AVERAGES:
+        raise ValueError(f"`average` must be one of {list(AVERAGES)}, got {average!r}.")
+    if class_id is not None:
+        places = np.flatnonzero(matched.ground_truths.class_ids == class_id)
+        if not len(places):
+            raise ValueError(f"`class_id` must be one of {matched.ground_truths.class_ids.tolist()}, got {class_id!r}.")
+        return counts.of_class(int(places[0]), beta)
+    pooled = counts.pooled(beta)
+    return pooled if average == "micro" else _mean_curve(pooled, counts.of_classes(beta))
+
+
+def operating_points(
+    matched: MatchedDataset,
+    protocol: EvaluationProtocol,
+    *,
+    iou_threshold: float = 0.5,
+    area: str = "all",
+    max_detections: int | None = None,
+    beta: float = 1.0,
+    score_threshold: float | None = None,
+) -> dict[str, Any]:
+    """Tabulates one threshold for each class, and one for all classes together.
+
+    Args:
+      matched, protocol, iou_threshold, area, max_detections, beta: as `score_curve` takes them.
+      score_threshold: the threshold of every row; None for the best of each, by F.
+
+    Returns:
+      Columns of `[K + 2]`: `class_id`, `class_name`, `num_ground_truths`, then the fields of `OperatingPoint`. The last
+      two rows are `micro` and `macro`, with class id -1: one threshold for all classes.
+
+    Raises:
+      ValueError: if one of the arguments is not as described.
+    """
+    counts = _count(matched, protocol, iou_threshold, area, max_detections)
+    of_classes, pooled = counts.of_classes(beta), counts.pooled(beta)
+    curves = [*of_classes, pooled, _mean_curve(pooled, of_classes)]
+    points = [curve.best if score_threshold is None else curve.at(score_threshold) for curve in curves]
+    truth = matched.ground_truths
+    return {
+        "class_id": np.append(truth.class_ids, [ALL_CLASSES] * len(AVERAGES)),
+        "class_name": [*truth.class_names, *AVERAGES],
+        "num_ground_truths": np.array([curve.num_ground_truths for curve in curves]),
+    } | {
+        field.name: np.array([getattr(point, field.name) for point in points])
+        for field in dataclasses.fields(OperatingPoint)
+    }
+
+
+class _Counts(NamedTuple):
+    """The detections that count, and how many ground truths do, under one area range, threshold and limit.
+
+    Attributes:
+      labels: `[N]`.
+      scores: `[N]`.
+      hits: `[N]` bool, true positives; the others are false positives.
+      score_place: `[N]` int64, distinct, ascending with descending score.
+      num_ground_truths: `[K]`.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    hits: np.ndarray
+    score_place: np.ndarray
+    num_ground_truths: np.ndarray
+
+    def pooled(self, beta: float) -> ScoreCurve:
+        """Returns the curve of all classes as one."""
+        order = order_within(np.zeros_like(self.score_place), self.score_place)
+        return self._curve(order, int(self.num_ground_truths.sum()), beta)
+
+    def of_classes(self, beta: float) -> list[ScoreCurve]:
+        """Returns the curve of each class."""
+        order = order_within(self.labels, self.score_place)
+        edges = np.searchsorted(self.labels[order], np.arange(1, len(self.num_ground_truths)))
+        rows = np.split(order, edges)[: len(self.num_ground_truths)]
+        return [self._curve(*one, beta) for one in zip(rows, self.num_ground_truths.tolist(), strict=True)]
+
+    def of_class(self, label: int, beta: float) -> ScoreCurve:
+        """Returns the curve of one class."""
+        rows = np.flatnonzero(self.labels == label)
+        return self._curve(rows[np.argsort(self.score_place[rows])], int(self.num_ground_truths[label]), beta)
+
+    def _curve(self, rows: np.ndarray, num_ground_truths: int, beta: float) -> ScoreCurve:
+        """Returns the curve of some rows, given by descending score."""
+        if not 0 < beta < math.inf:
+            raise ValueError(f"`beta` must be a positive number, got {beta}.")
+        scores = self.scores[rows]
+        last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])  # of each distinct score
+        true_positives, reported = np.cumsum(self.hits[rows])[last], last + 1
+        weighted = reported + beta**2 * num_ground_truths if num_ground_truths else np.zeros(len(last))
+        return ScoreCurve(
+            scores=scores[last],
+            true_positives=true_positives,
+            false_positives=reported - true_positives,
+            num_ground_truths=num_ground_truths,
+            precision=_ratio(true_positives, reported),
+            recall=_ratio(true_positives, np.full(len(last), num_ground_truths)),
+            f_score=_ratio((1 + beta**2) * true_positives, weighted),
+        )
+
+
+def _count(
+    matched: MatchedDataset,
+    protocol: EvaluationProtocol,
+    iou_threshold: float,
+    area: str,
+    max_detections: int | None,
+) -> _Counts:
+    """Reads the outcome of every detection from its record."""
+    limit = protocol.max_detections[-1] if max_detections is None else max_detections
+    if limit not in protocol.max_detections:
+        raise ValueError(
+            f"`max_detections` must be one of {list(protocol.max_detections)}, got {limit}; pass `max_detections` to "
+            "`evaluate` for others."
+        )
+    area_index, threshold = protocol.locate(area, iou_threshold)
+    plane = area_index, threshold, len(protocol.iou_thresholds)
+    records, truth = matched.records, matched.ground_truths
+    rows = np.flatnonzero(~read_plane(records.ignored, *plane) & (records.rank < limit))
+    return _Counts(
+        labels=records.labels[rows],
+        scores=records.scores[rows],
+        hits=read_plane(records.matched, *plane)[rows],
+        score_place=matched.score_place[rows],
+        num_ground_truths=np.bincount(truth.labels[matched.counted[:, area_index]], minlength=len(truth.class_ids)),
+    )
+
+
+def _mean_curve(pooled: ScoreCurve, of_classes: list[ScoreCurve]) -> ScoreCurve:
+    """Returns the mean of the classes with ground truth, at every score of the pooled curve."""
+    curves = [curve for curve in of_classes if curve.num_ground_truths]
+    places = [np.searchsorted(-pooled.scores, -curve.scores) for curve in curves]
+
+    def mean(name: str) -> np.ndarray:
+        # A class keeps its value from one of its scores to the next, and starts from 0: sums of steps.
+        steps = np.zeros(len(pooled.scores), np.int64)
+        for curve, place in zip(curves, places, strict=True):
+            steps[place] += np.diff(np.rint(getattr(curve, name) * STEPS_OF_ONE).astype(np.int64), prepend=0)
+        return _ratio(np.cumsum(steps) / STEPS_OF_ONE, np.full(len(steps), len(curves)))
+
+    return dataclasses.replace(pooled, precision=mean("precision"), recall=mean("recall"), f_score=mean("f_score"))
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Divides `[N]` by `[N]`; NaN where the denominator is 0."""
+    return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)

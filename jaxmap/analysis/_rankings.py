@@ -1,0 +1,201 @@
+"""Rankings of the detections that take part, and AP from true positives alone: what the analyses of AP share.
+
+Only true positives carry AP. Of a curve's true positives j = 1, 2, ..., each has a weight, the share of the recall axis
+that it is the first to reach, and AP is the sum of the weights times the best precision from j on:
+
+    AP = sum_j w_j max_{i >= j} i / (i + f_i),        f_i the false positives ranked above true positive i
+
+So what an analysis changes, it changes in `f`: ties in their best order, one false positive less, one image alone.
+Everything is over the first area range and the largest limit, as a protocol's AP is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from ..host import best_onwards, first_to_reach
+from ..matched import MatchedDataset
+from ..planes import area_words, num_words, read_plane
+from ..protocols import EvaluationProtocol
+
+__all__ = ["Outcomes", "Ranking", "TruePositives", "outcomes_of", "rank", "rank_classes"]
+
+
+class Outcomes(NamedTuple):
+    """What each detection is at every IoU threshold, a bit for each; a detection that is neither is ignored there.
+
+    Attributes:
+      hits: `[N, W]` uint32, true positive.
+      false: `[N, W]` uint32, false positive.
+      everywhere: `[W]` uint32, the bits of all thresholds.
+      num_thresholds: T.
+    """
+
+    hits: np.ndarray
+    false: np.ndarray
+    everywhere: np.ndarray
+    num_thresholds: int
+
+    @property
+    def always_false(self) -> np.ndarray:
+        """`[N]` bool: a false positive at every threshold."""
+        return (self.false == self.everywhere).all(axis=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Ranking:
+    """Rows in curves, each by rank, with running counts; a row that is false at every threshold is plain, and of the
+    others those that are true or false anywhere are mixed.
+
+    Attributes:
+      order: `[N]`, the row at each place.
+      starts: `[S + 1]`, the first place of each curve.
+      plain_before: `[N + 1]` int32, plain rows before each place.
+      mixed_before: `[N + 1]` int32, mixed rows before each place.
+      mixed: `[M]`, the places of the mixed rows.
+      hits: `[T, M]` bool.
+      false: `[T, M]` bool.
+      false_before_mixed: `[T, M + 1]` int32, false positives among the mixed rows before each of them.
+    """
+
+    order: np.ndarray
+    starts: np.ndarray
+    plain_before: np.ndarray
+    mixed_before: np.ndarray
+    mixed: np.ndarray
+    hits: np.ndarray
+    false: np.ndarray
+    false_before_mixed: np.ndarray
+
+    def false_between(self, threshold: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """Returns `[n]`: how many rows from the first place on and before the last are false at a threshold's index."""
+        plain = self.plain_before[last] - self.plain_before[first]
+        mixed_first, mixed_last = self.mixed_before[first], self.mixed_before[last]
+        mixed = self.false_before_mixed
+        return plain + mixed[threshold, mixed_last] - mixed[threshold, mixed_first]
+
+    def true_positives(self, protocol: EvaluationProtocol, num_ground_truths: np.ndarray) -> TruePositives:
+        """Returns the true positives of all curves; `num_ground_truths` is `[S]`, how many count in each."""
+        num_curves = len(self.starts) - 1
+        threshold, mixed = np.nonzero(self.hits)
+        place, curve = self.mixed[mixed], (np.searchsorted(self.starts, self.mixed, side="right") - 1)[mixed]
+        run = threshold * num_curves + curve
+        found = np.bincount(run, minlength=len(self.hits) * num_curves)
+        number = np.arange(1, len(run) + 1) - (np.cumsum(found) - found)[run]
+        return TruePositives(
+            threshold=threshold,
+            curve=curve,
+            place=place,
+            number=number,
+            run=run,
+            found=found.reshape(len(self.hits), num_curves),
+            false_above=self.false_between(threshold, self.starts[curve], place),
+            weight=_weights(protocol, num_ground_truths, curve, number),
+        )
+
+
+class TruePositives(NamedTuple):
+    """The true positives of a ranking as runs, one a (threshold, curve), by rank.
+
+    Attributes:
+      threshold: `[n]`, index of the threshold.
+      curve: `[n]`.
+      place: `[n]`, where it stands in the ranking.
+      number: `[n]`, its number in its run, from 1.
+      run: `[n]`, threshold times S plus curve.
+      found: `[T, S]`, the length of each run.
+      false_above: `[n]`, the false positives of its curve ranked above it.
+      weight: `[n]` float64, the share of the recall axis that it is the first to reach.
+    """
+
+    threshold: np.ndarray
+    curve: np.ndarray
+    place: np.ndarray
+    number: np.ndarray
+    run: np.ndarray
+    found: np.ndarray
+    false_above: np.ndarray
+    weight: np.ndarray
+
+    def precision(self, false_above: np.ndarray) -> np.ndarray:
+        """Returns the precision at each true positive, `[n]`, were that many false positives above it."""
+        return self.number / (self.number + false_above + np.spacing(1))  # the guard of the reference, felt at n = 1
+
+    def average_precision(self, false_above: np.ndarray | None = None) -> np.ndarray:
+        """Returns the AP of each run, `[T, S]`; 0 where nothing is found, whether or not the curve has ground truth.
+
+        Args:
+          false_above: in place of its own, `[n]`.
+        """
+        precision = self.precision(self.false_above if false_above is None else false_above)
+        best = best_onwards(precision, self.found)
+        total = np.bincount(self.run, weights=self.weight * best, minlength=self.found.size)
+        return total.reshape(self.found.shape)
+
+
+def outcomes_of(matched: MatchedDataset, protocol: EvaluationProtocol) -> Outcomes:
+    """Reads the outcomes of every detection in the first area range."""
+    num_thresholds = len(protocol.iou_thresholds)
+    planes = area_words(num_thresholds, len(protocol.area_ranges))[0]
+    words = slice(0, num_words(num_thresholds, 1))
+    was_matched, counted = matched.records.matched[:, words], ~matched.records.ignored[:, words] & planes[words]
+    return Outcomes(was_matched & counted, ~was_matched & counted, planes[words], num_thresholds)
+
+
+def rank(outcomes: Outcomes, order: np.ndarray, curve: np.ndarray, num_curves: int) -> Ranking:
+    """Brings rows into curves.
+
+    Args:
+      outcomes: of all rows.
+      order: the rows that take part, sorted by curve, then by rank.
+      curve: of each of them, ascending.
+      num_curves: S.
+    """
+    plain = outcomes.always_false[order]
+    mixed_rows = ((outcomes.hits | outcomes.false).any(axis=1) & ~outcomes.always_false)[order]
+    mixed = np.flatnonzero(mixed_rows)
+    false = _by_threshold(outcomes.false[order[mixed]], outcomes.num_thresholds)
+    return Ranking(
+        order=order,
+        starts=np.searchsorted(curve, np.arange(num_curves + 1)),
+        plain_before=_count_before(plain),
+        mixed_before=_count_before(mixed_rows),
+        mixed=mixed,
+        hits=_by_threshold(outcomes.hits[order[mixed]], outcomes.num_thresholds),
+        false=false,
+        false_before_mixed=_count_before(false),
+    )
+
+
+def rank_classes(matched: MatchedDataset, outcomes: Outcomes) -> Ranking:
+    """Ranks all detections of each class, by score, image and position."""
+    order = matched.by_class
+    return rank(outcomes, order, matched.detections.labels[order], len(matched.ground_truths.class_ids))
+
+
+def _weights(
+    protocol: EvaluationProtocol, num_ground_truths: np.ndarray, curve: np.ndarray, number: np.ndarray
+) -> np.ndarray:
+    """Returns the share of the recall axis that each true positive is the first to reach."""
+    if protocol.average == "area":
+        return 1.0 / num_ground_truths[curve]
+    totals, kind = np.unique(num_ground_truths, return_inverse=True)
+    needed = np.maximum(first_to_reach(protocol.recall_points, totals), 1)  # recall 0 is reached with the first
+    start = np.cumsum(totals + 1) - (totals + 1)  # a curve of no ground truth has needs, too
+    points = np.bincount((start[:, None] + needed).ravel(), minlength=int((totals + 1).sum()) + 1)
+    return points[start[kind[curve]] + number] / len(protocol.recall_points)
+
+
+def _by_threshold(words: np.ndarray, num_thresholds: int) -> np.ndarray:
+    """Returns `[T, n]` bool from `[n, W]` words."""
+    return np.stack([read_plane(words, 0, threshold, num_thresholds) for threshold in range(num_thresholds)])
+
+
+def _count_before(flags: np.ndarray) -> np.ndarray:
+    """Returns the number of true flags before each place and before the end, int32, along the last axis."""
+    counts = np.zeros((*flags.shape[:-1], flags.shape[-1] + 1), np.int32)
+    np.cumsum(flags, axis=-1, out=counts[..., 1:])
+    return counts

@@ -1,0 +1,149 @@
+"""The lowest and the highest AP over all orders of equal scores.
+
+AP ranks by score, and where scores are equal by image and position, which means nothing. Within a run of equal scores
+of a class, AP is highest with all true positives first and lowest with all false positives first, so both bounds follow
+from the counts before and after each run, with no order tried.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from ..matched import MatchedDataset
+from ..protocols import EvaluationProtocol
+from ._rankings import TruePositives, outcomes_of, rank, rank_classes
+
+__all__ = ["TieBounds", "tie_bounds"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TieBounds:
+    """AP over all orders of the detections of equal score and class, over the first area range and the largest limit.
+
+    Which detections take part, and what each matches, stays as it is. Their order can change matches only where several
+    of one image, class and score reach the same ground truth; `num_contested` counts them.
+
+    Attributes:
+      lowest: no order has a lower AP.
+      conventional: in the order of the evaluation: equal scores by image, then by position.
+      highest: no order has a higher AP.
+      lowest_reached: the AP of one order, which is `lowest` unless of two tied detections each is true at an IoU
+        threshold at which the other is false, so that no order may be the worst at both. Every cell is always reached.
+      highest_reached: the AP of another order, likewise.
+      lowest_cells: `[T, K]` float64, the lowest AP of each class at each threshold; NaN without ground truth.
+      highest_cells: `[T, K]` float64, likewise.
+      num_tied: how many detections share their score with another of their class.
+      num_contested: how many share it with one of the same image that reaches the same ground truth.
+    """
+
+    lowest: float
+    conventional: float
+    highest: float
+    lowest_reached: float
+    highest_reached: float
+    lowest_cells: np.ndarray  # [T, K]
+    highest_cells: np.ndarray  # [T, K]
+    num_tied: int
+    num_contested: int
+
+    @property
+    def differ(self) -> bool:
+        """Whether the order of ties can change AP by more than rounding does."""
+        return self.highest - self.lowest > 1e-12
+
+    def __str__(self) -> str:
+        tied = f"{self.num_tied:,} detections share their score with another of their class"
+        if not self.differ:
+            lines = [f"No order of equal scores changes AP ({tied})."]
+        else:
+            lines = [
+                f"AP depends on the order of equal scores ({tied}):",
+                f"  lowest {self.lowest:.10f}, as evaluated {self.conventional:.10f}, highest {self.highest:.10f}",
+            ]
+        if self.num_contested:
+            lines.append(
+                f"{self.num_contested:,} of them compete for the same object within an image, where the order may also "
+                "change what matches; that is left as it is."
+            )
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the numbers without the cells, as plain Python values; an undefined number is None."""
+        names = ("lowest", "lowest_reached", "conventional", "highest_reached", "highest")
+        numbers = {name: getattr(self, name) for name in names}
+        return {name: None if np.isnan(value) else value for name, value in numbers.items()} | {
+            name: getattr(self, name) for name in ("differ", "num_tied", "num_contested")
+        }
+
+
+def tie_bounds(matched: MatchedDataset, protocol: EvaluationProtocol) -> TieBounds:
+    """Bounds AP over all orders of equal scores.
+
+    Args:
+      matched: a dataset after matching.
+      protocol: with which it was matched.
+    """
+    outcomes = outcomes_of(matched, protocol)
+    ranking = rank_classes(matched, outcomes)
+    labels, scores = matched.detections.labels[ranking.order], matched.detections.scores[ranking.order]
+    tie, edges = _ties(labels, scores)
+    positives = np.bincount(matched.ground_truths.labels[matched.counted[:, 0]], minlength=len(ranking.starts) - 1)
+
+    def cells(runs: TruePositives, false_above: np.ndarray) -> np.ndarray:
+        return np.where(positives > 0, runs.average_precision(false_above), np.nan)
+
+    runs = ranking.true_positives(protocol, positives)
+    first, last = edges[tie[runs.place]], edges[tie[runs.place] + 1]
+    false_inside = [ranking.false_between(runs.threshold, *ends) for ends in ((first, runs.place), (runs.place, last))]
+    highest_cells = cells(runs, runs.false_above - false_inside[0])
+    lowest_cells = cells(runs, runs.false_above + false_inside[1])
+
+    def reached(sign: int) -> float:  # by an order for all thresholds at once: by how often true rather than false
+        balance = _num_bits(outcomes.false) - _num_bits(outcomes.hits)
+        order = ranking.order[np.lexsort((sign * balance[ranking.order], tie))]
+        tried = rank(outcomes, order, labels, len(positives)).true_positives(protocol, positives)
+        return _mean(cells(tried, tried.false_above))
+
+    sizes = np.diff(edges)
+    return TieBounds(
+        lowest=_mean(lowest_cells),
+        conventional=_mean(cells(runs, runs.false_above)),
+        highest=_mean(highest_cells),
+        lowest_reached=reached(-1),
+        highest_reached=reached(1),
+        lowest_cells=lowest_cells,
+        highest_cells=highest_cells,
+        num_tied=int(sizes[sizes > 1].sum()),
+        num_contested=_num_contested(matched),
+    )
+
+
+def _ties(curve: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the run of equal scores of each place, `[N]`, and the first place of each run and the end."""
+    starts = np.ones(len(curve), bool)
+    starts[1:] = (curve[1:] != curve[:-1]) | (scores[1:] != scores[:-1])
+    return np.cumsum(starts) - 1, np.append(np.flatnonzero(starts), len(curve))
+
+
+def _num_contested(matched: MatchedDataset) -> int:
+    """Counts the detections whose score another has that reaches the same ground truth, which takes only one."""
+    pairs = matched.pairs
+    kept = np.flatnonzero(~matched.ground_truths.crowd[pairs.ground_truth])
+    truth, row = pairs.ground_truth[kept], pairs.detection[kept]
+    score = matched.detections.scores[row]
+    order = np.lexsort((score, truth))
+    group, edges = _ties(truth[order], score[order])
+    return len(np.unique(row[order][np.diff(edges)[group] > 1]))
+
+
+def _num_bits(words: np.ndarray) -> np.ndarray:
+    return np.bitwise_count(words).sum(axis=1, dtype=np.int64)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Returns the mean over thresholds and the classes with ground truth; NaN if there is none."""
+    values = values[:, ~np.isnan(values).any(axis=0)]
+    return float(values.mean()) if values.size else float("nan")

@@ -1,0 +1,66 @@
+"""`jaxmap report`: one HTML page with the numbers, why they are so, pictures, and a table of all classes."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from ._arguments import add_grids, add_inputs, grids, progress_on_terminal, read_inputs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["add_command"]
+
+_COLORS = 128  # of the sheet: enough for its few hues and their smooth edges, in a third of the bytes
+
+_DESCRIPTION = "Write one HTML page that explains the numbers in pictures and tables; it needs no other file."
+
+
+def add_command(commands: Any) -> None:
+    """Adds the command to the parser of the program."""
+    command = commands.add_parser("report", help="write a page of pictures and tables", description=_DESCRIPTION)
+    command.set_defaults(run=_report, name="report")
+    add_inputs(command)
+    add_grids(command)
+    add = command.add_argument
+    add("-o", "--output", metavar="DIR", required=True, help="folder for index.html, made if need be")
+    add("--png", action="store_true", help="write the pictures on one sheet, overview.png, as well")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from .. import plots
+
+    try:
+        plots.require_matplotlib()  # before all that takes time
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    progress = progress_on_terminal()
+    detections, ground_truths = read_inputs(arguments, progress)
+    from ..evaluation import evaluate  # with it comes JAX; --help and mistakes in the arguments need not wait for that
+    from ..report import write_report
+
+    evaluation = evaluate(detections, ground_truths, progress=progress, **grids(arguments))
+    if progress is not None:
+        progress("drawing")
+    print(write_report(evaluation, arguments.output, title=_title(arguments)))
+    if arguments.png:
+        path = pathlib.Path(arguments.output) / "overview.png"
+        _write_png(plots.overview(evaluation), path)
+        print(path)
+
+
+def _write_png(figure: Figure, path: pathlib.Path) -> None:
+    from PIL import Image  # matplotlib needs it, too
+
+    file = io.BytesIO()
+    figure.savefig(file)
+    Image.open(file).convert("RGB").quantize(_COLORS).save(path, optimize=True)
+
+
+def _title(arguments: argparse.Namespace) -> str:
+    if arguments.demo:
+        return "The demo scene and its made-up detector"
+    return f"{pathlib.Path(arguments.detections).name} against {pathlib.Path(arguments.ground_truths).name}"
