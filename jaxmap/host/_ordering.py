@@ -1,4 +1,4 @@
-"""Sorting of whole datasets: by class and score, and by image-class group, ties by image, then by position; taking rows.
+"""Sorting of whole datasets: by class and score, and by image-class group, ties by image, then position; taking rows.
 
 Every order is one plain sort of packed 64-bit integers: NumPy sorts those with vector instructions, several times
 faster than it sorts floats with their places, and ten times faster than it sorts by two keys.

@@ -102,7 +102,7 @@ def test_full_coco_in_batches_equals_evaluate_to_the_last_bit(
         assert_close(jax.jit(METRIC.compute)(state), evaluation)
 
 
-@pytest.mark.parametrize(("results", "size"), [(RESULTS[1], 7), *((results, 64) for results in RESULTS)])
+@pytest.mark.parametrize(("results", "size"), [(RESULTS[1], 7), (RESULTS[0], 64)])
 def test_full_coco_on_eight_devices_equals_evaluate_to_the_last_bit(
     steps: dict[int, Any], results: str, size: int, shared_data: pathlib.Path
 ) -> None:

@@ -23,7 +23,7 @@ from jaxmap.types import Candidates
 D, G = 48, 40
 
 
-@partial(jax.jit, static_argnames=("num_candidates", "iou_thresholds", "box_format"))
+@partial(jax.jit, static_argnames=("num_candidates", "iou_thresholds", "box_format", "best_only"))
 def candidates_of(
     boxes: jax.Array,
     others: jax.Array,
@@ -33,6 +33,7 @@ def candidates_of(
     num_candidates: int = G,
     iou_thresholds: tuple[float, ...] = COCO.iou_thresholds,
     box_format: str = "xywh",
+    best_only: bool = False,
 ) -> tuple[Candidates, jax.Array]:
     one, other = box_geometry(boxes, box_format), box_geometry(others, box_format)
     return find_candidates(
@@ -41,6 +42,7 @@ def candidates_of(
         allowed,
         iou_thresholds=iou_thresholds,
         num_candidates=num_candidates,
+        best_only=best_only,
     )
 
 
@@ -107,6 +109,27 @@ def test_lists_are_in_the_order_of_preference_and_ties_go_to_the_later(spread: i
 def test_equal_boxes_are_preferred_from_the_last_to_the_first() -> None:
     boxes, others = np.zeros((D, 4), np.float32) + 7, np.zeros((G, 4), np.float32) + 7
     assert lists(candidates_of(boxes, others, EVERY, NO_CROWD)[0]) == [[(g, 10) for g in range(G)][::-1]] * D
+
+
+def test_best_only_lists_the_most_similar_and_of_equal_ones_the_first() -> None:
+    ties, num_candidates = 0, 8
+    find = partial(candidates_of, num_candidates=num_candidates, best_only=True)
+    for seed in range(10):
+        boxes, others = crowded_boxes(seed, 9)
+        intersection, union = areas(boxes, others)
+        levels, similarity = whole_number_levels(intersection, union), intersection / union
+        best = similarity.argmax(axis=1)  # the first of equal ones
+        candidates, overflow = find(boxes, others, EVERY, NO_CROWD)
+        assert candidates.index.shape == (D, 1)
+        expected = [[(int(g), int(levels[d, g]))] if levels[d, g] else [] for d, g in enumerate(best)]
+        fits = (levels > 0).sum(axis=1) <= num_candidates
+        assert overflow == (~fits).sum()
+        assert [row for row, fit in zip(lists(candidates), fits, strict=True) if fit] == [
+            row for row, fit in zip(expected, fits, strict=True) if fit
+        ]
+        equal = (similarity == similarity.max(axis=1, keepdims=True)).sum(axis=1)
+        ties += ((equal > 1) & (levels.max(axis=1) > 0) & fits).sum()
+    assert ties > 20
 
 
 def on_threshold(k: int, off: int) -> tuple[np.ndarray, np.ndarray]:
