@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import pathlib
 import shutil
 import sys
 import textwrap
@@ -17,8 +18,20 @@ from ..protocols import PROTOCOLS
 if TYPE_CHECKING:
     from ..types import DetectionTable, GroundTruthTable
 
-__all__ = ["add_grids", "add_inputs", "grids", "progress_on_terminal", "protocol_list", "read_inputs", "table"]
+__all__ = [
+    "STDOUT",
+    "add_grids",
+    "add_inputs",
+    "add_json",
+    "grids",
+    "progress_on_terminal",
+    "protocol_list",
+    "read_inputs",
+    "table",
+    "write_json",
+]
 
+STDOUT = "-"  # as the name of a file
 _COLUMN_TITLES = {"class_id": "id", "class_name": "class", "num_ground_truths": "objects"}
 _TEXT_COLUMNS = ("class_name", "protocol")
 
@@ -58,6 +71,21 @@ def grids(arguments: argparse.Namespace) -> dict[str, Any]:
         "area_ranges": arguments.area_ranges,
         "class_agnostic": arguments.class_agnostic or None,  # None leaves it to the protocol
     }
+
+
+def add_json(command: argparse.ArgumentParser, what: str) -> None:
+    """Adds `--json`, which `write_json` obeys."""
+    text = f"write {what} to OUT; '-' prints it in place of the text"
+    command.add_argument("--json", metavar="OUT", help=text)
+
+
+def write_json(arguments: argparse.Namespace, text: Callable[[], str]) -> bool:
+    """Writes the JSON where `--json` says, and returns whether the text is wanted, too."""
+    if arguments.json == STDOUT:
+        print(text())
+    elif arguments.json is not None:
+        pathlib.Path(arguments.json).write_text(text() + "\n", encoding="utf-8")
+    return arguments.json != STDOUT
 
 
 def progress_on_terminal() -> Callable[[str], None] | None:

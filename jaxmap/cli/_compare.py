@@ -6,15 +6,12 @@ import argparse
 import dataclasses
 import json
 import math
-import pathlib
 from typing import Any
 
 from ..protocols import PROTOCOLS, SummaryRow
-from ._arguments import add_inputs, progress_on_terminal, protocol_list, read_inputs, table
+from ._arguments import add_inputs, add_json, progress_on_terminal, protocol_list, read_inputs, table, write_json
 
 __all__ = ["add_command"]
-
-STDOUT = "-"
 
 _DESCRIPTION = "Score one set of detections under every protocol, with what each does differently."
 # The same numbers of all protocols; one that has no such threshold shows a dash.
@@ -32,8 +29,7 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser(name, help="score under every definition of AP", description=_DESCRIPTION)
     command.set_defaults(run=_compare, name=name)
     add_inputs(command)
-    text = "write the numbers to OUT, an object for each protocol; '-' prints it in place of the table"
-    command.add_argument("--json", metavar="OUT", help=text)
+    add_json(command, "the numbers, an object for each protocol,")
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -48,12 +44,8 @@ def _compare(arguments: argparse.Namespace) -> None:
         numbers[name] = evaluate(
             detections, ground_truths, protocol=dataclasses.replace(protocol, summary=_ROWS)
         ).summary
-    if arguments.json is not None:
-        text = _to_json(numbers)
-        if arguments.json == STDOUT:
-            print(text)
-            return
-        pathlib.Path(arguments.json).write_text(text + "\n", encoding="utf-8")
+    if not write_json(arguments, lambda: _to_json(numbers)):
+        return
     columns = {row.name: [summary[row.name] for summary in numbers.values()] for row in _ROWS}
     print(table({"protocol": list(numbers)} | columns))
     print(f"\n{protocol_list()}")

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import pathlib
 from typing import TYPE_CHECKING, Any
 
-from ._arguments import add_grids, add_inputs, grids, progress_on_terminal, read_inputs, table
+from ._arguments import (
+    STDOUT,
+    add_grids,
+    add_inputs,
+    add_json,
+    grids,
+    progress_on_terminal,
+    read_inputs,
+    table,
+    write_json,
+)
 
 if TYPE_CHECKING:
-    from ..evaluation import Evaluation
+    pass
 
 __all__ = ["add_command"]
-
-STDOUT = "-"
 
 _DESCRIPTION = "Score detections against ground truths and print the protocol's table."
 
@@ -24,9 +31,7 @@ def add_command(commands: Any) -> None:
     command.set_defaults(run=_evaluate, name="eval")
     add_inputs(command)
     add_grids(command)
-    command.add_argument(
-        "--json", metavar="OUT", help="write the numbers to OUT as one object; '-' prints it in place of the table"
-    )
+    add_json(command, "the numbers as one object")
     command.add_argument("--per-class", action="store_true", help="print a table of all classes as well")
 
 
@@ -37,16 +42,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     detections, ground_truths = read_inputs(arguments, progress)
     from ..evaluation import evaluate  # with it comes JAX; --help and mistakes in the arguments need not wait for that
 
-    _write(evaluate(detections, ground_truths, progress=progress, **grids(arguments)), arguments)
-
-
-def _write(evaluation: Evaluation, arguments: argparse.Namespace) -> None:
-    if arguments.json == STDOUT:
-        print(evaluation.to_json())
-        return
-    if arguments.json is not None:
-        pathlib.Path(arguments.json).write_text(evaluation.to_json() + "\n", encoding="utf-8")
-    print(evaluation)
-    if arguments.per_class:
-        print()
-        print(table(evaluation.per_class()))
+    evaluation = evaluate(detections, ground_truths, progress=progress, **grids(arguments))
+    if write_json(arguments, evaluation.to_json):
+        print(evaluation)
+        if arguments.per_class:
+            print(f"\n{table(evaluation.per_class())}")

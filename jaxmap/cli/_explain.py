@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import pathlib
 from typing import Any
 
-from ._arguments import add_grids, add_inputs, grids, progress_on_terminal, read_inputs
+from ._arguments import add_grids, add_inputs, add_json, grids, progress_on_terminal, read_inputs, write_json
 
 __all__ = ["add_command"]
-
-STDOUT = "-"
 
 _DESCRIPTION = "Explain the difference between the AP of images alone and together, and what each false positive costs."
 
@@ -22,9 +19,9 @@ def add_command(commands: Any) -> None:
     command.set_defaults(run=_explain, name="explain")
     add_inputs(command)
     add_grids(command)
-    add = command.add_argument
-    add("--json", metavar="OUT", help="write the explanation to OUT as one object; '-' prints it in place of the text")
-    add("--top", type=int, default=10, metavar="N", help="false positives and images to list (default: %(default)s)")
+    add_json(command, "the explanation as one object")
+    text = "false positives and images to list (default: %(default)s)"
+    command.add_argument("--top", type=int, default=10, metavar="N", help=text)
 
 
 def _explain(arguments: argparse.Namespace) -> None:
@@ -36,12 +33,8 @@ def _explain(arguments: argparse.Namespace) -> None:
     detections, ground_truths = read_inputs(arguments, progress)
     evaluation = evaluate(detections, ground_truths, progress=progress, **grids(arguments))
     explanation, ties = evaluation.explain(), evaluation.tie_bounds()
-    if arguments.json is not None:
-        text = json.dumps(explanation.to_dict(arguments.top) | {"ties": ties.to_dict()})
-        if arguments.json == STDOUT:
-            print(text)
-            return
-        pathlib.Path(arguments.json).write_text(text + "\n", encoding="utf-8")
+    if not write_json(arguments, lambda: json.dumps(explanation.to_dict(arguments.top) | {"ties": ties.to_dict()})):
+        return
     print(explanation.to_text(arguments.top))
     if ties.differ or ties.num_contested:
         print(f"\n{ties}")

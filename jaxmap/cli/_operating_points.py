@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import pathlib
 from typing import Any
 
-from ._arguments import add_inputs, progress_on_terminal, read_inputs, table
+from ._arguments import add_inputs, add_json, progress_on_terminal, read_inputs, table, write_json
 
 __all__ = ["add_command"]
-
-STDOUT = "-"
 
 _DESCRIPTION = (
     "Find the score threshold of the highest F, or see what a given one does: precision and recall from counts."
@@ -35,7 +32,7 @@ def add_command(commands: Any) -> None:
     add("--iou", type=float, default=0.5, metavar="T", help="IoU threshold (default: %(default)s)")
     add("--beta", type=float, default=1.0, metavar="B", help="weight of recall in F (default: %(default)s)")
     add("--score", type=float, metavar="S", help="report from this score on, in place of the best threshold")
-    add("--json", metavar="OUT", help="write the numbers to OUT as one object; '-' prints it in place of the table")
+    add_json(command, "the numbers as one object")
     add("--per-class", action="store_true", help="a row for every class as well, each with its own best threshold")
 
 
@@ -46,13 +43,8 @@ def _run(arguments: argparse.Namespace) -> None:
     detections, ground_truths = read_inputs(arguments, progress)
     evaluation = evaluate(detections, ground_truths, iou_thresholds=[arguments.iou], progress=progress)
     columns = evaluation.operating_points(arguments.iou, beta=arguments.beta, score_threshold=arguments.score)
-    if arguments.json is not None:
-        text = _to_json(columns, arguments)
-        if arguments.json == STDOUT:
-            print(text)
-            return
-        pathlib.Path(arguments.json).write_text(text + "\n", encoding="utf-8")
-    print(_to_table(columns, arguments))
+    if write_json(arguments, lambda: _to_json(columns, arguments)):
+        print(_to_table(columns, arguments))
 
 
 def _to_table(columns: dict[str, Any], arguments: argparse.Namespace) -> str:
