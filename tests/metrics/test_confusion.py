@@ -101,23 +101,27 @@ def assert_same(one: ConfusionMatrixState, other: ConfusionMatrixState, *but: st
 # ---- the host's counts ----
 
 
-def test_every_rule_counts_as_the_host_does() -> None:
-    data = dataset()
-    others = [name for name in PAIRINGS if name != METRIC.pairing]  # its own is compared below
-    image_id = np.arange(num_images(), dtype=np.int32)
+def test_every_rule_counts_as_the_host_does_in_a_scan_over_batches_and_a_vmap_over_shards() -> None:
+    cut = batches(dataset())
+    shards = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(2, 2, *leaves[0].shape), *cut)
+
+    def run_metric(metric: ConfusionMatrix, shard: Batch) -> ConfusionMatrixState:
+        state = jax.lax.scan(lambda state, batch: (metric.update(state, **batch), None), metric.init(), shard)[0]
+        return distributed.reduce(metric, state, "shards")
 
     @jax.jit
-    def run(data: Batch) -> dict[str, ConfusionMatrixState]:
-        metrics = {name: dataclasses.replace(METRIC, pairing=name) for name in others}
-        return {name: one.update(one.init(), **data, image_id=image_id) for name, one in metrics.items()}
+    @functools.partial(jax.vmap, axis_name="shards", out_axes=None)
+    def run(shard: Batch) -> dict[str, ConfusionMatrixState]:
+        return {name: run_metric(dataclasses.replace(METRIC, pairing=name), shard) for name in PAIRINGS}
 
-    distinct = {on_host(data, METRIC.pairing).counts.tobytes()}
-    for pairing, state in run(data).items():
-        expected = on_host(data, pairing=pairing)
+    distinct, states = set(), run(shards)
+    for pairing, state in states.items():
+        expected = on_host(dataset(), pairing=pairing)
         np.testing.assert_array_equal(state.counts, expected.counts, err_msg=pairing)
         assert state.num_left_out == expected.num_left_out > 0
         distinct.add(expected.counts.tobytes())
     assert len(distinct) == 4
+    assert_same(states[METRIC.pairing], state_of(dataset()))  # a loop
 
 
 @pytest.mark.parametrize("pairing", PAIRINGS)
@@ -200,19 +204,6 @@ def test_bad_rows_take_no_part_and_are_counted() -> None:
         for place in places:
             side.valid[place] = False
     assert_same(state, state_of(spoiled), "num_not_finite", "num_bad_labels")
-
-
-def test_scan_over_batches_vmap_over_shards_and_reduce_equal_a_loop() -> None:
-    cut = batches(dataset())[:4]
-    shards = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(2, 2, *leaves[0].shape), *cut)
-
-    @functools.partial(jax.jit)
-    @functools.partial(jax.vmap, axis_name="shards", out_axes=None)
-    def run(shard: Batch) -> ConfusionMatrixState:
-        state = jax.lax.scan(lambda state, batch: (METRIC.update(state, **batch), None), METRIC.init(), shard)[0]
-        return distributed.reduce(METRIC, state, "shards")
-
-    assert_same(run(shards), functools.reduce(update, cut, METRIC.init()))
 
 
 # ---- numbers ----
