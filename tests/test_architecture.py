@@ -127,7 +127,7 @@ def test_no_file_is_too_long(folder: str) -> None:
     assert not {path: length for path, length in lengths.items() if length >= MAX_LINES}
 
 
-@pytest.mark.parametrize("module", ["jaxmap", "jaxmap.io", "jaxmap.cli"])
+@pytest.mark.parametrize("module", ["jaxmap", "jaxmap.io", "jaxmap.plots", "jaxmap.cli"])
 def test_import_does_not_load_optional_packages(module: str) -> None:
     code = f"from {module} import *; import sys; print(*sorted(name for name in {EXTRAS!r} if name in sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -1,0 +1,110 @@
+"""What all pictures share: axes to draw on, colours, names that fit, and the sentence in place of an empty picture."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ..evaluation import Evaluation
+
+__all__ = [
+    "BLUE",
+    "GREY",
+    "ORANGE",
+    "PALETTE",
+    "axes_of",
+    "legend_below",
+    "nearest_to_half",
+    "nothing_to_rank",
+    "plain",
+    "require_matplotlib",
+    "say",
+    "without_frame",
+]
+
+# Okabe and Ito's colours, which the colour-blind tell apart; without black and yellow, each of which vanishes on paper
+# or on a dark screen.
+BLUE, ORANGE, GREEN, VERMILION, SKY, PINK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
+PALETTE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PINK)
+GREY = "#8c8c8c"
+
+_SIZE = (4.4, 4.2)  # inches, that of a chart which is still readable across a phone
+
+
+def require_matplotlib() -> None:
+    """Raises an ImportError that says what to install if matplotlib is missing."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError("pictures need matplotlib, which is not installed: pip install 'jaxmap[plot]'") from error
+
+
+def axes_of(axes: Axes | None, size: tuple[float, float] = _SIZE) -> Axes:
+    """Returns the axes, or those of a new figure of a size in inches."""
+    if axes is not None:
+        return axes
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained").add_subplot()
+
+
+def say(axes: Axes, sentence: str) -> Axes:
+    """Puts a sentence in the place of a picture; the axes hold no data then."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, textwrap.fill(sentence, 40), ha="center", va="center", transform=axes.transAxes)
+    return axes
+
+
+def nothing_to_rank(evaluation: Evaluation) -> str | None:
+    """Returns why there is no curve of precision and recall, or None where there is one."""
+    if not evaluation.curves.num_ground_truths[:, 0].any():
+        return "No ground truth counts, so neither precision nor recall is defined."
+    if not len(evaluation.matched.detections.scores):
+        return "There are no detections, so every object is missed at any threshold."
+    return None
+
+
+def nearest_to_half(evaluation: Evaluation, iou_threshold: float | None = None) -> float:
+    """Returns the threshold; if it is None, the one of the evaluation's that is nearest to 0.5."""
+    if iou_threshold is not None:
+        return iou_threshold
+    return min(evaluation.protocol.iou_thresholds, key=lambda value: abs(value - 0.5))
+
+
+def plain(name: Any, longest: int = 16) -> str:
+    """Returns a name as one line of so many letters at most, both ends kept, in which matplotlib sees no formula."""
+    line = " ".join(str(name).split())
+    if len(line) > longest:
+        tail = (longest - 1) // 2
+        line = f"{line[: longest - 1 - tail]}…{line[-tail:]}"
+    return line.replace("$", r"\$")
+
+
+def without_frame(axes: Axes) -> None:
+    """Leaves of the frame what carries a scale, and adds a faint grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3, linewidth=0.5)
+    axes.set_axisbelow(True)
+
+
+def legend_below(axes: Axes, handles: Sequence[Any], *, columns: int = 1, title: str | None = None) -> None:
+    """Adds a legend under the label of the horizontal axis, where it covers no data."""
+    from matplotlib.transforms import ScaledTranslation
+
+    down = ScaledTranslation(0, -0.5, axes.figure.dpi_scale_trans)
+    axes.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=axes.transAxes + down,
+        ncols=columns,
+        title=title,
+        fontsize="small",
+        title_fontsize="small",
+        frameon=False,
+    )

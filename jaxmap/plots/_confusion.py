@@ -1,0 +1,104 @@
+"""The confusion matrix as a picture: the classes with the most errors, the others added up."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ._canvas import BLUE, GREY, axes_of, nearest_to_half, plain, say
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ..confusion import Confusion
+    from ..evaluation import Evaluation
+
+__all__ = ["confusion_matrix"]
+
+_NAMES, _CELL, _LEAST_WIDTH = 1.8, (0.34, 0.3), 5.2  # inches: what names take, a cell, and what the title takes
+_STRONGEST = 0.75  # opacity of the colour of a whole row: dark and light letters can both be read on it
+
+
+def confusion_matrix(
+    evaluation: Evaluation,
+    axes: Axes | None = None,
+    *,
+    iou_threshold: float | None = None,
+    score_threshold: float | None = None,
+    limit: int = 14,
+) -> Axes:
+    """Draws which class each ground truth was detected as, in counts; colour is the share of the row.
+
+    Args:
+      evaluation: of any protocol; detections within its largest limit are paired, whatever their class.
+      axes: to draw on; None for a figure of its own.
+      iou_threshold: the least IoU of a pair; None for the evaluation's that is nearest to 0.5.
+      score_threshold: the least score of a detection that takes part; None for that of the best F1 over all classes, at
+        the evaluation's IoU threshold nearest to 0.5, or for all detections if none is right.
+      limit: how many classes have a row of their own, those with the most errors; the others are added up in one, where
+        the corner holds both what is right and what is mistaken among them.
+
+    Returns:
+      The axes, with one mesh.
+
+    Raises:
+      ValueError: if a threshold is not as described.
+      ImportError: if matplotlib is missing.
+    """
+    width, height = (_NAMES + side * (min(len(evaluation.class_ids), limit) + 2) for side in _CELL)
+    axes = axes_of(axes, (max(width, _LEAST_WIDTH), height))
+    iou = nearest_to_half(evaluation, iou_threshold)
+    if score_threshold is None:
+        score_threshold = _best_score(evaluation)
+    confusion = evaluation.confusion_matrix(iou, score_threshold=score_threshold)
+    if not confusion.counts.any():
+        return say(axes, "There is neither ground truth that counts nor a detection, so nothing can be confused.")
+    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+
+    counts, names = _most_errors(confusion, limit)
+    total = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(total, 1)
+    tint = LinearSegmentedColormap.from_list("share", [(*to_rgb(BLUE), 0.0), (*to_rgb(BLUE), _STRONGEST)])
+    axes.pcolormesh(shares, cmap=tint, vmin=0, vmax=1, edgecolors=(*to_rgb(GREY), 0.25), linewidth=0.5)
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        axes.text(column + 0.5, row + 0.5, _short(int(counts[row, column])), ha="center", va="center", fontsize=7.5)
+    places = np.arange(len(names)) + 0.5
+    axes.set_xticks(places, names, rotation=90, rotation_mode="anchor", ha="right", va="center")
+    axes.set_yticks(places, names)
+    axes.tick_params(length=0, labelsize=8.5)
+    axes.spines[:].set_visible(False)
+    axes.invert_yaxis()
+    reported = f"score from {score_threshold:.4g}" if math.isfinite(score_threshold) else "all scores"
+    axes.set_title(f"Confusion matrix, IoU {iou:.2f}, {reported}", loc="left")
+    axes.set_xlabel("detected as", loc="left")
+    axes.set_ylabel("ground truth", loc="top")
+    return axes
+
+
+def _best_score(evaluation: Evaluation) -> float:
+    """Returns the threshold of the best F1 over all classes, -inf where no threshold gives any."""
+    threshold = nearest_to_half(evaluation)
+    best = evaluation.curve(threshold, area=evaluation.protocol.area_ranges[0].name).best.score_threshold
+    return best if math.isfinite(best) else -math.inf
+
+
+def _most_errors(confusion: Confusion, limit: int) -> tuple[np.ndarray, list[str]]:
+    """Returns the counts and names of the classes with the most errors, of all others together, and the background."""
+    counts, num_classes = confusion.counts, len(confusion.class_names)
+    errors = (counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal())[:num_classes]
+    shown = np.argsort(-errors, kind="stable")[:limit]
+    others = np.setdiff1d(np.arange(num_classes), shown)
+    group = np.full(num_classes + 1, len(shown))
+    group[shown] = np.arange(len(shown))
+    group[num_classes] = len(shown) + bool(len(others))
+    grouped = np.zeros((group[-1] + 1,) * 2, np.int64)
+    np.add.at(grouped, (group[:, None], group), counts)
+    names = [plain(confusion.class_names[label]) for label in shown]
+    rest = [f"{len(others)} other classes"] if len(others) else []
+    return grouped, [*names, *rest, "background"]
+
+
+def _short(count: int) -> str:
+    return str(count) if count < 10_000 else f"{count / 1000:.0f}k"

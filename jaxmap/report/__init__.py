@@ -1,0 +1,8 @@
+"""An evaluation as one HTML page that needs nothing else: numbers, why they are so, pictures, and a table of classes.
+
+report.write_report(evaluation, "results")  # results/index.html; needs matplotlib, `pip install 'jaxmap[plot]'`
+"""
+
+from ._page import report_page, write_report
+
+__all__ = ["report_page", "write_report"]

@@ -1,0 +1,94 @@
+"""The section on images alone and together."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import plots
+from ..analysis import Explanation
+from ..evaluation import Evaluation
+from ._markup import Column, Markup, counted, element, joined, numbers, one_line, table, words
+from ._pictures import picture
+
+__all__ = ["explanation_section"]
+
+_TOP = 10
+
+
+def explanation_section(evaluation: Evaluation) -> Markup:
+    """Returns why images score otherwise alone than together, with the false positives and images behind it."""
+    explanation = evaluation.explain()
+    prose = [element("p", one_line(part)) for part in str(explanation).split("\n\n")[:2]]
+    if math.isnan(explanation.together):
+        return joined(prose)
+    caption = "Each image scored as if it were the whole dataset. Images without ground truth have no AP."
+    answer = element("div", *prose, table(_steps(explanation)))
+    histogram = picture(plots.image_histogram, evaluation, caption)
+    pair = element("div", answer, histogram, class_="pair")
+    return joined([pair, *_false_positives(explanation)])
+
+
+def _steps(explanation: Explanation) -> list[Column]:
+    chain = {
+        "every image alone, the mean of the images": ("", explanation.images_alone),
+        "mean of the classes, each over its images alone": ("averaging", explanation.classes_alone),
+        "an image weighs by how many objects of the class it holds": ("ranking", explanation.objects_alone),
+        "one ranking of the images that hold the class": ("ranking", explanation.holders_together),
+        "detections in images that lack the class join it": ("ranking", explanation.together),
+    }
+    values = [value for _, value in chain.values()]
+    return [
+        words("from the images alone to all together", chain),
+        numbers("AP", values, ".4f"),
+        numbers("step", np.diff(values, prepend=math.nan), "+z.4f"),
+        words("share", [share for share, _ in chain.values()]),
+    ]
+
+
+def _false_positives(explanation: Explanation) -> list[Markup]:
+    worst = explanation.false_positives(_TOP)
+    rows = np.flatnonzero(worst["cost"] > 0)
+    if not len(rows):
+        return [element("p", "No false positive costs anything.", class_="empty")]
+    taken = {name: [values[row] for row in rows] for name, values in worst.items()}
+    columns = [
+        words("image", taken["image_id"]),
+        words("class", taken["class_name"]),
+        numbers("cost in AP", taken["cost"], ".5f"),
+        numbers("score", taken["score"], ".4g"),
+        numbers("false at IoU thresholds", taken["num_thresholds"], ","),
+        numbers("true positives below, elsewhere", taken["outranks_elsewhere"], ","),
+        numbers("the same, in its image", taken["outranks_at_home"], ","),
+        words("detection", taken["detection"]),
+    ]
+    lead = "What AP together would gain without the one; the largest first."
+    return [
+        element("h3", "The most costly false positives"),
+        element("p", lead),
+        table(columns),
+        *_images(explanation),
+    ]
+
+
+def _images(explanation: Explanation) -> list[Markup]:
+    worst, without = explanation.images(_TOP), explanation.without_ground_truth()
+    columns = [
+        words("image", worst["image_id"]),
+        numbers("cost in AP", worst["cost"], ".5f"),
+        numbers("AP alone", worst["AP"], ".4f"),
+        numbers("objects", worst["num_ground_truths"], ","),
+        numbers("false positives", worst["num_false_positives"], ","),
+        numbers("classes it holds", worst["num_classes"], ","),
+    ]
+    lead = "The sum of what each false positive of the image costs; the largest first."
+    if without["num_images"]:
+        images = counted(int(without["num_images"]), "image")
+        false = counted(int(without["num_false_positives"]), "false positive")
+        lead += f" Without ground truth: {images}, {false}, cost {without['cost']:.5f}."
+    return [
+        element("h3", "The images whose false positives cost the most"),
+        element("p", lead),
+        table(columns),
+    ]

@@ -1,0 +1,79 @@
+"""Pictures as SVG inside the page, in the page's own ink and letters, so that they follow its light or dark scheme."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from ._markup import Markup, element, one_line, scrolling
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ..evaluation import Evaluation
+
+__all__ = ["picture"]
+
+_INK = "#1b1f27"  # stands for the text colour of the page until the picture is in it
+_STYLE: Any = {  # a dictionary; the names of settings have a type of their own
+    "svg.fonttype": "none",  # text stays text: searchable, in the page's letters, and in any script the browser knows
+    "svg.hashsalt": "jaxmap",  # the same page for the same numbers
+    "font.size": 10.0,
+    "axes.titlesize": 10.5,
+} | dict.fromkeys(
+    ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "xtick.labelcolor",
+     "ytick.labelcolor"),
+    _INK,
+)  # fmt: skip
+
+
+def picture(draw: Callable[[Evaluation], Axes], evaluation: Evaluation, caption: str, *, wide: bool = False) -> Markup:
+    """Returns a figure with a caption; the sentence that stands in the picture if there is nothing to draw.
+
+    Args:
+      draw: one of `plots`.
+      evaluation: what it draws.
+      caption: how to read it.
+      wide: the picture takes the width of the page, and scrolls where that is too narrow to read it.
+    """
+    with _style():
+        axes = draw(evaluation)
+        if not axes.has_data():
+            return element("p", one_line(axes.texts[0].get_text()), class_="empty")
+        name = draw.__name__.replace("_", "-")
+        label = axes.get_title() or axes.get_title(loc="left")
+        svg = _svg(cast("Figure", axes.figure), name=name, label=label)
+    shown = scrolling(svg) if wide else svg
+    return element("figure", shown, element("figcaption", caption), id=name, **({"class_": "wide"} if wide else {}))
+
+
+@contextlib.contextmanager
+def _style() -> Iterator[None]:
+    """Draws alike whatever the user has set in matplotlib, whose settings are as before afterwards."""
+    import matplotlib
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the browser has other letters
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+def _svg(figure: Figure, *, name: str, label: str) -> Markup:
+    """Returns a figure as an element without a fixed size, and with ids that no other picture of the page has."""
+    file = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    root = re.search(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', file.getvalue())
+    assert root is not None
+    content = file.getvalue()[root.end() : file.getvalue().rindex("</svg>")]
+    content = re.sub(r"<style.*?</style>|<!--.*?-->", "", content, flags=re.DOTALL)
+    content = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", content)
+    content = content.replace(_INK, "currentColor")
+    width = root[1].split()[2]
+    return element("svg", Markup(content), viewBox=root[1], style=f"--width: {width}", role="img", aria_label=label)

@@ -1,0 +1,159 @@
+"""The sections of the page, each from the evaluation alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import plots
+from ..evaluation import Evaluation
+from ..protocols import PROTOCOLS, UNLIMITED
+from ..summary import summary_lines
+from ._explanation import explanation_section
+from ._markup import Markup, counted, element, joined, number, numbers, one_line, table, words
+from ._pictures import picture
+
+__all__ = ["SECTIONS", "facts"]
+
+_OF_ALL = ["all classes, counts added up", "all classes, mean of their rates"]  # the last rows of operating points
+
+
+def facts(evaluation: Evaluation) -> str:
+    """Returns what was scored, and how, in two sentences."""
+    protocol = evaluation.protocol
+    objects = int(np.asarray(evaluation.curves.num_ground_truths)[:, 0].sum())
+    detections, limit = len(evaluation.matched.detections.scores), protocol.max_detections[-1]
+    counts = {"image": len(evaluation.image_ids), "object": objects, "detection": detections}
+    parts = [counted(count, noun) for noun, count in counts.items()]
+    if limit != UNLIMITED:
+        parts[-1] += f" (at most {limit:,} of an image and class)"
+    classes = counted(len(evaluation.class_ids), "class", "classes")
+    as_named = protocol == PROTOCOLS.get(protocol.name)
+    how = f": {protocol.description}" if as_named else ", changed in its thresholds, areas or limits"
+    return f"{', '.join(parts)}, {classes}. Protocol {protocol.name}{how}."
+
+
+def _headline(evaluation: Evaluation) -> Markup:
+    protocol, summary = evaluation.protocol, evaluation.summary
+    lines = [line for line in summary_lines(protocol) if line.thresholds]
+    tiles = [
+        _tile(line.name, summary[line.name], f"IoU {_iou(evaluation, line.thresholds)}")
+        for line in lines
+        if line.quantity == "precision" and line.area_index == 0
+    ]
+    threshold = plots.nearest_to_half(evaluation)
+    best = evaluation.curve(threshold, area=protocol.area_ranges[0].name).best
+    if math.isfinite(best.score_threshold):
+        rates = f"precision {best.precision:.3f}, recall {best.recall:.3f}"
+        note = f"IoU {threshold:.2f}, from score {best.score_threshold:.4g} on: {rates}"
+        tiles.append(_tile("best F1", best.f_score, note))
+    limits = [protocol.max_detections[line.limit_index] for line in lines]
+    columns = [
+        words("number", [line.name for line in lines]),
+        numbers("value", [summary[line.name] for line in lines]),
+        words("IoU", [_iou(evaluation, line.thresholds) for line in lines]),
+        words("area", [protocol.area_ranges[line.area_index].name for line in lines]),
+        words("detections", ["all" if limit == UNLIMITED else f"{limit}" for limit in limits]),
+        words("of", [{"precision": "average precision", "recall": "average recall"}[line.quantity] for line in lines]),
+    ]
+    ties = evaluation.tie_bounds()
+    notes = [element("p", one_line(str(ties)), class_="note")] if ties.differ or ties.num_contested else []
+    return joined([element("div", *tiles, class_="tiles"), table(columns), *notes])
+
+
+def _curves(evaluation: Evaluation) -> Markup:
+    of_classes = (
+        "AP is the mean height of a curve. Solid lines are the best classes, dashed the worst, grey the others."
+    )
+    of_thresholds = "The stricter the IoU threshold, the lower the curve: a wide gap means loose boxes."
+    return element(
+        "div",
+        picture(plots.precision_recall_curves, evaluation, of_classes),
+        picture(plots.iou_curves, evaluation, of_thresholds),
+        class_="pair",
+    )
+
+
+def _operating_points(evaluation: Evaluation) -> Markup:
+    threshold, area = plots.nearest_to_half(evaluation), evaluation.protocol.area_ranges[0].name
+    points, names = evaluation.operating_points(threshold, area=area), evaluation.class_names
+    lead = (
+        "AP ranks all detections, a deployed detector reports those from a score on. The thresholds below give the "
+        f"highest F1 at IoU {threshold:.2f}, from plain counts."
+    )
+    counts = "All classes together. A value holds for every threshold down to the next lower score."
+    scores = "What separates right from wrong detections: the less the two overlap, the better."
+    return joined(
+        [
+            element("p", lead),
+            element(
+                "div",
+                picture(plots.f_score_curve, evaluation, counts),
+                picture(plots.score_histogram, evaluation, scores),
+                class_="pair",
+            ),
+            _points(points, slice(-2, None), _OF_ALL),
+            element(
+                "details", element("summary", "The best threshold of each class"), _points(points, slice(-2), names)
+            ),
+        ]
+    )
+
+
+def _points(points: dict[str, Any], rows: slice, names: Sequence[str]) -> Markup:
+    columns = [
+        words("class", names),
+        numbers("score from", points["score_threshold"][rows], ""),  # all digits: a rounded one may lose its detection
+        numbers("F1", points["f_score"][rows]),
+        numbers("precision", points["precision"][rows]),
+        numbers("recall", points["recall"][rows]),
+        numbers("TP", points["true_positives"][rows], ","),
+        numbers("FP", points["false_positives"][rows], ","),
+        numbers("FN", points["false_negatives"][rows], ","),
+    ]
+    return table(columns)
+
+
+def _confusion(evaluation: Evaluation) -> Markup:
+    caption = (
+        "Detections from the threshold of the best F1 on, paired with ground truths of any class; the classes with the "
+        "most errors first. Colour is the share of the row. In the last column are missed objects, in the last row "
+        "detections on the background. Where other classes are added up, their corner holds right and wrong ones."
+    )
+    return picture(plots.confusion_matrix, evaluation, caption, wide=True)
+
+
+def _classes(evaluation: Evaluation) -> Markup:
+    columns = evaluation.per_class()
+    first = next(iter(evaluation.summary))
+    order = np.argsort(-columns[first], kind="stable")  # NaN is last
+    sorted_columns = {name: [values[row] for row in order] for name, values in columns.items()}
+    names = sorted_columns.pop("class_name")
+    ids, objects = sorted_columns.pop("class_id"), sorted_columns.pop("num_ground_truths")
+    rates = [numbers(name, values) for name, values in sorted_columns.items()]
+    return table([words("class", names), words("id", ids), numbers("objects", objects, ","), *rates], sorted_by=first)
+
+
+def _iou(evaluation: Evaluation, thresholds: Sequence[int]) -> str:
+    values = [evaluation.protocol.iou_thresholds[index] for index in thresholds]
+    return ":".join(f"{value:.2f}" for value in dict.fromkeys([values[0], values[-1]]))
+
+
+def _tile(name: str, value: float, note: str) -> Markup:
+    return element(
+        "div", element("span", name), element("strong", number(value)), element("small", note), class_="tile"
+    )
+
+
+# The id of each section, its heading, and what fills it.
+SECTIONS = (
+    ("numbers", "Numbers", _headline),
+    ("why", "Why: images alone and together", explanation_section),
+    ("curves", "Precision and recall", _curves),
+    ("thresholds", "Which score threshold", _operating_points),
+    ("confusion", "What is taken for what", _confusion),
+    ("classes", "Classes", _classes),
+)
