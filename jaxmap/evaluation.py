@@ -94,6 +94,7 @@ def evaluate(
         found, truth = _merge_classes(found, truth)
     tell("matching")
     matched = match_dataset(found, truth, protocol)
+    del found  # `matched` holds a sorted copy
     tell("integrating curves")
     counts = _count(matched.ground_truths.labels, matched.counted, len(truth.class_ids))
     curves = precision_recall(matched.records, matched.by_class, counts, protocol)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import deque
 from functools import partial
 
 import jax
@@ -15,6 +16,7 @@ import numpy as np
 from .host import (
     Groups,
     Pairs,
+    components,
     find_pairs,
     in_threads,
     inverse,
@@ -25,13 +27,14 @@ from .host import (
     take_rows,
 )
 from .matching import match
-from .packing import pack_cells
+from .packing import Cells, pack_cells
 from .planes import area_words, level_words
 from .protocols import EvaluationProtocol
 from .types import Candidates, DetectionTable, GroundTruthTable, Records
 
 __all__ = ["MatchedDataset", "match_dataset"]
 
+CHUNKS_AT_ONCE = 8  # on their way through the device; more would only hold memory
 DROPPED = -1  # place of a row that is beyond the limit
 
 
@@ -132,18 +135,27 @@ def _sort_detections(
     arrival = np.arange(len(image_index))
     if (image_index[1:] < image_index[:-1]).any():
         arrival = inverse(order_within(image_index, arrival))
-    group = image_index * num_classes + detections.labels
+    order, rank, by_class = _orders(detections, arrival, num_classes, limit)
+    return take_rows(detections, order), arrival.take(order), rank, by_class
+
+
+def _orders(
+    detections: DetectionTable, arrival: np.ndarray, num_classes: int, limit: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the order of detections within the limit by group and score, their rank, and their order by class."""
+    group = detections.image_index * num_classes + detections.labels
     by_class, order = in_threads(
         lambda labels: order_by_score(labels, detections.scores, arrival), (detections.labels, group)
     )
     rank = rank_in_group(group.take(order))
     kept = rank < limit
-    if not kept.all():
-        order, rank = order[kept], rank[kept]
+    if kept.all():
+        return order, rank, inverse(order).take(by_class)
+    order, rank = order[kept], rank[kept]
     sorted_row = np.full(len(group), DROPPED)
     sorted_row[order] = np.arange(len(order))
     by_class = sorted_row.take(by_class)
-    return take_rows(detections, order), arrival.take(order), rank, by_class[by_class != DROPPED]
+    return order, rank, by_class[by_class != DROPPED]
 
 
 def _common_groups(detection_group: np.ndarray, truth_group: np.ndarray) -> Groups:
@@ -162,14 +174,22 @@ def _match_pairs(
     """Returns `[P, W]` uint32: the planes in which each pair is a match."""
     chosen = np.zeros((len(pairs.level), counted.shape[1]), np.uint32)
     run = partial(_match_cells, ignored_absorb=ignored_absorb)
-    running = [
-        (cells, run(cells.candidates, cells.counted, cells.crowd, levels))  # dispatched, not waited for
-        for cells in pack_cells(
-            pairs.group, pairs.detection, pairs.ground_truth, pairs.level, counted=counted, crowd=crowd
-        )
-    ]
-    for cells, planes in running:
-        chosen[cells.pairs] = np.asarray(planes)[cells.places]
+    # Only detections that share a ground truth, directly or through others, can be in each other's way.
+    cell = components(pairs.detection, pairs.ground_truth, len(crowd))
+    order = order_within(cell, np.arange(len(cell)))
+    taken = (column.take(order) for column in (cell, pairs.detection, pairs.ground_truth, pairs.level))
+    running: deque[tuple[Cells, jax.Array]] = deque()
+
+    def collect() -> None:
+        cells, planes = running.popleft()
+        chosen[order[cells.pairs]] = np.asarray(planes)[cells.places]
+
+    for cells in pack_cells(*taken, counted=counted, crowd=crowd):
+        running.append((cells, run(cells.candidates, cells.counted, cells.crowd, levels)))  # not waited for
+        if len(running) > CHUNKS_AT_ONCE:
+            collect()
+    while running:
+        collect()
     return chosen
 
 

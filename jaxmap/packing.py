@@ -51,10 +51,10 @@ def pack_cells(
     counted: np.ndarray,
     crowd: np.ndarray,
 ) -> Iterator[Cells]:
-    """Packs pairs into cells, one for each group that has any.
+    """Packs pairs into cells, one for each set of pairs that nothing joins with others.
 
     Args:
-      group: `[P]` int64, ascending.
+      group: `[P]` int64, ascending; the cell of each pair.
       detection: `[P]` int64, ascending; pairs of one detection stand in the order of preference.
       ground_truth: `[P]` int64.
       level: `[P]` int8.
@@ -67,10 +67,13 @@ def pack_cells(
     row, first_of_row = _number_runs(detection)
     detection_place = row - row[first_of_cell][cell]
     candidate_place = np.arange(len(row)) - first_of_row[row]
-    # Ground truths are sorted by group too, so numbering the distinct ones keeps each cell's together.
-    used = np.zeros(len(crowd), bool)
-    used[ground_truth] = True
-    number = (np.cumsum(used) - 1)[ground_truth]
+    # Each ground truth is of one cell; numbering those that are used cell by cell keeps each cell's together.
+    cell_of = np.full(len(crowd), -1)
+    cell_of[ground_truth] = cell
+    used = np.flatnonzero(cell_of >= 0)
+    number = np.empty(len(crowd), np.int64)
+    number[used[np.argsort(cell_of[used], kind="stable")]] = np.arange(len(used))
+    number = number[ground_truth]
     ground_truth_place = number - np.minimum.reduceat(number, first_of_cell)[cell]
 
     def largest(places: np.ndarray) -> np.ndarray:

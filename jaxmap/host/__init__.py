@@ -4,6 +4,7 @@ The device stages of the same names decide the same rules for arrays inside `jit
 """
 
 from ._candidates import Groups, Pairs, box_iou_pairs, find_pairs
+from ._components import components
 from ._curves import first_to_reach, precision_recall
 from ._envelope import best_onwards
 from ._inputs import as_tables, to_xywh
@@ -19,6 +20,7 @@ __all__ = [
     "best_onwards",
     "box_iou_pairs",
     "check_confusion_options",
+    "components",
     "count_confusion",
     "find_pairs",
     "first_to_reach",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -76,15 +77,7 @@ def find_pairs(
     preferred, and of equal ones the later. VOCdevkit VOCevaldet.m for `best_only`.
     """
     bounds = np.minimum(iou_thresholds, 1 - 1e-10)
-    search = partial(
-        _reaching,
-        detections,
-        ground_truths,
-        groups,
-        _extents(detections.boxes),
-        _extents(ground_truths.boxes),
-        bounds[0],
-    )
+    search = partial(_reaching, detections, ground_truths, groups, bounds[0])
     found = in_threads(search, _blocks(groups))
     nothing = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
     detection, ground_truth, similarity = map(np.concatenate, zip(nothing, *found, strict=True))
@@ -127,62 +120,72 @@ def box_iou_pairs(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray)
     return np.divide(intersection, union, out=np.zeros(len(boxes)), where=touches)
 
 
-def _blocks(groups: Groups) -> Iterator[tuple[int, int, int, int]]:
-    """Cuts the work into (first group, last group, first row, last row), rows relative to a group cut in pieces."""
-    pairs = groups.detection_count * groups.ground_truth_count
-    edges = np.concatenate([[0], np.cumsum(pairs)])
+def _blocks(groups: Groups) -> Iterator[tuple[int, int]]:
+    """Cuts the groups into runs, (first, last), of so many pairs at most, or of one group that has more."""
+    edges = np.concatenate([[0], np.cumsum(groups.detection_count * groups.ground_truth_count)])
     first = 0
-    while first < len(pairs):
-        last = int(np.searchsorted(edges, edges[first] + PAIRS_AT_ONCE, side="right")) - 1
-        if last > first:
-            yield first, last, 0, -1
-            first = last
-            continue
-        count, width = int(groups.detection_count[first]), int(groups.ground_truth_count[first])
-        step = max(PAIRS_AT_ONCE // width, 1)  # one group larger than a block, for example a crowd scene
-        for row in range(0, count, step):
-            yield first, first + 1, row, min(row + step, count)
-        first += 1
+    while first < len(edges) - 1:
+        last = max(int(np.searchsorted(edges, edges[first] + PAIRS_AT_ONCE, side="right")) - 1, first + 1)
+        yield first, last
+        first = last
 
 
 def _reaching(
-    detections: DetectionTable,
-    ground_truths: GroundTruthTable,
-    groups: Groups,
-    extents: list[tuple[np.ndarray, np.ndarray]],
-    other_extents: list[tuple[np.ndarray, np.ndarray]],
-    bound: float,
-    block: tuple[int, int, int, int],
+    detections: DetectionTable, ground_truths: GroundTruthTable, groups: Groups, bound: float, block: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns detection, ground truth and similarity of the pairs of a block that reach the bound."""
-    first, last, row_from, row_to = block
-    starts, counts = groups.detection_start[first:last], groups.detection_count[first:last]
-    if row_to >= 0:
-        starts, counts = starts + row_from, np.array([row_to - row_from])
-    # All pairs of the block: every detection row repeated for each ground truth of its group.
-    rows = _ranges(starts, counts)
-    width = np.repeat(groups.ground_truth_count[first:last], counts)
-    detection = np.repeat(rows, width)
-    ground_truth = _ranges(np.repeat(groups.ground_truth_start[first:last], counts), width)
-    # Overlap along x, then along y, decides most pairs for a part of the work; the arithmetic is `box_iou_pairs`'.
-    for (low, high), (other_low, other_high) in zip(extents, other_extents, strict=True):
-        overlap = np.minimum(high.take(detection), other_high.take(ground_truth))
-        overlap -= np.maximum(low.take(detection), other_low.take(ground_truth))
-        near = np.flatnonzero(overlap > 0)
-        detection, ground_truth = detection.take(near), ground_truth.take(near)
-    similarity = box_iou_pairs(
-        detections.boxes.take(detection, axis=0),
-        ground_truths.boxes.take(ground_truth, axis=0),
-        ground_truths.crowd.take(ground_truth),
-    )
-    reaches = np.flatnonzero(similarity >= bound)
-    return detection.take(reaches), ground_truth.take(reaches), similarity.take(reaches)
+    first, last = block
+    counts, other_counts = groups.detection_count[first:last], groups.ground_truth_count[first:last]
+    rows = _ranges(groups.detection_start[first:last], counts)
+    others = _ranges(groups.ground_truth_start[first:last], other_counts)
+    # Every detection meets a run of `others`: all of its group, or, in a crowded scene, those near it along x.
+    start, width = np.repeat(np.cumsum(other_counts) - other_counts, counts), np.repeat(other_counts, counts)
+    boxes = detections.boxes.take(rows, axis=0)
+    if len(counts) == 1 and len(rows) * len(others) > PAIRS_AT_ONCE:
+        others = others[np.argsort(ground_truths.boxes[others, 0])]
+        start, width = _near(boxes, ground_truths.boxes[others], ground_truths.crowd[others], bound)
+    other_boxes, crowd = ground_truths.boxes.take(others, axis=0), ground_truths.crowd.take(others)
+    extents, other_extents = _extents(boxes), _extents(other_boxes)
+    edges = np.concatenate([[0], np.cumsum(width)])
+    cuts = np.searchsorted(edges, np.arange(PAIRS_AT_ONCE, edges[-1], PAIRS_AT_ONCE))
+    found = []
+    for ends in pairwise([0, *cuts.tolist(), len(rows)]):
+        piece = slice(*ends)
+        detection = np.repeat(np.arange(*ends), width[piece])
+        ground_truth = _ranges(start[piece], width[piece])
+        # Overlap along y, then along x, decides most pairs for a part of the work; the arithmetic is `box_iou_pairs`'.
+        for (low, high), (other_low, other_high) in zip(extents, other_extents, strict=True):
+            overlap = np.minimum(high.take(detection), other_high.take(ground_truth))
+            overlap -= np.maximum(low.take(detection), other_low.take(ground_truth))
+            near = np.flatnonzero(overlap > 0)
+            detection, ground_truth = detection.take(near), ground_truth.take(near)
+        similarity = box_iou_pairs(
+            boxes.take(detection, axis=0), other_boxes.take(ground_truth, axis=0), crowd.take(ground_truth)
+        )
+        reaches = np.flatnonzero(similarity >= bound)
+        found.append((rows.take(detection[reaches]), others.take(ground_truth[reaches]), similarity[reaches]))
+    detection, ground_truth, similarity = map(np.concatenate, zip(*found, strict=True))
+    return detection, ground_truth, similarity
+
+
+def _near(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray, bound: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which run of ground truths, ascending in x, holds all that can reach the bound with each detection.
+
+    An IoU is at most the overlap along x over the larger width. So with a bound t neither box is wider than the other
+    over t, and the ground truth starts at most (1 - t) widths of the detection after it and (1 - t) / t before it. A
+    crowd is as wide as it likes.
+    """
+    x, width, other_x, other_width = boxes[:, 0], boxes[:, 2], other_boxes[:, 0], other_boxes[:, 2]
+    bound = 0.999 * bound  # which covers all rounding unless a box is 1e-12 of its coordinates
+    before = np.maximum((1 - bound) / bound * width, other_width[crowd].max(initial=0.0))
+    start = np.searchsorted(other_x, x - before)
+    return start, np.searchsorted(other_x, x + (1 - bound) * width, side="right") - start
 
 
 def _extents(boxes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns where boxes start and end along x and along y, four contiguous `[N]`."""
+    """Returns where boxes start and end along y and along x, four contiguous `[N]`."""
     x, y, w, h = boxes.T
-    return [(np.ascontiguousarray(low), low + size) for low, size in ((x, w), (y, h))]
+    return [(np.ascontiguousarray(low), low + size) for low, size in ((y, h), (x, w))]
 
 
 def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -7,11 +7,11 @@ the one that reaches the point to the last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..planes import read_plane
+from ..planes import area_words, read_plane
 from ..protocols import EvaluationProtocol
 from ..types import PrecisionRecall, Records
 from ._envelope import envelope_sums
@@ -19,7 +19,8 @@ from ._threads import in_threads
 
 __all__ = ["first_to_reach", "precision_recall"]
 
-CELLS_AT_ONCE = 1 << 21
+CELLS_AT_ONCE = 1 << 18
+ROWS_AT_ONCE = 1 << 15
 COUNT_BITS = 63  # of a signed integer
 
 
@@ -61,28 +62,29 @@ def precision_recall(
     top_score = np.zeros(num_curves)
     top_score[has_rows] = records.scores[order[starts[:-1][has_rows]]]
 
+    def read_planes(words: np.ndarray, area: int, thresholds: slice) -> np.ndarray:
+        indices = range(num_thresholds)[thresholds]
+        return np.stack([read_plane(words, area, index, num_thresholds) for index in indices])
+
     def integrate(area: int) -> None:
         positives = num_ground_truths[:, area]
         needed = first_to_reach(protocol.recall_points, positives)
         # Rows that match nothing are alike at all thresholds.
         ignored_plain = read_plane(records.ignored, area, 0, num_thresholds)
-        plain = np.maximum(plain_reach, ignored_plain * counters.none).take(order).astype(np.intp)
+        plain = np.maximum(plain_reach, ignored_plain * counters.none).take(order)
         before = []
         for units in counters.units:
-            running = np.zeros(len(order) + 1, np.int64)
-            np.cumsum(units.take(plain), out=running[1:])
-            before.append(running[matching] - np.repeat(running[starts[:-1]], np.diff(matching_starts)))
-        ignores = np.stack([read_plane(ignored, area, index, num_thresholds) for index in range(num_thresholds)])
-        hits = (
-            np.stack([read_plane(matched, area, index, num_thresholds) for index in range(num_thresholds)]) & ~ignores
-        )
-        taking_part = np.flatnonzero(~ignores.all(axis=0))  # the matches of other area ranges do not
+            at_match, at_start = _sums_before(units, plain, (matching, starts[:-1]))
+            before.append(at_match - np.repeat(at_start, np.diff(matching_starts)))
+        planes = area_words(num_thresholds, grid[0])[area]
+        taking_part = np.flatnonzero((~ignored & planes).any(axis=1))  # the matches of other area ranges do not
         of_curve = np.searchsorted(taking_part, matching_starts)
-        for first, last in _blocks(of_curve, num_thresholds * num_points):
+        for first, last, thresholds in _blocks(of_curve, num_thresholds, num_points):
             block, columns = slice(first, last), taking_part[of_curve[first] : of_curve[last]]
+            counted = ~read_planes(ignored.take(columns, axis=0), area, thresholds)
             true_positives = _TruePositives(
-                hits.take(columns, axis=1),
-                ~ignores.take(columns, axis=1),
+                counted & read_planes(matched.take(columns, axis=0), area, thresholds),
+                counted,
                 reach=reach.take(rows.take(columns)),
                 scores=records.scores.take(rows.take(columns)),
                 before=[counts.take(columns) for counts in before],
@@ -92,10 +94,12 @@ def precision_recall(
             for limit in range(grid[1]):
                 found, total, hit_scores = true_positives.within(limit)
                 values = interpolate(found, total, hit_scores, needed[block], top_score[block])
-                precision[area, limit, ..., block], scores[area, limit, ..., block] = values
-                recall[area, limit, :, block] = found / np.maximum(positives[block], 1)
+                precision[area, limit, :, thresholds, block], scores[area, limit, :, thresholds, block] = values
+                recall[area, limit, thresholds, block] = found / np.maximum(positives[block], 1)
                 if areas is not None:
-                    areas[area, limit, :, block] = envelope_sums(found, total) / np.maximum(positives[block], 1)
+                    areas[area, limit, thresholds, block] = envelope_sums(found, total) / np.maximum(
+                        positives[block], 1
+                    )
         for cells in (precision, scores, recall, areas):
             if cells is not None:
                 cells[area][..., positives == 0] = np.nan
@@ -124,6 +128,29 @@ def first_to_reach(recall_points: tuple[float, ...], num_ground_truths: np.ndarr
     needed -= (needed - 1) / total >= points
     needed += needed / total < points
     return needed
+
+
+def _sums_before(units: np.ndarray, kinds: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Returns the sum of the units of all rows before each of the places, for each of several ascending `[n]`.
+
+    Args:
+      units: what a row of each kind adds.
+      kinds: `[N]` uint8.
+      places: in [0, N].
+    """
+    sums = [np.empty(len(wanted), np.int64) for wanted in places]
+    edges = np.arange(0, len(kinds) + ROWS_AT_ONCE + 1, ROWS_AT_ONCE)
+    ends = [np.searchsorted(wanted, edges).tolist() for wanted in places]
+    running = np.zeros(ROWS_AT_ONCE + 1, np.int64)  # stays in the cache, which a sum over all rows would not
+    for block, start in enumerate(edges[:-1].tolist()):
+        chunk = kinds[start : start + ROWS_AT_ONCE]
+        np.cumsum(units.take(chunk), out=running[1 : len(chunk) + 1])
+        running[1 : len(chunk) + 1] += running[0]
+        for result, wanted, end in zip(sums, places, ends, strict=True):
+            some = slice(end[block], end[block + 1])
+            result[some] = running.take(wanted[some] - start)
+        running[0] = running[len(chunk)]
+    return sums
 
 
 class _Counters:
@@ -237,12 +264,21 @@ def interpolate(
     return best, at_point
 
 
-def _blocks(starts: np.ndarray, cells_per_curve: int) -> Iterator[tuple[int, int]]:
-    """Cuts the curves into runs whose planes fit `CELLS_AT_ONCE`; `starts` are their first matching rows, `[S + 1]`."""
-    weight = starts * 10 + np.arange(len(starts)) * cells_per_curve
+def _blocks(starts: np.ndarray, num_thresholds: int, num_points: int) -> Iterator[tuple[int, int, slice]]:
+    """Cuts the curves into runs whose planes fit `CELLS_AT_ONCE`, or a single curve into runs of thresholds.
+
+    Args:
+      starts: `[S + 1]`, the first matching row of each curve.
+      num_thresholds: of each curve.
+      num_points: recall points at each of them.
+    """
+    weight = (starts + np.arange(len(starts)) * num_points) * num_thresholds
     first = 0
     while first < len(starts) - 1:
         last = int(np.searchsorted(weight, weight[first] + CELLS_AT_ONCE, side="right")) - 1
         last = min(max(last, first + 1), len(starts) - 1)
-        yield first, last
+        share = int(weight[last] - weight[first]) // CELLS_AT_ONCE + 1
+        step = max(num_thresholds // share, 1)
+        for threshold in range(0, num_thresholds, step):
+            yield first, last, slice(threshold, threshold + step)
         first = last
