@@ -1,11 +1,15 @@
-"""COCO-like loads of any size, made from a seed: the same call gives the same boxes everywhere.
+"""Loads of any size, made from a seed: the same call gives the same boxes everywhere.
 
-A few classes hold most objects, an image holds about three classes, four objects in ten are small, one in a hundred
-is a crowd. Most objects are found, often several times, and a better box tends to score higher; the rest of an image's
-detections are low-scored noise, more often of the image's own classes than of any other. Scores have six decimals, so
-ties occur.
+COCO-like: a few classes hold most objects, an image holds about three classes, four objects in ten are small, one in a
+hundred is a crowd. Most objects are found, often several times, and a better box tends to score higher; the rest of an
+image's detections are low-scored noise, more often of the image's own classes than of any other. Scores have six
+decimals, so ties occur.
+
+Crowds, as in the sets that people count in: one class, from a few objects an image to a thousand, the smaller the more
+there are, neighbours overlapping, and five detections for each, as before any suppression.
 
     python examples/benchmarks/loads.py --images 5000 --detections 500000 -o DIR
+    python examples/benchmarks/loads.py --crowds --images 3000 --columns -o DIR
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["Load", "make_load", "pad"]
+__all__ = ["Load", "make_crowds", "make_load", "pad"]
 
 CROWD_SHARE = 0.01
 HITS_PER_OBJECT = 1.6  # detections near an object, on average; about one object in five has none
@@ -26,6 +30,16 @@ NEAR_SHARE = 0.5  # and at most this share of all detections is near an object
 RIGHT_CLASS_SHARE = 0.9  # of the detections near an object
 OWN_CLASS_SHARE = 0.75  # of the noise: drawn from the classes of the image's objects
 IMAGE_SIZES = np.array([[640, 480], [480, 640], [640, 427], [500, 375]])
+# The sides of boxes are log-normal: their median in pixels, or as a share of a scale, and the spread of the logarithm.
+# This puts about 4 in 10 objects below 32^2 and 2 in 10 above 96^2, close to COCO.
+COCO_SIDES = (46.0, 1.1)
+
+CROWD_IMAGE_SIZE = np.array([1920, 1080])
+CROWD_COUNTS = (150.0, 1.0)  # objects an image, log-normal too: a mean of about 210
+CROWD_LARGEST = 1000
+CROWD_DETECTIONS = 5  # an object
+CROWD_NEAR_SHARE = 0.8
+CROWD_SIDES = (0.6, 0.5)  # the scale: the distance to the next object, were they spread evenly
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,6 +92,19 @@ class Load:
             path.write_text(json.dumps(content))
         return paths
 
+    def save(self, directory: Path | str) -> Path:
+        """Writes the columns as they are to `load.npz`, for `Load.read`, and returns its path."""
+        path = Path(directory) / "load.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **vars(self))
+        return path
+
+    @classmethod
+    def read(cls, path: Path | str) -> Load:
+        """Reads what `save` wrote."""
+        with np.load(path) as columns:
+            return cls(**columns)
+
     def padded(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Returns the arguments of `jaxmap.Detections` and of `jaxmap.GroundTruths`."""
         images = len(self.image_ids)
@@ -129,46 +156,51 @@ def make_load(
     palette = rng.choice(num_classes, size=(num_images, 5), p=frequency)
     gt_label = _draw_own_class(rng, palette[gt_image])
     gt_crowd = rng.random(num_ground_truths) < CROWD_SHARE
-    gt_boxes = _random_boxes(rng, sizes[gt_image], scale=np.where(gt_crowd, 3.0, 1.0))
+    gt_boxes = _random_boxes(rng, sizes[gt_image], np.where(gt_crowd, 3.0, 1.0), COCO_SIDES)
     gt_area = np.round(gt_boxes[:, 2] * gt_boxes[:, 3] * rng.uniform(0.5, 0.9, num_ground_truths), 4)
 
     quota = np.full(num_images, num_detections // num_images)
     quota[: num_detections % num_images] += 1
-    num_near = int(min(HITS_PER_OBJECT * num_ground_truths, NEAR_SHARE * num_detections)) if num_ground_truths else 0
-    target = rng.integers(num_ground_truths, size=num_near) if num_near else np.zeros(0, int)
-    target = target[_rank_in_group(gt_image[target]) < quota[gt_image[target]]]
-    near_image = gt_image[target]
-    near_boxes = jitter(rng, gt_boxes[target], rng.exponential(0.08, size=len(target)))
-    near_label = np.where(
-        rng.random(len(target)) < RIGHT_CLASS_SHARE, gt_label[target], rng.choice(num_classes, len(target), p=frequency)
-    )
-    quality = iou(near_boxes, gt_boxes[target]) * (near_label == gt_label[target])
-    near_scores = 1.0 / (1.0 + np.exp(4.0 - 6.0 * quality - rng.normal(size=len(target))))
-
-    noise_image = np.repeat(np.arange(num_images), quota - np.bincount(near_image, minlength=num_images))
-    num_noise = len(noise_image)
-    own_label = _draw_own_class(rng, palette[noise_image])
-    other_label = rng.choice(num_classes, size=num_noise, p=frequency)
-    noise_label = np.where(rng.random(num_noise) < OWN_CLASS_SHARE, own_label, other_label)
-    noise_boxes = _random_boxes(rng, sizes[noise_image], scale=np.ones(num_noise))
-    noise_scores = rng.beta(0.8, 12.0, size=num_noise)
-
-    dt_image = np.concatenate([near_image, noise_image])
-    dt_scores = np.round(np.concatenate([near_scores, noise_scores]), 6)
-    order = np.lexsort([-dt_scores, dt_image])  # image by image, best first, as detectors write them
-    return Load(
-        image_ids=np.cumsum(rng.integers(1, 100, size=num_images)),
+    return _detect(
+        rng,
+        quota=quota,
+        num_near=int(min(HITS_PER_OBJECT * num_ground_truths, NEAR_SHARE * num_detections)),
         image_sizes=sizes,
-        category_ids=1 + np.arange(num_classes) * 9 // 8,
+        palette=palette,
+        frequency=frequency,
+        scale=np.ones(num_images),
+        sides=COCO_SIDES,
         gt_image=gt_image,
         gt_label=gt_label,
         gt_boxes=gt_boxes,
         gt_area=gt_area,
         gt_crowd=gt_crowd,
-        dt_image=dt_image[order],
-        dt_label=np.concatenate([near_label, noise_label])[order],
-        dt_boxes=np.concatenate([near_boxes, noise_boxes])[order],
-        dt_scores=dt_scores[order],
+    )
+
+
+def make_crowds(num_images: int = 3000, seed: int = 0) -> Load:
+    """Makes a load of one class; an image gets five detections for each of its objects, 5,000 at most."""
+    rng = np.random.default_rng(seed)
+    median, spread = CROWD_COUNTS
+    counts = rng.lognormal(np.log(median), spread, size=num_images).clip(1, CROWD_LARGEST).astype(int)
+    sizes = np.broadcast_to(CROWD_IMAGE_SIZE, (num_images, 2))
+    scale = np.sqrt(sizes.prod(axis=1) / counts)
+    gt_image = np.repeat(np.arange(num_images), counts)
+    gt_boxes = _random_boxes(rng, sizes[gt_image], scale[gt_image], CROWD_SIDES)
+    return _detect(
+        rng,
+        quota=CROWD_DETECTIONS * counts,
+        num_near=int(CROWD_NEAR_SHARE * CROWD_DETECTIONS * len(gt_image)),
+        image_sizes=sizes,
+        palette=np.zeros((num_images, 1), int),
+        frequency=np.ones(1),
+        scale=scale,
+        sides=CROWD_SIDES,
+        gt_image=gt_image,
+        gt_label=np.zeros(len(gt_image), int),
+        gt_boxes=gt_boxes,
+        gt_area=gt_boxes[:, 2] * gt_boxes[:, 3],
+        gt_crowd=np.zeros(len(gt_image), bool),
     )
 
 
@@ -199,9 +231,63 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray(intersection / union)
 
 
-def _random_boxes(rng: np.random.Generator, image_sizes: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    # A log-normal side of median 46 puts about 4 in 10 objects below 32^2 and 2 in 10 above 96^2, close to COCO.
-    side = scale * np.exp(rng.normal(np.log(46.0), 1.1, size=len(scale)))
+def _detect(
+    rng: np.random.Generator,
+    *,
+    quota: np.ndarray,
+    num_near: int,
+    image_sizes: np.ndarray,
+    palette: np.ndarray,
+    frequency: np.ndarray,
+    scale: np.ndarray,
+    sides: tuple[float, float],
+    **ground_truths: np.ndarray,
+) -> Load:
+    """Adds detections to a scene: `quota` an image, at most `num_near` of all near objects and the rest noise.
+
+    The arrays are `[I]` but for `image_sizes` [I, 2], `palette` [I, classes], `frequency` [K] and a load's columns of
+    ground truths; `scale` and `sides` are of the boxes of the noise.
+    """
+    num_images, num_classes = len(quota), len(frequency)
+    gt_image, gt_label, gt_boxes = (ground_truths[name] for name in ("gt_image", "gt_label", "gt_boxes"))
+    target = rng.integers(len(gt_image), size=num_near) if num_near else np.zeros(0, int)
+    target = target[_rank_in_group(gt_image[target]) < quota[gt_image[target]]]
+    near_image = gt_image[target]
+    near_boxes = jitter(rng, gt_boxes[target], rng.exponential(0.08, size=len(target)))
+    near_label = np.where(
+        rng.random(len(target)) < RIGHT_CLASS_SHARE, gt_label[target], rng.choice(num_classes, len(target), p=frequency)
+    )
+    quality = iou(near_boxes, gt_boxes[target]) * (near_label == gt_label[target])
+    near_scores = 1.0 / (1.0 + np.exp(4.0 - 6.0 * quality - rng.normal(size=len(target))))
+
+    noise_image = np.repeat(np.arange(num_images), quota - np.bincount(near_image, minlength=num_images))
+    num_noise = len(noise_image)
+    own_label = _draw_own_class(rng, palette[noise_image])
+    other_label = rng.choice(num_classes, size=num_noise, p=frequency)
+    noise_label = np.where(rng.random(num_noise) < OWN_CLASS_SHARE, own_label, other_label)
+    noise_boxes = _random_boxes(rng, image_sizes[noise_image], scale[noise_image], sides)
+    noise_scores = rng.beta(0.8, 12.0, size=num_noise)
+
+    dt_image = np.concatenate([near_image, noise_image])
+    dt_scores = np.round(np.concatenate([near_scores, noise_scores]), 6)
+    order = np.lexsort([-dt_scores, dt_image])  # image by image, best first, as detectors write them
+    return Load(
+        image_ids=np.cumsum(rng.integers(1, 100, size=num_images)),
+        image_sizes=image_sizes,
+        category_ids=1 + np.arange(num_classes) * 9 // 8,
+        dt_image=dt_image[order],
+        dt_label=np.concatenate([near_label, noise_label])[order],
+        dt_boxes=np.concatenate([near_boxes, noise_boxes])[order],
+        dt_scores=dt_scores[order],
+        **ground_truths,
+    )
+
+
+def _random_boxes(
+    rng: np.random.Generator, image_sizes: np.ndarray, scale: np.ndarray, sides: tuple[float, float]
+) -> np.ndarray:
+    median, spread = sides
+    side = scale * np.exp(rng.normal(np.log(median), spread, size=len(scale)))
     stretch = np.exp(rng.normal(0.0, 0.3, size=len(scale)))
     size = np.clip(np.stack([side * stretch, side / stretch], axis=1), 2.0, 0.98 * image_sizes)
     corner = rng.random(size.shape) * (image_sizes - size)
@@ -228,19 +314,25 @@ def _rows(names: Sequence[str], columns: Sequence[np.ndarray]) -> list[dict[str,
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Writes a COCO-like load as two COCO files.")
+    parser = argparse.ArgumentParser(description="Writes a load as two COCO files, or as its columns.")
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--ground-truths", type=int, default=36_000)
     parser.add_argument("--detections", type=int, default=500_000)
     parser.add_argument("--classes", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--crowds", action="store_true", help="of which --images and --seed decide the rest")
+    parser.add_argument("--columns", action="store_true", help="write load.npz, for scale.py, and count nothing")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     options = parser.parse_args(arguments)
-    load = make_load(options.images, options.ground_truths, options.detections, options.classes, options.seed)
-    for path in load.write(options.output):
+    if options.crowds:
+        load = make_crowds(options.images, options.seed)
+    else:
+        load = make_load(options.images, options.ground_truths, options.detections, options.classes, options.seed)
+    for path in [load.save(options.output)] if options.columns else load.write(options.output):
         print(f"{path.stat().st_size:>10,} bytes in {path.name}")
-    for name, count in load.figures().items():
-        print(f"{count:>10,} {name}")
+    if not options.columns:
+        for name, count in load.figures().items():
+            print(f"{count:>10,} {name}")
 
 
 if __name__ == "__main__":

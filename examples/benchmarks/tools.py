@@ -40,6 +40,7 @@ class CocoApi:
     def __init__(self, dataset: Callable[..., Any], evaluator: Callable[..., Any]) -> None:
         self.dataset = dataset
         self.evaluator = evaluator
+        self.max_detections: list[int] | None = None  # instead of 1, 10, 100
 
     def load(self, ground_truths: str, detections: str) -> None:
         self.ground_truths = self.dataset(ground_truths)
@@ -50,6 +51,8 @@ class CocoApi:
 
     def evaluate(self) -> list[float | None]:
         evaluation = self.evaluator(self.ground_truths, self.detections, "bbox")
+        if self.max_detections:
+            evaluation.params.maxDets = self.max_detections
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -61,6 +64,7 @@ class Jaxmap:
 
     def __init__(self) -> None:
         import jaxmap
+        import jaxmap.evaluation  # `jaxmap` alone loads nothing before it is used
         import jaxmap.io
 
         self.jaxmap = jaxmap
@@ -86,7 +90,7 @@ class Jaxmap:
 
     def evaluate(self) -> list[float | None]:
         summary = self.jaxmap.evaluate(self.detections, self.ground_truths, **self.options).summary
-        return [None if math.isnan(summary[name]) else float(summary[name]) for name in NUMBERS]
+        return [None if math.isnan(value) else float(value) for value in summary.values()]  # in the order of `NUMBERS`
 
 
 def _pycocotools() -> CocoApi:
