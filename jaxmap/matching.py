@@ -19,7 +19,7 @@ from .types import Candidates
 
 __all__ = ["match"]
 
-MAX_UNROLL = 16
+MAX_UNROLL = 8
 
 
 def match(

@@ -80,7 +80,9 @@ def pack_cells(
         return np.maximum.reduceat(places, first_of_cell) + 1
 
     step = _steps(np.maximum(largest(detection_place), largest(ground_truth_place)), GROWTH)
-    shape = step * STEPS + _steps(largest(candidate_place), GROWTH_OF_LISTS)
+    # Few cells are large, and each shape is a compile: those have no shape for the shortest lists.
+    lists = np.maximum(_steps(largest(candidate_place), GROWTH_OF_LISTS), step > 1)
+    shape = step * STEPS + lists
     for value in np.unique(shape):
         side = SMALLEST * GROWTH ** int(value // STEPS)
         num_candidates = min(SMALLEST * GROWTH_OF_LISTS ** int(value % STEPS), side)
