@@ -81,6 +81,24 @@ def test_degenerate_loads_are_made(loads: ModuleType, size: tuple[int, int, int,
     assert all(len(column) == size[0] for side in load.padded() for column in side.values())
 
 
+def test_crowds_have_five_detections_an_object_and_overlap(loads: ModuleType) -> None:
+    load = loads.make_crowds(40)
+    objects, detections = np.bincount(load.gt_image), np.bincount(load.dt_image)
+    assert len(load.category_ids) == 1
+    assert objects.max() > 5 * np.median(objects)  # a long tail: log-normal of spread 1, the largest of 40
+    np.testing.assert_array_equal(detections, 5 * objects)
+    first = load.gt_boxes[load.gt_image == objects.argmax()]
+    others = [loads.iou(first, np.roll(first, shift, axis=0)) for shift in range(1, len(first))]
+    assert np.mean(np.max(others, axis=0) > 0) > 0.5  # most objects overlap another
+
+
+def test_saved_load_is_read_back(loads: ModuleType, tmp_path: Path) -> None:
+    load = loads.make_crowds(3)
+    read = loads.Load.read(load.save(tmp_path))
+    for name, column in vars(load).items():
+        np.testing.assert_array_equal(getattr(read, name), column)
+
+
 def test_tools_agree_on_a_small_load(tmp_path: Path) -> None:
     for package in ("pycocotools", "hotcoco", "faster_coco_eval"):
         pytest.importorskip(package)
@@ -94,6 +112,38 @@ def test_tools_agree_on_a_small_load(tmp_path: Path) -> None:
     content = json.loads(result.read_text())
     assert set(content["tools"]) == {"jaxmap", "hotcoco", "faster-coco-eval", "pycocotools"}
     assert all(len(numbers) == 12 for tool in content["tools"].values() for numbers in tool["numbers"])
+
+
+def test_scale_measures_a_crowd_that_the_tools_agree_on(tmp_path: Path) -> None:
+    pytest.importorskip("hotcoco")
+    result = tmp_path / "result.json"
+    command = [sys.executable, FOLDER / "scale.py", "--loads", "crowds", "--shrink", "500", "--big-repeats", "1"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # the jaxmap under test, installed or not
+    completed = subprocess.run(
+        [*command, "--json", result], capture_output=True, text=True, check=False, env=environment
+    )
+    assert completed.returncode == 0, completed.stdout + completed.stderr  # 1 where they disagree
+    measured = json.loads(result.read_text())["loads"]["crowds"]
+    assert measured["counts"]["images"] == 6  # 3000 / 500
+    assert measured["counts"]["detections"] == 5 * measured["counts"]["objects"]
+    assert measured["programs"][0] > 0
+    for tool in measured["tools"].values():
+        assert len(tool["seconds"]["warm call"]) == 1
+        assert tool["peak_bytes"][0] > measured["input_bytes"]
+
+
+def test_exponent_of_growth_is_that_of_time_over_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    scale = importlib.import_module("scale")
+    results = {}
+    for name, images, seconds in (("coco-500", 500, 0.25), ("coco-5k", 5_000, 2.5), ("coco-50k", 50_000, 250.0)):
+        measurement = scale.Measurement()
+        measurement.seconds["warm call"] = [seconds, seconds, 1e9]
+        results[name] = scale.Result(counts={"images": images}, input_bytes=100, tools={"jaxmap": measurement})
+    # Ten times the images take ten times, then a hundred times as long; the median drops the slow turn.
+    expected = "jaxmap: 1.00 from coco-500 to coco-5k, 2.00 from coco-5k to coco-50k, 1.50 from coco-500 to coco-50k"
+    assert scale.growth(results) == [expected]
+    assert results["coco-500"].allowed_bytes == 400_000_300  # 400 MB and three times the inputs
 
 
 def test_runner_is_loud_when_tools_disagree(monkeypatch: pytest.MonkeyPatch) -> None:

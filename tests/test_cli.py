@@ -17,6 +17,7 @@ import jaxmap
 from jaxmap.cli import main
 from jaxmap.protocols import COCO
 
+SETTINGS = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"}  # of programs: keep nothing compiled
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 GROUND_TRUTHS = {
     "images": [{"id": 7}, {"id": 9}],
@@ -251,7 +252,7 @@ def test_json_that_cannot_be_written_is_named(capsys, files, tmp_path):
 
 def test_module_runs_as_a_program(files):
     root = pathlib.Path(jaxmap.__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"PYTHONPATH": str(root)} | SETTINGS
     command = [sys.executable, "-m", "jaxmap", "eval"]
     done = subprocess.run([*command, *files, "--json", "-"], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -264,7 +265,7 @@ def test_module_runs_as_a_program(files):
 
 def test_reader_that_stops_early_is_no_error():
     root = pathlib.Path(jaxmap.__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"PYTHONPATH": str(root)} | SETTINGS
     process = subprocess.Popen(
         [sys.executable, "-m", "jaxmap", "eval", "--demo"],
         env=environment,
