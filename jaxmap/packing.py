@@ -18,8 +18,8 @@ from .types import Candidates, Detections, DetectionTable, GroundTruths, GroundT
 
 __all__ = ["Cells", "pack_cells", "pad_detections", "pad_ground_truths"]
 
-# Sizes of cells: 2, 8, 32, ... detections and ground truths, and 2, 16, 128, ... candidates of a detection.
-SMALLEST, GROWTH, GROWTH_OF_LISTS = 2, 4, 8
+# Sizes of cells: 2, 16, 128, ... detections and ground truths, and as many candidates of a detection.
+SMALLEST, GROWTH = 2, 8
 STEPS = 16  # more than any size needs
 CANDIDATES_AT_ONCE = 1 << 15  # of all detections in a chunk
 
@@ -79,13 +79,13 @@ def pack_cells(
     def largest(places: np.ndarray) -> np.ndarray:
         return np.maximum.reduceat(places, first_of_cell) + 1
 
-    step = _steps(np.maximum(largest(detection_place), largest(ground_truth_place)), GROWTH)
+    step = _steps(np.maximum(largest(detection_place), largest(ground_truth_place)))
     # Few cells are large, and each shape is a compile: those have no shape for the shortest lists.
-    lists = np.maximum(_steps(largest(candidate_place), GROWTH_OF_LISTS), step > 1)
+    lists = np.maximum(_steps(largest(candidate_place)), step > 1)
     shape = step * STEPS + lists
     for value in np.unique(shape):
         side = SMALLEST * GROWTH ** int(value // STEPS)
-        num_candidates = min(SMALLEST * GROWTH_OF_LISTS ** int(value % STEPS), side)
+        num_candidates = min(SMALLEST * GROWTH ** int(value % STEPS), side)
         num_cells = max(CANDIDATES_AT_ONCE // (side * num_candidates), 1)
         cells = np.flatnonzero(shape == value)
         place_of_cell = np.full(len(shape), -1)
@@ -141,9 +141,9 @@ def _pad(image_index: np.ndarray, num_images: int, columns: dict[str, np.ndarray
     return padded
 
 
-def _steps(sizes: np.ndarray, growth: int) -> np.ndarray:
-    """Returns the step of the ladder 1, growth, growth^2, ... times the smallest size that holds each size."""
-    return np.searchsorted(SMALLEST * growth ** np.arange(STEPS), sizes)
+def _steps(sizes: np.ndarray) -> np.ndarray:
+    """Returns the step of the ladder that holds each size."""
+    return np.searchsorted(SMALLEST * GROWTH ** np.arange(STEPS), sizes)
 
 
 def _number_runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
