@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import gc
 import os
@@ -12,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from .. import __version__
-from . import _compare, _evaluate, _explain, _operating_points, _report
+from ..collector import collector_paused
+from . import _compare, _evaluate, _explain, _operating_points, _panoptic, _report
 from ._compilation_cache import add_switch, configure
 
 __all__ = ["main"]
@@ -20,12 +22,16 @@ __all__ = ["main"]
 BAD_INPUT = 2
 
 _DESCRIPTION = "Exact COCO mean average precision."
-_COMMANDS = (_evaluate, _compare, _explain, _operating_points, _report)  # each adds itself with `add_command`
+# Each adds itself with `add_command`.
+_COMMANDS = (_evaluate, _compare, _explain, _operating_points, _panoptic, _report)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; `--help` and `--version` leave by SystemExit(0)."""
-    with _warnings_in_one_line(), _no_garbage_collection():
+    # A command is over before it has left anything worth collecting, and to look through all that JAX's modules hold,
+    # again and again, would take a fifth of its time: much of it at the exit.
+    atexit.register(gc.freeze)
+    with _warnings_in_one_line(), collector_paused():
         try:
             arguments = _parser().parse_args(argv)
             configure(arguments)
@@ -54,19 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     for parser_of_command in commands.choices.values():
         add_switch(parser_of_command)
     return parser
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    # A command is over before it has left anything worth collecting, and to look through all that JAX's modules hold,
-    # again and again, would take a tenth of its time.
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @contextlib.contextmanager

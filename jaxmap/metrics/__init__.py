@@ -5,6 +5,7 @@ from ._confusion import ConfusionMatrix, ConfusionMatrixResult, ConfusionMatrixS
 from ._exact_pixels import pixel_average_precision
 from ._histogram import HistogramAveragePrecision, HistogramState
 from ._host import HostAveragePrecision, HostState
+from ._panoptic import PanopticQuality, PanopticQualityResult, PanopticQualityState
 from ._pixel_average_precision import (
     PixelAveragePrecision,
     PixelAveragePrecisionResult,
@@ -18,6 +19,7 @@ from ._ranking_metric import (
     mean_average_precision_at_k,
 )
 from ._result import AveragePrecisionResult
+from ._segment_maps import SegmentMaps, category_instance_to_segments
 from ._segmentation import SegmentationResult, SegmentationState, SemanticSegmentation, semantic_segmentation
 from ._state import AveragePrecisionState
 
@@ -35,14 +37,19 @@ __all__ = [
     "MeanAveragePrecisionAtK",
     "MeanAveragePrecisionAtKResult",
     "MeanAveragePrecisionAtKState",
+    "PanopticQuality",
+    "PanopticQualityResult",
+    "PanopticQualityState",
     "PixelAveragePrecision",
     "PixelAveragePrecisionResult",
     "PixelAveragePrecisionState",
+    "SegmentMaps",
     "SegmentationResult",
     "SegmentationState",
     "SemanticSegmentation",
     "average_precision",
     "average_precision_at_k",
+    "category_instance_to_segments",
     "mean_average_precision_at_k",
     "pixel_average_precision",
     "rank_classes",

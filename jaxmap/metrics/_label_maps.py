@@ -11,7 +11,17 @@ import numpy as np
 
 from ..types import Array
 
-__all__ = ["BAD", "IGNORED", "NUM_COLUMNS", "NUM_ROWS", "PADDING", "UNPREDICTED", "LabelRule", "check_map"]
+__all__ = [
+    "BAD",
+    "IGNORED",
+    "NUM_COLUMNS",
+    "NUM_ROWS",
+    "PADDING",
+    "UNPREDICTED",
+    "LabelRule",
+    "check_map",
+    "real_pixels",
+]
 
 # A true label that is no class, as its place behind the classes: left out by rule, not a label at all, not valid.
 IGNORED, BAD, PADDING = 0, 1, 2
@@ -52,16 +62,7 @@ class LabelRule:
         if self.ignore_index is not None:
             ignored |= truth == self.ignore_index
         rows = jnp.where(is_class, truth - first, self.num_classes + jnp.where(ignored, IGNORED, BAD))
-        if valid is None:
-            return rows
-        shape = jnp.shape(valid)
-        if shape not in (truth.shape[:1], truth.shape):
-            raise ValueError(
-                f"`valid` must have shape {list(truth.shape[:1])}, one an image, or {list(truth.shape)}, one a pixel, "
-                f"got {list(shape)}."
-            )
-        real = jnp.asarray(valid).astype(bool).reshape(shape + (1,) * (truth.ndim - len(shape)))
-        return jnp.where(real, rows, self.num_classes + PADDING)
+        return rows if valid is None else jnp.where(real_pixels(valid, truth.shape), rows, self.num_classes + PADDING)
 
     def predicted_columns(self, predicted: jax.Array) -> jax.Array:
         """Returns, for predicted labels in int32, the class or K plus `UNPREDICTED` or `BAD`."""
@@ -89,6 +90,24 @@ class LabelRule:
                     f"`{name}` must hold classes {first} to {first + self.num_classes - 1}{also}, got "
                     f"{np.asarray(one)[row, column]} in image {image} at row {row}, column {column}."
                 )
+
+
+def real_pixels(valid: Array, shape: tuple[int, ...]) -> jax.Array:
+    """Returns which pixels of a batch are real, as bool that broadcasts to its shape.
+
+    Args:
+      valid: one flag an image or one a pixel.
+      shape: of the batch.
+
+    Raises:
+      ValueError: if `valid` does not have the first axes of the shape.
+    """
+    got = jnp.shape(valid)
+    if got not in (shape[:1], shape):
+        raise ValueError(
+            f"`valid` must have shape {list(shape[:1])}, one an image, or {list(shape)}, one a pixel, got {list(got)}."
+        )
+    return jnp.asarray(valid).astype(bool).reshape(got + (1,) * (len(shape) - len(got)))
 
 
 def check_map(name: str, labels: Array) -> jax.Array:

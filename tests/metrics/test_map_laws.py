@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+from panoptic_scenes import random_scene
 
 from jaxmap import distributed
-from jaxmap.metrics import MeanAveragePrecisionAtK, PixelAveragePrecision, SemanticSegmentation
+from jaxmap.metrics import MeanAveragePrecisionAtK, PanopticQuality, PixelAveragePrecision, SemanticSegmentation
 
 NUM_IMAGES, SIZE, NUM_DEVICES = 11, 4, 8
 Batch = dict[str, np.ndarray]
@@ -36,6 +37,13 @@ def score_maps() -> Batch:
     truth = label_maps()["truth"]
     scores = np.random.default_rng(1).random((*truth.shape, 3)).astype(np.float32)
     return {"scores": np.where(scores < 0.05, np.nan, scores * 1.05), "truth": truth}
+
+
+def segment_maps() -> Batch:
+    scene = random_scene(NUM_IMAGES, (9, 11))
+    bad = scene["predicted"].copy()
+    bad[:, 0, 0] = 99
+    return scene | {"predicted": bad}
 
 
 def lists() -> Batch:
@@ -97,6 +105,7 @@ class Case:
 CASES = {
     "segmentation": Case(SemanticSegmentation(num_classes=3), label_maps(), 0, "num_padded_pixels"),
     "pixels": Case(PixelAveragePrecision(num_classes=3, num_bins=16), score_maps(), 0, "num_padded_pixels"),
+    "panoptic": Case(PanopticQuality(num_classes=3, things=(1,)), segment_maps(), 0, "num_padded_pixels"),
     "ranking": Case(MeanAveragePrecisionAtK(k=4), lists(), 1e-12, "num_padded_rows"),
 }
 
