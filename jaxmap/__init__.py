@@ -13,7 +13,19 @@ if TYPE_CHECKING:
     from .evaluation import Evaluation, evaluate
     from .matching import match
     from .metrics import AveragePrecision, average_precision
-    from .protocols import ALL_POINT, COCO, VOC2007, VOC2012, AreaRange, EvaluationProtocol
+    from .panoptic import PanopticEvaluation, panoptic_quality
+    from .protocols import (
+        ALL_POINT,
+        COCO,
+        COCO_KEYPOINTS,
+        CROWDPOSE,
+        LVIS,
+        OPEN_IMAGES,
+        VOC2007,
+        VOC2012,
+        AreaRange,
+        EvaluationProtocol,
+    )
     from .similarity import box_iou
     from .types import Detections, DetectionTable, GroundTruths, GroundTruthTable
 
@@ -22,6 +34,10 @@ __version__ = "0.1.0"
 __all__ = [
     "ALL_POINT",
     "COCO",
+    "COCO_KEYPOINTS",
+    "CROWDPOSE",
+    "LVIS",
+    "OPEN_IMAGES",
     "VOC2007",
     "VOC2012",
     "AreaRange",
@@ -33,6 +49,7 @@ __all__ = [
     "EvaluationProtocol",
     "GroundTruthTable",
     "GroundTruths",
+    "PanopticEvaluation",
     "adapters",
     "average_precision",
     "box_iou",
@@ -42,6 +59,7 @@ __all__ = [
     "io",
     "match",
     "metrics",
+    "panoptic_quality",
     "precision_recall",
     "warmup",
     "warmup_metric",
@@ -55,7 +73,19 @@ _MODULES = {
     "evaluation": ("Evaluation", "evaluate"),
     "matching": ("match",),
     "metrics": ("AveragePrecision", "average_precision"),
-    "protocols": ("ALL_POINT", "COCO", "VOC2007", "VOC2012", "AreaRange", "EvaluationProtocol"),
+    "panoptic": ("PanopticEvaluation", "panoptic_quality"),
+    "protocols": (
+        "ALL_POINT",
+        "COCO",
+        "COCO_KEYPOINTS",
+        "CROWDPOSE",
+        "LVIS",
+        "OPEN_IMAGES",
+        "VOC2007",
+        "VOC2012",
+        "AreaRange",
+        "EvaluationProtocol",
+    ),
     "similarity": ("box_iou",),
     "types": ("DetectionTable", "Detections", "GroundTruthTable", "GroundTruths"),
 }

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .host import as_tables, check_confusion_options, count_confusion, normalize_confusion, take_rows
+from .protocols import COCO, EvaluationProtocol, get_protocol
 
 __all__ = ["Confusion", "confusion_matrix"]
 
@@ -45,6 +46,7 @@ def confusion_matrix(
     box_format: str = "xyxy",
     class_names: Sequence[str] | Mapping[int, str] | None = None,
     num_classes: int | None = None,
+    protocol: str | EvaluationProtocol = COCO,
 ) -> Confusion:
     """Counts which class each ground truth was detected as, in float64 on the host.
 
@@ -76,6 +78,7 @@ def confusion_matrix(
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
       class_names: as `evaluate` takes them.
       num_classes: as `evaluate` takes it.
+      protocol: its `iou_type` says what is compared; nothing else of it plays a part.
 
     Raises:
       ValueError: if an option or an input is not as described; the message names image and field.
@@ -88,11 +91,19 @@ def confusion_matrix(
       [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
     """
     check_confusion_options(iou_threshold, score_threshold, pairing)
+    protocol = get_protocol(protocol)
     found, truth = as_tables(
-        detections, ground_truths, box_format=box_format, class_names=class_names, num_classes=num_classes
+        detections,
+        ground_truths,
+        iou_type=protocol.iou_type,
+        box_format=box_format,
+        class_names=class_names,
+        num_classes=num_classes,
     )
     found = take_rows(found, np.flatnonzero(found.scores >= score_threshold))
-    counts, num_left_out = count_confusion(found, truth, iou_threshold=iou_threshold, pairing=pairing)
+    counts, num_left_out = count_confusion(
+        found, truth, protocol=protocol, iou_threshold=iou_threshold, pairing=pairing
+    )
     return Confusion(
         counts=counts,
         matrix=normalize_confusion(counts, normalize),

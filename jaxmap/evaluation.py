@@ -46,6 +46,7 @@ def evaluate(
     area_ranges: Mapping[str, tuple[float, float]] | None = None,
     max_detections: int | Sequence[int] | None = None,
     class_agnostic: bool | None = None,
+    iou_type: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Scores detections against ground truths, exactly as pycocotools does, in float64 on the host.
@@ -53,7 +54,9 @@ def evaluate(
     Args:
       detections: one of: `Detections` or a mapping of its fields, padded to `[I, D, ...]`; a sequence of one mapping an
         image, with `boxes` `[D, 4]`, `scores` `[D]` and `labels` `[D]`; a `DetectionTable`. NumPy or JAX arrays.
-      ground_truths: likewise, with `boxes`, `labels` and optionally `crowd` (or `iscrowd`), `area` and `ignore`.
+        Other shapes than boxes as `Detections` has them; masks also as a list of COCO's run-length encodings.
+      ground_truths: likewise, with `boxes`, `labels` and optionally `crowd` (or `iscrowd`), `area`, `ignore`,
+        `verified` and `not_exhaustive`.
       protocol: a protocol or its name.
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
       class_names: names of the classes 0 .. K-1, or a mapping from label to name.
@@ -63,6 +66,7 @@ def evaluate(
       area_ranges: instead of the protocol's, name to (low, high) in square pixels, both ends included.
       max_detections: instead of the protocol's, one or several limits for an image and a class.
       class_agnostic: score all classes as one.
+      iou_type: instead of the protocol's: `bbox`, `segm`, `boundary`, `keypoints` or `obb` (oriented boxes).
       progress: called with the name of each stage as it starts.
 
     Returns:
@@ -85,16 +89,21 @@ def evaluate(
         area_ranges=area_ranges,
         max_detections=max_detections,
         class_agnostic=class_agnostic,
+        iou_type=iou_type,
     )
     tell("reading inputs")
     found, truth = as_tables(
-        detections, ground_truths, box_format=box_format, class_names=class_names, num_classes=num_classes
+        detections,
+        ground_truths,
+        iou_type=protocol.iou_type,
+        box_format=box_format,
+        class_names=class_names,
+        num_classes=num_classes,
     )
     if protocol.class_agnostic:
         found, truth = _merge_classes(found, truth)
     tell("matching")
     matched = match_dataset(found, truth, protocol)
-    del found  # `matched` holds a sorted copy
     tell("integrating curves")
     counts = _count(matched.ground_truths.labels, matched.counted, len(truth.class_ids))
     curves = precision_recall(matched.records, matched.by_class, counts, protocol)
@@ -148,7 +157,7 @@ class Evaluation:
     @functools.cached_property
     def summary(self) -> dict[str, float]:
         """The protocol's named numbers; a number's limit is in its name (`AR10`) or is the largest (`AP`)."""
-        return summarize(self.curves, self.protocol)
+        return summarize(self.curves, self.protocol, self.matched.ground_truths.class_group)
 
     def __str__(self) -> str:
         return summary_table(self.summary, self.protocol)
@@ -181,7 +190,7 @@ class Evaluation:
         columns = {
             "image_id": self.image_ids,
             "num_ground_truths": np.bincount(np.repeat(alone.image, alone.num_ground_truths), minlength=num_images),
-            "num_detections": np.bincount(self.matched.detections.image_index, minlength=num_images),
+            "num_detections": np.bincount(self.matched.records.image_index, minlength=num_images),
         }
         overall = dataclasses.replace(
             self.protocol,
@@ -339,6 +348,7 @@ class Evaluation:
             score_threshold=score_threshold,
             pairing=pairing,
             normalize=normalize,
+            protocol=self.protocol,
         )
 
 
@@ -347,7 +357,13 @@ def _merge_classes(found: DetectionTable, truth: GroundTruthTable) -> tuple[Dete
     found = take_rows(found, np.argsort(found.labels, kind="stable"))
     truth = take_rows(truth, np.argsort(truth.labels, kind="stable"))
     return dataclasses.replace(found, labels=np.zeros_like(found.labels)), dataclasses.replace(
-        truth, labels=np.zeros_like(truth.labels), class_ids=np.array([0]), class_names=("all classes",)
+        truth,
+        labels=np.zeros_like(truth.labels),
+        class_ids=np.array([0]),
+        class_names=("all classes",),
+        verified=None,  # what an image was not searched for could be any of its objects
+        not_exhaustive=None,
+        class_group=None,
     )
 
 

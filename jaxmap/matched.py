@@ -1,6 +1,6 @@
 """The host route up to records: a whole dataset sorted, its candidates found, packed and matched.
 
-tables -order-> groups -candidates-> pairs -packing-> cells -match, in jit-> planes of each pair -> records
+tables -order-> groups -similarity-> pairs -packing-> cells -match, in jit-> planes of each pair -> records
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import numpy as np
 from .host import (
     Groups,
     Pairs,
+    PairSimilarity,
     components,
     find_pairs,
     in_threads,
     inverse,
     order_by_score,
     order_within,
+    pair_similarity,
     rank_in_group,
     starts_of_runs,
     take_rows,
@@ -43,22 +45,31 @@ class MatchedDataset:
     """A dataset after matching: everything that curves and analyses read.
 
     Attributes:
-      detections: those that take part, sorted by image, class, and descending score.
+      source: all detections, in the order of the input.
+      order: `[N]` int64, the rows of those that take part, sorted by image, class, and descending score.
       ground_truths: sorted by image and class.
-      records: a row for each detection.
+      similarity: of rows of `source` and of `ground_truths`.
+      records: a row for each detection that takes part.
       by_class: `[N]` int64, the rows of the detections by class, then by descending score, image and position.
       pairs: the pairs that reach the lowest threshold.
       chosen: `[P, W]` uint32, the planes in which each pair is a match.
       counted: `[G, A]` bool, whether each ground truth counts in each area range.
     """
 
-    detections: DetectionTable
+    source: DetectionTable
+    order: np.ndarray
     ground_truths: GroundTruthTable
+    similarity: PairSimilarity
     records: Records
     by_class: np.ndarray
     pairs: Pairs
     chosen: np.ndarray
     counted: np.ndarray
+
+    @functools.cached_property
+    def detections(self) -> DetectionTable:
+        """Those that take part, in their sorted order."""
+        return take_rows(self.source, self.order)
 
     @functools.cached_property
     def score_place(self) -> np.ndarray:
@@ -81,24 +92,32 @@ def match_dataset(
     """
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
     num_classes = len(ground_truths.class_ids)
-    detections, position, rank, by_class = _sort_detections(detections, num_classes, protocol.max_detections[-1])
+    order, position, rank, by_class = _sort_detections(detections, ground_truths, protocol)
+    image_index, labels = detections.image_index.take(order), detections.labels.take(order)
     truth_group = ground_truths.image_index * num_classes + ground_truths.labels
-    order = order_within(truth_group, np.arange(len(truth_group)))
-    ground_truths, truth_group = take_rows(ground_truths, order), truth_group[order]
+    truth_order = order_within(truth_group, np.arange(len(truth_group)))
+    ground_truths, truth_group = take_rows(ground_truths, truth_order), truth_group[truth_order]
 
-    ignored_absorb = protocol.absorbing == "ignored"
-    if ignored_absorb:  # then nothing sets a crowd apart from other ignored ground truths
+    ignored_absorb = protocol.absorbing != "crowds"
+    if protocol.absorbing == "ignored":  # then nothing sets a crowd apart from other ignored ground truths
         nowhere, ignore = np.zeros_like(ground_truths.crowd), ground_truths.crowd | ground_truths.ignore
         ground_truths = dataclasses.replace(ground_truths, crowd=nowhere, ignore=ignore)
-    counted = _inside(ground_truths.area, protocol) & ~(ground_truths.crowd | ground_truths.ignore)[:, None]
+    ranged = _ranged(ground_truths.area, ground_truths.image_index, ground_truths, protocol)
+    counted = _inside(ranged, protocol) & ~(ground_truths.crowd | ground_truths.ignore)[:, None]
     counted_words = _spread(counted, area_words(*grid))
-    groups = _common_groups(detections.image_index * num_classes + detections.labels, truth_group)
+    groups = _common_groups(image_index * num_classes + labels, truth_group)
+    similarity = pair_similarity(detections, ground_truths, protocol)
     best_only = protocol.candidates == "best"
-    pairs = find_pairs(detections, ground_truths, groups, protocol.iou_thresholds, best_only=best_only)
+    pairs = find_pairs(
+        detections, order, ground_truths, groups, similarity, protocol.iou_thresholds, best_only=best_only
+    )
     chosen = _match_pairs(pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=ignored_absorb)
 
     matched = np.zeros((counted_words.shape[1], len(rank)), np.uint32).T  # a word of all rows is contiguous
-    ignored = _spread(_inside(detections.boxes[:, 2] * detections.boxes[:, 3], protocol), area_words(*grid))
+    inside = _inside(_ranged(_areas(detections).take(order), image_index, ground_truths, protocol), protocol)
+    if ground_truths.not_exhaustive is not None:
+        inside &= ~ground_truths.not_exhaustive[image_index, labels][:, None]
+    ignored = _spread(inside, area_words(*grid))
     np.bitwise_not(ignored, out=ignored)
     if len(pairs.detection):
         first = starts_of_runs(pairs.detection)
@@ -107,9 +126,9 @@ def match_dataset(
         on_ignored = np.bitwise_or.reduceat(chosen & ~counted_words[pairs.ground_truth], first)
         ignored[rows] = on_ignored | (ignored[rows] & ~matched[rows])
     records = Records(
-        scores=detections.scores,
-        labels=detections.labels,
-        image_index=detections.image_index,
+        scores=detections.scores.take(order),
+        labels=labels,
+        image_index=image_index,
         position=position,
         rank=rank,
         matched=matched,
@@ -117,8 +136,10 @@ def match_dataset(
         valid=np.ones(len(rank), bool),
     )
     return MatchedDataset(
-        detections=detections,
+        source=detections,
+        order=order,
         ground_truths=ground_truths,
+        similarity=similarity,
         records=records,
         by_class=by_class,
         pairs=pairs,
@@ -128,34 +149,50 @@ def match_dataset(
 
 
 def _sort_detections(
-    detections: DetectionTable, num_classes: int, limit: int
-) -> tuple[DetectionTable, np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the detections within the limit, by group and score, with position, rank, and their order by class."""
-    image_index = detections.image_index
+    detections: DetectionTable, ground_truths: GroundTruthTable, protocol: EvaluationProtocol
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the rows of the detections that take part, by group and score; and of these position, rank, and order.
+
+    The last is their order by class, then by descending score, image and position.
+    """
+    image_index, labels, scores = detections.image_index, detections.labels, detections.scores
     arrival = np.arange(len(image_index))
     if (image_index[1:] < image_index[:-1]).any():
         arrival = inverse(order_within(image_index, arrival))
-    order, rank, by_class = _orders(detections, arrival, num_classes, limit)
-    return take_rows(detections, order), arrival.take(order), rank, by_class
-
-
-def _orders(
-    detections: DetectionTable, arrival: np.ndarray, num_classes: int, limit: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the order of detections within the limit by group and score, their rank, and their order by class."""
-    group = detections.image_index * num_classes + detections.labels
-    by_class, order = in_threads(
-        lambda labels: order_by_score(labels, detections.scores, arrival), (detections.labels, group)
-    )
-    rank = rank_in_group(group.take(order))
-    kept = rank < limit
+    group = image_index * len(ground_truths.class_ids) + labels
+    by_class, order = in_threads(lambda key: order_by_score(key, scores, arrival), (labels, group))
+    if protocol.limit_scope == "image":
+        by_image = order_by_score(image_index, scores, arrival)
+        rank = rank_in_group(image_index.take(by_image)).take(inverse(by_image)).take(order)
+    else:
+        rank = rank_in_group(group.take(order))
+    kept = rank < protocol.max_detections[-1]
+    if ground_truths.verified is not None:
+        kept &= ground_truths.verified[image_index.take(order), labels.take(order)]
     if kept.all():
-        return order, rank, inverse(order).take(by_class)
-    order, rank = order[kept], rank[kept]
-    sorted_row = np.full(len(group), DROPPED)
-    sorted_row[order] = np.arange(len(order))
-    by_class = sorted_row.take(by_class)
-    return order, rank, by_class[by_class != DROPPED]
+        by_class = inverse(order).take(by_class)
+    else:
+        order, rank = order[kept], rank[kept]
+        sorted_row = np.full(len(group), DROPPED)
+        sorted_row[order] = np.arange(len(order))
+        by_class = sorted_row.take(by_class)
+        by_class = by_class[by_class != DROPPED]
+    return order, arrival.take(order), rank, by_class
+
+
+def _areas(detections: DetectionTable) -> np.ndarray:
+    return detections.boxes[:, 2] * detections.boxes[:, 3] if detections.area is None else detections.area
+
+
+def _ranged(
+    area: np.ndarray, image_index: np.ndarray, ground_truths: GroundTruthTable, protocol: EvaluationProtocol
+) -> np.ndarray:
+    """Returns `[N]` float64: what the protocol's ranges are ranges of."""
+    if protocol.range_of == "area":
+        return area
+    if ground_truths.crowd_index is None:
+        raise ValueError(f"`ground_truths` must have the column `crowd_index` for the protocol {protocol.name!r}.")
+    return ground_truths.crowd_index.take(image_index)
 
 
 def _common_groups(detection_group: np.ndarray, truth_group: np.ndarray) -> Groups:
@@ -212,5 +249,5 @@ def _spread(counted: np.ndarray, areas: np.ndarray) -> np.ndarray:
     for flags, area in zip(counted.T, areas, strict=True):
         for word, planes in zip(words, area, strict=True):
             if planes:
-                word |= flags * planes
+                np.bitwise_or(word, planes, out=word, where=flags)
     return words.T

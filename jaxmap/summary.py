@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -30,6 +31,7 @@ class SummaryLine(NamedTuple):
       thresholds: the indices on T that it averages; none where the protocol lacks its threshold, and it is undefined.
       area_index: index on A.
       limit_index: index on M.
+      class_group: the classes that it averages; None for all.
     """
 
     name: str
@@ -38,6 +40,7 @@ class SummaryLine(NamedTuple):
     thresholds: tuple[int, ...]
     area_index: int
     limit_index: int
+    class_group: str | None = None
 
 
 def summary_lines(protocol: EvaluationProtocol) -> list[SummaryLine]:
@@ -52,30 +55,58 @@ def summary_lines(protocol: EvaluationProtocol) -> list[SummaryLine]:
             for index, threshold in enumerate(protocol.iou_thresholds)
             if row.iou_threshold is None or abs(threshold - row.iou_threshold) < 1e-9
         )
+        places: list[tuple[int, int, str | None]] = [(0, last_limit, None)]
         if row.each == "area":
-            places = [(area.suffix, "", index, last_limit) for index, area in enumerate(protocol.area_ranges) if index]
+            places = [(index, last_limit, None) for index in range(1, len(protocol.area_ranges))]
         elif row.each == "limit":
-            places = [("", _limit(limit), 0, index) for index, limit in enumerate(protocol.max_detections)]
-        else:
-            places = [("", "", 0, last_limit)]
-        for suffix, limit, area_index, limit_index in places:
-            name = row.name.format(area=suffix, limit=limit)
-            line = SummaryLine(name, row.quantity, cells_of[row.quantity], thresholds, area_index, limit_index)
-            lines.append(line)
+            places = [(0, index, None) for index in range(len(protocol.max_detections))]
+        elif row.each == "class_group":
+            places = [(0, last_limit, group) for group in protocol.class_groups]
+        for area_index, limit_index, group in places:
+            name = row.name.format(
+                area=protocol.area_ranges[area_index].suffix,
+                limit=_limit(protocol.max_detections[limit_index]),
+                group=group,
+            )
+            lines.append(
+                SummaryLine(name, row.quantity, cells_of[row.quantity], thresholds, area_index, limit_index, group)
+            )
     return lines
 
 
-def summarize(curves: PrecisionRecall, protocol: EvaluationProtocol) -> dict[str, float]:
+def summarize(
+    curves: PrecisionRecall, protocol: EvaluationProtocol, class_group: Sequence[str] | np.ndarray | None = None
+) -> dict[str, float]:
     """Returns the protocol's numbers in float64; NaN where nothing defines one.
 
     Args:
       curves: NumPy arrays with NaN in cells without ground truth.
+      protocol: its table of results.
+      class_group: `[K]` names, the group of each class; without it numbers of groups are NaN.
+
+    Raises:
+      ValueError: if `class_group` does not name a group for every class.
     """
-    return {line.name: _mean(select(curves, line)) for line in summary_lines(protocol)}
+    numbers = {}
+    for line in summary_lines(protocol):
+        values = np.asarray(select(curves, line))
+        numbers[line.name] = _mean(values[..., _belongs(line, class_group, values.shape[-1])])
+    return numbers
 
 
-def summarize_on_device(curves: PrecisionRecall, protocol: EvaluationProtocol) -> dict[str, jax.Array]:
-    """Returns the protocol's numbers as float32 scalars, inside `jit`; `UNDEFINED` (-1) where nothing defines one."""
+def summarize_on_device(
+    curves: PrecisionRecall, protocol: EvaluationProtocol, class_group: Sequence[str] | np.ndarray | None = None
+) -> dict[str, jax.Array]:
+    """Returns the protocol's numbers as float32 scalars, inside `jit`; `UNDEFINED` (-1) where nothing defines one.
+
+    Args:
+      curves: with `UNDEFINED` in cells without ground truth.
+      protocol: its table of results.
+      class_group: as `summarize` takes it, static.
+
+    Raises:
+      ValueError: if `class_group` does not name a group for every class.
+    """
     numbers = {}
     for line in summary_lines(protocol):
         if not line.thresholds:
@@ -83,6 +114,7 @@ def summarize_on_device(curves: PrecisionRecall, protocol: EvaluationProtocol) -
             continue
         values = jnp.asarray(select(curves, line))
         defined = (values != UNDEFINED).reshape(-1, values.shape[-1])[0]  # a class is defined in all its cells or none
+        defined &= _belongs(line, class_group, len(defined))
         while values.ndim > 1:
             values = values.mean(0)  # axis by axis: one float32 sum over tens of thousands would lose digits
         mean = jnp.where(defined, values, 0.0).sum() / jnp.maximum(defined.sum(dtype=jnp.float32), 1.0)
@@ -108,9 +140,19 @@ def summary_table(summary: dict[str, float], protocol: EvaluationProtocol) -> st
         iou = ":".join(f"{protocol.iou_thresholds[index]:.2f}" for index in ends)
         area = protocol.area_ranges[line.area_index].name
         limit = _limit(protocol.max_detections[line.limit_index])
-        where = f"IoU={iou:<9} | area={area:>6s} | maxDets={limit:>3s}"
+        which = "area" if line.class_group is None else "class"
+        where = f"IoU={iou:<9} | {which}={line.class_group or area:>6s} | maxDets={limit:>3s}"
         lines.append(f" {long:<18} ({short}) @[ {where} ] = {summary[line.name]:0.3f}")
     return "\n".join(lines)
+
+
+def _belongs(line: SummaryLine, class_group: Sequence[str] | np.ndarray | None, num_classes: int) -> np.ndarray:
+    """Returns `[K]` bool: the classes that a number averages."""
+    if class_group is not None and len(class_group) != num_classes:
+        raise ValueError(f"`class_group` must name the group of each of {num_classes} classes, got {len(class_group)}.")
+    if line.class_group is None:
+        return np.ones(num_classes, bool)
+    return np.zeros(num_classes, bool) if class_group is None else np.asarray(class_group) == line.class_group
 
 
 def _limit(limit: int) -> str:

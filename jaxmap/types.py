@@ -2,7 +2,8 @@
 
 Axis letters, the same everywhere: `I` images, `D` detections an image, `G` ground truths an image, `T` IoU
 thresholds, `R` recall points, `K` classes, `A` area ranges, `M` max-detection limits, `N` flat rows, `C` candidates of
-one detection, `W` uint32 words that hold one bit for every (area range, IoU threshold) plane (see `planes`).
+one detection, `P` keypoints, `W` uint32 words that hold one bit for every (area range, IoU threshold) plane (see
+`planes`).
 
 Two kinds of container live here. Pytrees (`Detections`, `GroundTruths`, `Candidates`, `Records`, `PrecisionRecall`)
 hold arrays of fixed shape and cross `jit`. Tables (`DetectionTable`, `GroundTruthTable`) are the host's ragged form:
@@ -41,43 +42,59 @@ UNDEFINED = -1.0  # a device number without any ground truth behind it; NaN once
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Detections:
-    """Predicted boxes of a batch of images, padded to one length.
+    """Predictions of a batch of images, padded to one length. Of the shapes, give the one that the protocol compares.
 
     Attributes:
-      boxes: `[I, D, 4]` float, in the box format that the call names; padding may hold anything.
+      boxes: `[I, D, 4]` float, in the box format that the call names; oriented boxes are `[I, D, 5]`, centre, width,
+        height and angle in radians. Padding may hold anything.
       scores: `[I, D]` float, larger is more confident.
       labels: `[I, D]` int, class indices from 0.
+      masks: `[I, D, H, W]` bool, or 0 and 1, of any dtype.
+      keypoints: `[I, D, P, 3]` float, x, y and a third value that plays no part.
       valid: `[I, D]` bool, True for real rows; None means that every row is real.
     """
 
-    boxes: Array  # [I, D, 4]
     scores: Array  # [I, D]
     labels: Array  # [I, D]
+    boxes: Array | None = None  # [I, D, 4]
+    masks: Array | None = None  # [I, D, H, W]
+    keypoints: Array | None = None  # [I, D, P, 3]
     valid: Array | None = None  # [I, D]
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class GroundTruths:
-    """Annotated boxes of a batch of images, padded to one length.
+    """Annotated objects of a batch of images, padded to one length; shapes as in `Detections`.
 
     Attributes:
-      boxes: `[I, G, 4]` float, in the box format that the call names; padding may hold anything.
+      boxes: `[I, G, 4]` float, in the box format that the call names; oriented boxes are `[I, G, 5]`. With `keypoints`
+        they stand for the object where none of its keypoints is labelled. Padding may hold anything.
       labels: `[I, G]` int, class indices from 0.
+      masks: `[I, G, H, W]` bool, or 0 and 1, of any dtype.
+      keypoints: `[I, G, P, 3]` float, x, y and visibility: 0 is not labelled. An object without any is ignored.
       valid: `[I, G]` bool, True for real rows; None means that every row is real.
       crowd: `[I, G]` bool, True for a region that stands for many objects: it is never counted, may absorb any number
         of detections, and its similarity is the intersection over the detection's area. None means no crowd.
       area: `[I, G]` float, the object's area in pixels, which decides its area range (for COCO the area of the mask,
-        not of the box); None means width times height.
+        not of the box) and the scale of its keypoints; None means that of the shape, or of the box of keypoints.
       ignore: `[I, G]` bool, True for a ground truth that is matched but never counted; None means none.
+      verified: `[I, K]` bool, the classes that an image was searched for: detections of others take no part. None means
+        all. A class that an image has ground truths of must be among its classes.
+      not_exhaustive: `[I, K]` bool, the classes of which an image may hold more objects than were annotated: detections
+        that match none are ignored. None means none.
     """
 
-    boxes: Array  # [I, G, 4]
     labels: Array  # [I, G]
+    boxes: Array | None = None  # [I, G, 4]
+    masks: Array | None = None  # [I, G, H, W]
+    keypoints: Array | None = None  # [I, G, P, 3]
     valid: Array | None = None  # [I, G]
     crowd: Array | None = None  # [I, G]
     area: Array | None = None  # [I, G]
     ignore: Array | None = None  # [I, G]
+    verified: Array | None = None  # [I, K]
+    not_exhaustive: Array | None = None  # [I, K]
 
 
 @jax.tree_util.register_dataclass
@@ -148,7 +165,7 @@ class GroundTruthTable:
     Attributes:
       image_index: `[N]` int64, index into `image_ids`.
       labels: `[N]` int64, index into `class_ids`.
-      boxes: `[N, 4]` float64, xywh in pixels.
+      boxes: `[N, 4]` float64, xywh in pixels; of other shapes what encloses them.
       area: `[N]` float64, square pixels.
       crowd: `[N]` bool.
       ignore: `[N]` bool.
@@ -156,6 +173,14 @@ class GroundTruthTable:
       image_ids: `[I]`, ascending; images without annotations count too.
       class_ids: `[K]`, ascending.
       class_names: K names.
+      masks: `[N]` run-length encoded masks, as `rle` has them.
+      keypoints: `[N, P, 3]` float64: x, y, visibility.
+      oriented: `[N, 5]` float64: centre, width, height, angle in radians.
+      verified: `[I, K]` bool, the classes that an image was searched for; None where every image was for all.
+      not_exhaustive: `[I, K]` bool, the classes of which an image may hold more than was annotated.
+      class_group: `[K]` names, what the protocol's summary groups classes by (LVIS: frequency).
+      image_sizes: `[I, 2]` int64, height and width of each image, where masks need them.
+      crowd_index: `[I]` float64, how crowded each image is, from 0 to 1 (CrowdPose).
     """
 
     image_index: np.ndarray  # [N]
@@ -168,6 +193,14 @@ class GroundTruthTable:
     image_ids: np.ndarray  # [I]
     class_ids: np.ndarray  # [K]
     class_names: tuple[str, ...]
+    masks: np.ndarray | None = None  # [N]
+    keypoints: np.ndarray | None = None  # [N, P, 3]
+    oriented: np.ndarray | None = None  # [N, 5]
+    verified: np.ndarray | None = None  # [I, K]
+    not_exhaustive: np.ndarray | None = None  # [I, K]
+    class_group: np.ndarray | None = None  # [K]
+    image_sizes: np.ndarray | None = None  # [I, 2]
+    crowd_index: np.ndarray | None = None  # [I]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -177,9 +210,11 @@ class DetectionTable:
     Attributes:
       image_index: `[N]` int64, index into the ground truths' `image_ids`.
       labels: `[N]` int64, index into the ground truths' `class_ids`.
-      boxes: `[N, 4]` float64, xywh in pixels.
+      boxes: `[N, 4]` float64, xywh in pixels; of other shapes what encloses them.
       scores: `[N]` float64.
       ids: `[N]` int64, the detection's position in its file, or its row in its image.
+      area: `[N]` float64, square pixels; None for width times height of the box.
+      masks, keypoints, oriented: as in `GroundTruthTable`.
     """
 
     image_index: np.ndarray  # [N]
@@ -187,3 +222,7 @@ class DetectionTable:
     boxes: np.ndarray  # [N, 4]
     scores: np.ndarray  # [N]
     ids: np.ndarray  # [N]
+    area: np.ndarray | None = None  # [N]
+    masks: np.ndarray | None = None  # [N]
+    keypoints: np.ndarray | None = None  # [N, P, 3]
+    oriented: np.ndarray | None = None  # [N, 5]

@@ -20,10 +20,11 @@ PACKAGE = ROOT / "jaxmap"
 MAX_LINES = 400
 
 GROUPS = {
-    "data": {"types", "protocols", "planes"},
+    "data": {"types", "protocols", "planes", "collector"},
+    "shape": {"shapes", "keypoints", "oriented", "rle"},
     "device": {"similarity", "matching", "pairing", "records", "curves", "summary"},
     "host": {"host", "io", "packing"},
-    "driver": {"matched", "confusion"},
+    "driver": {"matched", "confusion", "panoptic"},
     "analysis": {"analysis"},
     "evaluation": {"evaluation"},
     "start": {"compilation"},
@@ -34,22 +35,25 @@ GROUPS = {
 # The groups that each group may import; where its own is missing, its modules do not know of each other.
 MAY_IMPORT = {
     "data": set(),
-    "device": {"data"},
-    "host": {"data"},
+    "shape": {"data"},
+    "device": {"data", "shape"},
+    "host": {"data", "shape"},
     "driver": {"data", "device", "host"},
     "analysis": {"data", "device", "host", "driver"},
     "evaluation": {"data", "device", "host", "driver", "analysis"},
     "start": {"data", "evaluation"},
-    "metric": {"data", "device", "host"},
+    "metric": {"data", "shape", "device", "host"},
     "shell": set(GROUPS),
     "public": set(GROUPS) - {"shell"},
 }
 GROUP_OF = {module: group for group, modules in GROUPS.items() for module in modules}
 RUNTIME = {"jax", "numpy", "chex"}
-MAY_IMPORT_OUTSIDE = {"host": {"numpy", "msgspec"}, "analysis": {"numpy"}} | dict.fromkeys(
-    ("data", "device", "driver", "evaluation", "start", "metric"), RUNTIME
-)
-EXTRAS = ("flax", "clu", "msgspec", "pycocotools", "matplotlib", "torch")
+MAY_IMPORT_OUTSIDE = dict.fromkeys(("data", "device", "driver", "evaluation", "start", "metric"), RUNTIME) | {
+    "shape": {"numpy", "pycocotools"},
+    "host": {"numpy", "msgspec", "PIL"},
+    "analysis": {"numpy"},
+}
+EXTRAS = ("flax", "clu", "msgspec", "pycocotools", "matplotlib", "torch", "PIL")
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = sorted({path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES})

@@ -202,7 +202,7 @@ def test_help_names_every_option(capsys):
         (["eval", "gt.json"], "needs two files, GT and DT, or --demo"),
         (["eval", "gt.json", "--demo"], "leave GT and DT out"),
         (["eval", "--demo", "--per-class", "--json", "-"], "--json -"),
-        (["eval", "--demo", "--iou-type", "segm"], "invalid choice: 'segm'"),
+        (["eval", "--demo", "--iou-type", "segm"], "must have the column `masks`"),
         (["eval", "--demo", "--protocol", "mine"], "invalid choice: 'mine'"),
         (["eval", "--demo", "--iou-thresholds", "half"], "'half' is no number"),
         (["eval", "--demo", "--iou-thresholds", "0.5:0.9"], "write first:last:step"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 import jaxmap
@@ -15,11 +17,13 @@ def test_padded_tables_evaluate_to_the_numbers_of_the_tables():
     detections, ground_truths = pad_detections(found, len(truth.image_ids)), pad_ground_truths(truth)
     evaluation = jaxmap.evaluate(detections, ground_truths, num_classes=len(truth.class_ids), box_format="xywh")
     rounded = [
-        type(table)(
+        dataclasses.replace(
+            table,
             **{
-                name: column.astype(np.float32).astype(np.float64) if name in ("boxes", "scores", "area") else column
-                for name, column in vars(table).items()
-            }
+                name: getattr(table, name).astype(np.float32).astype(np.float64)
+                for name in ("boxes", "scores", "area")
+                if getattr(table, name, None) is not None
+            },
         )
         for table in (found, truth)
     ]

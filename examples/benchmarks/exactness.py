@@ -26,7 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmap.protocols import COCO
-from jaxmap.similarity import approximate_iou, box_geometry, exact_iou, find_candidates
+from jaxmap.similarity import find_candidates
+from jaxmap.similarity._boxes import approximate_iou, box_geometry, exact_iou
 from jaxmap.types import Array
 
 KINDS = {  # units in a pixel (or in an image of side 1), and the side of an image and of a median object in units

@@ -117,7 +117,7 @@ class GroundTruthLookup:
         known = self.image_id[place] == image_id
         row = self.first_row[place][:, None] + jnp.arange(self.max_ground_truths_per_image, dtype=jnp.int32)[None]
         real = known[:, None] & (row < self.first_row[place + 1][:, None])
-        row = jnp.where(real, row, len(self.rows.boxes) - 1)
+        row = jnp.where(real, row, len(self.rows.labels) - 1)
         return jax.tree.map(lambda column: column[row], self.rows), known
 
 

@@ -8,12 +8,12 @@ import pathlib
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..protocols import PROTOCOLS
+from ..protocols import IOU_TYPES, PROTOCOLS, EvaluationProtocol, get_protocol
 
 if TYPE_CHECKING:
     from ..types import DetectionTable, GroundTruthTable
@@ -26,6 +26,7 @@ __all__ = [
     "grids",
     "progress_on_terminal",
     "protocol_list",
+    "protocol_of",
     "read_inputs",
     "table",
     "write_json",
@@ -39,14 +40,23 @@ _TEXT_COLUMNS = ("class_name", "protocol")
 def add_inputs(command: argparse.ArgumentParser) -> None:
     """Adds the two files that a command reads, or `--demo` in their place."""
     add = command.add_argument
-    gt = "COCO annotation file, plain or gzip; or VOC's XML files, in a folder or a tar archive"
-    dt = "COCO results file; or VOC's comp4_det_test_CLASS.txt, in a folder, a tar archive or a quoted pattern"
+    gt = (
+        "COCO annotation file, plain or gzip, or LVIS's with --protocol lvis; VOC's XML files, in a folder or a tar "
+        "archive; or Open Images' boxes as .csv"
+    )
+    dt = (
+        "COCO results file; VOC's comp4_det_test_CLASS.txt, in a folder, a tar archive or a quoted pattern; or Open "
+        "Images' detections as .csv"
+    )
     add("ground_truths", metavar="GT", nargs="?", help=gt)
     add("detections", metavar="DT", nargs="?", help=dt)
     add("--demo", action="store_true", help="score a scene that the program makes itself, in place of GT and DT")
     plain = "take the corners of VOC files as points, not as pixels counted from 1 of which the last one is inside"
     add("--image-list", metavar="FILE", help="score only the images of a list such as VOC's test.txt")
     add("--plain-corners", action="store_true", help=plain)
+    add("--image-labels", metavar="FILE", help="Open Images' image-level labels: what else an image was searched for")
+    add("--hierarchy", metavar="FILE", help="Open Images' tree of classes: boxes are of those above as well")
+    add("--class-descriptions", metavar="FILE", help="names of Open Images' classes; others are left out")
 
 
 def add_grids(command: argparse.ArgumentParser) -> None:
@@ -54,8 +64,8 @@ def add_grids(command: argparse.ArgumentParser) -> None:
     command.epilog = f"protocols:\n{protocol_list()}"
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     add = command.add_argument
-    add("--iou-type", choices=["bbox"], default="bbox", help="what is compared (default: %(default)s)")
-    add("--protocol", choices=sorted(PROTOCOLS), default="coco", help="definition of AP (default: %(default)s)")
+    add("--iou-type", choices=sorted(IOU_TYPES), help="what is compared (default: as the protocol says)")
+    add("--protocol", choices=sorted(PROTOCOLS), help="definition of AP (default: coco; for keypoints coco-keypoints)")
     add("--iou-thresholds", type=_iou_thresholds, metavar="LIST", help="0.5,0.75 or first:last:step, 0.5:0.95:0.05")
     add("--max-detections", type=_max_detections, metavar="LIST", help="limits an image and class, like 1,10,100")
     add("--area-ranges", type=_area_ranges, metavar="LIST", help="square pixels, like small=0:1024,large=1024:inf")
@@ -65,12 +75,20 @@ def add_grids(command: argparse.ArgumentParser) -> None:
 def grids(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns what `add_grids` took, as keyword arguments of `evaluate`."""
     return {
-        "protocol": arguments.protocol,
+        "protocol": protocol_of(arguments),
         "iou_thresholds": arguments.iou_thresholds,
         "max_detections": arguments.max_detections,
         "area_ranges": arguments.area_ranges,
         "class_agnostic": arguments.class_agnostic or None,  # None leaves it to the protocol
     }
+
+
+def protocol_of(arguments: argparse.Namespace) -> EvaluationProtocol:
+    """Returns the protocol that `--protocol` and `--iou-type` name; COCO for commands that lack them."""
+    iou_type = getattr(arguments, "iou_type", None)
+    default = "coco-keypoints" if iou_type == "keypoints" else "coco"
+    protocol: EvaluationProtocol = get_protocol(getattr(arguments, "protocol", None) or default)
+    return protocol.customize(iou_type=iou_type)
 
 
 def add_json(command: argparse.ArgumentParser, what: str) -> None:
@@ -99,7 +117,7 @@ def read_inputs(
     """Reads the two files, or makes the demo scene."""
     from .. import io
 
-    gt, dt = arguments.ground_truths, arguments.detections
+    gt, dt, iou_type = arguments.ground_truths, arguments.detections, protocol_of(arguments).iou_type
     is_voc = not arguments.demo and gt is not None and io.is_voc(gt)
     if not is_voc and (arguments.image_list is not None or arguments.plain_corners):
         raise ValueError("--image-list and --plain-corners are for VOC files: GT must be a folder or a tar archive")
@@ -118,19 +136,22 @@ def read_inputs(
         ground_truths = io.read_voc_ground_truths(gt, image_list=arguments.image_list, inclusive=inclusive)
         tell(f"reading {dt}")
         return io.read_voc_detections(dt, ground_truths, inclusive=inclusive), ground_truths
-    ground_truths = io.read_coco_ground_truths(gt)
+    ground_truths = io.read_coco_ground_truths(gt, iou_type=iou_type)
     tell(f"reading {dt}")
-    return io.read_coco_detections(dt, ground_truths), ground_truths
+    return io.read_coco_detections(dt, ground_truths, iou_type=iou_type), ground_truths
 
 
-def protocol_list() -> str:
-    """Returns all protocols, one a paragraph, with what each does, for the width of the terminal."""
-    names = [f"  {name:<{max(map(len, PROTOCOLS))}}  " for name in PROTOCOLS]
+def protocol_list(protocols: Collection[EvaluationProtocol] = tuple(PROTOCOLS.values())) -> str:
+    """Returns protocols, one a paragraph, with what each does, for the width of the terminal."""
+    name_width = max(len(protocol.name) for protocol in protocols)
     width = shutil.get_terminal_size().columns - 2
-    return "\n".join(
-        textwrap.fill(protocol.description, width, initial_indent=name, subsequent_indent=" " * len(name))
-        for name, protocol in zip(names, PROTOCOLS.values(), strict=True)
-    )
+    paragraphs = []
+    for protocol in protocols:
+        start = f"  {protocol.name:<{name_width}}  "
+        paragraphs.append(
+            textwrap.fill(protocol.description, width, initial_indent=start, subsequent_indent=" " * len(start))
+        )
+    return "\n".join(paragraphs)
 
 
 def table(columns: dict[str, Any]) -> str:

@@ -8,13 +8,15 @@ import json
 import math
 from typing import Any
 
-from ..protocols import PROTOCOLS, SummaryRow
+from ..protocols import ALL_POINT, COCO, VOC2007, VOC2012, SummaryRow, get_protocol
 from ._arguments import add_inputs, add_json, progress_on_terminal, protocol_list, read_inputs, table, write_json
 
 __all__ = ["add_command"]
 
 _DESCRIPTION = "Score one set of detections under every protocol, with what each does differently."
 # The same numbers of all protocols; one that has no such threshold shows a dash.
+# Those that need nothing of the files but boxes; in this order each differs from the one before in little.
+COMPARED = (COCO, ALL_POINT, VOC2012, VOC2007)
 _ROWS = (
     SummaryRow("AP"),
     SummaryRow("AP50", iou_threshold=0.5),
@@ -38,7 +40,8 @@ def _compare(arguments: argparse.Namespace) -> None:
     tell = progress_on_terminal()
     detections, ground_truths = read_inputs(arguments, tell)
     numbers = {}
-    for name, protocol in PROTOCOLS.items():
+    for protocol in COMPARED:
+        name = protocol.name
         if tell is not None:
             tell(f"scoring under {name}")
         numbers[name] = evaluate(
@@ -48,13 +51,13 @@ def _compare(arguments: argparse.Namespace) -> None:
         return
     columns = {row.name: [summary[row.name] for summary in numbers.values()] for row in _ROWS}
     print(table({"protocol": list(numbers)} | columns))
-    print(f"\n{protocol_list()}")
+    print(f"\n{protocol_list(COMPARED)}")
 
 
 def _to_json(numbers: dict[str, dict[str, float]]) -> str:
     return json.dumps(
         {
-            name: {"description": PROTOCOLS[name].description}
+            name: {"description": get_protocol(name).description}
             | {key: None if math.isnan(value) else value for key, value in summary.items()}
             for name, summary in numbers.items()
         }

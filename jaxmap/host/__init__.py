@@ -3,18 +3,20 @@
 The device stages of the same names decide the same rules for arrays inside `jit`; tests hold both to the same outputs.
 """
 
-from ._candidates import Groups, Pairs, box_iou_pairs, find_pairs
+from ._candidates import Groups, Pairs, find_pairs
 from ._components import components
 from ._curves import first_to_reach, precision_recall
 from ._envelope import best_onwards
 from ._inputs import as_tables, to_xywh
 from ._ordering import inverse, order_by_score, order_within, rank_in_group, starts_of_runs, take_rows
 from ._pairing import PAIRINGS, check_confusion_options, count_confusion, normalize_confusion
+from ._similarity import PairSimilarity, box_iou_pairs, pair_similarity
 from ._threads import in_threads
 
 __all__ = [
     "PAIRINGS",
     "Groups",
+    "PairSimilarity",
     "Pairs",
     "as_tables",
     "best_onwards",
@@ -29,6 +31,7 @@ __all__ = [
     "normalize_confusion",
     "order_by_score",
     "order_within",
+    "pair_similarity",
     "precision_recall",
     "rank_in_group",
     "starts_of_runs",

@@ -15,9 +15,10 @@ import numpy as np
 
 from ..types import DetectionTable, GroundTruthTable
 from ._ordering import starts_of_runs
+from ._similarity import PairSimilarity
 from ._threads import in_threads
 
-__all__ = ["Groups", "Pairs", "box_iou_pairs", "find_pairs"]
+__all__ = ["Groups", "Pairs", "find_pairs"]
 
 PAIRS_AT_ONCE = 1 << 17  # temporaries of a block stay within a few MB, inside the cache of a core
 
@@ -42,14 +43,12 @@ class Pairs(NamedTuple):
     """Pairs that reach the lowest threshold; each detection's pairs are adjacent, the preferred one first.
 
     Attributes:
-      group: `[P]`, index of the group.
       detection: `[P]`, row among the sorted detections, ascending.
       ground_truth: `[P]`, row among the sorted ground truths.
       similarity: `[P]` float64.
       level: `[P]` int8, how many thresholds it reaches.
     """
 
-    group: np.ndarray
     detection: np.ndarray
     ground_truth: np.ndarray
     similarity: np.ndarray
@@ -58,8 +57,10 @@ class Pairs(NamedTuple):
 
 def find_pairs(
     detections: DetectionTable,
+    order: np.ndarray,
     ground_truths: GroundTruthTable,
     groups: Groups,
+    similarity: PairSimilarity,
     iou_thresholds: tuple[float, ...],
     *,
     best_only: bool = False,
@@ -67,57 +68,36 @@ def find_pairs(
     """Finds all pairs that reach the lowest threshold, with their level, in the order of preference.
 
     Args:
-      detections: sorted by group, then by descending score.
+      detections: in any order.
+      order: their rows, sorted by group, then by descending score.
       ground_truths: sorted by group, then in the order of the input.
-      groups: which rows meet.
+      groups: which sorted rows meet.
+      similarity: of their rows.
       iou_thresholds: T thresholds, ascending.
-      best_only: keep one pair of each detection, that with the highest IoU, and of equal ones the first.
+      best_only: of each detection keep the pair with the highest IoU, and of equal ones the first; with crowds, and
+        with other ground truths, each.
 
     References: pycocotools cocoeval.py, evaluateImg: a match needs IoU >= min(t, 1 - 1e-10), the highest IoU is
     preferred, and of equal ones the later. VOCdevkit VOCevaldet.m for `best_only`.
     """
     bounds = np.minimum(iou_thresholds, 1 - 1e-10)
-    search = partial(_reaching, detections, ground_truths, groups, bounds[0])
+    search = partial(_reaching, detections, order, ground_truths, groups, similarity, bounds[0])
     found = in_threads(search, _blocks(groups))
     nothing = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-    detection, ground_truth, similarity = map(np.concatenate, zip(nothing, *found, strict=True))
+    detection, ground_truth, values = map(np.concatenate, zip(nothing, *found, strict=True))
     # Pairs come by detection; only those of a detection with several need to be put in order.
     several = np.zeros(len(detection) + 1, bool)
     several[1:-1] = detection[1:] == detection[:-1]
     again = np.flatnonzero(several[1:] | several[:-1])
-    rows = again[
-        np.lexsort((ground_truth[again] if best_only else -ground_truth[again], -similarity[again], detection[again]))
-    ]
-    ground_truth[again], similarity[again] = ground_truth[rows], similarity[rows]
+    place, crowd = ground_truth[again], ground_truths.crowd[ground_truth[again]]
+    keys = (place, -values[again], crowd) if best_only else (-place, -values[again])
+    rows = again[np.lexsort((*keys, detection[again]))]
+    ground_truth[again], values[again] = ground_truth[rows], values[rows]
     if best_only:
-        kept = starts_of_runs(detection)
-        detection, ground_truth, similarity = detection[kept], ground_truth[kept], similarity[kept]
-    group = np.searchsorted(groups.detection_start, detection, side="right") - 1
-    level = np.searchsorted(bounds, similarity, side="right").astype(np.int8)
-    return Pairs(group, detection, ground_truth, similarity, level)
-
-
-def box_iou_pairs(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-    """IoU of pairs of boxes in float64, bit for bit as pycocotools computes it.
-
-    Args:
-      boxes: `[P, 4]` float64 xywh, detections.
-      other_boxes: `[P, 4]` float64 xywh, ground truths.
-      crowd: `[P]` bool; where True the value is the intersection over the detection's area.
-
-    Returns:
-      `[P]` float64; 0 where the boxes do not overlap.
-
-    References: pycocotools maskApi.c, bbIou.
-    """
-    x, y, w, h = boxes.T
-    other_x, other_y, other_w, other_h = other_boxes.T
-    width = np.minimum(x + w, other_x + other_w) - np.maximum(x, other_x)
-    height = np.minimum(y + h, other_y + other_h) - np.maximum(y, other_y)
-    touches = (width > 0) & (height > 0)
-    intersection = width * height
-    union = np.where(crowd, w * h, w * h + other_w * other_h - intersection)
-    return np.divide(intersection, union, out=np.zeros(len(boxes)), where=touches)
+        kept = starts_of_runs(2 * detection + ground_truths.crowd[ground_truth])
+        detection, ground_truth, values = detection[kept], ground_truth[kept], values[kept]
+    level = np.searchsorted(bounds, values, side="right").astype(np.int8)
+    return Pairs(detection, ground_truth, values, level)
 
 
 def _blocks(groups: Groups) -> Iterator[tuple[int, int]]:
@@ -131,21 +111,28 @@ def _blocks(groups: Groups) -> Iterator[tuple[int, int]]:
 
 
 def _reaching(
-    detections: DetectionTable, ground_truths: GroundTruthTable, groups: Groups, bound: float, block: tuple[int, int]
+    detections: DetectionTable,
+    order: np.ndarray,
+    ground_truths: GroundTruthTable,
+    groups: Groups,
+    similarity: PairSimilarity,
+    bound: float,
+    block: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns detection, ground truth and similarity of the pairs of a block that reach the bound."""
+    """Returns sorted detection, ground truth and similarity of the pairs of a block that reach the bound."""
     first, last = block
     counts, other_counts = groups.detection_count[first:last], groups.ground_truth_count[first:last]
     rows = _ranges(groups.detection_start[first:last], counts)
     others = _ranges(groups.ground_truth_start[first:last], other_counts)
+    table_rows = order.take(rows)
     # Every detection meets a run of `others`: all of its group, or, in a crowded scene, those near it along x.
     start, width = np.repeat(np.cumsum(other_counts) - other_counts, counts), np.repeat(other_counts, counts)
-    boxes = detections.boxes.take(rows, axis=0)
-    if len(counts) == 1 and len(rows) * len(others) > PAIRS_AT_ONCE:
+    boxes = detections.boxes.take(table_rows, axis=0)
+    if similarity.is_box_iou and len(counts) == 1 and len(rows) * len(others) > PAIRS_AT_ONCE:
         others = others[np.argsort(ground_truths.boxes[others, 0])]
         start, width = _near(boxes, ground_truths.boxes[others], ground_truths.crowd[others], bound)
-    other_boxes, crowd = ground_truths.boxes.take(others, axis=0), ground_truths.crowd.take(others)
-    extents, other_extents = _extents(boxes), _extents(other_boxes)
+    axes = zip(_extents(boxes), _extents(ground_truths.boxes.take(others, axis=0)), strict=True)
+    extents = list(axes) if similarity.needs_overlap else []
     edges = np.concatenate([[0], np.cumsum(width)])
     cuts = np.searchsorted(edges, np.arange(PAIRS_AT_ONCE, edges[-1], PAIRS_AT_ONCE))
     found = []
@@ -154,18 +141,16 @@ def _reaching(
         detection = np.repeat(np.arange(*ends), width[piece])
         ground_truth = _ranges(start[piece], width[piece])
         # Overlap along y, then along x, decides most pairs for a part of the work; the arithmetic is `box_iou_pairs`'.
-        for (low, high), (other_low, other_high) in zip(extents, other_extents, strict=True):
+        for (low, high), (other_low, other_high) in extents:
             overlap = np.minimum(high.take(detection), other_high.take(ground_truth))
             overlap -= np.maximum(low.take(detection), other_low.take(ground_truth))
             near = np.flatnonzero(overlap > 0)
             detection, ground_truth = detection.take(near), ground_truth.take(near)
-        similarity = box_iou_pairs(
-            boxes.take(detection, axis=0), other_boxes.take(ground_truth, axis=0), crowd.take(ground_truth)
-        )
-        reaches = np.flatnonzero(similarity >= bound)
-        found.append((rows.take(detection[reaches]), others.take(ground_truth[reaches]), similarity[reaches]))
-    detection, ground_truth, similarity = map(np.concatenate, zip(*found, strict=True))
-    return detection, ground_truth, similarity
+        values = similarity.of_pairs(table_rows.take(detection), others.take(ground_truth))
+        reaches = np.flatnonzero(values >= bound)
+        found.append((rows.take(detection[reaches]), others.take(ground_truth[reaches]), values[reaches]))
+    detection, ground_truth, values = map(np.concatenate, zip(*found, strict=True))
+    return detection, ground_truth, values
 
 
 def _near(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray, bound: float) -> tuple[np.ndarray, np.ndarray]:

@@ -6,35 +6,29 @@ Everything is checked here, once, and every error names the image, the field, wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..types import BOX_FORMATS, Array, Detections, DetectionTable, GroundTruths, GroundTruthTable
-from ._ordering import OF_DATASET
+from ..keypoints import keypoints_extent, num_labelled
+from ..oriented import oriented_hull
+from ..rle import mask_areas, mask_boxes
+from ..shapes import SHAPES
+from ..types import BOX_FORMATS, Detections, DetectionTable, GroundTruths, GroundTruthTable
+from ._columns import Columns, check_finite, read_columns, reject
+from ._ordering import columns_of
 
 __all__ = ["as_tables", "to_xywh"]
 
-ALIASES = {"iscrowd": "crowd"}
-DETECTION_FIELDS = ("boxes", "scores", "labels")
-GROUND_TRUTH_FIELDS = ("boxes", "labels", "crowd", "area", "ignore")
-OPTIONAL_FIELDS = ("crowd", "area", "ignore")
-
-
-class _Columns(NamedTuple):
-    """One side's rows: `image` and `row` say where each came from, `fields` holds the arrays that were given."""
-
-    side: str
-    num_images: int
-    image: np.ndarray
-    row: np.ndarray
-    fields: dict[str, np.ndarray]
+DETECTION_FIELDS = ("scores", "labels")
+GROUND_TRUTH_FIELDS = ("labels", "crowd", "area", "ignore", "verified", "not_exhaustive")
 
 
 def as_tables(
     detections: Any,
     ground_truths: Any,
     *,
+    iou_type: str,
     box_format: str,
     class_names: Sequence[str] | Mapping[int, str] | None,
     num_classes: int | None,
@@ -44,6 +38,7 @@ def as_tables(
     Args:
       detections: `Detections` or a mapping of its fields, `[I, D, ...]`; a sequence of one mapping an image; a table.
       ground_truths: likewise.
+      iou_type: what the protocol compares, and so which shapes are read.
       box_format: of both sides' boxes; tables are xywh whatever it says.
       class_names: names of the classes 0 .. K-1, or a mapping from label to name.
       num_classes: K; by default the names' number, or, without names, the labels that occur.
@@ -64,35 +59,49 @@ def as_tables(
             "`detections` and `ground_truths` must both be tables or neither, got "
             f"{type(detections).__name__} and {type(ground_truths).__name__}."
         )
-    found = _read("detections", detections, Detections, DETECTION_FIELDS)
-    truth = _read("ground_truths", ground_truths, GroundTruths, GROUND_TRUTH_FIELDS)
+    shape = SHAPES[iou_type]
+    boxes_too = ("boxes",) if iou_type == "keypoints" else ()
+    found = read_columns("detections", detections, Detections, shape, DETECTION_FIELDS)
+    truth = read_columns("ground_truths", ground_truths, GroundTruths, shape, (*boxes_too, *GROUND_TRUTH_FIELDS))
     if found.num_images != truth.num_images:
         raise ValueError(
             f"`detections` and `ground_truths` must cover the same images, got {found.num_images} and "
             f"{truth.num_images}; pass empty arrays for an image without boxes."
         )
     class_ids, names = _classes(found, truth, class_names, num_classes)
-    boxes = to_xywh(truth.fields["boxes"], box_format)
-    nothing = np.zeros(len(boxes), bool)
+    for name, flags in truth.of_images.items():
+        if flags.shape[1] != len(class_ids):
+            raise ValueError(
+                f"`ground_truths.{name}` must have {len(class_ids)} classes, got {flags.shape[1]}; say which they are "
+                "by `num_classes` or `class_names`."
+            )
+    shapes, truth_shapes = (_shapes(columns, iou_type, box_format) for columns in (found, truth))
+    if iou_type in ("segm", "boundary"):
+        _check_sizes(found, truth)
+    truth_shapes.setdefault("area", truth_shapes["boxes"][:, 2] * truth_shapes["boxes"][:, 3])
+    nothing = np.zeros(len(truth.image), bool)
+    ignore = truth.fields.get("ignore", nothing)
+    if iou_type == "keypoints":
+        ignore = ignore | (num_labelled(truth.fields["keypoints"]) == 0)
     return (
         DetectionTable(
             image_index=found.image,
             labels=_index_of(found.fields["labels"], class_ids),
-            boxes=to_xywh(found.fields["boxes"], box_format),
             scores=found.fields["scores"],
             ids=found.row,
+            **shapes,
         ),
         GroundTruthTable(
             image_index=truth.image,
             labels=_index_of(truth.fields["labels"], class_ids),
-            boxes=boxes,
-            area=truth.fields.get("area", boxes[:, 2] * boxes[:, 3]),
             crowd=truth.fields.get("crowd", nothing),
-            ignore=truth.fields.get("ignore", nothing),
+            ignore=ignore,
             ids=truth.row,
             image_ids=np.arange(truth.num_images),
             class_ids=class_ids,
             class_names=names,
+            **truth_shapes | ({"area": truth.fields["area"]} if "area" in truth.fields else {}),
+            **truth.of_images,
         ),
     )
 
@@ -109,138 +118,46 @@ def to_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
     return np.concatenate([first, second - first], axis=1)
 
 
-def _read(side: str, value: Any, kind: type, fields: tuple[str, ...]) -> _Columns:
-    """Reads one side into flat, checked columns."""
-    if isinstance(value, kind):
-        columns = _from_padded(side, vars(value), fields)
-    elif isinstance(value, Mapping):
-        columns = _from_padded(side, value, fields)
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        columns = _from_list(side, value, fields)
-    else:
-        raise TypeError(
-            f"`{side}` must be a {kind.__name__}, a mapping of padded arrays, or a sequence of one mapping an image, "
-            f"got {type(value).__name__}."
-        )
-    _check_finite(columns)
-    _reject(columns, "labels", columns.fields["labels"] < 0, "must be class indices from 0")
-    return columns
+def _shapes(columns: Columns, iou_type: str, box_format: str) -> dict[str, np.ndarray]:
+    """Returns a table's columns of shapes: what is compared, what encloses it, and its area if not that."""
+    fields = columns.fields
+    if iou_type in ("segm", "boundary"):
+        masks = fields["masks"]
+        return {"masks": masks, "boxes": mask_boxes(masks), "area": mask_areas(masks)}
+    if iou_type == "obb":
+        oriented = fields["boxes"]
+        return {"oriented": oriented, "boxes": oriented_hull(oriented), "area": oriented[:, 2] * oriented[:, 3]}
+    if iou_type == "keypoints":
+        keypoints = fields["keypoints"]
+        boxes = to_xywh(fields["boxes"], box_format) if "boxes" in fields else keypoints_extent(keypoints)
+        return {"keypoints": keypoints, "boxes": boxes}
+    return {"boxes": to_xywh(fields["boxes"], box_format)}
 
 
-def _from_padded(side: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> _Columns:
-    given = _given(side, value, (*fields, "valid"))
-    boxes = np.asarray(given["boxes"])
-    if boxes.ndim != 3 or boxes.shape[-1] != 4:
-        raise ValueError(f"`{side}.boxes` must have shape [images, boxes, 4], got {list(boxes.shape)}.")
-    for name, array in given.items():
-        if name != "boxes" and array.shape != boxes.shape[:2]:
-            raise ValueError(
-                f"`{side}.{name}` must have shape {list(boxes.shape[:2])}, the first two axes of `boxes`, got "
-                f"{list(array.shape)}."
-            )
-    valid = _typed(f"{side}.valid", "valid", given.pop("valid")) if "valid" in given else np.ones(boxes.shape[:2], bool)
-    image, row = np.nonzero(valid)
-    flat = {
-        name: _typed(f"{side}.{name}", name, _flattened(array) if valid.all() else array[valid])
-        for name, array in given.items()
-    }
-    return _Columns(side, len(boxes), image, row, flat)
-
-
-def _flattened(array: np.ndarray) -> np.ndarray:
-    """Joins the first two axes, without a copy."""
-    return array.reshape(-1, *array.shape[2:])
-
-
-def _from_list(side: str, value: Sequence[Any], fields: tuple[str, ...]) -> _Columns:
-    columns: dict[str, list[np.ndarray]] = {}
-    counts = []
-    for image, entry in enumerate(value):
-        where = f"{side}[{image}]"
-        if not isinstance(entry, Mapping):
-            raise TypeError(f"`{where}` must be a mapping with {list(fields)}, got {type(entry).__name__}.")
-        given = _given(where, entry, fields)
-        boxes = given["boxes"]
-        if boxes.size == 0:
-            boxes = given["boxes"] = boxes.reshape(0, 4)
-        if boxes.ndim != 2 or boxes.shape[-1] != 4:
-            raise ValueError(f"`{where}['boxes']` must have shape [boxes, 4], got {list(boxes.shape)}.")
-        for name, array in given.items():
-            if name != "boxes" and array.shape != (len(boxes),):
+def _check_sizes(found: Columns, truth: Columns) -> None:
+    """All masks of an image must be of one size."""
+    size_of: dict[int, Any] = {}
+    for columns in (truth, found):
+        for image, row, mask in zip(columns.image, columns.row, columns.fields["masks"], strict=True):
+            size = size_of.setdefault(image, mask["size"])
+            if list(mask["size"]) != list(size):
                 raise ValueError(
-                    f"`{where}['{name}']` must have shape [{len(boxes)}], one value for each of `boxes`, got "
-                    f"{list(array.shape)}."
+                    f"`{columns.side}.masks` of one image must be of one size, got {list(mask['size'])} beside "
+                    f"{list(size)} in image {image}, row {row}."
                 )
-            if image == 0:
-                columns[name] = []
-        if image == 0:
-            columns["boxes"] = []
-        if given.keys() != columns.keys():
-            raise ValueError(f"`{where}` must have the fields of `{side}[0]`, {sorted(columns)}, got {sorted(given)}.")
-        for name, array in given.items():
-            columns[name].append(_typed(f"{where}['{name}']", name, array))
-        counts.append(len(boxes))
-    if not counts:
-        raise ValueError(f"`{side}` must hold at least one image, got an empty sequence.")
-    image_of_row = np.repeat(np.arange(len(counts)), counts)
-    row = np.arange(len(image_of_row)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return _Columns(side, len(counts), image_of_row, row, {name: np.concatenate(v) for name, v in columns.items()})
-
-
-def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Returns the fields that were given, as arrays; unknown ones are errors, since a typo would change the number."""
-    for alias, name in ALIASES.items():
-        if value.get(alias) is not None and value.get(name) is not None:
-            raise ValueError(f"`{where}` has both `{name}` and `{alias}`, which mean the same; keep one.")
-    named = {ALIASES.get(name, name): array for name, array in value.items() if array is not None}
-    unknown = sorted(set(named) - set(fields))
-    if unknown:
-        raise ValueError(f"`{where}` has unknown fields {unknown}; expected some of {list(fields)}.")
-    missing = [name for name in fields if name not in named and name not in (*OPTIONAL_FIELDS, "valid")]
-    if missing:
-        raise ValueError(f"`{where}` must have the fields {missing}, got {sorted(named)}.")
-    arrays = {}
-    for name in fields:
-        if name in named:
-            try:
-                arrays[name] = np.asarray(named[name])
-            except ValueError as error:
-                raise ValueError(f"`{where}['{name}']` must be a rectangular array: {error}.") from error
-    return arrays
-
-
-def _typed(where: str, name: str, array: Array) -> np.ndarray:
-    """Returns a column in the table's dtype."""
-    if name == "labels":
-        if array.size and not np.issubdtype(array.dtype, np.integer):
-            raise TypeError(f"`{where}` must be integers, class indices from 0, got dtype {array.dtype}.")
-        return array.astype(np.int64, copy=False)
-    if name in ("crowd", "ignore", "valid"):
-        if not ((array == 0) | (array == 1)).all():
-            raise ValueError(f"`{where}` must be boolean, or 0 and 1, got {array[(array != 0) & (array != 1)][0]!r}.")
-        return array.astype(bool)
-    if array.size and not (array.dtype.kind in "iuf" or array.dtype.name == "bfloat16"):
-        raise TypeError(f"`{where}` must be real numbers, got dtype {array.dtype}.")
-    return array.astype(np.float64, copy=False)
-
-
-def _reject(columns: _Columns, name: str, bad: np.ndarray, expected: str) -> None:
-    """Raises for the first bad row, naming its place."""
-    if bad.any():
-        first = int(np.flatnonzero(bad)[0])
-        raise ValueError(
-            f"`{columns.side}.{name}` {expected}, got {columns.fields[name][first].tolist()} in image "
-            f"{columns.image[first]}, row {columns.row[first]} ({int(bad.sum())} such rows in all); mark padding as "
-            "not valid."
-        )
 
 
 def _check_table(side: str, table: DetectionTable | GroundTruthTable, truth: GroundTruthTable) -> None:
     """Checks a table that a program made: columns of one length, indices in range, finite numbers."""
-    columns = {name: np.asarray(value) for name, value in vars(table).items() if name not in OF_DATASET}
+    columns = {name: np.asarray(value) for name, value in columns_of(table).items()}
     shape = (len(columns["boxes"]),)
+    trailing = {
+        "boxes": (4,),
+        "oriented": (5,),
+        "keypoints": (*columns.get("keypoints", np.empty((0, 0))).shape[1:2], 3),
+    }
     for name, column in columns.items():
-        expected = (*shape, 4) if name == "boxes" else shape
+        expected = (*shape, *trailing.get(name, ()))
         if column.shape != expected:
             raise ValueError(f"`{side}.{name}` must have shape {list(expected)}, got {list(column.shape)}.")
     for name, limit in (("image_index", len(truth.image_ids)), ("labels", len(truth.class_ids))):
@@ -249,19 +166,12 @@ def _check_table(side: str, table: DetectionTable | GroundTruthTable, truth: Gro
             row = int(np.flatnonzero(bad)[0])
             raise ValueError(f"`{side}.{name}` must be in [0, {limit}), got {columns[name][row]} in row {row}.")
     rows = np.arange(shape[0])
-    _check_finite(_Columns(side, len(truth.image_ids), truth.image_ids[columns["image_index"]], rows, columns))
-
-
-def _check_finite(columns: _Columns) -> None:
-    for name in ("boxes", "scores", "area"):
-        if name in columns.fields and not np.isfinite(columns.fields[name]).all():
-            bad = ~np.isfinite(columns.fields[name])
-            _reject(columns, name, bad.any(-1) if bad.ndim > 1 else bad, "must be finite")
+    check_finite(Columns(side, len(truth.image_ids), truth.image_ids[columns["image_index"]], rows, columns, {}))
 
 
 def _classes(
-    found: _Columns,
-    truth: _Columns,
+    found: Columns,
+    truth: Columns,
     class_names: Sequence[str] | Mapping[int, str] | None,
     num_classes: int | None,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -289,7 +199,7 @@ def _classes(
     for columns in (found, truth):
         labels = columns.fields["labels"]
         outside = labels >= len(class_ids) if _consecutive(class_ids) else ~np.isin(labels, class_ids)
-        _reject(columns, "labels", outside, f"must be one of the {len(class_ids)} classes {_shown(class_ids)}")
+        reject(columns, "labels", outside, f"must be one of the {len(class_ids)} classes {_shown(class_ids)}")
     return class_ids, names
 
 

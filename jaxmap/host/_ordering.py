@@ -7,26 +7,36 @@ faster than it sorts floats with their places, and ten times faster than it sort
 from __future__ import annotations
 
 import dataclasses
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..types import DetectionTable, GroundTruthTable
 from ._threads import in_threads
 
-__all__ = ["inverse", "order_by_score", "order_within", "rank_in_group", "starts_of_runs", "take_rows"]
+__all__ = ["columns_of", "inverse", "order_by_score", "order_within", "rank_in_group", "starts_of_runs", "take_rows"]
 
 KEY_BITS = 64
 
-OF_DATASET = ("image_ids", "class_ids", "class_names")  # fields of a table that hold no value a row
+# Fields of a table that hold no value a row.
+OF_DATASET = (
+    *("image_ids", "class_ids", "class_names"),
+    *("verified", "not_exhaustive", "class_group", "image_sizes", "crowd_index"),
+)
 Table = TypeVar("Table", DetectionTable, GroundTruthTable)
 
 
 def take_rows(table: Table, rows: np.ndarray) -> Table:
     """Returns the table of some rows, in their order; its images and classes stay."""
-    columns = {name: column for name, column in vars(table).items() if name not in OF_DATASET}
+    columns = columns_of(table)
     taken = in_threads(lambda column: column.take(rows, axis=0), columns.values())  # far faster than `column[rows]`
-    return dataclasses.replace(table, **dict(zip(columns, taken, strict=True)))
+    changes: dict[str, Any] = dict(zip(columns, taken, strict=True))
+    return dataclasses.replace(table, **changes)
+
+
+def columns_of(table: DetectionTable | GroundTruthTable) -> dict[str, np.ndarray]:
+    """Returns the columns of a table that are there, by name, without what is of the dataset."""
+    return {name: value for name, value in vars(table).items() if name not in OF_DATASET and value is not None}
 
 
 def order_by_score(labels: np.ndarray, scores: np.ndarray, arrival: np.ndarray) -> np.ndarray:

@@ -15,9 +15,11 @@ import math
 
 import numpy as np
 
+from ..protocols import EvaluationProtocol
 from ..types import UNMATCHED, DetectionTable, GroundTruthTable
 from ._candidates import Groups, Pairs, find_pairs
 from ._ordering import starts_of_runs, take_rows
+from ._similarity import pair_similarity
 
 __all__ = ["NORMALIZATIONS", "PAIRINGS", "check_confusion_options", "count_confusion", "normalize_confusion"]
 
@@ -45,13 +47,19 @@ def check_confusion_options(iou_threshold: float, score_threshold: float, pairin
 
 
 def count_confusion(
-    detections: DetectionTable, ground_truths: GroundTruthTable, *, iou_threshold: float, pairing: str
+    detections: DetectionTable,
+    ground_truths: GroundTruthTable,
+    *,
+    protocol: EvaluationProtocol,
+    iou_threshold: float,
+    pairing: str,
 ) -> tuple[np.ndarray, int]:
     """Pairs all images and counts the outcomes.
 
     Args:
       detections: those that take part, in any order.
       ground_truths: in any order.
+      protocol: says what is compared.
       iou_threshold: the least IoU of a pair.
       pairing: one of `PAIRINGS`.
 
@@ -61,7 +69,9 @@ def count_confusion(
     """
     found = take_rows(detections, np.lexsort((detections.labels, -detections.scores, detections.image_index)))
     truth = take_rows(ground_truths, np.lexsort((ground_truths.labels, ground_truths.image_index)))
-    pairs = find_pairs(found, truth, _images(found, truth), (iou_threshold,))
+    similarity = pair_similarity(found, truth, protocol)
+    rows = np.arange(len(found.scores))
+    pairs = find_pairs(found, rows, truth, _images(found, truth), similarity, (iou_threshold,))
     counted = ~(truth.crowd | truth.ignore)
     allowed = counted[pairs.ground_truth]
     left_out = np.zeros(len(found.scores), bool)

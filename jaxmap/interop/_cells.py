@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..host import box_iou_pairs
 from ..matched import MatchedDataset
 from ..planes import num_words, plane_bit
 from ..types import Records
@@ -62,15 +61,9 @@ def walk_cells(matched: MatchedDataset) -> Iterator[Cell]:
 
 def cell_ious(matched: MatchedDataset, cell: Cell) -> np.ndarray:
     """Returns `[D, G]` float64: the detections by descending score, the ground truths as in the input."""
-    boxes, truth = matched.detections.boxes[cell.detections], matched.ground_truths
-    other_boxes, crowd = truth.boxes[cell.ground_truths], truth.crowd[cell.ground_truths]
-    num_detections, num_ground_truths = len(boxes), len(other_boxes)
-    ious = box_iou_pairs(
-        np.repeat(boxes, num_ground_truths, axis=0),
-        np.tile(other_boxes, (num_detections, 1)),
-        np.tile(crowd, num_detections),
-    )
-    return ious.reshape(num_detections, num_ground_truths)
+    rows, others = (np.arange(side.start, side.stop) for side in (cell.detections, cell.ground_truths))
+    pairs = matched.order[np.repeat(rows, len(others))], np.tile(others, len(rows))
+    return matched.similarity.of_pairs(*pairs).reshape(len(rows), len(others))
 
 
 def eval_images(matched: MatchedDataset, names: EvalImages) -> list[dict[str, Any] | None]:

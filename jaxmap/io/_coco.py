@@ -16,10 +16,21 @@ from typing import Any
 import numpy as np
 
 from ..types import DetectionTable, GroundTruthTable
+from ._coco_shapes import detection_shapes, ground_truth_shapes, image_columns, shape_layouts
 from ._json import Entries, PathLike, collector_paused, first_few, parse_json, read_bytes
 from ._typed import Columns, Layout, typed_list, typed_lists
 
-__all__ = ["coco_detections", "coco_ground_truths", "read_coco_detections", "read_coco_ground_truths"]
+__all__ = [
+    "coco_detections",
+    "coco_ground_truths",
+    "ground_truth_columns",
+    "ground_truth_layouts",
+    "ground_truth_table",
+    "index_of",
+    "read_coco_detections",
+    "read_coco_ground_truths",
+    "read_ground_truth_columns",
+]
 
 # What is read of each list. `ignore` is not: pycocotools overwrites it by `iscrowd` (cocoeval.py, `_prepare`).
 _IMAGES: Layout = {"id": Entries.identifiers}
@@ -28,24 +39,36 @@ _ANNOTATIONS: Layout = {
     "id": Entries.integers,
     "image_id": Entries.identifiers,
     "category_id": Entries.identifiers,
-    "bbox": Entries.boxes,
     "area": Entries.numbers,
     "iscrowd": Entries.flags,
 }
-_GROUND_TRUTHS = {"images": _IMAGES, "categories": _CATEGORIES, "annotations": _ANNOTATIONS}
-_RESULTS: Layout = {
+_RESULT: Layout = {
     "image_id": Entries.identifiers,
     "category_id": Entries.identifiers,
-    "bbox": Entries.boxes,
     "score": Entries.numbers,
 }
 
 
-def read_coco_ground_truths(path: PathLike) -> GroundTruthTable:
+def ground_truth_layouts(iou_type: str) -> dict[str, Layout]:
+    """Returns what is read of each list of an annotation file."""
+    shape = shape_layouts(iou_type)
+    return {
+        "images": _IMAGES | shape.images,
+        "categories": _CATEGORIES,
+        "annotations": _ANNOTATIONS | shape.annotations,
+    }
+
+
+def _result_layout(iou_type: str) -> Layout:
+    return _RESULT | shape_layouts(iou_type).results
+
+
+def read_coco_ground_truths(path: PathLike, *, iou_type: str = "bbox") -> GroundTruthTable:
     """Reads a COCO annotation file: an object with `images`, `annotations` and `categories`.
 
     Args:
       path: a JSON file, plain or gzip-compressed.
+      iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
 
     Returns:
       One row for each annotation of a known category, in the order of the file.
@@ -54,18 +77,17 @@ def read_coco_ground_truths(path: PathLike) -> GroundTruthTable:
       FileNotFoundError: if there is no such file.
       ValueError: if it is not JSON, or not as `coco_ground_truths` wants it.
     """
-    data, source = read_bytes(path), str(path)
-    with collector_paused():
-        columns = typed_lists(data, _GROUND_TRUTHS) or _ground_truth_columns(parse_json(data, path), source)
-    return _ground_truth_table(columns, source)
+    columns = read_ground_truth_columns(path, ground_truth_layouts(iou_type))
+    return ground_truth_table(columns, iou_type, str(path))
 
 
-def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable) -> DetectionTable:
-    """Reads a COCO results file: a list of objects with `image_id`, `category_id`, `bbox` and `score`.
+def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable, *, iou_type: str = "bbox") -> DetectionTable:
+    """Reads a COCO results file: a list of objects with `image_id`, `category_id`, `score`, and a shape.
 
     Args:
       path: a JSON file, plain or gzip-compressed.
       ground_truths: defines the images and categories.
+      iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
 
     Returns:
       One row for each result of a known category, in the order of the file.
@@ -76,11 +98,14 @@ def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable) -> Det
     """
     data, source = read_bytes(path), str(path)
     with collector_paused():
-        columns = typed_list(data, _RESULTS) or _result_columns(parse_json(data, path), source)
-    return _detection_table(columns, ground_truths, source)
+        layout = _result_layout(iou_type)
+        columns = typed_list(data, layout) or _result_columns(parse_json(data, path), layout, source)
+    return _detection_table(columns, ground_truths, iou_type, source)
 
 
-def coco_ground_truths(data: Mapping[str, Any], *, source: str = "ground truths") -> GroundTruthTable:
+def coco_ground_truths(
+    data: Mapping[str, Any], *, iou_type: str = "bbox", source: str = "ground truths"
+) -> GroundTruthTable:
     """Returns the table of a parsed COCO annotation file.
 
     Annotations of a category that the file does not list are left out with a warning, as pycocotools leaves them out
@@ -89,7 +114,9 @@ def coco_ground_truths(data: Mapping[str, Any], *, source: str = "ground truths"
     Args:
       data: holds the lists `images` (`id`), `categories` (`id`, and `name` if it has one) and `annotations` (`id`,
         `image_id`, `category_id`, `bbox` in xywh, `area`, and `iscrowd` if it is not 0). Ids are integers; those of
-        images and categories may be strings, and `"7"` is 7.
+        images and categories may be strings, and `"7"` is 7. For masks `segmentation` and the images' `height` and
+        `width` in place of `bbox`; for keypoints also `keypoints`, and `num_keypoints` if it is not those labelled.
+      iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
       source: what messages call the data.
 
     Returns:
@@ -99,11 +126,16 @@ def coco_ground_truths(data: Mapping[str, Any], *, source: str = "ground truths"
       ValueError: if a list or a field is missing or of a wrong kind, an id of an image or category is repeated, or an
         annotation names an image that is not listed.
     """
-    return _ground_truth_table(_ground_truth_columns(data, source), source)
+    columns = ground_truth_columns(data, ground_truth_layouts(iou_type), source)
+    return ground_truth_table(columns, iou_type, source)
 
 
 def coco_detections(
-    data: list[dict[str, Any]], ground_truths: GroundTruthTable, *, source: str = "results"
+    data: list[dict[str, Any]],
+    ground_truths: GroundTruthTable,
+    *,
+    iou_type: str = "bbox",
+    source: str = "results",
 ) -> DetectionTable:
     """Returns the table of a parsed COCO results file.
 
@@ -111,8 +143,11 @@ def coco_detections(
     silently.
 
     Args:
-      data: one object for each detection with `image_id`, `category_id`, `bbox` in xywh and `score`; may be empty.
+      data: one object for each detection with `image_id`, `category_id`, `score`, and `bbox` in xywh, or
+        `segmentation`, or `keypoints`; may be empty. Where the first has a `bbox`, all need one, and it gives the area
+        of detections, as in pycocotools; else the area is that of the mask, or of what encloses the keypoints.
       ground_truths: defines the images and categories.
+      iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
       source: what messages call the data.
 
     Returns:
@@ -122,37 +157,46 @@ def coco_detections(
       ValueError: if `data` is not a list, a field is missing or of a wrong kind, or a result names an image that the
         ground truths do not have.
     """
-    return _detection_table(_result_columns(data, source), ground_truths, source)
+    columns = _result_columns(data, _result_layout(iou_type), source)
+    return _detection_table(columns, ground_truths, iou_type, source)
 
 
-def _ground_truth_columns(data: Any, source: str) -> dict[str, Columns]:
+def read_ground_truth_columns(path: PathLike, layouts: Mapping[str, Layout]) -> dict[str, Columns]:
+    """Returns the columns of the lists of an annotation file."""
+    data = read_bytes(path)
+    with collector_paused():
+        return typed_lists(data, layouts) or ground_truth_columns(parse_json(data, path), layouts, str(path))
+
+
+def ground_truth_columns(data: Any, layouts: Mapping[str, Layout], source: str) -> dict[str, Columns]:
+    """Returns the columns of the lists of a parsed annotation file."""
     if not isinstance(data, Mapping):
         hint = "; is it the results file? Ground truths come first" if isinstance(data, list) else ""
         raise ValueError(
             f"{source}: ground truths must be an object with `images`, `annotations` and `categories`, "
             f"got a {type(data).__name__}{hint}."
         )
-    lists = {name: _entries(data, name, source) for name in _GROUND_TRUTHS}
+    lists = {name: _entries(data, name, source) for name in layouts}
     return {
-        name: {field: read(lists[name], field) for field, read in layout.items()}
-        for name, layout in _GROUND_TRUTHS.items()
+        name: {field: read(lists[name], field) for field, read in layout.items()} for name, layout in layouts.items()
     }
 
 
-def _result_columns(data: Any, source: str) -> Columns:
+def _result_columns(data: Any, layout: Layout, source: str) -> Columns:
     if not isinstance(data, list):
         hint = ""
         if isinstance(data, Mapping) and "annotations" in data:
             hint = "; save the list under its `annotations` alone, or was a ground-truth file given as results?"
         raise ValueError(
-            f"{source}: results must be a list of objects with `image_id`, `category_id`, `bbox` and `score`, "
-            f"got a {type(data).__name__}{hint or '.'}"
+            f"{source}: results must be a list of objects with `image_id`, `category_id`, `score` and a "
+            f"shape, got a {type(data).__name__}{hint or '.'}"
         )
     entries = Entries(items=data, name="results", source=source)
-    return {field: read(entries, field) for field, read in _RESULTS.items()}
+    return {field: read(entries, field) for field, read in layout.items()}
 
 
-def _ground_truth_table(columns: Mapping[str, Columns], source: str) -> GroundTruthTable:
+def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: str) -> GroundTruthTable:
+    """Returns the table of an annotation file; without a column `iscrowd` nothing is a crowd."""
     image_ids, class_ids = columns["images"]["id"], columns["categories"]["id"]
     for name, ids in (("images", image_ids), ("categories", class_ids)):
         if not len(ids):
@@ -162,8 +206,8 @@ def _ground_truth_table(columns: Mapping[str, Columns], source: str) -> GroundTr
                 f"{source}: `{name}` must have distinct `id`s, got these more than once: {first_few(repeated)}; "
                 "keep one entry of each."
             )
-    image_ids = np.sort(image_ids)
-    order = np.argsort(class_ids)
+    image_order, order = np.argsort(image_ids), np.argsort(class_ids)
+    image_ids = image_ids[image_order]
     class_ids = class_ids[order]
     names = columns["categories"]["name"]
     class_names = tuple(
@@ -182,30 +226,33 @@ def _ground_truth_table(columns: Mapping[str, Columns], source: str) -> GroundTr
     advice = "add these images to `images` or drop the annotations"
     image_index = _image_index(rows["image_id"], image_ids, source=source, name=name, advice=advice)
     labels, known = _labels(rows["category_id"], class_ids, source=source, name=name)
+    of_images = image_columns(columns["images"], image_order, source)
+    shapes = ground_truth_shapes(rows, iou_type, image_index, of_images.get("image_sizes"), source)
     return GroundTruthTable(
         image_index=image_index[known],
         labels=labels[known],
-        boxes=rows["bbox"][known],
         area=rows["area"][known],
-        crowd=rows["iscrowd"][known],
-        ignore=np.zeros(int(known.sum()), dtype=bool),
+        crowd=rows.get("iscrowd", np.zeros_like(known))[known],
         ids=rows["id"][known],
+        **{name: column[known] for name, column in shapes.items()},
+        **of_images,
         image_ids=image_ids,
         class_ids=class_ids,
         class_names=class_names,
     )
 
 
-def _detection_table(rows: Columns, ground_truths: GroundTruthTable, source: str) -> DetectionTable:
+def _detection_table(rows: Columns, ground_truths: GroundTruthTable, iou_type: str, source: str) -> DetectionTable:
     name, advice = "results", "drop these results or use the ground truths that they were made for"
     image_index = _image_index(rows["image_id"], ground_truths.image_ids, source=source, name=name, advice=advice)
     labels, known = _labels(rows["category_id"], ground_truths.class_ids, source=source, name=name)
+    shapes = detection_shapes(rows, iou_type, image_index, ground_truths.image_sizes, source)
     return DetectionTable(
         image_index=image_index[known],
         labels=labels[known],
-        boxes=rows["bbox"][known],
         scores=rows["score"][known],
         ids=np.flatnonzero(known),
+        **{name: column[known] for name, column in shapes.items()},
     )
 
 
@@ -222,7 +269,7 @@ def _entries(data: Mapping[str, Any], name: str, source: str) -> Entries:
 
 def _image_index(ids: np.ndarray, image_ids: np.ndarray, *, source: str, name: str, advice: str) -> np.ndarray:
     """Returns the index of every row's image; all must be known."""
-    index, known = _index_of(ids, image_ids)
+    index, known = index_of(ids, image_ids)
     if not known.all():
         unknown = np.unique(ids[~known])
         raise ValueError(
@@ -234,7 +281,7 @@ def _image_index(ids: np.ndarray, image_ids: np.ndarray, *, source: str, name: s
 
 def _labels(ids: np.ndarray, class_ids: np.ndarray, *, source: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the class index of every row and whether its category is known."""
-    index, known = _index_of(ids, class_ids)
+    index, known = index_of(ids, class_ids)
     if not known.all():
         unknown = np.unique(ids[~known])
         warnings.warn(
@@ -246,7 +293,8 @@ def _labels(ids: np.ndarray, class_ids: np.ndarray, *, source: str, name: str) -
     return index, known
 
 
-def _index_of(ids: np.ndarray, ascending: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def index_of(ids: np.ndarray, ascending: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the index of every id, and whether it is there."""
     if ascending.dtype.kind == "U":
         ids = ids.astype(str)
     elif ids.dtype.kind == "U":  # not one of them spells an integer, and all known ids are integers

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 
-from ._json import Entries
+from ._json import Entries, vectors
 
 __all__ = ["Columns", "Layout", "typed_list", "typed_lists"]
 
+Result = TypeVar("Result")
 Columns = dict[str, Any]
 Reader = Callable[[Entries, str], Any]
-Layout = Mapping[str, Reader]
+Layout = dict[str, Reader]
 
 _COLUMN_TYPES: dict[Reader, type[np.generic]] = {
     Entries.identifiers: np.int64,
@@ -32,6 +34,10 @@ _COLUMN_TYPES: dict[Reader, type[np.generic]] = {
     Entries.numbers: np.float64,
     Entries.flags: np.bool_,
 }
+
+# The objects of a chunk stay in the processor's cache, and each chunk gets the memory that the one before it gave back.
+CHUNK = 1 << 18  # bytes
+_BETWEEN_OBJECTS = re.compile(rb"\}[ \t\n\r]*,[ \t\n\r]*\{")
 
 
 def typed_list(data: bytes, layout: Layout) -> Columns | None:
@@ -41,8 +47,7 @@ def typed_list(data: bytes, layout: Layout) -> Columns | None:
       data: JSON.
       layout: the fields to read, each with the reader that says what it holds; others are skipped.
     """
-    rows = _decode(data, lambda msgspec: _list_type(msgspec, layout))
-    return None if rows is None else _columns(rows, layout)
+    return _regular(data, lambda msgspec: _list(msgspec, memoryview(data), layout))
 
 
 def typed_lists(data: bytes, layouts: Mapping[str, Layout]) -> dict[str, Columns] | None:
@@ -52,16 +57,11 @@ def typed_lists(data: bytes, layouts: Mapping[str, Layout]) -> dict[str, Columns
       data: JSON.
       layouts: the lists to read, by name; others are skipped.
     """
-    lists = _decode(
-        data,
-        lambda msgspec: msgspec.defstruct(
-            "Lists", [(name, _list_type(msgspec, layout)) for name, layout in layouts.items()]
-        ),
-    )
-    return None if lists is None else {name: _columns(getattr(lists, name), one) for name, one in layouts.items()}
+    return _regular(data, lambda msgspec: _lists(msgspec, data, layouts))
 
 
-def _decode(data: bytes, type_by: Callable[[Any], Any]) -> Any:
+def _regular(data: bytes, read: Callable[[Any], Result]) -> Result | None:
+    """Returns what is read by msgspec, or None where it is not installed or the data is not regular."""
     try:
         import msgspec
     except ImportError:
@@ -69,9 +69,33 @@ def _decode(data: bytes, type_by: Callable[[Any], Any]) -> Any:
     try:
         if not data.isascii():
             data.decode()  # msgspec does not look whether a string that it skips is UTF-8
-        return msgspec.json.decode(data, type=type_by(msgspec))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return read(msgspec)
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
         return None
+
+
+def _lists(msgspec: Any, data: bytes, layouts: Mapping[str, Layout]) -> dict[str, Columns]:
+    lists = msgspec.json.decode(data, type=msgspec.defstruct("Lists", [(name, msgspec.Raw) for name in layouts]))
+    return {name: _list(msgspec, memoryview(getattr(lists, name)), layout) for name, layout in layouts.items()}
+
+
+def _list(msgspec: Any, data: memoryview, layout: Layout) -> Columns:
+    decoder = msgspec.json.Decoder(_list_type(msgspec, layout))
+    chunks = [_columns(decoder.decode(chunk), layout) for chunk in _chunks(data)]
+    return {field: _joined([columns[field] for columns in chunks]) for field in layout}
+
+
+def _chunks(data: memoryview) -> Iterator[bytes]:
+    """Cuts a list of objects into shorter lists.
+
+    What looks like the place between two objects may stand in a text or deeper down. Then the chunk that ends there is
+    no JSON: the bracket that is put there closes a list only where a parser is back between the objects of the list.
+    """
+    opening, start = b"", 0
+    while cut := _BETWEEN_OBJECTS.search(data, start + CHUNK):
+        yield opening + data[start : cut.start() + 1] + b"]"
+        opening, start = b"[", cut.end() - 1
+    yield opening + data[start:]
 
 
 def _list_type(msgspec: Any, layout: Layout) -> Any:
@@ -83,8 +107,11 @@ def _list_type(msgspec: Any, layout: Layout) -> Any:
         Entries.boxes: (tuple[float, float, float, float],),
         Entries.flags: (Literal[0, 1] | bool, 0),  # 0 where it is missing
         Entries.names: (Any, None),
+        Entries.objects: (Any,),
+        Entries.vectors: (list[float],),
     }
-    row = msgspec.defstruct("Row", [(field, *types[reader]) for field, reader in layout.items()], gc=False)
+    fields = sorted(((field, *types[reader]) for field, reader in layout.items()), key=len)  # optional ones last
+    row = msgspec.defstruct("Row", fields, gc=False)
     return list[row]  # type: ignore[valid-type]
 
 
@@ -94,8 +121,14 @@ def _columns(rows: Sequence[Any], layout: Layout) -> Columns:
 
 def _column(rows: Sequence[Any], field: str, reader: Reader) -> Any:
     values = map(operator.attrgetter(field), rows)
-    if reader is Entries.names:
+    if reader in (Entries.names, Entries.objects):
         return list(values)
+    if reader is Entries.vectors:
+        return vectors(list(values))
     if reader is Entries.boxes:
         return np.fromiter(itertools.chain.from_iterable(values), np.float64, 4 * len(rows)).reshape(-1, 4)
     return np.fromiter(values, _COLUMN_TYPES[reader], len(rows))
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    return list(itertools.chain.from_iterable(parts)) if isinstance(parts[0], list) else np.concatenate(parts)

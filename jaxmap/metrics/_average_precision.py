@@ -36,6 +36,8 @@ class AveragePrecision:
       max_ground_truths_per_image: likewise; crowds and padding need no room.
       protocol: grids, limits and table of results.
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_group: the group of each class, K names, where the protocol's table has numbers of groups (LVIS: `r`, `c`
+        or `f`); without it those are undefined.
 
     Example:
       >>> metric = AveragePrecision(num_classes=1, max_images=2)
@@ -53,6 +55,7 @@ class AveragePrecision:
     max_ground_truths_per_image: int = 100
     protocol: EvaluationProtocol = COCO
     box_format: str = "xyxy"
+    class_group: tuple[str, ...] | None = None
 
     def init(self) -> AveragePrecisionState:
         """Returns the state that has seen nothing."""
@@ -83,7 +86,9 @@ class AveragePrecision:
           TypeError: while tracing, if labels or image ids are not integers.
         """
         found, truth, image_id, valid = check_batch(
-            detections, ground_truths, image_id, valid, box_format=self.box_format
+            detections, ground_truths, image_id, valid, box_format=self.box_format,
+            num_classes=self.num_classes,
+            protocol=self.protocol,
         )
         batch = match_batch(
             found, truth, protocol=self.protocol, num_classes=self.num_classes, box_format=self.box_format
@@ -122,7 +127,9 @@ class AveragePrecision:
         Raises:
           ValueError: if something found no room, naming the capacity to raise.
         """
-        return summarize_result(result, self.protocol, allow_overflow=allow_overflow)
+        return summarize_result(
+            result, self.protocol, class_group=self.class_group, allow_overflow=allow_overflow
+        )
 
     def _compute_on_device(self, state: AveragePrecisionState) -> PrecisionRecall:
         images = state.images
@@ -153,6 +160,7 @@ def average_precision(
     num_classes: int,
     protocol: EvaluationProtocol = COCO,
     box_format: str = "xyxy",
+    class_group: tuple[str, ...] | None = None,
 ) -> dict[str, jax.Array]:
     """Scores one padded set of images inside `jit`: the protocol's numbers as device scalars.
 
@@ -165,6 +173,7 @@ def average_precision(
       num_classes: K; labels lie in [0, K).
       protocol: static; its recall points must be multiples of one fraction.
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_group: static; the group of each class, as `AveragePrecision` takes it.
 
     Returns:
       float32 scalars by name (for COCO `AP`, `AP50`, ...). -1 where no ground truth defines a number; NaN throughout
@@ -182,8 +191,8 @@ def average_precision(
       0.7
     """
     num_images, num_detections, num_ground_truths = (
-        *jnp.shape(detections.boxes)[:2],
-        jnp.shape(ground_truths.boxes)[1],
+        *jnp.shape(detections.labels),
+        jnp.shape(ground_truths.labels)[1],
     )
     metric = AveragePrecision(
         num_classes=num_classes,
@@ -195,7 +204,7 @@ def average_precision(
     )
     image_id = jnp.arange(num_images, dtype=jnp.int32)
     state = metric.update(metric.init(), detections, ground_truths, image_id=image_id)
-    numbers = summarize_on_device(metric._compute_on_device(state), protocol)
+    numbers = summarize_on_device(metric._compute_on_device(state), protocol, class_group)
     counters = total_counters(state)
     sound = counters["num_not_finite"] + counters["num_bad_labels"] == 0
     return {name: jnp.where(sound, value, jnp.nan) for name, value in numbers.items()}

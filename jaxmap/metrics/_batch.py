@@ -12,20 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..keypoints import num_labelled
 from ..matching import match
 from ..planes import area_words, level_words
-from ..protocols import EvaluationProtocol
+from ..protocols import COCO, EvaluationProtocol
 from ..records import counted_words, outcome
-from ..similarity import (
-    BoxGeometry,
-    DoubleFloat,
-    approximate_iou,
-    area_geometry,
-    box_geometry,
-    exact_iou,
-    find_candidates,
-    inside_ranges,
-)
+from ..shapes import SHAPE_FIELDS, SHAPES
+from ..similarity import BoxSimilarity, DenseSimilarity, find_candidates, image_similarity, inside_ranges
 from ..types import BOX_FORMATS, Array, Candidates, Detections, GroundTruths
 
 __all__ = ["MatchedBatch", "PreparedImage", "check_batch", "match_batch", "prepare_image", "with_candidate_lists"]
@@ -64,7 +57,14 @@ class MatchedBatch:
 
 
 def check_batch(
-    detections: Detections, ground_truths: GroundTruths, image_id: Array, valid: Array | None, *, box_format: str
+    detections: Detections,
+    ground_truths: GroundTruths,
+    image_id: Array,
+    valid: Array | None,
+    *,
+    box_format: str,
+    num_classes: int,
+    protocol: EvaluationProtocol = COCO,
 ) -> tuple[Detections, GroundTruths, jax.Array, jax.Array]:
     """Checks shapes and kinds while tracing, fills in the optional fields, and marks the rows of padded images.
 
@@ -77,26 +77,39 @@ def check_batch(
     """
     if box_format not in BOX_FORMATS:
         raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
+    if protocol.range_of != "area":
+        raise ValueError(f"the ranges of the protocol {protocol.name!r} need `evaluate`; a batch knows areas alone.")
+    compared = SHAPES[protocol.iou_type]
     sides = (("detections", detections), ("ground_truths", ground_truths))
     for side, batch in sides:
-        shape = jnp.shape(batch.boxes)
-        if len(shape) != 3 or shape[-1] != 4:
-            raise ValueError(f"`{side}.boxes` must have shape [images, boxes, 4], got {list(shape)}.")
+        shapes = getattr(batch, compared.field)
+        if shapes is None:
+            raise ValueError(f"`{side}` must have `{compared.field}` for `iou_type={protocol.iou_type!r}`.")
+        shape = jnp.shape(shapes)
+        if len(shape) < 2 or not compared.fits(shape[2:]):
+            raise ValueError(f"`{side}.{compared.field}` must have shape [images, {compared}], got {list(shape)}.")
         for name, value in vars(batch).items():
-            if name != "boxes" and value is not None and jnp.shape(value) != shape[:2]:
+            of_image = name in ("verified", "not_exhaustive")
+            expected = (shape[0], num_classes) if of_image else (*shape[:2], *((4,) if name == "boxes" else ()))
+            if name != compared.field and name in ("masks", "keypoints"):
+                continue  # another shape than is compared plays no part
+            if name != compared.field and value is not None and jnp.shape(value) != expected:
                 raise ValueError(
-                    f"`{side}.{name}` must have shape {list(shape[:2])}, the first two axes of `boxes`, got "
+                    f"`{side}.{name}` must have shape {list(expected)}, "
+                    f"{'images and classes' if of_image else f'the first two axes of `{compared.field}`'}, got "
                     f"{list(jnp.shape(value))}."
                 )
         if not jnp.issubdtype(jnp.result_type(batch.labels), jnp.integer):
             raise TypeError(f"`{side}.labels` must be integers, got dtype {jnp.result_type(batch.labels)}.")
-    if len(detections.boxes) != len(ground_truths.boxes):
+    if protocol.iou_type == "keypoints" and ground_truths.boxes is None:
+        raise ValueError("`ground_truths` must have `boxes` beside `keypoints`: for objects without a labelled one.")
+    if len(detections.labels) != len(ground_truths.labels):
         raise ValueError(
             "`detections` and `ground_truths` must hold the same images, got "
-            f"{len(detections.boxes)} and {len(ground_truths.boxes)}."
+            f"{len(detections.labels)} and {len(ground_truths.labels)}."
         )
 
-    shape = (len(detections.boxes),)
+    shape = (len(detections.labels),)
     for name, value in (("image_id", image_id), ("valid", valid)):
         if value is not None and jnp.shape(value) != shape:
             raise ValueError(f"`{name}` must have shape {list(shape)}, one an image, got {list(jnp.shape(value))}.")
@@ -112,19 +125,30 @@ def check_batch(
         raise ValueError(f"`image_id` must be below 2^31, got {image_id.max()}; number the images instead.")
     image_id = jnp.asarray(image_id, jnp.int32)
     real = flags(valid, image_id, True)
+
+    def shapes_of(batch: Detections | GroundTruths) -> dict[str, jax.Array]:
+        kept = (compared.field, "boxes") if batch is truth and protocol.iou_type == "keypoints" else (compared.field,)
+        values = {name: getattr(batch, name) for name in kept}
+        return {
+            name: jnp.asarray(value) != 0 if name == "masks" else jnp.asarray(value, jnp.float32)
+            for name, value in values.items()
+        }
+
     checked = Detections(
-        boxes=jnp.asarray(found.boxes, jnp.float32),
+        **shapes_of(found),
         scores=jnp.asarray(found.scores, jnp.float32),
         labels=jnp.asarray(found.labels, jnp.int32),
         valid=flags(found.valid, found.labels, True) & real[:, None],
     )
     checked_truth = GroundTruths(
-        boxes=jnp.asarray(truth.boxes, jnp.float32),
+        **shapes_of(truth),
         labels=jnp.asarray(truth.labels, jnp.int32),
         valid=flags(truth.valid, truth.labels, True) & real[:, None],
         crowd=flags(truth.crowd, truth.labels, False),
         ignore=flags(truth.ignore, truth.labels, False),
         area=None if truth.area is None else jnp.asarray(truth.area, jnp.float32),
+        verified=None if truth.verified is None else jnp.asarray(truth.verified).astype(bool),
+        not_exhaustive=None if truth.not_exhaustive is None else jnp.asarray(truth.not_exhaustive).astype(bool),
     )
     return checked, checked_truth, image_id, real
 
@@ -175,12 +199,12 @@ def with_candidate_lists(of_image: Callable[..., tuple[Any, jax.Array]], images:
 class PreparedImage(NamedTuple):
     """One image ready for matching: detections by descending score, padding replaced by harmless values."""
 
-    geometry: BoxGeometry  # [D]
+    similarity: BoxSimilarity | DenseSimilarity  # [D], [G]
     scores: jax.Array  # [D]
     labels: jax.Array  # [D]
     rank: jax.Array  # [D]
     valid: jax.Array  # [D]
-    truth_geometry: BoxGeometry  # [G]
+    inside: jax.Array  # [D, A]
     truth_labels: jax.Array  # [G]
     truth_counted: jax.Array  # [G, A]
     truth_valid: jax.Array  # [G]
@@ -188,19 +212,15 @@ class PreparedImage(NamedTuple):
     num_not_finite: jax.Array  # []
     num_bad_labels: jax.Array  # []
 
-    def similarity(self, index: jax.Array) -> DoubleFloat:
-        """Returns the exact similarities of each detection with the ground truths of its row, for `[D, C]` int32."""
-        geometry = self.geometry.select(np.s_[:, None])
-        return exact_iou(geometry, self.truth_geometry.select(index), self.crowd[index])
-
     def candidates(
         self, allowed: jax.Array, *, iou_thresholds: tuple[float, ...], num_candidates: int, best_only: bool = False
     ) -> tuple[Candidates, jax.Array]:
         """Returns what `find_candidates` does; `allowed` is `[D, G]` bool, whatever it says of padding."""
         return find_candidates(
-            approximate_iou(self.geometry, self.truth_geometry, self.crowd),
-            self.similarity,
+            self.similarity.approximate(),
+            self.similarity.exact,
             allowed & self.valid[:, None] & self.truth_valid[None, :],
+            self.crowd,
             iou_thresholds=iou_thresholds,
             num_candidates=num_candidates,
             best_only=best_only,
@@ -211,11 +231,12 @@ def prepare_image(
     found: Detections, truth: GroundTruths, *, protocol: EvaluationProtocol, num_classes: int, box_format: str
 ) -> PreparedImage:
     """Sorts, ranks and cleans one image, `[D, ...]` and `[G, ...]`."""
-    chex.assert_rank([found.boxes, truth.boxes], 2)
+    chex.assert_rank([found.labels, truth.labels], 1)
     assert found.valid is not None and truth.valid is not None  # filled in by `check_batch`
     assert truth.crowd is not None and truth.ignore is not None
-    finite = jnp.isfinite(found.boxes).all(-1) & jnp.isfinite(found.scores)
-    truth_finite = jnp.isfinite(truth.boxes).all(-1)
+    shapes, truth_shapes = _shapes(found), _shapes(truth)
+    finite = _all_finite(shapes) & jnp.isfinite(found.scores)
+    truth_finite = _all_finite(truth_shapes)
     if truth.area is not None:
         truth_finite &= jnp.isfinite(truth.area)
     named = (found.labels >= 0) & (found.labels < num_classes)
@@ -225,42 +246,64 @@ def prepare_image(
     # Padding may hold NaN: it is replaced, never multiplied away.
     scores = jnp.where(valid, found.scores, -jnp.inf)
     labels, truth_labels = jnp.where(valid, found.labels, 0), jnp.where(truth_valid, truth.labels, 0)
-    boxes = jnp.where(valid[:, None], found.boxes, 0.0)
-    truth_boxes = jnp.where(truth_valid[:, None], truth.boxes, 0.0)
     area = None if truth.area is None else jnp.where(truth_valid, truth.area, 0.0)
     crowd, ignore = truth.crowd & truth_valid, truth.ignore & truth_valid
     if protocol.absorbing == "ignored":  # then nothing sets a crowd apart from other ignored ground truths
         crowd, ignore = jnp.zeros_like(crowd), crowd | ignore
+    if protocol.iou_type == "keypoints":
+        ignore |= num_labelled(truth_shapes["keypoints"]) == 0
 
     rows = jnp.arange(len(scores), dtype=jnp.int32)
     # As one class, equal scores and equal overlaps go by class first (pycocotools with useCats=0 joins class by class).
     order = jax.lax.sort((-scores, labels if protocol.class_agnostic else rows, rows), num_keys=3)[-1]
-    scores, labels, boxes, valid = scores[order], labels[order], boxes[order], valid[order]
+    shapes = {name: _cleaned(column, valid)[order] for name, column in shapes.items()}
+    truth_shapes = {name: _cleaned(column, truth_valid) for name, column in truth_shapes.items()}
+    scores, labels, valid = scores[order], labels[order], valid[order]
     if protocol.class_agnostic:
         by_class = jnp.argsort(truth_labels, stable=True)
-        truth_boxes, truth_valid, crowd, ignore = (x[by_class] for x in (truth_boxes, truth_valid, crowd, ignore))
+        truth_shapes = {name: column[by_class] for name, column in truth_shapes.items()}
+        truth_valid, crowd, ignore = (x[by_class] for x in (truth_valid, crowd, ignore))
         area = None if area is None else area[by_class]
         labels, truth_labels = jnp.zeros_like(labels), jnp.zeros_like(truth_labels)
 
-    same = (labels[:, None] == labels[None, :]) & valid[None, :]
-    rank = (same & (rows[:, None] > rows[None, :])).sum(-1, dtype=jnp.int32)
-    truth_geometry = box_geometry(truth_boxes, box_format)
-    truth_area = truth_geometry.area if area is None else area_geometry(area)
+    together = (labels[:, None] == labels[None, :]) | (protocol.limit_scope == "image")
+    rank = (together & valid[None, :] & (rows[:, None] > rows[None, :])).sum(-1, dtype=jnp.int32)
+    kept = valid & (rank < protocol.max_detections[-1])
+    similarity = image_similarity(shapes, truth_shapes, crowd, area, protocol=protocol, box_format=box_format)
+    inside = inside_ranges(similarity.area, _ranges(protocol))
+    if not protocol.class_agnostic:  # as one class, nothing is known of classes
+        kept = kept if truth.verified is None else kept & truth.verified[labels]
+        inside = inside if truth.not_exhaustive is None else inside & ~truth.not_exhaustive[labels][:, None]
+    truth_inside = inside_ranges(similarity.ground_truth_area, _ranges(protocol))
     return PreparedImage(
-        geometry=box_geometry(boxes, box_format),
+        similarity=similarity,
         scores=scores,
         labels=labels,
         rank=rank,
-        valid=valid & (rank < protocol.max_detections[-1]),
-        truth_geometry=truth_geometry,
+        valid=kept,
+        inside=inside,
         truth_labels=truth_labels,
-        truth_counted=inside_ranges(truth_area, _ranges(protocol)) & (truth_valid & ~crowd & ~ignore)[:, None],
+        truth_counted=truth_inside & (truth_valid & ~crowd & ~ignore)[:, None],
         truth_valid=truth_valid,
         crowd=crowd,
         num_not_finite=(found.valid & ~finite).sum(dtype=jnp.int32)
         + (truth.valid & ~truth_finite).sum(dtype=jnp.int32),
         num_bad_labels=(found.valid & ~named).sum(dtype=jnp.int32) + (truth.valid & ~truth_named).sum(dtype=jnp.int32),
     )
+
+
+def _shapes(side: Detections | GroundTruths) -> dict[str, jax.Array]:
+    """Returns the fields that hold shapes: what is compared, since `check_batch` leaves out others."""
+    return {name: value for name, value in vars(side).items() if name in SHAPE_FIELDS and value is not None}
+
+
+def _all_finite(shapes: dict[str, jax.Array]) -> jax.Array:
+    """Returns `[N]` bool: whose numbers are all finite."""
+    return jnp.stack([jnp.isfinite(x).all(tuple(range(1, x.ndim))) for x in shapes.values()]).all(0)
+
+
+def _cleaned(column: jax.Array, valid: jax.Array) -> jax.Array:
+    return jnp.where(valid.reshape(-1, *(1,) * (column.ndim - 1)), column, jnp.zeros_like(column))
 
 
 def _match_image(
@@ -280,9 +323,9 @@ def _match_image(
         counted=counted,
         crowd=image.crowd,
         levels=jnp.asarray(level_words(*grid)),
-        ignored_absorb=protocol.absorbing == "ignored",
+        ignored_absorb=protocol.absorbing != "crowds",
     )
-    inside = counted_words(inside_ranges(image.geometry.area, _ranges(protocol)), area_words(*grid))
+    inside = counted_words(image.inside, area_words(*grid))
     return outcome(chosen, candidates.index, counted=counted, inside=inside), overflow
 
 

@@ -99,6 +99,8 @@ class ConfusionMatrix:
     score_threshold: float = 0.25
     pairing: str = "score"
     box_format: str = "xyxy"
+    iou_type: str = "bbox"
+    keypoint_sigmas: tuple[float, ...] = ()
 
     def init(self) -> ConfusionMatrixState:
         """Returns the state that has seen nothing."""
@@ -124,8 +126,17 @@ class ConfusionMatrix:
           TypeError: while tracing, if labels or image ids are not integers.
         """
         check_confusion_options(self.iou_threshold, self.score_threshold, self.pairing)
-        found, truth, _, valid = check_batch(detections, ground_truths, image_id, valid, box_format=self.box_format)
-        prepare = partial(prepare_image, protocol=_NO_LIMITS, num_classes=self.num_classes, box_format=self.box_format)
+        protocol = _NO_LIMITS.customize(iou_type=self.iou_type, keypoint_sigmas=self.keypoint_sigmas)
+        found, truth, _, valid = check_batch(
+            detections,
+            ground_truths,
+            image_id,
+            valid,
+            box_format=self.box_format,
+            num_classes=self.num_classes,
+            protocol=protocol,
+        )
+        prepare = partial(prepare_image, protocol=protocol, num_classes=self.num_classes, box_format=self.box_format)
         images = jax.vmap(prepare)(_by_class(found), _by_class(dataclasses.replace(truth, area=None)))
         cells, left_out = with_candidate_lists(partial(_pair_image, metric=self), images)
         counts = jnp.zeros(state.counts.size, jnp.int32).at[cells.ravel()].add(1, mode="drop")
@@ -227,7 +238,7 @@ def _places(image: PreparedImage, candidates: Candidates, allowed: jax.Array, pa
         return jnp.where(allowed, row, NO_PAIR)
     if pairing == "best_only":
         allowed = allowed & (jnp.cumsum(allowed, axis=-1, dtype=jnp.int32) == 1)
-    key = similarity_places(image.similarity(candidates.index), allowed)
+    key = similarity_places(image.similarity.exact(candidates.index), allowed)
     if pairing == "class_first":
         differ = image.labels[:, None] != image.truth_labels[candidates.index]
         key = jnp.where(differ, key + allowed.size, key)

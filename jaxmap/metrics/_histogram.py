@@ -64,6 +64,8 @@ class HistogramAveragePrecision:
       score_range: lowest and highest score.
       protocol: grids, limits and table of results; its recall points must be multiples of one fraction.
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_group: the group of each class, K names, where the protocol's table has numbers of groups (LVIS: `r`, `c`
+        or `f`); without it those are undefined.
     """
 
     num_classes: int
@@ -71,6 +73,7 @@ class HistogramAveragePrecision:
     score_range: tuple[float, float] = (0.0, 1.0)
     protocol: EvaluationProtocol = COCO
     box_format: str = "xyxy"
+    class_group: tuple[str, ...] | None = None
 
     def init(self) -> HistogramState:
         """Returns the state that has seen nothing."""
@@ -94,7 +97,15 @@ class HistogramAveragePrecision:
         valid: Array | None = None,
     ) -> HistogramState:
         """Adds a batch, as `AveragePrecision.update` does; the image ids are checked but not kept."""
-        found, truth, _, valid = check_batch(detections, ground_truths, image_id, valid, box_format=self.box_format)
+        found, truth, _, valid = check_batch(
+            detections,
+            ground_truths,
+            image_id,
+            valid,
+            box_format=self.box_format,
+            num_classes=self.num_classes,
+            protocol=self.protocol,
+        )
         batch = match_batch(
             found, truth, protocol=self.protocol, num_classes=self.num_classes, box_format=self.box_format
         )
@@ -159,7 +170,7 @@ class HistogramAveragePrecision:
 
     def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
         """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them."""
-        return summarize_result(result, self.protocol, allow_overflow=False)
+        return summarize_result(result, self.protocol, class_group=self.class_group, allow_overflow=False)
 
     def _curves(self, state: HistogramState) -> PrecisionRecall:
         low, high = self.score_range

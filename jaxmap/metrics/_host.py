@@ -49,11 +49,14 @@ class HostAveragePrecision:
       num_classes: K; labels lie in [0, K).
       protocol: grids, limits and table of results.
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_group: the group of each class, K names, where the protocol's table has numbers of groups (LVIS: `r`, `c`
+        or `f`); without it those are undefined.
     """
 
     num_classes: int
     protocol: EvaluationProtocol = COCO
     box_format: str = "xyxy"
+    class_group: tuple[str, ...] | None = None
 
     def init(self) -> HostState:
         """Returns the state that has seen nothing."""
@@ -114,7 +117,7 @@ class HostAveragePrecision:
 
     def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
         """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them."""
-        return summarize_result(result, self.protocol, allow_overflow=False)
+        return summarize_result(result, self.protocol, class_group=self.class_group, allow_overflow=False)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -126,7 +129,13 @@ def _match(
     valid: Array | None,
 ) -> _Batch:
     found, truth, image_id, valid = check_batch(
-        detections, ground_truths, image_id, valid, box_format=metric.box_format
+        detections,
+        ground_truths,
+        image_id,
+        valid,
+        box_format=metric.box_format,
+        num_classes=metric.num_classes,
+        protocol=metric.protocol,
     )
     batch = match_batch(
         found, truth, protocol=metric.protocol, num_classes=metric.num_classes, box_format=metric.box_format

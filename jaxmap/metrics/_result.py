@@ -65,12 +65,17 @@ def curves_on_host(batches: Sequence[ImageRows], protocol: EvaluationProtocol, n
 
 
 def summarize_result(
-    result: AveragePrecisionResult, protocol: EvaluationProtocol, *, allow_overflow: bool
+    result: AveragePrecisionResult,
+    protocol: EvaluationProtocol,
+    *,
+    class_group: tuple[str, ...] | None,
+    allow_overflow: bool,
 ) -> dict[str, float]:
     """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them.
 
     Raises:
-      ValueError: if something found no room, naming the capacity to raise, unless `allow_overflow`.
+      ValueError: if something found no room, naming the capacity to raise, unless `allow_overflow`; or if
+        `class_group` does not name a group for every class.
     """
     counters = {name: int(value) for name, value in result.counters.items()}
     lost = [f"{name} = {counters[name]} (raise `{OVERFLOWS[name]}`)" for name in OVERFLOWS if counters.get(name)]
@@ -92,4 +97,4 @@ def summarize_result(
         num_ground_truths=curves.num_ground_truths,
         average_precision=None if curves.average_precision is None else on_host(curves.average_precision),
     )
-    return summarize(curves, protocol) | counters
+    return summarize(curves, protocol, class_group) | counters

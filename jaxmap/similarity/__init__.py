@@ -1,18 +1,17 @@
 """Similarity of detections and ground truths on the device: exact values, then levels and preference."""
 
-from ._boxes import BoxGeometry, approximate_iou, box_geometry, box_iou, exact_iou
-from ._candidates import area_geometry, find_candidates, inside_ranges, similarity_places
+from ._boxes import box_iou
+from ._candidates import find_candidates, inside_ranges, similarity_places
 from ._double_float import DoubleFloat
+from ._image import BoxSimilarity, DenseSimilarity, image_similarity
 
 __all__ = [
-    "BoxGeometry",
+    "BoxSimilarity",
+    "DenseSimilarity",
     "DoubleFloat",
-    "approximate_iou",
-    "area_geometry",
-    "box_geometry",
     "box_iou",
-    "exact_iou",
     "find_candidates",
+    "image_similarity",
     "inside_ranges",
     "similarity_places",
 ]

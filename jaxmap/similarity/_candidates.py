@@ -32,6 +32,7 @@ def find_candidates(
     approximate: jax.Array,
     exact: Callable[[jax.Array], DoubleFloat],
     allowed: jax.Array,
+    crowd: jax.Array,
     *,
     iou_thresholds: tuple[float, ...],
     num_candidates: int,
@@ -45,12 +46,14 @@ def find_candidates(
       approximate: `[D, G]` float32, similarities within `MARGIN` of the true ones.
       exact: gives the exact similarities of detection `d` with the ground truths `index[d]`, for `[D, C]` int32.
       allowed: `[D, G]` bool, both are real and of one class.
+      crowd: `[G]` bool.
       iou_thresholds: T thresholds, ascending.
       num_candidates: C; with C >= G no pair can be left out.
-      best_only: list one ground truth, the most similar, and of equal ones the first, as in VOCdevkit.
+      best_only: list one ground truth that is no crowd, the most similar, and of equal ones the first, as in
+        VOCdevkit; and then one crowd.
 
     Returns:
-      Candidates of `[D, C]`, or `[D, 1]`, and how many detections had more than C pairs in reach (scalar int32).
+      Candidates of `[D, C]`, or `[D, 2]`, and how many detections had more than C pairs in reach (scalar int32).
     """
     num_ground_truths = approximate.shape[1]
     near = allowed & (approximate >= iou_thresholds[0] - MARGIN)
@@ -64,8 +67,14 @@ def find_candidates(
     bounds = [df.constant(min(threshold, 1 - 1e-10)) for threshold in iou_thresholds]
     level = sum((df.difference(similarity, bound) >= -TOLERANCE).astype(jnp.int8) for bound in bounds)
     level = jnp.where(present, level, jnp.int8(0))
-    place = _places(similarity, level > 0, first_wins=best_only)
-    num_places = min(index.shape[-1], 1) if best_only else index.shape[-1]
+    if best_only:
+        place, num_places = jnp.full(level.shape, 2, jnp.int32), 2
+        for number, of_kind in enumerate((~crowd[index], crowd[index])):
+            reaches = (level > 0) & of_kind
+            first = reaches & (_places(similarity, reaches, first_wins=True) == 0)
+            place = jnp.where(first, number, place)
+    else:
+        place, num_places = _places(similarity, level > 0, first_wins=False), index.shape[-1]
     to_place = place[..., None, :] == np.arange(num_places, dtype=np.int32)[None, :, None]  # [D, places, C]
     return (
         Candidates(

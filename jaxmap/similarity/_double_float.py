@@ -22,6 +22,7 @@ __all__ = [
     "constant",
     "difference",
     "divide",
+    "from_integers",
     "from_sum",
     "maximum",
     "multiply",
@@ -55,6 +56,12 @@ def from_sum(a: jax.Array, b: jax.Array) -> DoubleFloat:
     total = a + b
     from_b = total - a
     return DoubleFloat(total, (a - (total - from_b)) + (b - from_b))
+
+
+def from_integers(a: jax.Array) -> DoubleFloat:
+    """Returns int32 values, exactly."""
+    low = a & 0xFFF
+    return from_sum((a - low).astype(jnp.float32), low.astype(jnp.float32))
 
 
 def add(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:

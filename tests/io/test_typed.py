@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmap.io import coco_ground_truths, read_coco_detections, read_coco_ground_truths
-from jaxmap.io._coco import _GROUND_TRUTHS, _RESULTS
+from jaxmap.io._coco import _ground_truth_layouts, _result_layout
 from jaxmap.io._json import Entries
 from jaxmap.io._typed import typed_list, typed_lists
 
@@ -24,6 +24,7 @@ pytest.importorskip("msgspec")
 RESULT = {"image_id": 7, "category_id": 18, "bbox": [1.5, 0, 20, 10], "score": 0.9}
 ANNOTATION = {"id": 1, "image_id": 7, "category_id": 18, "bbox": [0, 0, 20, 10], "area": 150, "iscrowd": 0}
 DATASET = {"images": [{"id": 9}, {"id": 7}], "categories": [{"id": 18, "name": "dog"}], "annotations": [ANNOTATION]}
+RESULTS, GROUND_TRUTHS = _result_layout("bbox"), _ground_truth_layouts("bbox")
 
 
 @contextlib.contextmanager
@@ -61,13 +62,13 @@ def with_text(entry: dict[str, Any], field: str, text: str) -> str:
 
 
 def test_good_files_are_decoded_by_type() -> None:
-    columns = typed_list(json.dumps([RESULT, RESULT | {"segmentation": {"counts": "x"}}]).encode(), _RESULTS)
+    columns = typed_list(json.dumps([RESULT, RESULT | {"segmentation": {"counts": "x"}}]).encode(), RESULTS)
     assert columns is not None
     assert {name: column.dtype for name, column in columns.items()} == {
         "image_id": np.int64, "category_id": np.int64, "bbox": np.float64, "score": np.float64,
     }  # fmt: skip
     assert columns["bbox"].tolist() == [[1.5, 0, 20, 10]] * 2
-    lists = typed_lists(json.dumps(DATASET | {"info": {}, "licenses": [None]}).encode(), _GROUND_TRUTHS)
+    lists = typed_lists(json.dumps(DATASET | {"info": {}, "licenses": [None]}).encode(), GROUND_TRUTHS)
     assert lists is not None
     assert lists["categories"]["name"] == ["dog"]
     assert lists["annotations"]["iscrowd"].dtype == np.bool_
@@ -104,10 +105,10 @@ def test_numbers_are_those_of_the_standard_library_bit_for_bit(rows: list[tuple[
         for image, box, s in rows
     ]
     content = json.dumps(items).encode()
-    columns = typed_list(content, _RESULTS)
+    columns = typed_list(content, RESULTS)
     assert columns is not None
     entries = Entries(items=json.loads(content), name="results", source="")
-    for field, read in _RESULTS.items():
+    for field, read in RESULTS.items():
         assert columns[field].tobytes() == read(entries, field).tobytes()
 
 
@@ -120,10 +121,77 @@ def test_numbers_are_those_of_the_standard_library_bit_for_bit(rows: list[tuple[
     ],
 )  # fmt: skip
 def test_hard_numbers_are_rounded_correctly(text: str) -> None:
-    columns = typed_list(with_text(RESULT, "score", text).encode(), _RESULTS)
+    columns = typed_list(with_text(RESULT, "score", text).encode(), RESULTS)
     assert columns is not None
     expected = np.array([0.9, json.loads(text)], np.float64)  # of Python's own correctly rounded conversion
     assert columns["score"].tobytes() == expected.tobytes()
+
+
+# ---- in chunks ----
+
+
+@contextlib.contextmanager
+def chunks_of(size: int) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxmap.io._typed.CHUNK", size)
+        yield
+
+
+def as_bytes(columns: dict[str, Any] | None) -> dict[str, bytes] | None:
+    return None if columns is None else {name: column.tobytes() for name, column in columns.items()}
+
+
+@pytest.mark.parametrize("size", [1, 100, 10**6])
+@pytest.mark.parametrize("style", [{}, {"separators": (",", ":")}, {"indent": 2}])
+def test_chunks_of_any_size_give_the_same_columns(size: int, style: dict[str, Any]) -> None:
+    results = [RESULT | {"score": score / 64, "segmentation": {"counts": "}"}} for score in range(20)]
+    dataset = DATASET | {"annotations": [ANNOTATION | {"id": number} for number in range(20)]}
+    dataset["categories"] = [{"id": number, "name": f"class {number}"} for number in range(20)]
+    with chunks_of(size):
+        columns = typed_list(json.dumps(results, **style).encode(), RESULTS)
+        lists = typed_lists(json.dumps(dataset, **style).encode(), GROUND_TRUTHS)
+    assert columns is not None and lists is not None
+    assert columns["bbox"].tolist() == [RESULT["bbox"]] * 20
+    assert columns["score"].tolist() == [score / 64 for score in range(20)]
+    assert lists["annotations"]["id"].tolist() == list(range(20))
+    assert lists["categories"]["name"] == [f"class {number}" for number in range(20)]
+
+
+@pytest.mark.parametrize("size", [1, 10**6])
+def test_vectors_are_of_one_length_in_all_chunks(size: int) -> None:
+    layout = {"keypoints": Entries.vectors}
+    with chunks_of(size):
+        columns = typed_list(b'[{"keypoints": [1, 2]}, {"keypoints": [3, 4]}]', layout)
+        assert columns is not None and columns["keypoints"].tolist() == [[1, 2], [3, 4]]
+        assert typed_list(b'[{"keypoints": [1, 2]}, {"keypoints": [3]}]', layout) is None
+
+
+@pytest.mark.parametrize("extra", ["a }, { b", [{}, {}], [[{"a": 1}, {"b": 2}]], '\\"}, {"'])
+def test_what_only_looks_like_the_end_of_an_object_is_left_to_the_readers(extra: Any) -> None:
+    content = json.dumps([RESULT | {"extra": extra}] * 3).encode()
+    assert typed_list(content, RESULTS) is not None
+    with chunks_of(1):  # then the first cut is inside `extra`
+        assert typed_list(content, RESULTS) is None
+
+
+pieces = st.sampled_from(['"', "\\", "{", "}", "[", "]", ",", ", ", ":", "}, {", "},{", "}]", "[{", "1", "é"])
+
+
+@given(
+    st.lists(st.lists(pieces, max_size=6).map("".join), min_size=1, max_size=4),
+    st.integers(0, 300),
+    st.integers(0, 300),
+    pieces | st.just(""),
+)
+@settings(deadline=None, max_examples=300)
+def test_chunks_never_read_anything_else(texts: list[str], start: int, length: int, put: str) -> None:
+    """Whatever is written into a file: chunks of one object give what the whole gives, or leave it to the readers."""
+    text = json.dumps([RESULT | {"extra": text} for text in texts], ensure_ascii=False)
+    for content in (text.encode(), (text[:start] + put + text[start + length % 8 :]).encode()):
+        with chunks_of(10**6):
+            whole = as_bytes(typed_list(content, RESULTS))
+        with chunks_of(1):
+            assert as_bytes(typed_list(content, RESULTS)) in (None, whole)
 
 
 # ---- everything else is the readers' ----
@@ -157,8 +225,8 @@ IRREGULAR = {
 @pytest.mark.parametrize("name", IRREGULAR)
 def test_irregular_files_go_to_the_readers(name: str, tmp_path: pathlib.Path) -> None:
     content = IRREGULAR[name].encode()
-    assert typed_list(content, _RESULTS) is None
-    assert typed_lists(content, _GROUND_TRUTHS) is None
+    assert typed_list(content, RESULTS) is None
+    assert typed_lists(content, GROUND_TRUTHS) is None
     result = outcome(tmp_path / "file.json", content)
     with without_msgspec():
         assert outcome(tmp_path / "file.json", content) == result
@@ -166,13 +234,13 @@ def test_irregular_files_go_to_the_readers(name: str, tmp_path: pathlib.Path) ->
 
 def test_text_that_is_not_utf8_is_an_error_even_where_nobody_reads(tmp_path: pathlib.Path) -> None:
     content = json.dumps([RESULT | {"file_name": "HERE"}]).encode().replace(b"HERE", b"\xe9")
-    assert typed_list(content, _RESULTS) is None
+    assert typed_list(content, RESULTS) is None
     columns, _ = outcome(tmp_path / "dt.json", content)
     assert "not valid JSON" in columns[0]
 
 
 def test_of_a_repeated_field_the_last_counts() -> None:
-    columns = typed_list(b'[{"image_id": 1, "category_id": 2, "bbox": [0, 0, 1, 1], "score": 1, "score": 2}]', _RESULTS)
+    columns = typed_list(b'[{"image_id": 1, "category_id": 2, "bbox": [0, 0, 1, 1], "score": 1, "score": 2}]', RESULTS)
     assert columns is not None and columns["score"].tolist() == [2.0]  # as json.loads has it
 
 

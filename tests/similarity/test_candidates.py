@@ -9,15 +9,9 @@ import numpy as np
 import pytest
 
 from jaxmap import COCO
-from jaxmap.similarity import (
-    approximate_iou,
-    area_geometry,
-    box_geometry,
-    exact_iou,
-    find_candidates,
-    inside_ranges,
-)
-from jaxmap.similarity._candidates import _first_columns
+from jaxmap.similarity import find_candidates, inside_ranges
+from jaxmap.similarity._boxes import approximate_iou, box_geometry, exact_iou
+from jaxmap.similarity._candidates import _first_columns, area_geometry
 from jaxmap.types import Candidates
 
 D, G = 48, 40
@@ -40,6 +34,7 @@ def candidates_of(
         approximate_iou(one, other, crowd),
         lambda index: exact_iou(one.select(np.s_[:, None]), other.select(index), crowd[index]),
         allowed,
+        crowd,
         iou_thresholds=iou_thresholds,
         num_candidates=num_candidates,
         best_only=best_only,
@@ -120,7 +115,7 @@ def test_best_only_lists_the_most_similar_and_of_equal_ones_the_first() -> None:
         levels, similarity = whole_number_levels(intersection, union), intersection / union
         best = similarity.argmax(axis=1)  # the first of equal ones
         candidates, overflow = find(boxes, others, EVERY, NO_CROWD)
-        assert candidates.index.shape == (D, 1)
+        assert candidates.index.shape == (D, 2)  # room for a crowd
         expected = [[(int(g), int(levels[d, g]))] if levels[d, g] else [] for d, g in enumerate(best)]
         fits = (levels > 0).sum(axis=1) <= num_candidates
         assert overflow == (~fits).sum()

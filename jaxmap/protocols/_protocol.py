@@ -1,17 +1,4 @@
-"""Evaluation protocols as data: what COCO, VOC, and every later definition of AP, decides, one field a rule.
-
-A protocol is frozen and hashable, so it may be a static argument of `jit`. A new protocol is a new value; if it needs a
-new class or an `if` on its name, a field is missing here. Fields that later protocols bring, each with COCO's rule as
-its default and read by one stage: LVIS limits an image over all classes, leaves out classes that were not verified
-(packing) and groups classes by frequency (summary); keypoints name another similarity.
-
->>> COCO.iou_thresholds[0], len(COCO.recall_points), COCO.max_detections
-(0.5, 101, (1, 10, 100))
->>> COCO.customize(max_detections=(1, 10, 300)).max_detections
-(1, 10, 300)
->>> VOC2007.candidates, VOC2007.average, len(VOC2007.recall_points), VOC2012.average
-('best', 'points', 11, 'area')
-"""
+"""What an evaluation protocol decides, one field a rule."""
 
 from __future__ import annotations
 
@@ -21,28 +8,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
-import numpy as np
+__all__ = ["ALL_AREAS", "IOU_TYPES", "UNLIMITED", "AreaRange", "EvaluationProtocol", "SummaryRow"]
 
-__all__ = [
-    "ALL_AREAS",
-    "ALL_POINT",
-    "COCO",
-    "PROTOCOLS",
-    "UNLIMITED",
-    "VOC2007",
-    "VOC2012",
-    "AreaRange",
-    "EvaluationProtocol",
-    "SummaryRow",
-    "get_protocol",
-]
-
+IOU_TYPES = {
+    "bbox": "boxes",
+    "segm": "instance masks",
+    "boundary": "masks and their boundaries, the lesser of the two",
+    "keypoints": "keypoints, by object keypoint similarity (OKS)",
+    "obb": "oriented boxes",
+}
 UNLIMITED = 2**31 - 1  # the max-detections limit that no image reaches, since ranks are int32; tables show `all`
 
 
 @dataclasses.dataclass(frozen=True)
 class AreaRange:
     """A named range of areas in square pixels, both ends included (an area of 1024 is small *and* medium in COCO).
+
+    Where the protocol says so it is a range of another quantity.
 
     Attributes:
       name: as users write it, for example `small`.
@@ -65,11 +47,12 @@ class SummaryRow:
     """One line of a protocol's table of results, or one line for each value of an axis.
 
     Attributes:
-      name: the number's name; `{area}` and `{limit}` stand for the value of the axis named by `each`.
+      name: the number's name; `{area}`, `{limit}` and `{group}` stand for the values that it is of.
       quantity: `precision` (averaged as the protocol says, it gives AP) or `recall` (AR).
       iou_threshold: the threshold it is read at; None for the mean over all.
       each: `area` for a row for every area range but the first, `limit` for a row for every max-detections limit,
-        None for a single row over the first area range and the largest limit.
+        `class_group` for a row for every group of classes, None for a single row over the first area range and the
+        largest limit.
     """
 
     name: str
@@ -95,10 +78,17 @@ class EvaluationProtocol:
         or not, and of equal ones the first.
       absorbing: which ground truths take any number of detections, all of them ignored: `crowds`, each detection
         measured by the share of it that lies inside, while any other ignored ground truth takes one; `ignored`, every
-        ignored ground truth (a `difficult` object of VOC), at plain IoU, where a crowd is one of them and no more.
+        ignored ground truth (a `difficult` object of VOC), at plain IoU, where a crowd is one of them and no more;
+        `all`, crowds by the share inside and ignored ones at plain IoU.
       average: what AP is of a curve: the mean of the best precision at the recall `points`, or the `area` under it,
         the mean over 1 .. the number of ground truths of the best precision with at least that many true positives;
         then the recall points only serve to draw it.
+      iou_type: what is compared, one of `IOU_TYPES`.
+      keypoint_sigmas: how far annotators differ at each keypoint, relative to the object's scale; P values.
+      boundary_ratio: how wide the boundary of a mask is, as a share of the image's diagonal.
+      limit_scope: what `max_detections` is counted in: an image and `class`, or an `image` with all its classes.
+      range_of: what the area ranges are ranges of: the `area` of an object, or the `crowd_index` of its image.
+      class_groups: groups of classes that the table of results averages over on their own; each class names its group.
       description: one line on what is special here.
     """
 
@@ -110,15 +100,33 @@ class EvaluationProtocol:
     class_agnostic: bool
     summary: tuple[SummaryRow, ...]
     candidates: Literal["all", "best"] = "all"
-    absorbing: Literal["crowds", "ignored"] = "crowds"
+    absorbing: Literal["crowds", "ignored", "all"] = "crowds"
     average: Literal["points", "area"] = "points"
+    iou_type: Literal["bbox", "segm", "boundary", "keypoints", "obb"] = "bbox"
+    keypoint_sigmas: tuple[float, ...] = ()
+    boundary_ratio: float = 0.02
+    limit_scope: Literal["class", "image"] = "class"
+    range_of: Literal["area", "crowd_index"] = "area"
+    class_groups: tuple[str, ...] = ()
     description: str = ""
 
     def __post_init__(self) -> None:
-        rules = {"candidates": ("all", "best"), "absorbing": ("crowds", "ignored"), "average": ("points", "area")}
+        rules = {
+            "candidates": ("all", "best"),
+            "absorbing": ("crowds", "ignored", "all"),
+            "average": ("points", "area"),
+            "iou_type": tuple(IOU_TYPES),
+            "limit_scope": ("class", "image"),
+            "range_of": ("area", "crowd_index"),
+        }
         for field, known in rules.items():
             if getattr(self, field) not in known:  # a misspelt rule would silently be COCO's
                 raise ValueError(f"`{field}` must be one of {list(known)}, got {getattr(self, field)!r}.")
+        if self.iou_type == "keypoints" and not (self.keypoint_sigmas and min(self.keypoint_sigmas) > 0):
+            raise ValueError(
+                f"`keypoint_sigmas` must hold a positive number for every keypoint, got {list(self.keypoint_sigmas)}; "
+                "take the protocol `coco-keypoints`, or pass the sigmas of your skeleton."
+            )
 
     def customize(
         self,
@@ -128,8 +136,10 @@ class EvaluationProtocol:
         area_ranges: Mapping[str, tuple[float, float]] | None = None,
         max_detections: int | Sequence[int] | None = None,
         class_agnostic: bool | None = None,
+        iou_type: str | None = None,
+        keypoint_sigmas: Sequence[float] | None = None,
     ) -> EvaluationProtocol:
-        """Returns this protocol with some of its grids replaced; None keeps a field as it is.
+        """Returns this protocol with some of its fields replaced; None keeps a field as it is.
 
         Args:
           iou_thresholds: strictly ascending, in (0, 1].
@@ -137,9 +147,11 @@ class EvaluationProtocol:
           area_ranges: name to (low, high) in square pixels; the range `all` is put first if it is not among them.
           max_detections: one limit or several, strictly ascending, each at least 1.
           class_agnostic: score all classes as one.
+          iou_type: what is compared, one of `IOU_TYPES`.
+          keypoint_sigmas: of another skeleton than the protocol's.
 
         Raises:
-          ValueError: if a grid is empty, out of its range or not ascending.
+          ValueError: if a grid is empty, out of its range or not ascending, or `iou_type` is unknown.
         """
         changes: dict[str, object] = {}
         if iou_thresholds is not None:
@@ -162,6 +174,10 @@ class EvaluationProtocol:
             changes["max_detections"] = tuple(int(value) for value in values)
         if class_agnostic is not None:
             changes["class_agnostic"] = bool(class_agnostic)
+        if iou_type is not None:
+            changes["iou_type"] = iou_type
+        if keypoint_sigmas is not None:
+            changes["keypoint_sigmas"] = tuple(float(sigma) for sigma in keypoint_sigmas)
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def locate(self, area: str, iou_threshold: float) -> tuple[int, int]:
@@ -182,22 +198,6 @@ class EvaluationProtocol:
                 f"`area` must be one of {names}, got {area!r}; pass `area_ranges` to `evaluate` for others."
             )
         return names.index(area), near[0]
-
-
-def get_protocol(protocol: str | EvaluationProtocol) -> EvaluationProtocol:
-    """Returns a protocol by its name, any case; a protocol is returned as it is.
-
-    Raises:
-      ValueError: if no protocol has that name.
-      TypeError: if it is neither a name nor a protocol.
-    """
-    if isinstance(protocol, EvaluationProtocol):
-        return protocol
-    if not isinstance(protocol, str):
-        raise TypeError(f"`protocol` must be a name or an EvaluationProtocol, got {type(protocol).__name__}.")
-    if protocol.lower() not in PROTOCOLS:
-        raise ValueError(f"`protocol` must be one of {sorted(PROTOCOLS)}, got {protocol!r}.")
-    return PROTOCOLS[protocol.lower()]
 
 
 def _ascending(name: str, values: Sequence[float]) -> tuple[float, ...]:
@@ -229,69 +229,3 @@ def _area_ranges(ranges: Mapping[str, tuple[float, float]], known: tuple[AreaRan
         result.append(AreaRange(name, low, high, suffixes.get(name, f"_{name}")))
     overall = [area for area in result if area.name == ALL_AREAS.name] or list(known[:1])
     return (*overall, *(area for area in result if area.name != ALL_AREAS.name))
-
-
-# NumPy's linspace and not round decimals: 0.9 is 0.8999999999999999 there, and ten recall points lie one step above the
-# double nearest to i / 100; both decide matches and cells (pycocotools cocoeval.py, Params.setDetParams).
-COCO = EvaluationProtocol(
-    name="coco",
-    iou_thresholds=tuple(np.linspace(0.5, 0.95, 10).tolist()),
-    recall_points=tuple(np.linspace(0.0, 1.0, 101).tolist()),
-    area_ranges=(
-        ALL_AREAS,
-        AreaRange("small", 0.0, 32.0**2, "s"),
-        AreaRange("medium", 32.0**2, 96.0**2, "m"),
-        AreaRange("large", 96.0**2, 1e10, "l"),
-    ),
-    max_detections=(1, 10, 100),
-    class_agnostic=False,
-    summary=(
-        SummaryRow("AP"),
-        SummaryRow("AP50", iou_threshold=0.5),
-        SummaryRow("AP75", iou_threshold=0.75),
-        SummaryRow("AP{area}", each="area"),
-        SummaryRow("AR{limit}", "recall", each="limit"),
-        SummaryRow("AR{area}", "recall", each="area"),
-    ),
-    description="mean over 10 IoU thresholds and 101 recall points, of the first 100 detections of an image and class",
-)
-
-ALL_POINT = dataclasses.replace(
-    COCO,
-    name="all-point",
-    average="area",
-    description="as coco, but the area under the precision envelope in place of 101 recall points",
-)
-
-# VOCdevkit's VOCevaldet.m and VOCap.m. An overlap equal to the threshold is enough there; py-faster-rcnn's `voc_eval`,
-# which many copy, asks for more. It knows no areas: a false positive of swapped corners counts, where COCO, whose areas
-# start at 0, leaves it out.
-VOC2012 = EvaluationProtocol(
-    name="voc2012",
-    iou_thresholds=(0.5,),
-    recall_points=COCO.recall_points,
-    area_ranges=(AreaRange("all", -math.inf, math.inf, ""),),
-    max_detections=(UNLIMITED,),
-    class_agnostic=False,
-    summary=(SummaryRow("AP"), SummaryRow("AR", "recall")),
-    candidates="best",
-    absorbing="ignored",
-    average="area",
-    description=(
-        "one IoU threshold, 0.5; all detections; each looks at its most similar object alone, and is dropped if that "
-        "is difficult; the area under the precision envelope (VOC 2010 and later)"
-    ),
-)
-
-# The points are those of `np.arange(0, 1.1, 0.1)`, as in the Python ports of the devkit: 0.3, 0.6 and 0.7 lie one step
-# above the double nearest to that tenth, so that a recall of 3 / 10 does not reach the fourth point.
-VOC2007 = dataclasses.replace(
-    VOC2012,
-    name="voc2007",
-    recall_points=tuple(np.linspace(0.0, 1.0, 11).tolist()),
-    average="points",
-    description="as voc2012, but the mean of the best precision at 11 recall points (VOC 2007 to 2009)",
-)
-
-# In this order each differs from the one before in as little as can be.
-PROTOCOLS = {protocol.name: protocol for protocol in (COCO, ALL_POINT, VOC2012, VOC2007)}

@@ -1,0 +1,201 @@
+"""One side of an evaluation, padded arrays or one dict an image, read into flat columns; errors name their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..rle import encode_masks, mask_column, mask_of_segmentation
+from ..shapes import SHAPE_FIELDS, Shape
+from ..types import Array
+
+__all__ = ["Columns", "check_finite", "read_columns", "reject"]
+
+ALIASES = {"iscrowd": "crowd"}
+OF_IMAGE = ("verified", "not_exhaustive")
+OPTIONAL_FIELDS = ("crowd", "area", "ignore", "valid", *OF_IMAGE)
+TRAILING = {"boxes": (4,)}  # where boxes stand beside another shape
+
+
+class Columns(NamedTuple):
+    """One side's rows: `image` and `row` say where each came from, `fields` holds the arrays that were given."""
+
+    side: str
+    num_images: int
+    image: np.ndarray
+    row: np.ndarray
+    fields: dict[str, np.ndarray]
+    of_images: dict[str, np.ndarray]
+
+
+def read_columns(side: str, value: Any, kind: type, shape: Shape, fields: tuple[str, ...]) -> Columns:
+    """Reads one side into flat, checked columns; `fields` beside the shape, the optional ones among them."""
+    if isinstance(value, kind):
+        columns = _from_padded(side, vars(value), shape, fields)
+    elif isinstance(value, Mapping):
+        columns = _from_padded(side, value, shape, fields)
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        columns = _from_list(side, value, shape, fields)
+    else:
+        raise TypeError(
+            f"`{side}` must be a {kind.__name__}, a mapping of padded arrays, or a sequence of one mapping an image, "
+            f"got {type(value).__name__}."
+        )
+    check_finite(columns)
+    reject(columns, "labels", columns.fields["labels"] < 0, "must be class indices from 0")
+    return columns
+
+
+def _from_padded(side: str, value: Mapping[str, Any], shape: Shape, fields: tuple[str, ...]) -> Columns:
+    given = _given(side, value, (shape.field, *fields, "valid"))
+    shapes = given[shape.field]
+    if not shape.fits(shapes.shape[2:]) or shapes.ndim < 2:
+        raise ValueError(f"`{side}.{shape.field}` must have shape [images, {shape}], got {list(shapes.shape)}.")
+    of_images = {name: _of_images(side, name, given.pop(name), len(shapes)) for name in OF_IMAGE if name in given}
+    for name, array in given.items():
+        expected = (*shapes.shape[:2], *TRAILING.get(name, ()))
+        if name != shape.field and array.shape != expected:
+            raise ValueError(
+                f"`{side}.{name}` must have shape {list(expected)}, the first two axes of `{shape.field}`, got "
+                f"{list(array.shape)}."
+            )
+    rows = shapes.shape[:2]
+    valid = _typed(f"{side}.valid", "valid", given.pop("valid")) if "valid" in given else np.ones(rows, bool)
+    image, row = np.nonzero(valid)
+    flat = {
+        name: _typed(f"{side}.{name}", name, _flattened(array) if valid.all() else array[valid])
+        for name, array in given.items()
+    }
+    return Columns(side, len(shapes), image, row, flat, of_images)
+
+
+def _flattened(array: np.ndarray) -> np.ndarray:
+    """Joins the first two axes, without a copy."""
+    return array.reshape(-1, *array.shape[2:])
+
+
+def _from_list(side: str, value: Sequence[Any], shape: Shape, fields: tuple[str, ...]) -> Columns:
+    columns: dict[str, list[np.ndarray]] = {}
+    of_images: dict[str, list[np.ndarray]] = {}
+    counts = []
+    for image, entry in enumerate(value):
+        where = f"{side}[{image}]"
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"`{where}` must be a mapping with {[shape.field, *fields]}, got {type(entry).__name__}.")
+        given = _given(where, entry, (shape.field, *fields))
+        for name in OF_IMAGE:
+            if name in given:
+                of_images.setdefault(name, []).append(_of_images(where, name, given.pop(name)[None], 1))
+        shapes = given[shape.field]
+        if shapes.size == 0 and not shape.fits(shapes.shape[1:]):
+            shapes = given[shape.field] = shapes.reshape(0, *shape.empty())
+        if not shape.fits(shapes.shape[1:]) and not (shapes.dtype == object and shapes.ndim == 1):
+            raise ValueError(f"`{where}['{shape.field}']` must have shape [{shape}], got {list(shapes.shape)}.")
+        for name, array in given.items():
+            expected = (len(shapes), *TRAILING.get(name, ()))
+            if array.size == 0 and not len(shapes):
+                array = given[name] = array.reshape(expected) if name != shape.field else array
+            if name != shape.field and array.shape != expected:
+                raise ValueError(
+                    f"`{where}['{name}']` must have shape {list(expected)}, one value for each of `{shape.field}`, got "
+                    f"{list(array.shape)}."
+                )
+            if image == 0:
+                columns[name] = []
+        if given.keys() != columns.keys():
+            raise ValueError(f"`{where}` must have the fields of `{side}[0]`, {sorted(columns)}, got {sorted(given)}.")
+        for name, array in given.items():
+            columns[name].append(_typed(f"{where}['{name}']", name, array))
+        counts.append(len(shapes))
+    if not counts:
+        raise ValueError(f"`{side}` must hold at least one image, got an empty sequence.")
+    for name, rows in of_images.items():
+        if len(rows) != len(counts):
+            raise ValueError(f"`{side}` must have `{name}` in all images or in none, got it in {len(rows)}.")
+    image_of_row = np.repeat(np.arange(len(counts)), counts)
+    row = np.arange(len(image_of_row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    joined_of_images = {name: np.concatenate(parts) for name, parts in of_images.items()}
+    return Columns(side, len(counts), image_of_row, row, joined, joined_of_images)
+
+
+def _of_images(where: str, name: str, array: np.ndarray, num_images: int) -> np.ndarray:
+    """Checks flags of images and classes."""
+    if array.ndim != 2 or len(array) != num_images:
+        raise ValueError(f"`{where}.{name}` must hold a flag for every class of an image, got {list(array.shape)}.")
+    return _typed(f"{where}.{name}", name, array)
+
+
+def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Returns the fields that were given, as arrays; unknown ones are errors, since a typo would change the number."""
+    for alias, name in ALIASES.items():
+        if value.get(alias) is not None and value.get(name) is not None:
+            raise ValueError(f"`{where}` has both `{name}` and `{alias}`, which mean the same; keep one.")
+    named = {ALIASES.get(name, name): array for name, array in value.items() if array is not None}
+    unknown = sorted(set(named) - set(fields) - SHAPE_FIELDS)  # another shape than is compared plays no part
+    if unknown:
+        raise ValueError(f"`{where}` has unknown fields {unknown}; expected some of {list(fields)}.")
+    missing = [name for name in fields if name not in named and name not in OPTIONAL_FIELDS]
+    if missing:
+        raise ValueError(f"`{where}` must have the fields {missing}, got {sorted(named)}.")
+    arrays = {}
+    for name in fields:
+        if name in named:
+            try:
+                arrays[name] = np.asarray(named[name])
+            except ValueError as error:
+                raise ValueError(f"`{where}['{name}']` must be a rectangular array: {error}.") from error
+    return arrays
+
+
+def _typed(where: str, name: str, array: Array) -> np.ndarray:
+    """Returns a column in the table's dtype."""
+    if name == "labels":
+        if array.size and not np.issubdtype(array.dtype, np.integer):
+            raise TypeError(f"`{where}` must be integers, class indices from 0, got dtype {array.dtype}.")
+        return array.astype(np.int64, copy=False)
+    if name == "masks":
+        return _masks(where, array)
+    if name in ("crowd", "ignore", "valid", *OF_IMAGE):
+        if not ((array == 0) | (array == 1)).all():
+            raise ValueError(f"`{where}` must be boolean, or 0 and 1, got {array[(array != 0) & (array != 1)][0]!r}.")
+        return array.astype(bool)
+    if array.size and not (array.dtype.kind in "iuf" or array.dtype.name == "bfloat16"):
+        raise TypeError(f"`{where}` must be real numbers, got dtype {array.dtype}.")
+    return array.astype(np.float64, copy=False)
+
+
+def _masks(where: str, array: np.ndarray) -> np.ndarray:
+    """Returns the column of masks that are dense, or run-length encoded already."""
+    if not len(array):
+        return mask_column([])
+    if array.dtype != object:
+        if not ((array == 0) | (array == 1)).all():
+            raise ValueError(f"`{where}` must be boolean, or 0 and 1, got {array[(array != 0) & (array != 1)][0]!r}.")
+        return encode_masks(array)
+    masks = []
+    for row, mask in enumerate(array):
+        if not isinstance(mask, Mapping) or not {"size", "counts"} <= mask.keys():
+            raise ValueError(f"`{where}[{row}]` must be a run-length encoding with `size` and `counts`, got {mask!r}.")
+        masks.append(mask_of_segmentation(mask, *mask["size"]))
+    return mask_column(masks)
+
+
+def reject(columns: Columns, name: str, bad: np.ndarray, expected: str) -> None:
+    """Raises for the first bad row, naming its place."""
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"`{columns.side}.{name}` {expected}, got {columns.fields[name][first].tolist()} in image "
+            f"{columns.image[first]}, row {columns.row[first]} ({int(bad.sum())} such rows in all); mark padding as "
+            "not valid."
+        )
+
+
+def check_finite(columns: Columns) -> None:
+    for name in ("boxes", "scores", "area", "keypoints", "oriented"):
+        if name in columns.fields and not np.isfinite(columns.fields[name]).all():
+            bad = ~np.isfinite(columns.fields[name])
+            reject(columns, name, bad.reshape(len(bad), -1).any(-1), "must be finite")

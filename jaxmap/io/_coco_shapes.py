@@ -1,0 +1,124 @@
+"""The shapes in COCO's files: boxes, segmentations and keypoints, and the areas that go with them.
+
+References: pycocotools coco.py, `COCO.annToRLE`, `COCO.loadRes`; cocoeval.py, `COCOeval._prepare`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..keypoints import keypoints_extent, num_labelled
+from ..rle import mask_areas, mask_boxes, mask_column, mask_of_segmentation
+from ._json import Entries
+from ._typed import Columns, Layout
+
+__all__ = ["ShapeLayouts", "detection_shapes", "ground_truth_shapes", "image_columns", "shape_layouts"]
+
+
+class ShapeLayouts(NamedTuple):
+    """What is read of images, annotations and results beside the fields that all kinds have."""
+
+    images: Layout
+    annotations: Layout
+    results: Layout
+
+
+_BOX: Layout = {"bbox": Entries.boxes}
+_MASKS = ShapeLayouts(
+    {"height": Entries.integers, "width": Entries.integers},
+    {"segmentation": Entries.objects},
+    {"segmentation": Entries.objects, "bbox": Entries.names},
+)
+_LAYOUTS = {
+    "bbox": ShapeLayouts({}, _BOX, _BOX),
+    "segm": _MASKS,
+    "boundary": _MASKS,
+    "keypoints": ShapeLayouts(
+        {"crowdIndex": Entries.names},
+        _BOX | {"keypoints": Entries.vectors, "num_keypoints": Entries.names},
+        {"keypoints": Entries.vectors, "bbox": Entries.names},
+    ),
+}
+
+
+def shape_layouts(iou_type: str) -> ShapeLayouts:
+    """Returns what a kind of shape needs of the files.
+
+    Raises:
+      ValueError: if COCO's files know no such shapes.
+    """
+    if iou_type not in _LAYOUTS:
+        raise ValueError(f"`iou_type` must be one of {list(_LAYOUTS)} for COCO's files, got {iou_type!r}.")
+    return _LAYOUTS[iou_type]
+
+
+def image_columns(images: Columns, order: np.ndarray, source: str) -> dict[str, np.ndarray]:
+    """Returns what a table holds of images, in their order there, as far as it was read."""
+    columns = {}
+    if "height" in images:
+        columns["image_sizes"] = np.stack([images["height"], images["width"]], axis=1)[order]
+    if any(value is not None for value in images.get("crowdIndex", [])):
+        entries = [{"crowdIndex": value} for value in images["crowdIndex"]]
+        columns["crowd_index"] = Entries(items=entries, name="images", source=source).numbers("crowdIndex")[order]
+    return columns
+
+
+def ground_truth_shapes(
+    rows: Columns, iou_type: str, image_index: np.ndarray, image_sizes: np.ndarray | None, source: str
+) -> dict[str, np.ndarray]:
+    """Returns the columns of shapes of all annotations, and which are ignored (of boxes and masks: if that was read)."""
+    ignore = rows.get("ignore", np.zeros(len(image_index), bool))
+    if iou_type == "bbox":
+        return {"boxes": rows["bbox"], "ignore": ignore}
+    if iou_type == "keypoints":
+        keypoints = _keypoints(rows["keypoints"], f"{source}: `annotations`")
+        labelled = num_labelled(keypoints)
+        given = [count if count is not None else labelled[row] for row, count in enumerate(rows["num_keypoints"])]
+        return {"boxes": rows["bbox"], "keypoints": keypoints, "ignore": np.array(given, np.int64) == 0}
+    masks = _masks(rows["segmentation"], image_index, image_sizes, f"{source}: `annotations`")
+    return {"boxes": mask_boxes(masks), "masks": masks, "ignore": ignore}
+
+
+def detection_shapes(
+    rows: Columns, iou_type: str, image_index: np.ndarray, image_sizes: np.ndarray | None, source: str
+) -> dict[str, np.ndarray]:
+    """Returns the columns of shapes of all results, and their areas."""
+    if iou_type == "bbox":
+        return {"boxes": rows["bbox"]}
+    if iou_type == "keypoints":
+        shape = "keypoints"
+        column = _keypoints(rows["keypoints"], f"{source}: `results`")
+        boxes = keypoints_extent(column)
+        area = boxes[:, 2] * boxes[:, 3]
+    else:
+        shape = "masks"
+        column = _masks(rows["segmentation"], image_index, image_sizes, f"{source}: `results`")
+        boxes, area = mask_boxes(column), mask_areas(column)
+    first = next(iter(rows["bbox"]), None)
+    if first is not None and len(first):  # of the first alone, as pycocotools has it
+        given = Entries(items=[{"bbox": box} for box in rows["bbox"]], name="results", source=source).boxes("bbox")
+        area = given[:, 2] * given[:, 3]
+    return {shape: column, "boxes": boxes, "area": area}
+
+
+def _keypoints(vectors: np.ndarray, where: str) -> np.ndarray:
+    """Returns `[N, P, 3]`."""
+    if not len(vectors):
+        return np.zeros((0, 1, 3))
+    if vectors.shape[1] % 3 or not vectors.size:
+        raise ValueError(f"{where} must hold three numbers for each of their keypoints, got {vectors.shape[1]}.")
+    return vectors.reshape(len(vectors), -1, 3)
+
+
+def _masks(segmentations: list[Any], image_index: np.ndarray, image_sizes: np.ndarray | None, where: str) -> np.ndarray:
+    if image_sizes is None:
+        raise ValueError(f"{where} need the sizes of images: read the ground truths with the same `iou_type`.")
+    masks = []
+    for row, (segmentation, size) in enumerate(zip(segmentations, image_sizes[image_index].tolist(), strict=True)):
+        try:
+            masks.append(mask_of_segmentation(segmentation, *size))
+        except ValueError as error:
+            raise ValueError(f"{where}[{row}].segmentation: {error}.") from error
+    return mask_column(masks)

@@ -1,0 +1,47 @@
+"""Evaluation protocols as data: what COCO, VOC, and every other definition of AP, decides, one field a rule.
+
+A protocol is frozen and hashable, so it may be a static argument of `jit`. A new protocol is a new value; if it needs a
+new class or an `if` on its name, a field is missing.
+
+>>> COCO.iou_thresholds[0], len(COCO.recall_points), COCO.max_detections
+(0.5, 101, (1, 10, 100))
+>>> COCO.customize(max_detections=(1, 10, 300)).max_detections
+(1, 10, 300)
+>>> VOC2007.candidates, VOC2007.average, len(VOC2007.recall_points), VOC2012.average
+('best', 'points', 11, 'area')
+>>> COCO.customize(iou_type="segm").iou_type, COCO_KEYPOINTS.iou_type, LVIS.limit_scope
+('segm', 'keypoints', 'image')
+"""
+
+from ._protocol import ALL_AREAS, IOU_TYPES, UNLIMITED, AreaRange, EvaluationProtocol, SummaryRow
+from ._values import (
+    ALL_POINT,
+    COCO,
+    COCO_KEYPOINTS,
+    CROWDPOSE,
+    LVIS,
+    OPEN_IMAGES,
+    PROTOCOLS,
+    VOC2007,
+    VOC2012,
+    get_protocol,
+)
+
+__all__ = [
+    "ALL_AREAS",
+    "ALL_POINT",
+    "COCO",
+    "COCO_KEYPOINTS",
+    "CROWDPOSE",
+    "IOU_TYPES",
+    "LVIS",
+    "OPEN_IMAGES",
+    "PROTOCOLS",
+    "UNLIMITED",
+    "VOC2007",
+    "VOC2012",
+    "AreaRange",
+    "EvaluationProtocol",
+    "SummaryRow",
+    "get_protocol",
+]

@@ -1,0 +1,179 @@
+"""The protocols that come with the library, and their names."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from ._protocol import ALL_AREAS, UNLIMITED, AreaRange, EvaluationProtocol, SummaryRow
+
+__all__ = [
+    "ALL_POINT",
+    "COCO",
+    "COCO_KEYPOINTS",
+    "CROWDPOSE",
+    "LVIS",
+    "OPEN_IMAGES",
+    "PROTOCOLS",
+    "VOC2007",
+    "VOC2012",
+    "get_protocol",
+]
+
+# NumPy's linspace and not round decimals: 0.9 is 0.8999999999999999 there, and ten recall points lie one step above the
+# double nearest to i / 100; both decide matches and cells (pycocotools cocoeval.py, Params.setDetParams).
+COCO = EvaluationProtocol(
+    name="coco",
+    iou_thresholds=tuple(np.linspace(0.5, 0.95, 10).tolist()),
+    recall_points=tuple(np.linspace(0.0, 1.0, 101).tolist()),
+    area_ranges=(
+        ALL_AREAS,
+        AreaRange("small", 0.0, 32.0**2, "s"),
+        AreaRange("medium", 32.0**2, 96.0**2, "m"),
+        AreaRange("large", 96.0**2, 1e10, "l"),
+    ),
+    max_detections=(1, 10, 100),
+    class_agnostic=False,
+    summary=(
+        SummaryRow("AP"),
+        SummaryRow("AP50", iou_threshold=0.5),
+        SummaryRow("AP75", iou_threshold=0.75),
+        SummaryRow("AP{area}", each="area"),
+        SummaryRow("AR{limit}", "recall", each="limit"),
+        SummaryRow("AR{area}", "recall", each="area"),
+    ),
+    description="mean over 10 IoU thresholds and 101 recall points, of the first 100 detections of an image and class",
+)
+
+ALL_POINT = dataclasses.replace(
+    COCO,
+    name="all-point",
+    average="area",
+    description="as coco, but the area under the precision envelope in place of 101 recall points",
+)
+
+# VOCdevkit's VOCevaldet.m and VOCap.m. An overlap equal to the threshold is enough there; py-faster-rcnn's `voc_eval`,
+# which many copy, asks for more. It knows no areas: a false positive of swapped corners counts, where COCO, whose areas
+# start at 0, leaves it out.
+VOC2012 = EvaluationProtocol(
+    name="voc2012",
+    iou_thresholds=(0.5,),
+    recall_points=COCO.recall_points,
+    area_ranges=(AreaRange("all", -math.inf, math.inf, ""),),
+    max_detections=(UNLIMITED,),
+    class_agnostic=False,
+    summary=(SummaryRow("AP"), SummaryRow("AR", "recall")),
+    candidates="best",
+    absorbing="ignored",
+    average="area",
+    description=(
+        "one IoU threshold, 0.5; all detections; each looks at its most similar object alone, and is dropped if that "
+        "is difficult; the area under the precision envelope (VOC 2010 and later)"
+    ),
+)
+
+# The points are those of `np.arange(0, 1.1, 0.1)`, as in the Python ports of the devkit: 0.3, 0.6 and 0.7 lie one step
+# above the double nearest to that tenth, so that a recall of 3 / 10 does not reach the fourth point.
+VOC2007 = dataclasses.replace(
+    VOC2012,
+    name="voc2007",
+    recall_points=tuple(np.linspace(0.0, 1.0, 11).tolist()),
+    average="points",
+    description="as voc2012, but the mean of the best precision at 11 recall points (VOC 2007 to 2009)",
+)
+
+# lvis-api eval.py, Params and LVISEval: no limit for each class, but one for an image over all of them.
+LVIS = dataclasses.replace(
+    COCO,
+    name="lvis",
+    max_detections=(300,),
+    limit_scope="image",
+    class_groups=("r", "c", "f"),
+    summary=(
+        SummaryRow("AP"),
+        SummaryRow("AP50", iou_threshold=0.5),
+        SummaryRow("AP75", iou_threshold=0.75),
+        SummaryRow("AP{area}", each="area"),
+        SummaryRow("AP{group}", each="class_group"),
+        SummaryRow("AR@{limit}", "recall"),
+        SummaryRow("AR{area}@{limit}", "recall", each="area"),
+    ),
+    description=(
+        "as coco, but of the first 300 detections of an image over all classes; classes that were not verified in an "
+        "image take no part there; rare, common and frequent classes on their own"
+    ),
+)
+
+# The Open Images challenge in the TensorFlow object detection API, per_image_evaluation.py: as VOC, but what matches
+# nothing else is left out where it lies inside a group-of box, a crowd here, by at least the threshold.
+OPEN_IMAGES = dataclasses.replace(
+    VOC2012,
+    name="open-images",
+    absorbing="all",
+    description=(
+        "as voc2012, but a detection left over is dropped if it lies inside a group-of box; classes that were not "
+        "verified in an image take no part there"
+    ),
+)
+
+_COCO_SIGMAS = (0.26, 0.25, 0.25, 0.35, 0.35, 0.79, 0.79, 0.72, 0.72, 0.62, 0.62, 1.07, 1.07, 0.87, 0.87, 0.89, 0.89)
+COCO_KEYPOINTS = dataclasses.replace(
+    COCO,
+    name="coco-keypoints",
+    iou_type="keypoints",
+    keypoint_sigmas=tuple((np.array(_COCO_SIGMAS) / 10).tolist()),  # divided as pycocotools does, to the last bit
+    area_ranges=tuple(one for one in COCO.area_ranges if one.name != "small"),
+    max_detections=(20,),
+    summary=(
+        SummaryRow("AP"),
+        SummaryRow("AP50", iou_threshold=0.5),
+        SummaryRow("AP75", iou_threshold=0.75),
+        SummaryRow("AP{area}", each="area"),
+        SummaryRow("AR", "recall"),
+        SummaryRow("AR50", "recall", iou_threshold=0.5),
+        SummaryRow("AR75", "recall", iou_threshold=0.75),
+        SummaryRow("AR{area}", "recall", each="area"),
+    ),
+    description="keypoints of people, COCO's 17: object keypoint similarity, the first 20 detections of an image",
+)
+
+# crowdposetools cocoeval.py: an image of a crowd index of 0.1 is easy, of 0.8 medium.
+_CROWDPOSE_SIGMAS = (0.79, 0.79, 0.72, 0.72, 0.62, 0.62, 1.07, 1.07, 0.87, 0.87, 0.89, 0.89, 0.79, 0.79)
+CROWDPOSE = dataclasses.replace(
+    COCO_KEYPOINTS,
+    name="crowdpose",
+    keypoint_sigmas=tuple((np.array(_CROWDPOSE_SIGMAS) / 10).tolist()),
+    range_of="crowd_index",
+    area_ranges=(
+        AreaRange("all", -math.inf, math.inf, ""),
+        AreaRange("easy", -math.inf, 0.1, "_easy"),
+        AreaRange("medium", math.nextafter(0.1, 1.0), 0.8, "_medium"),
+        AreaRange("hard", math.nextafter(0.8, 1.0), math.inf, "_hard"),
+    ),
+    summary=(*COCO_KEYPOINTS.summary[:4], *COCO_KEYPOINTS.summary[4:7]),
+    description="keypoints of people in crowds, CrowdPose's 14; easy, medium and hard images on their own",
+)
+
+# In this order each differs from the one before in as little as can be.
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (COCO, ALL_POINT, VOC2012, VOC2007, LVIS, OPEN_IMAGES, COCO_KEYPOINTS, CROWDPOSE)
+}
+
+
+def get_protocol(protocol: str | EvaluationProtocol) -> EvaluationProtocol:
+    """Returns a protocol by its name, any case; a protocol is returned as it is.
+
+    Raises:
+      ValueError: if no protocol has that name.
+      TypeError: if it is neither a name nor a protocol.
+    """
+    if isinstance(protocol, EvaluationProtocol):
+        return protocol
+    if not isinstance(protocol, str):
+        raise TypeError(f"`protocol` must be a name or an EvaluationProtocol, got {type(protocol).__name__}.")
+    if protocol.lower() not in PROTOCOLS:
+        raise ValueError(f"`protocol` must be one of {sorted(PROTOCOLS)}, got {protocol!r}.")
+    return PROTOCOLS[protocol.lower()]
