@@ -19,8 +19,6 @@ from .types import Candidates
 
 __all__ = ["match"]
 
-MAX_UNROLL = 8
-
 
 def match(
     candidates: Candidates,
@@ -59,36 +57,36 @@ def match(
     chex.assert_shape(levels, (None, num_words))
     if not candidates.index.size or not num_ground_truths:
         return jnp.zeros((*candidates.index.shape, num_words), jnp.uint32)
-    # Padding points to a row behind the last ground truth that nothing ever passes, so that no index needs a check.
-    index = jnp.where(candidates.level > 0, candidates.index, num_ground_truths).astype(jnp.int32)
-    counted = jnp.concatenate([counted, jnp.zeros((1, num_words), jnp.uint32)])
-    kept = jnp.where(jnp.append(crowd, False), jnp.uint32(0), ~jnp.uint32(0))[:, None]
-    passes, counts, keeps = _rows(levels, candidates.level.astype(jnp.int32)), _rows(counted, index), _rows(kept, index)
+    # Padding passes nothing, but its index must be one.
+    index = jax.lax.clamp(jnp.int32(0), candidates.index.astype(jnp.int32), jnp.int32(num_ground_truths - 1))
+    kept = crowd.astype(jnp.uint32)[:, None] - jnp.uint32(1)  # all bits, or none of a crowd's
     if ignored_absorb:
-        keeps = keeps & counts
+        kept = kept & counted
 
     def step(taken: jax.Array, row: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        index, passes, counts, keeps = row
-        before = _rows(taken, index)
-        free = passes & ~before
-        first, claimed = _first_of_each_bit(free & counts, jnp.zeros_like(taken[0]))
-        chosen = first | _first_of_each_bit(free & ~counts, claimed)[0]
-        return taken.at[index].set(before | (chosen & keeps), mode="promise_in_bounds"), chosen
+        index, level = row
+        passes, counts, keeps = _rows(levels, level), _rows(counted, index), _rows(kept, index)
+        free = passes & ~_rows(taken, index)
+        wanted = jax.lax.reduce_or(free & counts, axes=(0,))  # the planes in which one that counts is in reach
+        chosen = _first_of_each_bit(free & (counts | ~wanted[None]))
+        # What is chosen was free, and padding adds nothing: the sum is a union.
+        taken = taken.at[index].add(chosen & keeps, mode="promise_in_bounds", wrap_negative_indices=False)
+        return taken, chosen
 
-    taken = jnp.zeros_like(counted)
-    return jax.lax.scan(step, taken, (index, passes, counts, keeps))[1]
+    return jax.lax.scan(step, jnp.zeros_like(counted), (index, candidates.level))[1]
 
 
 def _rows(table: jax.Array, index: jax.Array) -> jax.Array:
-    return table.at[index].get(mode="promise_in_bounds")
+    return table.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
-def _first_of_each_bit(words: jax.Array, seen: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Keeps of every bit of `[C, W]` only its first occurrence that is not in `seen` `[W]`; also returns all seen."""
+def _first_of_each_bit(words: jax.Array) -> jax.Array:
+    """Keeps of every bit of `[C, W]` only its first occurrence."""
+    seen, reach = _shifted(words, 1), 1  # what the word before holds; then the two, four, ... words before
+    while reach < len(words) - 1:
+        seen, reach = seen | _shifted(seen, reach), 2 * reach
+    return words & ~seen
 
-    def step(seen: jax.Array, word: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return seen | word, word & ~seen
 
-    # Short lists, the rule, become straight code; long ones, of crowded scenes, would make an endless program.
-    seen, first = jax.lax.scan(step, seen, words, unroll=min(len(words), MAX_UNROLL))
-    return first, seen
+def _shifted(words: jax.Array, steps: int) -> jax.Array:
+    return jax.lax.pad(words, jnp.uint32(0), ((steps, -steps, 0), (0, 0, 0)))

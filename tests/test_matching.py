@@ -129,7 +129,7 @@ def test_match_equals_the_rule_on_dense_cells(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_match_equals_the_rule_on_lists_too_long_to_unroll(seed: int) -> None:
+def test_match_equals_the_rule_on_long_lists(seed: int) -> None:
     cell = random_cell(seed, 30, 20)
     assert_equals_the_rule(cell, candidates_of(cell, 20))
 
