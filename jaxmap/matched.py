@@ -157,7 +157,8 @@ def _sort_detections(
     """
     image_index, labels, scores = detections.image_index, detections.labels, detections.scores
     arrival = np.arange(len(image_index))
-    if (image_index[1:] < image_index[:-1]).any():
+    in_order = not (image_index[1:] < image_index[:-1]).any()
+    if not in_order:
         arrival = inverse(order_within(image_index, arrival))
     group = image_index * len(ground_truths.class_ids) + labels
     by_class, order = in_threads(lambda key: order_by_score(key, scores, arrival), (labels, group))
@@ -177,7 +178,7 @@ def _sort_detections(
         sorted_row[order] = np.arange(len(order))
         by_class = sorted_row.take(by_class)
         by_class = by_class[by_class != DROPPED]
-    return order, arrival.take(order), rank, by_class
+    return order, order if in_order else arrival.take(order), rank.astype(np.int32), by_class
 
 
 def _areas(detections: DetectionTable) -> np.ndarray:

@@ -11,6 +11,7 @@ object array of them.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,9 @@ def encode_masks(masks: np.ndarray) -> np.ndarray:
 
 def decode_mask(mask: Mapping[str, Any]) -> np.ndarray:
     """Returns one mask as `[H, W]` uint8, 0 and 1."""
-    dense: np.ndarray = _codec().decode(dict(mask))
+    with warnings.catch_warnings():  # of NumPy 2, about how pycocotools 2.0.11 hands over its memory
+        warnings.simplefilter("ignore", DeprecationWarning)
+        dense: np.ndarray = _codec().decode(dict(mask))
     return dense
 
 

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from masks import add_masks
 
 __all__ = ["Load", "make_crowds", "make_load", "pad"]
 
@@ -83,12 +84,16 @@ class Load:
         columns = (self.image_ids[self.dt_image], self.category_ids[self.dt_label], self.dt_boxes, self.dt_scores)
         return _rows(names, columns)
 
-    def write(self, directory: Path | str) -> tuple[Path, Path]:
-        """Writes `ground_truth.json` and `detections.json` and returns their paths."""
+    def write(self, directory: Path | str, *, masks: bool = False) -> tuple[Path, Path]:
+        """Writes `ground_truth.json` and `detections.json`, boxes or masks, and returns their paths."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         paths = directory / "ground_truth.json", directory / "detections.json"
-        for path, content in zip(paths, (self.ground_truth_dict(), self.results()), strict=True):
+        ground_truths, results = self.ground_truth_dict(), self.results()
+        if masks:
+            add_masks(ground_truths["annotations"], self.image_sizes[self.gt_image], seed=1)
+            add_masks(results, self.image_sizes[self.dt_image], seed=2)
+        for path, content in zip(paths, (ground_truths, results), strict=True):
             path.write_text(json.dumps(content))
         return paths
 
@@ -321,6 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--classes", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--crowds", action="store_true", help="of which --images and --seed decide the rest")
+    parser.add_argument("--masks", action="store_true", help="write masks in place of boxes; needs pycocotools")
     parser.add_argument("--columns", action="store_true", help="write load.npz, for scale.py, and count nothing")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     options = parser.parse_args(arguments)
@@ -328,7 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         load = make_crowds(options.images, options.seed)
     else:
         load = make_load(options.images, options.ground_truths, options.detections, options.classes, options.seed)
-    for path in [load.save(options.output)] if options.columns else load.write(options.output):
+    for path in [load.save(options.output)] if options.columns else load.write(options.output, masks=options.masks):
         print(f"{path.stat().st_size:>10,} bytes in {path.name}")
     if not options.columns:
         for name, count in load.figures().items():

@@ -3,6 +3,7 @@
     pip install -e .[bench]
     python examples/benchmarks/run.py                          5,000 images, 500,000 detections
     python examples/benchmarks/run.py --pair GT.json DT.json   real files
+    python examples/benchmarks/run.py --iou-type segm          5,000 images, 100,000 detections with masks
 
 Every tool runs in processes of its own and never while another one does; the tools take turns (A B C D A B C D ...),
 so that a slow minute of the machine hits all of them. Where the fastest warm call is far below the median, something
@@ -78,11 +79,11 @@ def environment() -> dict[str, str]:
 class Worker:
     """A process that holds one tool and obeys it."""
 
-    def __init__(self, tool: str, pair: tuple[Path, Path]) -> None:
+    def __init__(self, tool: str, pair: tuple[Path, Path], iou_type: str) -> None:
         self.tool = tool
         self.start = time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "tools.py"), tool, *map(str, pair)],
+            [sys.executable, str(HERE / "tools.py"), tool, *map(str, pair), iou_type],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -115,11 +116,11 @@ class Worker:
         return answer
 
 
-def run_command(pair: tuple[Path, Path], cache: str) -> tuple[float, list[float | None]]:
+def run_command(pair: tuple[Path, Path], iou_type: str, cache: str) -> tuple[float, list[float | None]]:
     """Returns the seconds from start to end of `jaxmap eval` and its numbers; what it compiles stays in `cache`."""
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "jaxmap", "eval", *map(str, pair), "--json", "-"],
+        [sys.executable, "-m", "jaxmap", "eval", *map(str, pair), "--iou-type", iou_type, "--json", "-"],
         stdout=subprocess.PIPE,
         env=environment() | {"XDG_CACHE_HOME": cache},
         check=True,
@@ -129,7 +130,9 @@ def run_command(pair: tuple[Path, Path], cache: str) -> tuple[float, list[float 
     return seconds, [numbers[name] for name in NUMBERS]
 
 
-def measure(pair: tuple[Path, Path], cache: str, repeats: Mapping[str, int], report: bool) -> dict[str, Measurement]:
+def measure(
+    pair: tuple[Path, Path], iou_type: str, cache: str, repeats: Mapping[str, int], report: bool
+) -> dict[str, Measurement]:
     """Measures each tool `repeats[tool]` times, in turn."""
     measurements = {tool: Measurement() for tool in repeats}
     rounds = [[tool for tool, count in repeats.items() if count > turn] for turn in range(max(repeats.values()))]
@@ -140,9 +143,9 @@ def measure(pair: tuple[Path, Path], cache: str, repeats: Mapping[str, int], rep
             print(f"{tool:>17} {name:<10} {seconds:9.3f} s", flush=True)
 
     if CACHING in repeats:
-        run_command(pair, cache)
+        run_command(pair, iou_type, cache)
     for tool in (tool for turn in rounds for tool in turn):
-        worker = Worker(tool, pair)
+        worker = Worker(tool, pair, iou_type)
         load, evaluation = worker.ask("load"), worker.ask("evaluate")
         seconds, peak_bytes = worker.finish()
         note(tool, "load", load["seconds"])
@@ -151,11 +154,11 @@ def measure(pair: tuple[Path, Path], cache: str, repeats: Mapping[str, int], rep
         measurements[tool].peak_bytes.append(peak_bytes)
         measurements[tool].numbers.append(evaluation["numbers"])
         if tool == CACHING:
-            seconds, numbers = run_command(pair, cache)
+            seconds, numbers = run_command(pair, iou_type, cache)
             note(tool, "cached", seconds)
             measurements[tool].numbers.append(numbers)
 
-    workers = {tool: Worker(tool, pair) for tool in repeats}
+    workers = {tool: Worker(tool, pair, iou_type) for tool in repeats}
     for tool, worker in workers.items():
         worker.ask("load")
         worker.ask("prepare")
@@ -239,6 +242,7 @@ def prepare_pair(options: argparse.Namespace, directory: Path) -> tuple[Path, Pa
     if not options.pair:
         sizes = ("images", "ground_truths", "detections", "classes", "seed")
         flags = [flag for name in sizes for flag in (f"--{name.replace('_', '-')}", str(getattr(options, name)))]
+        flags += ["--masks"] if options.iou_type == "segm" else []
         output = subprocess.DEVNULL if options.markdown else None
         subprocess.run([sys.executable, HERE / "loads.py", *flags, "-o", directory], check=True, stdout=output)
         return directory / "ground_truth.json", directory / "detections.json"
@@ -255,8 +259,9 @@ def prepare_pair(options: argparse.Namespace, directory: Path) -> tuple[Path, Pa
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--ground-truths", type=int, default=36_000)
-    parser.add_argument("--detections", type=int, default=500_000)
+    parser.add_argument("--iou-type", choices=["bbox", "segm"], default="bbox")
+    parser.add_argument("--ground-truths", type=int, help="default: 36,000; of masks 35,000")
+    parser.add_argument("--detections", type=int, help="default: 500,000; of masks 100,000")
     parser.add_argument("--classes", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pair", type=Path, nargs=2, metavar=("GT", "DT"), help="COCO files, plain or .gz")
@@ -267,6 +272,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every measurement")
     parser.add_argument("--markdown", action="store_true", help="print the table and what it depends on, no progress")
     options = parser.parse_args(arguments)
+    with_masks = options.iou_type == "segm"
+    options.ground_truths = options.ground_truths or (35_000 if with_masks else 36_000)
+    options.detections = options.detections or (100_000 if with_masks else 500_000)
     options.tools = options.tools.split(",")
     if unknown := [tool for tool in options.tools if tool not in TOOLS]:
         parser.error(f"--tools: {unknown} are not among {list(TOOLS)}")
@@ -288,7 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     repeats = {tool: min(options.slow_repeats, options.repeats) if tool in SLOW else options.repeats for tool in tools}
     with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryDirectory() as cache:
         pair = prepare_pair(options, Path(directory))
-        measurements = measure(pair, cache, repeats, report=not options.markdown)
+        measurements = measure(pair, options.iou_type, cache, repeats, report=not options.markdown)
     facts = machine(tools)
     print("\n" + ", ".join(f"{name} {value}" for name, value in facts.items()) + "\n")
     print(table(measurements))

@@ -1,6 +1,6 @@
 """The evaluators that `run.py` compares, and the worker process that holds one of them.
 
-    python examples/benchmarks/tools.py TOOL GT DT
+    python examples/benchmarks/tools.py TOOL GT DT bbox|segm
 
 A worker imports its tool and obeys one word a line from its standard input: `load` reads the files, `prepare` brings
 what was loaded into the form that the tool's users hold in memory, `evaluate` computes the twelve numbers. It answers
@@ -24,6 +24,8 @@ NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "A
 
 
 class Tool(Protocol):
+    iou_type: str  # set before anything is asked
+
     def load(self, ground_truths: str, detections: str) -> None:
         """Reads two COCO files."""
 
@@ -40,6 +42,7 @@ class CocoApi:
     def __init__(self, dataset: Callable[..., Any], evaluator: Callable[..., Any]) -> None:
         self.dataset = dataset
         self.evaluator = evaluator
+        self.iou_type = "bbox"
         self.max_detections: list[int] | None = None  # instead of 1, 10, 100
 
     def load(self, ground_truths: str, detections: str) -> None:
@@ -50,7 +53,7 @@ class CocoApi:
         pass
 
     def evaluate(self) -> list[float | None]:
-        evaluation = self.evaluator(self.ground_truths, self.detections, "bbox")
+        evaluation = self.evaluator(self.ground_truths, self.detections, self.iou_type)
         if self.max_detections:
             evaluation.params.maxDets = self.max_detections
         evaluation.evaluate()
@@ -60,7 +63,7 @@ class CocoApi:
 
 
 class Jaxmap:
-    """Tables after `load`, padded NumPy arrays after `prepare`."""
+    """Tables after `load`; padded NumPy arrays after `prepare`, if boxes are compared."""
 
     def __init__(self) -> None:
         import jaxmap
@@ -68,13 +71,18 @@ class Jaxmap:
         import jaxmap.io
 
         self.jaxmap = jaxmap
+        self.iou_type = "bbox"
 
     def load(self, ground_truths: str, detections: str) -> None:
-        self.ground_truths: Any = self.jaxmap.io.read_coco_ground_truths(ground_truths)
-        self.detections: Any = self.jaxmap.io.read_coco_detections(detections, self.ground_truths)
-        self.options: dict[str, Any] = {}
+        self.ground_truths: Any = self.jaxmap.io.read_coco_ground_truths(ground_truths, iou_type=self.iou_type)
+        self.detections: Any = self.jaxmap.io.read_coco_detections(
+            detections, self.ground_truths, iou_type=self.iou_type
+        )
+        self.options: dict[str, Any] = {"iou_type": self.iou_type}
 
     def prepare(self) -> None:
+        if self.iou_type != "bbox":
+            return
         from loads import pad
 
         images, classes = len(self.ground_truths.image_ids), len(self.ground_truths.class_ids)
@@ -86,7 +94,7 @@ class Jaxmap:
         ground_truths = pad(self.ground_truths.image_index, images, **columns[1])
         self.detections = self.jaxmap.Detections(**detections)
         self.ground_truths = self.jaxmap.GroundTruths(**ground_truths)
-        self.options = {"box_format": "xywh", "num_classes": classes}
+        self.options |= {"box_format": "xywh", "num_classes": classes}
 
     def evaluate(self) -> list[float | None]:
         summary = self.jaxmap.evaluate(self.detections, self.ground_truths, **self.options).summary
@@ -121,7 +129,7 @@ TOOLS: dict[str, Callable[[], Tool]] = {
 }
 
 
-def main(name: str, ground_truths: str, detections: str) -> None:
+def main(name: str, ground_truths: str, detections: str, iou_type: str) -> None:
     # The tools print as they go, some of them from native code: what they write goes nowhere.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -135,6 +143,7 @@ def main(name: str, ground_truths: str, detections: str) -> None:
         return result
 
     tool = answer(TOOLS[name])
+    tool.iou_type = iou_type
     actions = {
         "load": lambda: tool.load(ground_truths, detections),
         "prepare": tool.prepare,

@@ -13,6 +13,7 @@ from ..oriented import oriented_iou
 from ..protocols import EvaluationProtocol
 from ..rle import boundary_masks, mask_iou
 from ..types import DetectionTable, GroundTruthTable
+from ._ordering import starts_of_runs
 
 __all__ = ["PairSimilarity", "box_iou_pairs", "pair_similarity"]
 
@@ -43,6 +44,8 @@ def pair_similarity(
     for side, table in (("detections", detections), ("ground_truths", ground_truths)):
         if column is not None and getattr(table, column) is None:
             raise ValueError(f"`{side}` must have the column `{column}` for `iou_type={protocol.iou_type!r}`.")
+        if protocol.iou_type == "keypoints":
+            _check_skeleton(side, table, len(protocol.keypoint_sigmas))
     one, other = detections, ground_truths
     if protocol.iou_type == "bbox":
         return PairSimilarity(partial(_box_iou, one, other), is_box_iou=True)
@@ -57,7 +60,12 @@ def pair_similarity(
         return PairSimilarity(of_masks)
     edges, other_edges = (boundary_masks(masks, protocol.boundary_ratio) for masks in (one.masks, other.masks))
     of_boundaries = partial(_mask_iou, one, other, edges, other_edges)
-    return PairSimilarity(lambda rows, others: np.minimum(of_masks(rows, others), of_boundaries(rows, others)))
+
+    def of_both(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        values = of_masks(rows, others)
+        return np.where(other.crowd[others], values, np.minimum(values, of_boundaries(rows, others)))
+
+    return PairSimilarity(of_both)
 
 
 def box_iou_pairs(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
@@ -81,6 +89,15 @@ def box_iou_pairs(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray)
     intersection = width * height
     union = np.where(crowd, w * h, w * h + other_w * other_h - intersection)
     return np.divide(intersection, union, out=np.zeros(len(boxes)), where=touches)
+
+
+def _check_skeleton(side: str, table: DetectionTable | GroundTruthTable, num_keypoints: int) -> None:
+    assert table.keypoints is not None
+    if len(table.keypoints) and table.keypoints.shape[1] != num_keypoints:
+        raise ValueError(
+            f"`{side}.keypoints` must have one keypoint for each of the {num_keypoints} `keypoint_sigmas` of the "
+            f"protocol, got {table.keypoints.shape[1]}; pass the sigmas of that skeleton."
+        )
 
 
 def _box_iou(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -112,17 +129,36 @@ def _mask_iou(
     rows: np.ndarray,
     others: np.ndarray,
 ) -> np.ndarray:
-    """The codec unpacks each mask of a call once, so the pairs of one image and two classes go to it together."""
+    """The codec unpacks each mask of a call once, so all pairs of an image go to it together.
+
+    It compares all of them, those of other classes too, where their boxes overlap: cheaper than more calls.
+    """
+    image = other.image_index[others]
+    order = np.argsort(image, kind="stable")
+    starts = starts_of_runs(image[order])
+    detections, detection, first = _number_by_image(rows[order], starts)
+    ground_truths, ground_truth, first_truth = _number_by_image(others[order], starts)
+    crowd, ends = other.crowd[ground_truths], np.append(starts, len(order))[1:]
     similarity = np.empty(len(rows))
-    columns = (other.image_index[others], other.labels[others], one.labels[rows])
-    order = np.lexsort(columns)
-    changes = np.zeros(max(len(rows) - 1, 0), bool)
-    for column in columns:
-        changes |= np.diff(column[order]) != 0
-    for pairs in np.split(order, np.flatnonzero(changes) + 1):
-        if len(pairs):
-            detections, detection = np.unique(rows[pairs], return_inverse=True)
-            ground_truths, ground_truth = np.unique(others[pairs], return_inverse=True)
-            iou = mask_iou(masks[detections], other_masks[ground_truths], other.crowd[ground_truths])
-            similarity[pairs] = iou[detection, ground_truth]
+    for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        mine, theirs = slice(*first[number : number + 2]), slice(*first_truth[number : number + 2])
+        iou = mask_iou(masks[detections[mine]], other_masks[ground_truths[theirs]], crowd[theirs])
+        similarity[order[start:end]] = iou[detection[start:end], ground_truth[start:end]]
     return similarity
+
+
+def _number_by_image(rows: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Numbers the distinct rows of each image, whose pairs start at `starts`.
+
+    Returns:
+      The distinct rows, image by image; the number of each pair's row within its image; and where each image starts
+      among the distinct rows, and the last one ends.
+    """
+    image = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rows)))
+    order = np.lexsort((rows, image))
+    new = np.ones(len(rows), bool)
+    new[1:] = rows[order][1:] != rows[order][:-1]  # a row is of one image
+    number = np.empty(len(rows), np.int64)
+    number[order] = np.cumsum(new) - 1
+    first = np.minimum.reduceat(number, starts) if len(starts) else np.empty(0, np.int64)
+    return rows[order][new], number - first[image], [*first.tolist(), int(new.sum())]

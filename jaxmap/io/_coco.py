@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from ..collector import collector_paused
 from ..types import DetectionTable, GroundTruthTable
 from ._coco_shapes import detection_shapes, ground_truth_shapes, image_columns, shape_layouts
-from ._json import Entries, PathLike, collector_paused, first_few, parse_json, read_bytes
+from ._json import Entries, PathLike, first_few, parse_json, read_bytes
 from ._typed import Columns, Layout, typed_list, typed_lists
 
 __all__ = [
@@ -77,8 +78,9 @@ def read_coco_ground_truths(path: PathLike, *, iou_type: str = "bbox") -> Ground
       FileNotFoundError: if there is no such file.
       ValueError: if it is not JSON, or not as `coco_ground_truths` wants it.
     """
-    columns = read_ground_truth_columns(path, ground_truth_layouts(iou_type))
-    return ground_truth_table(columns, iou_type, str(path))
+    with collector_paused():
+        columns = read_ground_truth_columns(path, ground_truth_layouts(iou_type))
+        return ground_truth_table(columns, iou_type, str(path))
 
 
 def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable, *, iou_type: str = "bbox") -> DetectionTable:
@@ -100,7 +102,7 @@ def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable, *, iou
     with collector_paused():
         layout = _result_layout(iou_type)
         columns = typed_list(data, layout) or _result_columns(parse_json(data, path), layout, source)
-    return _detection_table(columns, ground_truths, iou_type, source)
+        return _detection_table(columns, ground_truths, iou_type, source)
 
 
 def coco_ground_truths(
@@ -231,7 +233,6 @@ def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: st
     return GroundTruthTable(
         image_index=image_index[known],
         labels=labels[known],
-        area=rows["area"][known],
         crowd=rows.get("iscrowd", np.zeros_like(known))[known],
         ids=rows["id"][known],
         **{name: column[known] for name, column in shapes.items()},

@@ -5,6 +5,7 @@ References: pycocotools coco.py, `COCO.annToRLE`, `COCO.loadRes`; cocoeval.py, `
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from ._json import Entries
 from ._typed import Columns, Layout
 
 __all__ = ["ShapeLayouts", "detection_shapes", "ground_truth_shapes", "image_columns", "shape_layouts"]
+
+AREA_OF_BOX = 0.53  # crowdposetools cocoeval.py: the share of its box that a person fills, where no area is given
 
 
 class ShapeLayouts(NamedTuple):
@@ -37,7 +40,7 @@ _LAYOUTS = {
     "boundary": _MASKS,
     "keypoints": ShapeLayouts(
         {"crowdIndex": Entries.names},
-        _BOX | {"keypoints": Entries.vectors, "num_keypoints": Entries.names},
+        _BOX | {"keypoints": Entries.vectors, "num_keypoints": Entries.names, "area": Entries.names},
         {"keypoints": Entries.vectors, "bbox": Entries.names},
     ),
 }
@@ -68,17 +71,21 @@ def image_columns(images: Columns, order: np.ndarray, source: str) -> dict[str, 
 def ground_truth_shapes(
     rows: Columns, iou_type: str, image_index: np.ndarray, image_sizes: np.ndarray | None, source: str
 ) -> dict[str, np.ndarray]:
-    """Returns the columns of shapes of all annotations, and which are ignored (of boxes and masks: if that was read)."""
-    ignore = rows.get("ignore", np.zeros(len(image_index), bool))
+    """Returns the columns of shapes of all annotations, their areas, and which are ignored."""
+    others = {"area": rows["area"], "ignore": rows.get("ignore", np.zeros(len(image_index), bool))}
     if iou_type == "bbox":
-        return {"boxes": rows["bbox"], "ignore": ignore}
+        return {"boxes": rows["bbox"]} | others
     if iou_type == "keypoints":
         keypoints = _keypoints(rows["keypoints"], f"{source}: `annotations`")
         labelled = num_labelled(keypoints)
         given = [count if count is not None else labelled[row] for row, count in enumerate(rows["num_keypoints"])]
-        return {"boxes": rows["bbox"], "keypoints": keypoints, "ignore": np.array(given, np.int64) == 0}
+        area = rows["bbox"][:, 2] * rows["bbox"][:, 3] * AREA_OF_BOX
+        if any(value is not None for value in rows["area"]):
+            entries = [{"area": value} for value in rows["area"]]
+            area = Entries(items=entries, name="annotations", source=source).numbers("area")
+        return {"boxes": rows["bbox"], "keypoints": keypoints, "area": area, "ignore": np.array(given, np.int64) == 0}
     masks = _masks(rows["segmentation"], image_index, image_sizes, f"{source}: `annotations`")
-    return {"boxes": mask_boxes(masks), "masks": masks, "ignore": ignore}
+    return {"boxes": mask_boxes(masks), "masks": masks} | others
 
 
 def detection_shapes(
@@ -115,10 +122,21 @@ def _keypoints(vectors: np.ndarray, where: str) -> np.ndarray:
 def _masks(segmentations: list[Any], image_index: np.ndarray, image_sizes: np.ndarray | None, where: str) -> np.ndarray:
     if image_sizes is None:
         raise ValueError(f"{where} need the sizes of images: read the ground truths with the same `iou_type`.")
-    masks = []
-    for row, (segmentation, size) in enumerate(zip(segmentations, image_sizes[image_index].tolist(), strict=True)):
-        try:
-            masks.append(mask_of_segmentation(segmentation, *size))
-        except ValueError as error:
-            raise ValueError(f"{where}[{row}].segmentation: {error}.") from error
+    sizes = image_sizes[image_index]
+    masks = list(segmentations)
+    if not _are_compressed(masks, sizes):
+        for row, size in enumerate(sizes.tolist()):
+            try:
+                masks[row] = mask_of_segmentation(masks[row], *size)
+            except ValueError as error:
+                raise ValueError(f"{where}[{row}].segmentation: {error}.") from error
     return mask_column(masks)
+
+
+def _are_compressed(masks: list[Any], sizes: np.ndarray) -> bool:
+    """Returns whether all are compressed and of the right size, as results mostly are: then nothing is left to do."""
+    try:
+        counts, given = (list(map(operator.itemgetter(field), masks)) for field in ("counts", "size"))
+        return set(map(type, counts)) <= {str, bytes} and np.array_equal(np.array(given).reshape(-1, 2), sizes)
+    except (TypeError, KeyError, ValueError):
+        return False

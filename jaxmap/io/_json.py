@@ -30,7 +30,7 @@ import numpy as np
 
 from ..collector import collector_paused
 
-__all__ = ["Entries", "PathLike", "collector_paused", "first_few", "load_json", "parse_json", "read_bytes", "vectors"]
+__all__ = ["Entries", "PathLike", "first_few", "load_json", "parse_json", "read_bytes", "vectors"]
 
 PathLike = str | os.PathLike[str]
 

@@ -13,7 +13,7 @@ __all__ = ["ALL_AREAS", "IOU_TYPES", "UNLIMITED", "AreaRange", "EvaluationProtoc
 IOU_TYPES = {
     "bbox": "boxes",
     "segm": "instance masks",
-    "boundary": "masks and their boundaries, the lesser of the two",
+    "boundary": "masks and their boundaries, the lesser of the two; of crowds masks alone",
     "keypoints": "keypoints, by object keypoint similarity (OKS)",
     "obb": "oriented boxes",
 }

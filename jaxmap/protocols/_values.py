@@ -84,10 +84,13 @@ VOC2007 = dataclasses.replace(
     description="as voc2012, but the mean of the best precision at 11 recall points (VOC 2007 to 2009)",
 )
 
-# lvis-api eval.py, Params and LVISEval: no limit for each class, but one for an image over all of them.
+# lvis-api eval.py, Params and LVISEval: no limit for each class, but one for an image over all of them. A detection
+# without area takes its place there, but is left out after that (lvis.py, get_ann_ids): so ranges begin above 0.
+_SMALLEST_AREA = 1e-30
 LVIS = dataclasses.replace(
     COCO,
     name="lvis",
+    area_ranges=tuple(dataclasses.replace(one, low=one.low if one.low else _SMALLEST_AREA) for one in COCO.area_ranges),
     max_detections=(300,),
     limit_scope="image",
     class_groups=("r", "c", "f"),
@@ -139,7 +142,7 @@ COCO_KEYPOINTS = dataclasses.replace(
     description="keypoints of people, COCO's 17: object keypoint similarity, the first 20 detections of an image",
 )
 
-# crowdposetools cocoeval.py: an image of a crowd index of 0.1 is easy, of 0.8 medium.
+# crowdposetools cocoeval.py, get_type_result(0.2, 0.8): an image of a crowd index of 0.2 is medium, of 0.8 hard.
 _CROWDPOSE_SIGMAS = (0.79, 0.79, 0.72, 0.72, 0.62, 0.62, 1.07, 1.07, 0.87, 0.87, 0.89, 0.89, 0.79, 0.79)
 CROWDPOSE = dataclasses.replace(
     COCO_KEYPOINTS,
@@ -148,9 +151,9 @@ CROWDPOSE = dataclasses.replace(
     range_of="crowd_index",
     area_ranges=(
         AreaRange("all", -math.inf, math.inf, ""),
-        AreaRange("easy", -math.inf, 0.1, "_easy"),
-        AreaRange("medium", math.nextafter(0.1, 1.0), 0.8, "_medium"),
-        AreaRange("hard", math.nextafter(0.8, 1.0), math.inf, "_hard"),
+        AreaRange("easy", -math.inf, math.nextafter(0.2, 0.0), "_easy"),
+        AreaRange("medium", 0.2, math.nextafter(0.8, 0.0), "_medium"),
+        AreaRange("hard", 0.8, math.inf, "_hard"),
     ),
     summary=(*COCO_KEYPOINTS.summary[:4], *COCO_KEYPOINTS.summary[4:7]),
     description="keypoints of people in crowds, CrowdPose's 14; easy, medium and hard images on their own",

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..keypoints import keypoint_similarity, keypoints_extent
+from ..keypoints import keypoint_similarity
 from ..oriented import oriented_iou
 from ..protocols import EvaluationProtocol
 from . import _double_float as df
@@ -101,13 +101,14 @@ def image_similarity(
             scale[None, :],
             jnp.asarray(protocol.keypoint_sigmas, jnp.float32),
         )
-        return dense(_single(similarity), _size_area(keypoints_extent(keypoints)), lambda: geometry.area)
+        corners = jnp.concatenate([keypoints[..., :2].min(-2), keypoints[..., :2].max(-2)], axis=-1)
+        return dense(_single(similarity), box_geometry(corners, "xyxy").area, lambda: geometry.area)
     masks, other_masks = shapes["masks"], ground_truth_shapes["masks"]
     values = mask_iou(masks, other_masks, crowd)
     if protocol.iou_type == "boundary":
         edges, other_edges = (boundary_of(side, protocol.boundary_ratio) for side in (masks, other_masks))
         of_edges = mask_iou(edges, other_edges, crowd)
-        values = df.where(df.difference(values, of_edges) <= 0, values, of_edges)
+        values = df.where(crowd[None, :] | (df.difference(values, of_edges) <= 0), values, of_edges)
     return dense(values, mask_area(masks), lambda: mask_area(other_masks))
 
 

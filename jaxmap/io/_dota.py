@@ -1,0 +1,148 @@
+"""DOTA's files to tables of oriented boxes: one text file of quadrilaterals an image, and one of detections a class.
+
+In: `labelTxt/IMAGE.txt` with the lines `x1 y1 x2 y2 x3 y3 x4 y4 class difficult` below an optional header
+(`imagesource:`, `gsd:`), and `Task1_CLASS.txt` with the lines `image score x1 y1 x2 y2 x3 y3 x4 y4`; each kind in a
+folder, below it, or in a tar archive. Out: tables with `oriented` boxes, whose hulls stand in `boxes`.
+
+Most of DOTA's quadrilaterals are rectangles up to the rounding of their corners, but not all. Each becomes the
+rectangle of least area around it, as detectors are trained on them; DOTA's own devkit compares the quadrilaterals
+themselves, so where they are no rectangles an IoU may differ from the devkit's.
+
+References: DOTA_devkit dota_utils.py, parse_dota_poly; dota_evaluation_task1.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..oriented import oriented_hull
+from ..types import DetectionTable, GroundTruthTable
+from ._json import PathLike
+from ._text import Object, decoded, finite_number, ground_truth_columns, read_detections, read_objects
+
+__all__ = ["quads_to_oriented", "read_dota_detections", "read_dota_ground_truths"]
+
+_CORNERS = ("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4")
+_HEADER = ("imagesource:", "gsd:")
+_SAME_AREA = 1 + 1e-9  # far above rounding, far below what the corners' precision can tell apart
+
+
+def read_dota_ground_truths(
+    labels: PathLike, *, image_list: PathLike | Sequence[str] | None = None
+) -> GroundTruthTable:
+    """Reads DOTA annotations: the objects of every image, `difficult` ones as `ignore`.
+
+    The id of an image is the name of its file without `.txt`. Classes are all that occur in the annotations, also in
+    images that the list leaves out, in the order of the alphabet. `difficult` may be missing, which is 0; any other
+    integer than 0 is difficult, as in the devkit.
+
+    Args:
+      labels: a folder or tar archive with one text file an image, on any level.
+      image_list: which images count: a text file, plain or gzip, with one id a line, or the ids; None for all.
+
+    Returns:
+      One row for each object, images in the order of their ids; `ids` number the objects of an image from 0. `oriented`
+      holds the rectangles of least area (`quads_to_oriented`), `boxes` their hulls, `area` the rectangles' area.
+
+    Raises:
+      FileNotFoundError: if there is no such folder, archive or list.
+      ValueError: if a line is not as it should be, two files have one name, or the list names an image that has none;
+        the message says which file, line and field.
+    """
+    objects = read_objects(labels, ".txt", _read_objects)
+    columns, corners = ground_truth_columns(objects, source=labels, suffix=".txt", image_list=image_list)
+    oriented = quads_to_oriented(corners.reshape(-1, 4, 2))
+    return GroundTruthTable(
+        boxes=oriented_hull(oriented), area=oriented[:, 2] * oriented[:, 3], oriented=oriented, **columns
+    )
+
+
+def read_dota_detections(detections: PathLike, ground_truths: GroundTruthTable) -> DetectionTable:
+    """Reads DOTA detections: a text file for each class, `Task1_CLASS.txt` or `CLASS.txt`.
+
+    Args:
+      detections: a folder or tar archive with the files, a pattern such as `results/Task1_*.txt`, or one file.
+      ground_truths: defines the images and classes.
+
+    Returns:
+      One row for each line, files in the order of their names; `ids` number the rows. `oriented` holds the rectangles
+      of least area (`quads_to_oriented`), `boxes` their hulls, `area` the rectangles' area.
+
+    Raises:
+      FileNotFoundError: if there is no such folder, archive or file.
+      ValueError: if a line is not as it should be, or a class or image is not among the ground truths'; the message
+        says which file, line and field.
+    """
+    found = read_detections(detections, ground_truths, prefix="Task1_", example="Task1_", coordinates=_CORNERS)
+    oriented = quads_to_oriented(found.coordinates.reshape(-1, 4, 2))
+    return DetectionTable(
+        image_index=found.image_index,
+        labels=found.labels,
+        boxes=oriented_hull(oriented),
+        scores=found.scores,
+        ids=np.arange(len(found.scores)),
+        area=oriented[:, 2] * oriented[:, 3],
+        oriented=oriented,
+    )
+
+
+def quads_to_oriented(quads: np.ndarray) -> np.ndarray:
+    """Returns the rectangles of least area that enclose quadrilaterals; a rectangle is its own.
+
+    One side of the least rectangle runs along a side of the convex hull (Freeman and Shapira 1975), which for four
+    points is one of the six lines through two of them. Where several lines give the same area the first one counts, so
+    that a rectangle's width runs from its first corner to its second. It is the rectangle of OpenCV's `minAreaRect`, by
+    which detectors for oriented boxes convert DOTA's annotations.
+
+    Args:
+      quads: `[N, 4, 2]` x and y of the corners, in any order; equal corners are allowed.
+
+    Returns:
+      `[N, 5]` float64: centre x and y, width, height, and the angle in radians from the x axis towards the y axis.
+
+    Example:
+
+    >>> quads_to_oriented(np.array([[[1, 1], [5, 1], [5, 3], [1, 3]]])).tolist()
+    [[3.0, 2.0, 4.0, 2.0, 0.0]]
+    """
+    quads = np.asarray(quads, np.float64).reshape(-1, 4, 2)
+    middle = quads.mean(1, keepdims=True)
+    points = quads - middle  # small numbers, wherever in the image
+    along = (points[:, [1, 2, 3, 0, 2, 3]] - points[:, [0, 1, 2, 3, 0, 1]])[:, :, None]  # [N, 6, 1, 2]
+    length = np.hypot(along[..., 0], along[..., 1])[..., None]
+    along = np.where(length > 0, along / np.where(length > 0, length, 1.0), [1.0, 0.0])
+    across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
+    axes = np.concatenate([along, across], axis=2)  # [N, 6, 2, 2]
+    places = np.einsum("nkac,npc->nkap", axes, points)
+    low, high = places.min(-1), places.max(-1)
+    area = (high - low).prod(-1)
+    rows, best = np.arange(len(quads)), (area <= _SAME_AREA * area.min(1, keepdims=True)).argmax(1)
+    axes, low, high = axes[rows, best], low[rows, best], high[rows, best]
+    center = middle[:, 0] + np.einsum("nac,na->nc", axes, (low + high) / 2)
+    angle = np.arctan2(axes[:, 0, 1], axes[:, 0, 0])
+    return np.concatenate([center, high - low, angle[:, None]], axis=1)
+
+
+def _read_objects(name: str, data: bytes) -> list[Object]:
+    lines = enumerate(decoded(name, data).splitlines(), start=1)
+    words = [(f"{name}, line {number}", line.split()) for number, line in lines if not line.startswith(_HEADER)]
+    return [_read_object(place, one) for place, one in words if one]
+
+
+def _read_object(place: str, words: list[str]) -> Object:
+    if not 9 <= len(words) <= 10:
+        raise ValueError(f"{place}: expected `{' '.join(_CORNERS)} class difficult`, got {' '.join(words)!r}.")
+    difficult = words[9] if len(words) == 10 else "0"
+    if not difficult.isdecimal():
+        raise ValueError(f"{place}: `difficult` must be 0 or 1, got {difficult!r}.")
+    corners = tuple(_corner(place, column, word) for column, word in zip(_CORNERS, words, strict=False))
+    return Object(words[8], int(difficult) != 0, corners)
+
+
+def _corner(place: str, column: str, word: str) -> float:
+    value = finite_number(word)
+    if value is None:
+        raise ValueError(f"{place}: `{column}` must be a finite number, got {word!r}.")
+    return value
