@@ -76,8 +76,8 @@ def test_voc_archives_and_image_lists_are_read(capsys, voc, tmp_path):
 
 @pytest.mark.parametrize("option", [["--image-list", "x"], ["--plain-corners"]])
 def test_voc_options_need_voc_files(capsys, files, option):
-    assert "are for VOC files" in error_of(capsys, "eval", *files, *option)
-    assert "are for VOC files" in error_of(capsys, "compare-protocols", "--demo", *option)
+    assert "VOC's folders, which GT is not" in error_of(capsys, "eval", *files, *option)
+    assert "VOC's folders, which GT is not" in error_of(capsys, "compare-protocols", "--demo", *option)
 
 
 def test_help_describes_every_protocol(capsys):

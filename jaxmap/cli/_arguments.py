@@ -1,4 +1,4 @@
-"""What several commands take: files or the demo scene, grids as text; and how they print tables."""
+"""What several commands take beside their files, grids as text; and how they print tables."""
 
 from __future__ import annotations
 
@@ -9,25 +9,20 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..protocols import IOU_TYPES, PROTOCOLS, EvaluationProtocol, get_protocol
 
-if TYPE_CHECKING:
-    from ..types import DetectionTable, GroundTruthTable
-
 __all__ = [
     "STDOUT",
     "add_grids",
-    "add_inputs",
     "add_json",
     "grids",
     "progress_on_terminal",
     "protocol_list",
     "protocol_of",
-    "read_inputs",
     "table",
     "write_json",
 ]
@@ -35,28 +30,6 @@ __all__ = [
 STDOUT = "-"  # as the name of a file
 _COLUMN_TITLES = {"class_id": "id", "class_name": "class", "num_ground_truths": "objects"}
 _TEXT_COLUMNS = ("class_name", "protocol")
-
-
-def add_inputs(command: argparse.ArgumentParser) -> None:
-    """Adds the two files that a command reads, or `--demo` in their place."""
-    add = command.add_argument
-    gt = (
-        "COCO annotation file, plain or gzip, or LVIS's with --protocol lvis; VOC's XML files, in a folder or a tar "
-        "archive; or Open Images' boxes as .csv"
-    )
-    dt = (
-        "COCO results file; VOC's comp4_det_test_CLASS.txt, in a folder, a tar archive or a quoted pattern; or Open "
-        "Images' detections as .csv"
-    )
-    add("ground_truths", metavar="GT", nargs="?", help=gt)
-    add("detections", metavar="DT", nargs="?", help=dt)
-    add("--demo", action="store_true", help="score a scene that the program makes itself, in place of GT and DT")
-    plain = "take the corners of VOC files as points, not as pixels counted from 1 of which the last one is inside"
-    add("--image-list", metavar="FILE", help="score only the images of a list such as VOC's test.txt")
-    add("--plain-corners", action="store_true", help=plain)
-    add("--image-labels", metavar="FILE", help="Open Images' image-level labels: what else an image was searched for")
-    add("--hierarchy", metavar="FILE", help="Open Images' tree of classes: boxes are of those above as well")
-    add("--class-descriptions", metavar="FILE", help="names of Open Images' classes; others are left out")
 
 
 def add_grids(command: argparse.ArgumentParser) -> None:
@@ -109,36 +82,6 @@ def write_json(arguments: argparse.Namespace, text: Callable[[], str]) -> bool:
 def progress_on_terminal() -> Callable[[str], None] | None:
     """Returns what tells a person at a terminal the stage; None where nobody looks."""
     return _tell if sys.stderr.isatty() else None
-
-
-def read_inputs(
-    arguments: argparse.Namespace, progress: Callable[[str], None] | None
-) -> tuple[DetectionTable, GroundTruthTable]:
-    """Reads the two files, or makes the demo scene."""
-    from .. import io
-
-    gt, dt, iou_type = arguments.ground_truths, arguments.detections, protocol_of(arguments).iou_type
-    is_voc = not arguments.demo and gt is not None and io.is_voc(gt)
-    if not is_voc and (arguments.image_list is not None or arguments.plain_corners):
-        raise ValueError("--image-list and --plain-corners are for VOC files: GT must be a folder or a tar archive")
-    if arguments.demo:
-        if gt is not None:
-            raise ValueError("--demo makes its own scene: leave GT and DT out")
-        return io.demo_scene()
-    if dt is None:
-        raise ValueError(
-            f"{arguments.name} needs two files, GT and DT, or --demo (see `jaxmap {arguments.name} --help`)"
-        )
-    tell = progress or (lambda stage: None)
-    tell(f"reading {gt}")
-    if is_voc:
-        inclusive = not arguments.plain_corners
-        ground_truths = io.read_voc_ground_truths(gt, image_list=arguments.image_list, inclusive=inclusive)
-        tell(f"reading {dt}")
-        return io.read_voc_detections(dt, ground_truths, inclusive=inclusive), ground_truths
-    ground_truths = io.read_coco_ground_truths(gt, iou_type=iou_type)
-    tell(f"reading {dt}")
-    return io.read_coco_detections(dt, ground_truths, iou_type=iou_type), ground_truths
 
 
 def protocol_list(protocols: Collection[EvaluationProtocol] = tuple(PROTOCOLS.values())) -> str:

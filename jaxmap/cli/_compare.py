@@ -9,7 +9,8 @@ import math
 from typing import Any
 
 from ..protocols import ALL_POINT, COCO, VOC2007, VOC2012, SummaryRow, get_protocol
-from ._arguments import add_inputs, add_json, progress_on_terminal, protocol_list, read_inputs, table, write_json
+from ._arguments import add_json, progress_on_terminal, protocol_list, table, write_json
+from ._files import add_inputs, read_inputs
 
 __all__ = ["add_command"]
 

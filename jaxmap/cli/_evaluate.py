@@ -5,17 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ._arguments import (
-    STDOUT,
-    add_grids,
-    add_inputs,
-    add_json,
-    grids,
-    progress_on_terminal,
-    read_inputs,
-    table,
-    write_json,
-)
+from ._arguments import STDOUT, add_grids, add_json, grids, progress_on_terminal, table, write_json
+from ._files import add_inputs, read_inputs
 
 if TYPE_CHECKING:
     pass

@@ -6,7 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from ._arguments import add_grids, add_inputs, add_json, grids, progress_on_terminal, read_inputs, write_json
+from ._arguments import add_grids, add_json, grids, progress_on_terminal, write_json
+from ._files import add_inputs, read_inputs
 
 __all__ = ["add_command"]
 

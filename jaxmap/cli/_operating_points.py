@@ -7,7 +7,8 @@ import json
 import math
 from typing import Any
 
-from ._arguments import add_inputs, add_json, progress_on_terminal, read_inputs, table, write_json
+from ._arguments import add_json, progress_on_terminal, table, write_json
+from ._files import add_inputs, read_inputs
 
 __all__ = ["add_command"]
 

@@ -7,7 +7,8 @@ import io
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from ._arguments import add_grids, add_inputs, grids, progress_on_terminal, read_inputs
+from ._arguments import add_grids, grids, progress_on_terminal
+from ._files import add_inputs, read_inputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,0 +1,127 @@
+"""The files that several commands read: one format a row of a table, found out by how the ground truths look."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ._arguments import protocol_of
+
+if TYPE_CHECKING:
+    from ..protocols import EvaluationProtocol
+    from ..types import DetectionTable, GroundTruthTable
+
+__all__ = ["add_inputs", "read_inputs"]
+
+Readers = tuple[Callable[[str], "GroundTruthTable"], Callable[[str, "GroundTruthTable"], "DetectionTable"]]
+
+
+class Format(NamedTuple):
+    """A kind of files.
+
+    Attributes:
+      options: those of the command that are for such files.
+      is_it: whether a path of ground truths, under a protocol, is of this kind; the first that says so is taken.
+      readers: from the arguments, those that are for such files, and the protocol, the two functions that read.
+    """
+
+    options: tuple[str, ...]
+    is_it: Callable[[str, EvaluationProtocol], bool]
+    readers: Callable[[dict[str, Any], EvaluationProtocol], Readers]
+
+
+def add_inputs(command: argparse.ArgumentParser) -> None:
+    """Adds the two files that a command reads, or `--demo` in their place."""
+    add = command.add_argument
+    gt = (
+        "COCO annotation file, plain or gzip, or LVIS's with --protocol lvis; VOC's XML files, or DOTA's text files "
+        "with --iou-type obb, in a folder or a tar archive; or Open Images' boxes as .csv"
+    )
+    dt = (
+        "COCO results file; VOC's comp4_det_test_CLASS.txt, or DOTA's Task1_CLASS.txt, in a folder, a tar archive or a "
+        "quoted pattern; or Open Images' detections as .csv"
+    )
+    add("ground_truths", metavar="GT", nargs="?", help=gt)
+    add("detections", metavar="DT", nargs="?", help=dt)
+    add("--demo", action="store_true", help="score a scene that the program makes itself, in place of GT and DT")
+    plain = "take the corners of VOC files as points, not as pixels counted from 1 of which the last one is inside"
+    add("--image-list", metavar="FILE", help="score only the images of a list such as VOC's test.txt")
+    add("--plain-corners", action="store_true", default=None, help=plain)
+    add("--image-labels", metavar="FILE", help="Open Images' image-level labels: what else an image was searched for")
+    add("--hierarchy", metavar="FILE", help="Open Images' tree of classes: boxes are of those above as well")
+    add("--class-descriptions", metavar="FILE", help="names of Open Images' classes; others are left out")
+
+
+def read_inputs(
+    arguments: argparse.Namespace, progress: Callable[[str], None] | None
+) -> tuple[DetectionTable, GroundTruthTable]:
+    """Reads the two files, or makes the demo scene."""
+    gt, dt, protocol = arguments.ground_truths, arguments.detections, protocol_of(arguments)
+    formats = _formats()
+    from_files = gt is not None and not arguments.demo
+    title = next(title for title, one in formats.items() if one.is_it(gt, protocol)) if from_files else None
+    _refuse_options_of_others(arguments, title, formats)
+    if title is None:
+        if not arguments.demo:
+            raise ValueError(_needs_two(arguments.name))
+        if gt is not None:
+            raise ValueError("--demo makes its own scene: leave GT and DT out")
+        from ..io import demo_scene
+
+        return demo_scene()
+    if dt is None:
+        raise ValueError(_needs_two(arguments.name))
+    options = {name: getattr(arguments, name) for name in formats[title].options}
+    read_ground_truths, read_detections = formats[title].readers(options, protocol)
+    tell = progress or (lambda stage: None)
+    tell(f"reading {gt}")
+    ground_truths = read_ground_truths(gt)
+    tell(f"reading {dt}")
+    return read_detections(dt, ground_truths), ground_truths
+
+
+def _formats() -> dict[str, Format]:
+    """Returns all formats by what messages call them."""
+    from .. import io
+
+    def open_images(options: dict[str, Any], _: EvaluationProtocol) -> Readers:
+        return partial(io.read_open_images_ground_truths, **options), io.read_open_images_detections
+
+    def dota(options: dict[str, Any], _: EvaluationProtocol) -> Readers:
+        return partial(io.read_dota_ground_truths, **options), io.read_dota_detections
+
+    def voc(options: dict[str, Any], _: EvaluationProtocol) -> Readers:
+        image_list, inclusive = options["image_list"], not options["plain_corners"]
+        read = partial(io.read_voc_ground_truths, image_list=image_list, inclusive=inclusive)
+        return read, partial(io.read_voc_detections, inclusive=inclusive)
+
+    def coco(_: dict[str, Any], protocol: EvaluationProtocol) -> Readers:
+        read = io.read_lvis_ground_truths if protocol.class_groups else io.read_coco_ground_truths
+        return partial(read, iou_type=protocol.iou_type), partial(io.read_coco_detections, iou_type=protocol.iou_type)
+
+    def is_dota(path: str, protocol: EvaluationProtocol) -> bool:
+        return io.is_voc(path) and protocol.iou_type == "obb"  # both kinds come in folders and archives
+
+    return {
+        "Open Images' .csv": Format(
+            ("image_labels", "hierarchy", "class_descriptions"), lambda path, _: io.is_open_images(path), open_images
+        ),
+        "DOTA's folders": Format(("image_list",), is_dota, dota),
+        "VOC's folders": Format(("image_list", "plain_corners"), lambda path, _: io.is_voc(path), voc),
+        "COCO's .json": Format((), lambda path, _: True, coco),
+    }
+
+
+def _refuse_options_of_others(arguments: argparse.Namespace, title: str | None, formats: dict[str, Format]) -> None:
+    """Refuses an option that is not for the files at hand."""
+    mine = formats[title].options if title is not None else ()
+    for name in sorted({name for one in formats.values() for name in one.options} - set(mine)):
+        if getattr(arguments, name) is not None:
+            owners = " and ".join(title for title, one in formats.items() if name in one.options)
+            raise ValueError(f"--{name.replace('_', '-')} is for {owners}, which GT is not")
+
+
+def _needs_two(name: str) -> str:
+    return f"{name} needs two files, GT and DT, or --demo (see `jaxmap {name} --help`)"
