@@ -173,7 +173,8 @@ class Evaluation:
             "class_name": list(self.class_names),
             "num_ground_truths": np.asarray(self.curves.num_ground_truths)[:, 0],
         }
-        return columns | _mean_of_each(self.curves, summary_lines(self.protocol))
+        no_groups = dataclasses.replace(self.protocol, class_groups=())  # a group of classes says nothing of one
+        return columns | _mean_of_each(self.curves, summary_lines(no_groups))
 
     def per_image(self) -> dict[str, np.ndarray]:
         """Returns columns over all images, each scored as if it were the whole dataset.
@@ -196,6 +197,7 @@ class Evaluation:
             self.protocol,
             area_ranges=self.protocol.area_ranges[:1],
             max_detections=self.protocol.max_detections[-1:],
+            class_groups=(),
         )
         for line in summary_lines(overall):
             cells = alone.average_precision if line.quantity == "precision" else alone.recall

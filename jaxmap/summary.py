@@ -90,7 +90,9 @@ def summarize(
     numbers = {}
     for line in summary_lines(protocol):
         values = np.asarray(select(curves, line))
-        numbers[line.name] = _mean(values[..., _belongs(line, class_group, values.shape[-1])])
+        if line.class_group is not None:
+            values = values[..., _belongs(line.class_group, class_group, values.shape[-1])]
+        numbers[line.name] = _mean(values)
     return numbers
 
 
@@ -114,7 +116,8 @@ def summarize_on_device(
             continue
         values = jnp.asarray(select(curves, line))
         defined = (values != UNDEFINED).reshape(-1, values.shape[-1])[0]  # a class is defined in all its cells or none
-        defined &= _belongs(line, class_group, len(defined))
+        if line.class_group is not None:
+            defined &= _belongs(line.class_group, class_group, len(defined))
         while values.ndim > 1:
             values = values.mean(0)  # axis by axis: one float32 sum over tens of thousands would lose digits
         mean = jnp.where(defined, values, 0.0).sum() / jnp.maximum(defined.sum(dtype=jnp.float32), 1.0)
@@ -146,13 +149,13 @@ def summary_table(summary: dict[str, float], protocol: EvaluationProtocol) -> st
     return "\n".join(lines)
 
 
-def _belongs(line: SummaryLine, class_group: Sequence[str] | np.ndarray | None, num_classes: int) -> np.ndarray:
-    """Returns `[K]` bool: the classes that a number averages."""
-    if class_group is not None and len(class_group) != num_classes:
+def _belongs(group: str, class_group: Sequence[str] | np.ndarray | None, num_classes: int) -> np.ndarray:
+    """Returns `[K]` bool: the classes of a group."""
+    if class_group is None:
+        return np.zeros(num_classes, bool)
+    if len(class_group) != num_classes:
         raise ValueError(f"`class_group` must name the group of each of {num_classes} classes, got {len(class_group)}.")
-    if line.class_group is None:
-        return np.ones(num_classes, bool)
-    return np.zeros(num_classes, bool) if class_group is None else np.asarray(class_group) == line.class_group
+    return np.asarray(class_group) == group
 
 
 def _limit(limit: int) -> str:

@@ -145,12 +145,12 @@ def test_explanation_is_that_of_the_evaluation(page: Page, evaluation: jaxmap.Ev
     steps, false_positives, images = (page.columns("why", index) for index in range(3))
     chain = ("images_alone", "classes_alone", "objects_alone", "holders_together", "together")
     assert_shown(steps["AP"], [getattr(explanation, name) for name in chain], ".4f")
-    changes = {"averaging": 0.0, "ranking": 0.0}
+    changes = {"class averaging": 0.0, "ranking": 0.0}
     for (_, change), (share, _) in zip(steps["step"][1:], steps["share"][1:], strict=True):
         assert change is not None
         changes[share] += change
     # Sums of a few differences of numbers below 1.
-    assert changes["averaging"] == pytest.approx(-explanation.class_averaging_share, abs=1e-15)
+    assert changes["class averaging"] == pytest.approx(-explanation.class_averaging_share, abs=1e-15)
     assert changes["ranking"] == pytest.approx(-explanation.ranking_share, abs=1e-15)
     worst = explanation.false_positives(10)
     assert_shown(false_positives["cost in AP"], worst["cost"], ".5f")

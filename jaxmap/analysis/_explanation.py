@@ -88,6 +88,23 @@ class Explanation:
             | {"images_without_ground_truth": self.without_ground_truth()}
         )
 
+    def steps(self) -> dict[str, Any]:
+        """Returns the way from the images alone to all together, one change after another.
+
+        Returns:
+          Columns of 5: `share` (`class averaging` or `ranking`, what the change belongs to), `step` (in words), `AP`
+          after it, and `change`, NaN for the first.
+        """
+        chain = [
+            ("", "each image alone, mean over the images", self.images_alone),
+            ("class averaging", "mean over the classes instead, of each class's images alone", self.classes_alone),
+            ("ranking", "images weigh by how many objects of the class they hold", self.objects_alone),
+            ("ranking", "one ranking of the images that hold the class", self.holders_together),
+            ("ranking", "detections in images that lack the class join it", self.together),
+        ]
+        shares, steps, values = zip(*chain, strict=True)
+        return {"share": shares, "step": steps, "AP": np.array(values), "change": np.diff(values, prepend=np.nan)}
+
     def false_positives(self, top: int = 10) -> dict[str, Any]:
         """Returns the most costly false positives, the worst first.
 

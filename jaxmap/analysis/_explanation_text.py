@@ -61,17 +61,9 @@ def _counts(value: float) -> bool:
 
 
 def _steps(explanation: Explanation) -> str:
-    chain = [
-        ("", "each image alone, mean over the images", explanation.images_alone),
-        ("class averaging", "mean over the classes instead, of each class's images alone", explanation.classes_alone),
-        ("ranking", "images weigh by how many objects of the class they hold", explanation.objects_alone),
-        ("ranking", "one ranking of the images that hold the class", explanation.holders_together),
-        ("ranking", "detections in images that lack the class join it", explanation.together),
-    ]
     rows = [["", "from the images alone to all together", "AP", "step"]]
-    for index, (share, step, value) in enumerate(chain):
-        change = f"{value - chain[index - 1][2]:+.4f}" if index else ""
-        rows.append([share, step, f"{value:.4f}", change])
+    for share, step, value, change in zip(*explanation.steps().values(), strict=True):
+        rows.append([share, step, f"{value:.4f}", "" if np.isnan(change) else f"{change:+.4f}"])
     return _aligned(rows, "<<>>")
 
 

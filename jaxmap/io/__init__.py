@@ -14,17 +14,32 @@
 
 from ._coco import coco_detections, coco_ground_truths, read_coco_detections, read_coco_ground_truths
 from ._demo import demo_scene
+from ._dota import quads_to_oriented, read_dota_detections, read_dota_ground_truths
 from ._json import load_json
+from ._lvis import lvis_ground_truths, read_lvis_ground_truths
+from ._open_images import is_open_images, read_open_images_detections, read_open_images_ground_truths
+from ._panoptic import CocoPanoptic, read_coco_panoptic_ground_truths, read_coco_panoptic_predictions
 from ._voc import is_voc, read_voc_detections, read_voc_ground_truths
 
 __all__ = [
+    "CocoPanoptic",
     "coco_detections",
     "coco_ground_truths",
     "demo_scene",
+    "is_open_images",
     "is_voc",
     "load_json",
+    "lvis_ground_truths",
+    "quads_to_oriented",
     "read_coco_detections",
     "read_coco_ground_truths",
+    "read_coco_panoptic_ground_truths",
+    "read_coco_panoptic_predictions",
+    "read_dota_detections",
+    "read_dota_ground_truths",
+    "read_lvis_ground_truths",
+    "read_open_images_detections",
+    "read_open_images_ground_truths",
     "read_voc_detections",
     "read_voc_ground_truths",
 ]

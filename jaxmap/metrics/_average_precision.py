@@ -86,7 +86,11 @@ class AveragePrecision:
           TypeError: while tracing, if labels or image ids are not integers.
         """
         found, truth, image_id, valid = check_batch(
-            detections, ground_truths, image_id, valid, box_format=self.box_format,
+            detections,
+            ground_truths,
+            image_id,
+            valid,
+            box_format=self.box_format,
             num_classes=self.num_classes,
             protocol=self.protocol,
         )
@@ -127,9 +131,7 @@ class AveragePrecision:
         Raises:
           ValueError: if something found no room, naming the capacity to raise.
         """
-        return summarize_result(
-            result, self.protocol, class_group=self.class_group, allow_overflow=allow_overflow
-        )
+        return summarize_result(result, self.protocol, class_group=self.class_group, allow_overflow=allow_overflow)
 
     def _compute_on_device(self, state: AveragePrecisionState) -> PrecisionRecall:
         images = state.images

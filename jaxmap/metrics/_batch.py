@@ -101,8 +101,18 @@ def check_batch(
                 )
         if not jnp.issubdtype(jnp.result_type(batch.labels), jnp.integer):
             raise TypeError(f"`{side}.labels` must be integers, got dtype {jnp.result_type(batch.labels)}.")
-    if protocol.iou_type == "keypoints" and ground_truths.boxes is None:
-        raise ValueError("`ground_truths` must have `boxes` beside `keypoints`: for objects without a labelled one.")
+    if protocol.iou_type == "keypoints":
+        if ground_truths.boxes is None:
+            raise ValueError(
+                "`ground_truths` must have `boxes` beside `keypoints`: for objects without a labelled one."
+            )
+        for side, batch in sides:
+            num_keypoints = jnp.shape(getattr(batch, compared.field))[2]
+            if num_keypoints != len(protocol.keypoint_sigmas):
+                raise ValueError(
+                    f"`{side}.keypoints` must have one keypoint for each of the {len(protocol.keypoint_sigmas)} "
+                    f"`keypoint_sigmas` of the protocol, got {num_keypoints}; pass the sigmas of that skeleton."
+                )
     if len(detections.labels) != len(ground_truths.labels):
         raise ValueError(
             "`detections` and `ground_truths` must hold the same images, got "
@@ -130,7 +140,7 @@ def check_batch(
         kept = (compared.field, "boxes") if batch is truth and protocol.iou_type == "keypoints" else (compared.field,)
         values = {name: getattr(batch, name) for name in kept}
         return {
-            name: jnp.asarray(value) != 0 if name == "masks" else jnp.asarray(value, jnp.float32)
+            name: jnp.asarray(value).astype(bool) if name == "masks" else jnp.asarray(value, jnp.float32)
             for name, value in values.items()
         }
 

@@ -31,19 +31,12 @@ def explanation_section(evaluation: Evaluation) -> Markup:
 
 
 def _steps(explanation: Explanation) -> list[Column]:
-    chain = {
-        "every image alone, the mean of the images": ("", explanation.images_alone),
-        "mean of the classes, each over its images alone": ("averaging", explanation.classes_alone),
-        "an image weighs by how many objects of the class it holds": ("ranking", explanation.objects_alone),
-        "one ranking of the images that hold the class": ("ranking", explanation.holders_together),
-        "detections in images that lack the class join it": ("ranking", explanation.together),
-    }
-    values = [value for _, value in chain.values()]
+    steps = explanation.steps()
     return [
-        words("from the images alone to all together", chain),
-        numbers("AP", values, ".4f"),
-        numbers("step", np.diff(values, prepend=math.nan), "+z.4f"),
-        words("share", [share for share, _ in chain.values()]),
+        words("from the images alone to all together", steps["step"]),
+        numbers("AP", steps["AP"], ".4f"),
+        numbers("step", steps["change"], "+z.4f"),
+        words("share", steps["share"]),
     ]
 
 

@@ -1,0 +1,306 @@
+"""Open Images' CSV files to tables: boxes, image-level labels, the hierarchy of classes, and detections.
+
+In: CSV with a header, plain or gzip, of which only the columns named here are read, in any order:
+
+- boxes: `ImageID`, `LabelName`, `XMin`, `XMax`, `YMin`, `YMax`, `IsGroupOf`;
+- image-level labels: `ImageID`, `LabelName`, `Confidence`, 1 for a class that is there and 0 for one that is not;
+- detections: `ImageID`, `LabelName`, `Score`, `XMin`, `XMax`, `YMin`, `YMax`;
+- class descriptions, without a header: `LabelName,name`.
+
+Coordinates are shares of the image's width and height, and stay so: boxes are xywh in [0, 1], areas are shares of the
+image and no pixels, so area ranges say nothing. Both axes being scaled alike for all boxes of an image, an IoU is the
+same as in pixels.
+
+References: TensorFlow object detection API, oid_hierarchical_labels_expansion.py, oid_challenge_evaluation_utils.py,
+OpenImagesDetectionEvaluator; per_image_evaluation.py, `_remove_invalid_boxes`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..collector import collector_paused
+from ..types import DetectionTable, GroundTruthTable
+from ._json import PathLike, first_few, load_json, read_bytes
+from ._text import finite_number
+
+__all__ = ["is_open_images", "read_open_images_detections", "read_open_images_ground_truths"]
+
+_CORNERS = ("XMin", "XMax", "YMin", "YMax")
+_LINES_AT_ONCE = 1 << 16
+_UNKNOWN = -1
+
+Hierarchy = Mapping[str, set[str]]
+
+
+def is_open_images(path: PathLike) -> bool:
+    """Returns True for the name of a CSV file, plain or gzip."""
+    return os.fspath(path).lower().endswith((".csv", ".csv.gz"))
+
+
+def read_open_images_ground_truths(
+    boxes: PathLike,
+    *,
+    image_labels: PathLike | None = None,
+    hierarchy: PathLike | None = None,
+    class_descriptions: PathLike | None = None,
+) -> GroundTruthTable:
+    """Reads Open Images annotations: the boxes of every image, those of groups (`IsGroupOf`) as `crowd`.
+
+    An image was searched for (`verified`) the classes of its boxes and of its image-level labels of both kinds. With a
+    hierarchy a box is one of every class above its own as well, a class that is there makes those above it verified,
+    and one that is not there those below it. Classes are those that have boxes then, images all that a file names.
+
+    Args:
+      boxes: the CSV of boxes. A group that is not known to be one (-1) is none.
+      image_labels: the CSV of image-level labels; without it an image was searched for the classes of its boxes alone.
+      hierarchy: the JSON tree of `LabelName` and `Subcategory`. Its root is no class; `Part` plays no part.
+      class_descriptions: the CSV of names; boxes of classes that it does not list are left out with a warning.
+
+    Returns:
+      One row for each box and class, in the order of the file; `ids` are rows of the file from 0; classes and images in
+      the order of their ids, the classes' being label names such as `/m/01g317`.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if a column is missing, a line is not as it should be, or no box is left; the message says where.
+    """
+    above, below = _read_hierarchy(hierarchy)
+    images, classes = _Numbers(), _Numbers()
+    columns = _read(boxes, {"ImageID": images, "LabelName": classes}, (*_CORNERS, "IsGroupOf"))
+    rows, label = _related(columns["LabelName"], classes, above)
+    names = {one: one for one in classes}
+    if class_descriptions is not None:
+        names = _read_descriptions(class_descriptions)
+    class_ids = sorted({list(classes)[one] for one in np.unique(label)} & names.keys())
+    if not class_ids:
+        raise ValueError(f"{boxes}: no boxes in it, or none of a class that is described.")
+
+    image, searched = columns["ImageID"][rows], [(columns["ImageID"][rows], label)]
+    if image_labels is not None:
+        of_images = _read(image_labels, {"ImageID": images, "LabelName": classes}, ("Confidence",))
+        for is_there, relation in ((True, above), (False, below)):
+            kind = (of_images["Confidence"] > 0) == is_there
+            kind_rows, kind_label = _related(of_images["LabelName"][kind], classes, relation)
+            searched.append((of_images["ImageID"][kind][kind_rows], kind_label))
+
+    image_ids, label_of = sorted(images), _places(classes, class_ids)
+    index_of = _places(images, image_ids)
+    verified = np.zeros((len(image_ids), len(class_ids)), bool)
+    for of_image, of_label in searched:
+        known = label_of[of_label] != _UNKNOWN
+        verified[index_of[of_image[known]], label_of[of_label[known]]] = True
+    known = label_of[label] != _UNKNOWN
+    rows = rows[known]
+    without = np.bincount(rows, minlength=len(columns["LabelName"])) == 0
+    _warn_of_left_out(boxes, "boxes", "of classes that are not described", without, columns["LabelName"], classes)
+    xywh = _xywh(columns)[rows]
+    return GroundTruthTable(
+        image_index=index_of[image[known]],
+        labels=label_of[label[known]],
+        boxes=xywh,
+        area=xywh[:, 2] * xywh[:, 3],
+        crowd=columns["IsGroupOf"][rows] > 0,
+        ignore=np.zeros(len(rows), bool),
+        ids=rows,
+        image_ids=np.array(image_ids),
+        class_ids=np.array(class_ids),
+        class_names=tuple(names[one] for one in class_ids),
+        verified=verified,
+    )
+
+
+def read_open_images_detections(path: PathLike, ground_truths: GroundTruthTable) -> DetectionTable:
+    """Reads Open Images detections.
+
+    Left out with a warning are detections of images that the ground truths do not name, of which nothing is verified,
+    of classes without boxes there, for which AP is not defined, and boxes without area, as the challenge removes them.
+
+    Args:
+      path: the CSV of detections.
+      ground_truths: defines the images and classes.
+
+    Returns:
+      One row for each detection that is left, in the order of the file; `ids` are rows of the file from 0.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if a column is missing or a line is not as it should be; the message says where.
+    """
+    images, classes = _Numbers(), _Numbers()
+    columns = _read(path, {"ImageID": images, "LabelName": classes}, ("Score", *_CORNERS))
+    image_index = _places(images, ground_truths.image_ids.tolist())
+    labels = _places(classes, ground_truths.class_ids.tolist())
+    xywh = _xywh(columns)
+    image_index, labels = image_index[columns["ImageID"]], labels[columns["LabelName"]]
+    for why, places, field, numbers in (
+        ("of images that the ground truths do not name", image_index, "ImageID", images),
+        ("of classes that have no boxes in the ground truths", labels, "LabelName", classes),
+    ):
+        _warn_of_left_out(path, "detections", why, places == _UNKNOWN, columns[field], numbers)
+    has_area = np.minimum(xywh[:, 2], xywh[:, 3]) > 0
+    if not has_area.all():
+        warnings.warn(
+            f"{path}: ignored {int((~has_area).sum())} of {len(has_area)} detections, whose boxes have no area.",
+            UserWarning,
+            stacklevel=2,
+        )
+    kept = np.flatnonzero(has_area & (image_index != _UNKNOWN) & (labels != _UNKNOWN))
+    return DetectionTable(
+        image_index=image_index[kept], labels=labels[kept], boxes=xywh[kept], scores=columns["Score"][kept], ids=kept
+    )
+
+
+class _Numbers(dict[str, int]):
+    """Numbers strings from 0, in the order in which they come."""
+
+    def __missing__(self, key: str) -> int:
+        number = self[key] = len(self)
+        return number
+
+
+@collector_paused()
+def _read(path: PathLike, numbered: Mapping[str, _Numbers], numeric: Iterable[str]) -> dict[str, np.ndarray]:
+    """Returns columns of a CSV file with a header: strings as int64 by their numbers, and numbers as float64."""
+    fields = [*numbered, *numeric]
+    pieces: dict[str, list[np.ndarray]] = {
+        field: [np.empty(0, np.int64 if field in numbered else np.float64)] for field in fields
+    }
+    header: list[str] = []
+    for block in _blocks(path):
+        if not header:
+            header = block.rows.pop(0) if block.rows else []
+            if not set(fields) <= set(header):
+                break
+            pick = itemgetter(*map(header.index, fields))
+        try:
+            columns = list(zip(*map(pick, block.rows), strict=True))
+        except IndexError:
+            row = next(row for row in block.rows if len(row) < len(header))
+            raise ValueError(
+                f"{block.place(row)}: expected {len(header)} values, as in line 1, got {len(row)}."
+            ) from None
+        for field, column in zip(fields, columns, strict=bool(columns)):
+            if field in numbered:
+                codes = map(numbered[field].__getitem__, column)
+                pieces[field].append(np.fromiter(codes, np.int64, len(column)))
+            else:
+                pieces[field].append(_numbers(field, column, block))
+    if not set(fields) <= set(header):
+        raise ValueError(f"{path}: expected the columns {', '.join(fields)} in line 1, got {', '.join(header)!r}.")
+    return {field: np.concatenate(values) for field, values in pieces.items()}
+
+
+class _Block(NamedTuple):
+    """Some lines of a CSV file: their values, without those of empty lines, and all as they came."""
+
+    path: PathLike
+    first: int
+    rows: list[list[str]]
+    lines: list[list[str]]
+
+    def place(self, row: list[str]) -> str:
+        number = next(number for number, line in enumerate(self.lines, start=self.first) if line is row)
+        return f"{self.path}, line {number}"
+
+
+def _blocks(path: PathLike) -> Iterator[_Block]:
+    """Yields a CSV file in pieces: all strings of a large one at once would fill the memory."""
+    text = io.TextIOWrapper(io.BytesIO(read_bytes(path)), encoding="utf-8-sig", newline="")
+    reader = csv.reader(text)
+    first = 1
+    try:
+        while lines := list(islice(reader, _LINES_AT_ONCE)):
+            yield _Block(path, first, list(filter(None, lines)), lines)
+            first = reader.line_num + 1
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error}).") from error
+
+
+def _numbers(field: str, column: tuple[str, ...], block: _Block) -> np.ndarray:
+    try:
+        values = np.fromiter(map(float, column), np.float64, len(column))
+    except ValueError:
+        values = np.full(len(column), np.nan)
+    if not np.isfinite(values).all():
+        row, word = next(
+            (row, word) for row, word in zip(block.rows, column, strict=True) if finite_number(word) is None
+        )
+        raise ValueError(f"{block.place(row)}: `{field}` must be a finite number, got {word!r}.")
+    return values
+
+
+def _read_descriptions(path: PathLike) -> dict[str, str]:
+    names = {}
+    for block in _blocks(path):
+        for row in block.rows:
+            if len(row) != 2:
+                raise ValueError(f"{block.place(row)}: expected `LabelName,name`, got {','.join(row)!r}.")
+            names[row[0]] = row[1]
+    return names
+
+
+def _read_hierarchy(path: PathLike | None) -> tuple[Hierarchy, Hierarchy]:
+    """Returns the classes above each class and those below it, on all levels."""
+    above: dict[str, set[str]] = {}
+    below: dict[str, set[str]] = {}
+
+    def visit(node: Any, ancestors: frozenset[str]) -> None:
+        if not isinstance(node, dict) or not isinstance(node.get("LabelName"), str):
+            raise ValueError(f"{path}: expected a tree of objects with `LabelName` and `Subcategory`, got {node!r}.")
+        above.setdefault(node["LabelName"], set()).update(ancestors)  # a class may stand in several places
+        for ancestor in ancestors:
+            below.setdefault(ancestor, set()).add(node["LabelName"])
+        for child in node.get("Subcategory", []):
+            visit(child, ancestors | {node["LabelName"]})
+
+    if path is not None:
+        root = load_json(path)
+        for node in root.get("Subcategory", []) if isinstance(root, dict) else [root]:
+            visit(node, frozenset())
+    return above, below
+
+
+def _related(labels: np.ndarray, classes: _Numbers, relation: Hierarchy) -> tuple[np.ndarray, np.ndarray]:
+    """Repeats rows for the classes that each one's class is related to: returns their rows, and their labels."""
+    numbered = list(classes.items())
+    related = [[number, *(classes[one] for one in sorted(relation.get(name, ())))] for name, number in numbered]
+    counts = np.array([*map(len, related), 0])
+    flat = np.array([number for one in related for number in one], np.int64)
+    start = np.cumsum(counts) - counts
+    repeats = counts[labels]
+    rows = np.repeat(np.arange(len(labels)), repeats)
+    place = np.arange(len(rows)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+    return rows, flat[start[labels[rows]] + place]
+
+
+def _places(numbers: _Numbers, values: Iterable[str]) -> np.ndarray:
+    """Returns where the string of each number stands among the values; `_UNKNOWN` where it does not."""
+    place_of = {value: place for place, value in enumerate(values)}
+    return np.array([place_of.get(one, _UNKNOWN) for one in numbers], np.int64)
+
+
+def _warn_of_left_out(
+    path: PathLike, what: str, why: str, left_out: np.ndarray, column: np.ndarray, numbers: _Numbers
+) -> None:
+    if left_out.any():
+        names = np.array(list(numbers))[np.unique(column[left_out])]
+        warnings.warn(
+            f"{path}: ignored {int(left_out.sum())} of {len(column)} {what}, {why}: {first_few(names)}.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _xywh(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    left, right, top, bottom = (columns[field] for field in _CORNERS)
+    return np.stack([left, top, right - left, bottom - top], axis=1)
