@@ -23,12 +23,12 @@ from .analysis import (
     tie_bounds,
 )
 from .confusion import Confusion, confusion_matrix
-from .host import as_tables, precision_recall, take_rows
+from .host import as_tables, merge_classes, precision_recall
 from .matched import MatchedDataset, match_dataset
 from .planes import read_plane
 from .protocols import COCO, EvaluationProtocol, get_protocol
 from .summary import SummaryLine, select, summarize, summary_lines, summary_table
-from .types import UNMATCHED, DetectionTable, GroundTruthTable, PrecisionRecall
+from .types import UNMATCHED, PrecisionRecall
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -101,7 +101,7 @@ def evaluate(
         num_classes=num_classes,
     )
     if protocol.class_agnostic:
-        found, truth = _merge_classes(found, truth)
+        found, truth = merge_classes(found, truth)
     tell("matching")
     matched = match_dataset(found, truth, protocol)
     tell("integrating curves")
@@ -218,6 +218,10 @@ class Evaluation:
           >>> print(str(evaluate([first, second], truth).explain()).splitlines()[0])
           Alone, the 2 images score AP 1.0000 on average; together they score 0.8350, 0.1650 lower.
         """
+        return self._explanation
+
+    @functools.cached_property
+    def _explanation(self) -> Explanation:
         return explain(self.matched, self.protocol)
 
     def tie_bounds(self) -> TieBounds:
@@ -352,21 +356,6 @@ class Evaluation:
             normalize=normalize,
             protocol=self.protocol,
         )
-
-
-def _merge_classes(found: DetectionTable, truth: GroundTruthTable) -> tuple[DetectionTable, GroundTruthTable]:
-    """Makes all classes one; within an image rows stand by class, then by input, as pycocotools with useCats=0."""
-    found = take_rows(found, np.argsort(found.labels, kind="stable"))
-    truth = take_rows(truth, np.argsort(truth.labels, kind="stable"))
-    return dataclasses.replace(found, labels=np.zeros_like(found.labels)), dataclasses.replace(
-        truth,
-        labels=np.zeros_like(truth.labels),
-        class_ids=np.array([0]),
-        class_names=("all classes",),
-        verified=None,  # what an image was not searched for could be any of its objects
-        not_exhaustive=None,
-        class_group=None,
-    )
 
 
 def _count(curve: np.ndarray, counted: np.ndarray, num_curves: int) -> np.ndarray:

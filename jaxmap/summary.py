@@ -18,7 +18,15 @@ import numpy as np
 from .protocols import UNLIMITED, EvaluationProtocol
 from .types import UNDEFINED, PrecisionRecall
 
-__all__ = ["SummaryLine", "summarize", "summarize_on_device", "summary_lines", "summary_table"]
+__all__ = [
+    "LineText",
+    "SummaryLine",
+    "line_texts",
+    "summarize",
+    "summarize_on_device",
+    "summary_lines",
+    "summary_table",
+]
 
 
 class SummaryLine(NamedTuple):
@@ -131,21 +139,38 @@ def select(curves: PrecisionRecall, line: SummaryLine) -> jax.Array | np.ndarray
     return values[np.array(line.thresholds, int), ..., line.area_index, line.limit_index]
 
 
+class LineText(NamedTuple):
+    """What tables say of a number: what it is, over which IoU thresholds, ranges or classes, and which limit."""
+
+    title: str
+    iou: str
+    which: str
+    limit: str
+
+
+def line_texts(protocol: EvaluationProtocol) -> dict[str, LineText]:
+    """Returns the words for every number of the summary, without those of thresholds that were not asked for."""
+    titles = {"precision": "Average Precision", "recall": "Average Recall"}
+    texts = {}
+    for line in summary_lines(protocol):
+        if line.thresholds:
+            ends = dict.fromkeys([line.thresholds[0], line.thresholds[-1]])  # one or two, in order
+            iou = ":".join(f"{protocol.iou_thresholds[index]:.2f}" for index in ends)
+            which = line.class_group or protocol.area_ranges[line.area_index].name
+            limit = _limit(protocol.max_detections[line.limit_index])
+            texts[line.name] = LineText(titles[line.quantity], iou, which, limit)
+    return texts
+
+
 def summary_table(summary: dict[str, float], protocol: EvaluationProtocol) -> str:
     """Returns the familiar table of pycocotools; an undefined number reads `nan`."""
-    title = {"precision": ("Average Precision", "AP"), "recall": ("Average Recall", "AR")}
     lines = []
-    for line in summary_lines(protocol):
-        long, short = title[line.quantity]
-        if not line.thresholds:
-            continue  # a number at a threshold that was not asked for
-        ends = {line.thresholds[0]: None, line.thresholds[-1]: None}  # one or two, in order
-        iou = ":".join(f"{protocol.iou_thresholds[index]:.2f}" for index in ends)
-        area = protocol.area_ranges[line.area_index].name
-        limit = _limit(protocol.max_detections[line.limit_index])
-        which = "area" if line.class_group is None else "class"
-        where = f"IoU={iou:<9} | {which}={line.class_group or area:>6s} | maxDets={limit:>3s}"
-        lines.append(f" {long:<18} ({short}) @[ {where} ] = {summary[line.name]:0.3f}")
+    for name, (title, iou, which, limit) in line_texts(protocol).items():
+        short = "".join(word[0] for word in title.split())
+        ranges = {"area": "area", "crowd_index": "crowd"}[protocol.range_of]
+        axis = "class" if which in protocol.class_groups else ranges
+        where = f"IoU={iou:<9} | {axis}={which:>6s} | maxDets={limit:>3s}"
+        lines.append(f" {title:<18} ({short}) @[ {where} ] = {summary[name]:0.3f}")
     return "\n".join(lines)
 
 

@@ -119,7 +119,7 @@ def test_headline_is_the_table_of_the_evaluation(page: Page, evaluation: jaxmap.
     assert words(table["number"]) == list(evaluation.summary)
     assert_shown(table["value"], list(evaluation.summary.values()), ".3f")
     printed = [re.findall(r"=\s*([^\s|\]]+)", line) for line in str(evaluation).splitlines()]
-    shown = zip(*(words(table[title]) for title in ("IoU", "area", "detections", "value")), strict=True)
+    shown = zip(*(words(table[title]) for title in ("IoU", "of", "detections", "value")), strict=True)
     assert printed == [list(row) for row in shown]
     tiles = [element["class"] for _, element in page.elements if element.get("class") == "tile"]
     assert len(tiles) == 4  # AP, AP50, AP75, best F1

@@ -5,6 +5,7 @@ Everything is checked here, once, and every error names the image, the field, wh
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,9 +17,9 @@ from ..rle import mask_areas, mask_boxes
 from ..shapes import SHAPES
 from ..types import BOX_FORMATS, Detections, DetectionTable, GroundTruths, GroundTruthTable
 from ._columns import Columns, check_finite, read_columns, reject
-from ._ordering import columns_of
+from ._ordering import columns_of, take_rows
 
-__all__ = ["as_tables", "to_xywh"]
+__all__ = ["as_tables", "merge_classes", "to_xywh"]
 
 DETECTION_FIELDS = ("scores", "labels")
 GROUND_TRUTH_FIELDS = ("labels", "crowd", "area", "ignore", "verified", "not_exhaustive")
@@ -103,6 +104,21 @@ def as_tables(
             **truth_shapes | ({"area": truth.fields["area"]} if "area" in truth.fields else {}),
             **truth.of_images,
         ),
+    )
+
+
+def merge_classes(found: DetectionTable, truth: GroundTruthTable) -> tuple[DetectionTable, GroundTruthTable]:
+    """Makes all classes one; within an image rows stand by class, then by input, as pycocotools with useCats=0."""
+    found = take_rows(found, np.argsort(found.labels, kind="stable"))
+    truth = take_rows(truth, np.argsort(truth.labels, kind="stable"))
+    return dataclasses.replace(found, labels=np.zeros_like(found.labels)), dataclasses.replace(
+        truth,
+        labels=np.zeros_like(truth.labels),
+        class_ids=np.array([0]),
+        class_names=("all classes",),
+        verified=None,  # what an image was not searched for could be any of its objects
+        not_exhaustive=None,
+        class_group=None,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from .. import plots
 from ..evaluation import Evaluation
 from ..protocols import PROTOCOLS, UNLIMITED
-from ..summary import summary_lines
+from ..summary import line_texts
 from ._explanation import explanation_section
 from ._markup import Markup, counted, element, joined, number, numbers, one_line, table, words
 from ._pictures import picture
@@ -38,11 +38,12 @@ def facts(evaluation: Evaluation) -> str:
 
 def _headline(evaluation: Evaluation) -> Markup:
     protocol, summary = evaluation.protocol, evaluation.summary
-    lines = [line for line in summary_lines(protocol) if line.thresholds]
+    texts = line_texts(protocol)
+    overall = next(iter(texts.values())).which
     tiles = [
-        _tile(line.name, summary[line.name], f"IoU {_iou(evaluation, line.thresholds)}")
-        for line in lines
-        if line.quantity == "precision" and line.area_index == 0
+        _tile(name, summary[name], f"IoU {text.iou}")
+        for name, text in texts.items()
+        if text.title == "Average Precision" and text.which == overall
     ]
     threshold = plots.nearest_to_half(evaluation)
     best = evaluation.curve(threshold, area=protocol.area_ranges[0].name).best
@@ -50,14 +51,13 @@ def _headline(evaluation: Evaluation) -> Markup:
         rates = f"precision {best.precision:.3f}, recall {best.recall:.3f}"
         note = f"IoU {threshold:.2f}, from score {best.score_threshold:.4g} on: {rates}"
         tiles.append(_tile("best F1", best.f_score, note))
-    limits = [protocol.max_detections[line.limit_index] for line in lines]
     columns = [
-        words("number", [line.name for line in lines]),
-        numbers("value", [summary[line.name] for line in lines]),
-        words("IoU", [_iou(evaluation, line.thresholds) for line in lines]),
-        words("area", [protocol.area_ranges[line.area_index].name for line in lines]),
-        words("detections", ["all" if limit == UNLIMITED else f"{limit}" for limit in limits]),
-        words("of", [{"precision": "average precision", "recall": "average recall"}[line.quantity] for line in lines]),
+        words("number", texts),
+        numbers("value", [summary[name] for name in texts]),
+        words("IoU", [text.iou for text in texts.values()]),
+        words("of", [text.which for text in texts.values()]),
+        words("detections", [text.limit for text in texts.values()]),
+        words("what", [text.title.lower() for text in texts.values()]),
     ]
     ties = evaluation.tie_bounds()
     notes = [element("p", one_line(str(ties)), class_="note")] if ties.differ or ties.num_contested else []
@@ -135,11 +135,6 @@ def _classes(evaluation: Evaluation) -> Markup:
     ids, objects = sorted_columns.pop("class_id"), sorted_columns.pop("num_ground_truths")
     rates = [numbers(name, values) for name, values in sorted_columns.items()]
     return table([words("class", names), words("id", ids), numbers("objects", objects, ","), *rates], sorted_by=first)
-
-
-def _iou(evaluation: Evaluation, thresholds: Sequence[int]) -> str:
-    values = [evaluation.protocol.iou_thresholds[index] for index in thresholds]
-    return ":".join(f"{value:.2f}" for value in dict.fromkeys([values[0], values[-1]]))
 
 
 def _tile(name: str, value: float, note: str) -> Markup:
