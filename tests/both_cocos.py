@@ -34,33 +34,36 @@ def load(classes: Classes, dataset: dict[str, Any], results: Any) -> tuple[Any, 
     return truth, found
 
 
-def script(classes: Classes, dataset: dict[str, Any], results: Any, change: Change | None = None) -> tuple[Any, str]:
+def script(
+    classes: Classes, dataset: dict[str, Any], results: Any, change: Change | None = None, iou_type: str = "bbox"
+) -> tuple[Any, str]:
     """Runs the three steps; returns the evaluation and what `summarize` printed."""
     text = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()):
-        run = classes[1](*load(classes, dataset, results), "bbox")
+        run = classes[1](*load(classes, dataset, results), iou_type)
         if change is not None:
             change(run.params)
         run.evaluate()
         run.accumulate()
-        if len(run.params.maxDets) == 3:
+        if len(run.params.maxDets) == 3 or iou_type == "keypoints":
             with contextlib.redirect_stdout(text):
                 run.summarize()
     return run, text.getvalue()
 
 
-def assert_same(dataset: dict[str, Any], results: Any, change: Change | None = None) -> Any:
+def assert_same(dataset: dict[str, Any], results: Any, change: Change | None = None, iou_type: str = "bbox") -> Any:
     """Asserts that both libraries agree on everything; returns our evaluation."""
-    ours, our_text = script(OURS, dataset, results, change)
-    theirs, their_text = script(THEIRS, dataset, results, change)
+    ours, our_text = script(OURS, dataset, results, change, iou_type)
+    theirs, their_text = script(THEIRS, dataset, results, change, iou_type)
     assert our_text == their_text
     assert_same_eval(ours, theirs)
     assert len(ours.evalImgs) == len(theirs.evalImgs)
     for mine, other in zip(ours.evalImgs, theirs.evalImgs, strict=True):
         assert_same_entry(mine, other)
     assert ours.ious.keys() == theirs.ious.keys()
+    atol = ATOL if iou_type == "keypoints" else 0  # sums of exponentials; the IoU of boxes and masks is the same ratio
     for key, values in theirs.ious.items():
-        np.testing.assert_array_equal(ours.ious[key], values)
+        np.testing.assert_allclose(ours.ious[key], values, rtol=0, atol=atol)
     return ours
 
 

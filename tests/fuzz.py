@@ -6,42 +6,54 @@ import argparse
 import multiprocessing
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from oracle import assert_same_cells, assert_same_matches, run_pycocotools
-from scenes import Scene, random_scene
+from scenes import Scene
+from shape_scenes import shape_scene
 
 import jaxmap
 from jaxmap import io
 
+PROTOCOLS = {
+    "bbox": jaxmap.COCO,
+    "segm": jaxmap.COCO.customize(iou_type="segm"),
+    "keypoints": jaxmap.COCO_KEYPOINTS,
+}
+
 
 def check_scene(scene: Scene) -> None:
     """Asserts that every match and every cell equals pycocotools', by way of the files' content and of lists."""
-    oracle = run_pycocotools(scene.ground_truths, scene.results, **scene.options)
-    ground_truths = io.coco_ground_truths(scene.ground_truths)
-    evaluation = jaxmap.evaluate(io.coco_detections(scene.results, ground_truths), ground_truths, **scene.options)
+    oracle = run_pycocotools(scene.ground_truths, scene.results, iou_type=scene.iou_type, **scene.options)
+    options = {"protocol": PROTOCOLS[scene.iou_type]} | scene.options
+    ground_truths = io.coco_ground_truths(scene.ground_truths, iou_type=scene.iou_type)
+    detections = io.coco_detections(scene.results, ground_truths, iou_type=scene.iou_type)
+    evaluation = jaxmap.evaluate(detections, ground_truths, **options)
     assert_same_matches(evaluation, oracle)
     assert_same_cells(evaluation, oracle)
-    from_lists = jaxmap.evaluate(*scene.lists(), box_format="xywh", num_classes=len(scene.class_ids), **scene.options)
-    assert_same_cells(from_lists, oracle)
+    if scene.iou_type == "bbox":
+        from_lists = jaxmap.evaluate(*scene.lists(), box_format="xywh", num_classes=len(scene.class_ids), **options)
+        assert_same_cells(from_lists, oracle)
 
 
-def mismatches(seeds: range) -> Iterator[tuple[int, str]]:
+def mismatches(seeds: range, iou_type: str = "bbox") -> Iterator[tuple[int, str]]:
     """Yields the seed and the first difference of every scene that differs."""
     for seed in seeds:
         try:
-            check_scene(random_scene(np.random.default_rng(seed)))
+            check_scene(shape_scene(np.random.default_rng(seed), iou_type))
         except Exception as error:  # a crash is a mismatch, and the next scene may tell more
             yield seed, f"{type(error).__name__}: {error}"
 
 
-def _mismatches(seeds: range) -> tuple[int, list[tuple[int, str]]]:
-    return len(seeds), list(mismatches(seeds))
+def _mismatches(seeds: range, iou_type: str) -> tuple[int, list[tuple[int, str]]]:
+    return len(seeds), list(mismatches(seeds, iou_type))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--scenes", type=int, default=1000, help="how many scenes")
+    parser.add_argument("--iou-type", choices=PROTOCOLS, default="bbox", help="what is compared")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first scene; each next one has the next seed")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--chunk", type=int, default=100, help="scenes between two lines of progress")
@@ -52,7 +64,7 @@ def main() -> int:
     ]
     done = wrong = 0
     with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:  # JAX's threads do not survive a fork
-        for count, found in pool.imap_unordered(_mismatches, chunks):
+        for count, found in pool.imap_unordered(partial(_mismatches, iou_type=arguments.iou_type), chunks):
             done, wrong = done + count, wrong + len(found)
             for seed, message in found:
                 print(f"seed {seed}: {message}")

@@ -1,6 +1,6 @@
 """pycocotools as the oracle: one call that runs it in silence, and the comparisons of an evaluation with its answer.
 
-An undefined number is -1 in pycocotools and NaN in jaxmap; the comparisons translate. Boxes only.
+An undefined number is -1 in pycocotools and NaN in jaxmap; the comparisons translate.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pycocotools.cocoeval import COCOeval
 ATOL = 1e-12  # both sides work in float64: a ratio of the same integers may differ in its last digits, no more
 
 AREA_RANGES = {"all": (0.0, 1e10), "small": (0.0, 1024.0), "medium": (1024.0, 9216.0), "large": (9216.0, 1e10)}
+KEYPOINTS_AREA_RANGES = {name: bounds for name, bounds in AREA_RANGES.items() if name != "small"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Oracle:
 
     Attributes:
       precision: `[T, R, K, A, M]`, -1 where undefined, with `scores` and `recall` `[T, K, A, M]`.
-      stats: AP, AP50, AP75, AP of each further area range, AR at each limit, AR of each further area range.
+      stats: AP, AP50, AP75, AP of each further area range, AR at each limit, AR of each further area range; of
+        keypoints AR, AR50 and AR75 at the largest limit in place of AR at each.
       eval_images: pycocotools' `evalImgs`, without its empty entries.
       matches: one row for each detection that takes part, ordered by detection: `image_id`, `class_id`, `detection`
         (position in the results), `score`, and `ground_truth` (-1 unmatched), `iou`, `ignored` as `[A, T, N]`.
@@ -58,6 +60,7 @@ def run_pycocotools(
     area_ranges: Mapping[str, tuple[float, float]] | Sequence[tuple[float, float]] | None = None,
     max_detections: int | Sequence[int] | None = None,
     class_agnostic: bool = False,
+    iou_type: str = "bbox",
 ) -> Oracle:
     """Evaluates COCO results; the options are `jaxmap.evaluate`'s, and the inputs stay as they are."""
     if any(annotation["id"] == 0 for annotation in ground_truths["annotations"]):
@@ -68,8 +71,8 @@ def run_pycocotools(
             found = truth.loadRes([dict(row) for row in results])
         else:  # loadRes looks at the first result
             found = _coco({**ground_truths, "annotations": []})
-        run = COCOeval(truth, found, "bbox")
-        ranges = _named_ranges(area_ranges)
+        run = COCOeval(truth, found, iou_type)
+        ranges = _named_ranges(area_ranges, KEYPOINTS_AREA_RANGES if iou_type == "keypoints" else AREA_RANGES)
         run.params.areaRng = [list(bounds) for bounds in ranges.values()]
         run.params.areaRngLbl = list(ranges)
         run.params.useCats = int(not class_agnostic)
@@ -87,7 +90,7 @@ def run_pycocotools(
         precision=run.eval["precision"],
         recall=run.eval["recall"],
         scores=run.eval["scores"],
-        stats=_stats(run.eval["precision"], run.eval["recall"], run.params.iouThrs),
+        stats=_stats(run.eval["precision"], run.eval["recall"], run.params.iouThrs, iou_type),
         eval_images=[entry for entry in run.evalImgs if entry is not None],
         matches=matches,
         image_ids=[int(image_id) for image_id in run.params.imgIds],
@@ -183,9 +186,10 @@ def _coco(dataset: dict[str, Any]) -> COCO:
 
 def _named_ranges(
     ranges: Mapping[str, tuple[float, float]] | Sequence[tuple[float, float]] | None,
+    default: dict[str, tuple[float, float]],
 ) -> dict[str, tuple[float, float]]:
     if ranges is None:
-        return dict(AREA_RANGES)
+        return dict(default)
     if isinstance(ranges, Mapping):
         named = dict(ranges)
     else:
@@ -193,7 +197,7 @@ def _named_ranges(
     return {"all": named.get("all", AREA_RANGES["all"])} | named
 
 
-def _stats(precision: np.ndarray, recall: np.ndarray, iou_thresholds: np.ndarray) -> np.ndarray:
+def _stats(precision: np.ndarray, recall: np.ndarray, iou_thresholds: np.ndarray, iou_type: str) -> np.ndarray:
     def mean(values: np.ndarray) -> float:
         defined = values[values > -1]
         return float(np.mean(defined)) if defined.size else -1.0
@@ -204,7 +208,11 @@ def _stats(precision: np.ndarray, recall: np.ndarray, iou_thresholds: np.ndarray
     near = [np.abs(iou_thresholds - threshold) < 1e-9 for threshold in (0.5, 0.75)]
     stats += [mean(precision[thresholds][..., 0, -1]) for thresholds in near]
     stats += [mean(precision[..., area, -1]) for area in range(1, num_areas)]
-    stats += [mean(recall[..., 0, limit]) for limit in range(num_limits)]
+    if iou_type == "keypoints":
+        stats += [mean(recall[..., 0, -1])]
+        stats += [mean(recall[thresholds][..., 0, -1]) for thresholds in near]
+    else:
+        stats += [mean(recall[..., 0, limit]) for limit in range(num_limits)]
     stats += [mean(recall[..., area, -1]) for area in range(1, num_areas)]
     return np.array(stats)
 

@@ -20,11 +20,13 @@ class Scene:
       ground_truths: the dictionary of the file, with images, categories and annotations in no order.
       results: the list of the file.
       options: keyword arguments that `jaxmap.evaluate` and `oracle.run_pycocotools` share.
+      iou_type: what is compared.
     """
 
     ground_truths: dict[str, Any]
     results: list[dict[str, Any]]
     options: dict[str, Any]
+    iou_type: str = "bbox"
 
     @property
     def image_ids(self) -> list[int]:
@@ -36,7 +38,7 @@ class Scene:
 
     def cut(self, image_ids: list[int]) -> Scene:
         """Returns the scene of some of its images."""
-        return Scene(*cut(self.ground_truths, self.results, image_ids), self.options)
+        return Scene(*cut(self.ground_truths, self.results, image_ids), self.options, self.iou_type)
 
     def lists(self) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]]]:
         """Returns (detections, ground truths) with one dictionary an image, xywh, labels from 0."""

@@ -34,10 +34,17 @@ class Axes(NamedTuple):
         recall_points: Any,
         max_detections: Any,
         *,
-        area_ranges: Sequence[AreaRange] = COCO.area_ranges,
+        base: EvaluationProtocol = COCO,
+        area_ranges: Sequence[AreaRange] | None = None,
         class_agnostic: bool = False,
     ) -> Axes:
         """Sorts the grids.
+
+        Args:
+          iou_thresholds, recall_points, max_detections: numbers in any order.
+          base: the protocol that decides all else.
+          area_ranges: None for those of `base`.
+          class_agnostic: whether all classes are scored as one.
 
         Raises:
           ValueError: if there is no threshold, recall point or limit, or if a threshold is not positive: at 0 every
@@ -54,14 +61,13 @@ class Axes(NamedTuple):
             places.append(place)
         if grids[0][0] <= 0:
             raise ValueError(f"The IoU thresholds must be above 0, got {iou_thresholds}.")
-        protocol = EvaluationProtocol(
-            name=COCO.name,
+        protocol = dataclasses.replace(
+            base,
             iou_thresholds=grids[0],
             recall_points=grids[1],
-            area_ranges=tuple(area_ranges),
+            area_ranges=base.area_ranges if area_ranges is None else tuple(area_ranges),
             max_detections=grids[2],
             class_agnostic=class_agnostic,
-            summary=COCO.summary,
         )
         return cls(protocol, *places)
 

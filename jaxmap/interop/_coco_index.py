@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..io._json import Entries, load_json
+from ..io._json import load_json
+from ..rle import decode_mask, mask_of_segmentation
+from ._coco_tables import complete_results, segmentation_of
 
 __all__ = ["COCO", "as_list"]
 
@@ -119,12 +121,14 @@ class COCO:
         """Returns results as a dataset of the same images and categories; their ids are 1, 2, ... in their order.
 
         Args:
-          resFile: a path; a list of dictionaries with `image_id`, `category_id`, `bbox` (xywh) and `score`; or an
-            `[N, 7]` array of image id, x, y, width, height, score and category id.
+          resFile: a path; a list of dictionaries with `image_id`, `category_id`, `score`, and `bbox` (xywh),
+            `segmentation` or `keypoints`; or an `[N, 7]` array of image id, x, y, width, height, score and category
+            id. Where the first has a box, all need one, and it gives the area; else it is that of the mask, or of what
+            encloses the keypoints.
 
         Raises:
           AssertionError: if the results are no list, or name an image that this dataset does not have.
-          ValueError: if a result has no box of four finite numbers; masks and keypoints are not supported yet.
+          ValueError: if a result lacks what the first one has, or it cannot be read.
         """
         print("Loading and preparing results...")
         start = time.time()
@@ -142,16 +146,12 @@ class COCO:
                 f"Results do not correspond to current coco set: {len(unknown)} of their image ids are not in it, for "
                 f"example {next(iter(unknown))!r}"
             )
-        sides = Entries(items=rows, name="results", source="loadRes").boxes("bbox")[:, 2:]
         result = COCO()
         result.dataset = {
             "info": copy.deepcopy(self.dataset.get("info", {})),
             "images": list(self.dataset["images"]),
             "categories": copy.deepcopy(self.dataset["categories"]),
-            "annotations": [
-                {**row, "area": area, "id": number, "iscrowd": 0}
-                for number, (row, area) in enumerate(zip(rows, (sides[:, 0] * sides[:, 1]).tolist(), strict=True), 1)
-            ],
+            "annotations": complete_results(rows, self.imgs),
         }
         print(f"DONE (t={time.time() - start:0.2f}s)")
         result.createIndex()
@@ -166,6 +166,19 @@ class COCO:
             {"image_id": int(row[0]), "bbox": row[1:5], "score": row[5], "category_id": int(row[6])}
             for row in table.tolist()
         ]
+
+    def annToRLE(self, ann: dict[str, Any]) -> dict[str, Any]:
+        """Returns the mask of an annotation as a run-length encoding with compressed counts.
+
+        Raises:
+          ValueError: if its segmentation is none, or of another size than its image.
+        """
+        image = self.imgs[ann["image_id"]]
+        return mask_of_segmentation(segmentation_of(ann), image["height"], image["width"])
+
+    def annToMask(self, ann: dict[str, Any]) -> np.ndarray:
+        """Returns the mask of an annotation as `[H, W]` uint8, 0 and 1."""
+        return decode_mask(self.annToRLE(ann))
 
 
 def as_list(values: Any) -> list[Any]:

@@ -7,31 +7,53 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..rle import encode_masks, mask_areas, mask_column
+from ..shapes import SHAPES
+
 __all__ = ["Image", "check_values", "read_batch"]
 
 
 class Image(NamedTuple):
-    """One image as it was handed in, on the host; boxes in xywh."""
+    """One image as it was handed in, on the host.
 
-    boxes: np.ndarray
+    Attributes:
+      shapes, true_shapes: what is compared by the name of its field: `boxes` in xywh, `masks` as a column of `rle`.
+      labels, scores, true_labels, crowd, area: `[D]` or `[G]`.
+    """
+
+    shapes: dict[str, np.ndarray]
     labels: np.ndarray
     scores: np.ndarray
-    true_boxes: np.ndarray
+    true_shapes: dict[str, np.ndarray]
     true_labels: np.ndarray
     crowd: np.ndarray
     area: np.ndarray
 
+    def true_area(self) -> np.ndarray:
+        """Returns `[G]`: the area that was given where it is positive, else the mask's, or the box's without masks.
 
-def read_batch(preds: Any, target: Any, box_format: str) -> list[Image]:
-    """Reads a batch, one dictionary an image or a single one.
+        Also a box is measured by the mask beside it, as in torchmetrics.
+        """
+        if "masks" in self.true_shapes:
+            computed = mask_areas(self.true_shapes["masks"])
+        else:
+            computed = self.true_shapes["boxes"][:, 2] * self.true_shapes["boxes"][:, 3]
+        return np.where(self.area > 0, self.area, computed)
+
+
+def read_batch(preds: Any, target: Any, box_format: str, iou_types: Sequence[str]) -> list[Image]:
+    """Reads a batch, one dictionary an image or a single one, with the shapes of all `iou_types`.
 
     Raises:
       ValueError: if something is missing, is no array, or has another length than its neighbours.
     """
     preds = [preds] if isinstance(preds, Mapping) else preds
     target = [target] if isinstance(target, Mapping) else target
-    _validate(preds, target)
-    return [_read_image(index, *sides, box_format) for index, sides in enumerate(zip(preds, target, strict=True))]
+    fields = [SHAPES[iou_type].field for iou_type in iou_types]
+    _validate(preds, target, fields)
+    return [
+        _read_image(index, *sides, box_format, fields) for index, sides in enumerate(zip(preds, target, strict=True))
+    ]
 
 
 def check_values(images: list[Image]) -> None:
@@ -39,15 +61,16 @@ def check_values(images: list[Image]) -> None:
 
     References: torchmetrics detection/helpers.py, _get_coco_format.
     """
-    sides: tuple[Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]], ...] = (
-        ((image.true_boxes, image.true_labels, None) for image in images),
-        ((image.boxes, image.labels, image.scores) for image in images),
+    sides: tuple[Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray | None]], ...] = (
+        ((image.true_shapes, image.true_labels, None) for image in images),
+        ((image.shapes, image.labels, image.scores) for image in images),
     )
     for side in sides:
-        for index, (boxes, labels, scores) in enumerate(side):
+        for index, (shapes, labels, scores) in enumerate(side):
             if not len(labels):
                 continue
-            if boxes.ndim != 2 or boxes.shape[1] != 4:
+            boxes = shapes.get("boxes")
+            if boxes is not None and (boxes.ndim != 2 or boxes.shape[1] != 4):
                 raise ValueError(
                     f"Invalid input box of sample {index}, element 0 (expected 4 values, got {np.size(boxes[0])})"
                 )
@@ -65,13 +88,15 @@ def check_values(images: list[Image]) -> None:
                 )
 
 
-def _read_image(index: int, found: Mapping[str, Any], truth: Mapping[str, Any], box_format: str) -> Image:
+def _read_image(
+    index: int, found: Mapping[str, Any], truth: Mapping[str, Any], box_format: str, fields: Sequence[str]
+) -> Image:
     labels = _host(truth["labels"])
     image = Image(
-        boxes=_to_xywh(_host(found["boxes"]), box_format),
+        shapes=_read_shapes(found, fields, box_format, f"sample {index} in predictions"),
         labels=_host(found["labels"]),
         scores=_host(found["scores"]),
-        true_boxes=_to_xywh(_host(truth["boxes"]), box_format),
+        true_shapes=_read_shapes(truth, fields, box_format, f"sample {index} in targets"),
         true_labels=labels,
         crowd=_host(truth.get("iscrowd", np.zeros(len(labels)))),
         area=_host(truth.get("area", np.zeros(len(labels)))),
@@ -83,6 +108,25 @@ def _read_image(index: int, found: Mapping[str, Any], truth: Mapping[str, Any], 
                 f"got {list(values.shape)}"
             )
     return image
+
+
+def _read_shapes(side: Mapping[str, Any], fields: Sequence[str], box_format: str, where: str) -> dict[str, np.ndarray]:
+    shapes = {}
+    for field in fields:
+        values = _host(side[field])
+        shapes[field] = _to_column(values, where) if field == "masks" else _to_xywh(values, box_format)
+    return shapes
+
+
+def _to_column(masks: np.ndarray, where: str) -> np.ndarray:
+    """Returns `[N, H, W]` masks run-length encoded, `[N]`."""
+    if not len(masks):
+        return mask_column([])
+    if masks.ndim != 3:
+        raise ValueError(f"Input 'masks' of {where} must have shape [N, height, width], got {list(masks.shape)}")
+    if not ((masks == 0) | (masks == 1)).all():
+        raise ValueError(f"Input 'masks' of {where} must be boolean, or 0 and 1: cut probabilities at 0.5 first")
+    return encode_masks(masks)
 
 
 def _host(values: Any) -> np.ndarray:
@@ -112,8 +156,8 @@ def _to_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
     return np.concatenate([first, second], axis=1).astype(np.float64)
 
 
-def _validate(preds: Any, target: Any) -> None:
-    """Checks a batch in torchmetrics' order and words.
+def _validate(preds: Any, target: Any, shapes: Sequence[str]) -> None:
+    """Checks a batch in torchmetrics' order and words; `shapes` are the fields that hold what is compared.
 
     References: torchmetrics detection/helpers.py, _input_validator.
     """
@@ -125,30 +169,32 @@ def _validate(preds: Any, target: Any) -> None:
         raise ValueError(
             f"Expected argument `preds` and `target` to have the same length, but got {len(preds)} and {len(target)}"
         )
-    sides = (("preds", preds, ("boxes", "labels", "scores")), ("target", target, ("boxes", "labels")))
+    sides = (("preds", preds, (*shapes, "labels", "scores")), ("target", target, (*shapes, "labels")))
     for side, images, fields in sides:
         for field in fields:
             if any(field not in image for image in images):
                 raise ValueError(f"Expected all dicts in `{side}` to contain the `{field}` key")
-    for side, images, fields in (("preds", preds, ("boxes", "scores", "labels")), sides[1]):
+    for side, images, fields in (("preds", preds, (*shapes, "scores", "labels")), sides[1]):
         for field in fields:
             if not all(hasattr(image[field], "__array__") for image in images):
                 raise ValueError(f"Expected all {field} in `{side}` to be of type Tensor")
     for index, image in enumerate(target):
-        boxes, labels = (_length(image[field], field) for field in ("boxes", "labels"))
-        if boxes != labels:
-            raise ValueError(
-                f"Input 'boxes' and labels of sample {index} in targets have a"
-                f" different length (expected {boxes} labels, got {labels})"
-            )
+        for field in shapes:
+            rows, labels = (_length(image[name], name) for name in (field, "labels"))
+            if rows != labels:
+                raise ValueError(
+                    f"Input '{field}' and labels of sample {index} in targets have a"
+                    f" different length (expected {rows} labels, got {labels})"
+                )
     for index, image in enumerate(preds):
-        boxes, labels, scores = (_length(image[field], field) for field in ("boxes", "labels", "scores"))
-        if not boxes == labels == scores:
-            raise ValueError(
-                f"Input 'boxes', labels and scores of sample {index} in predictions have a"
-                f" different length (expected {boxes} labels and scores,"
-                f" got {labels} labels and {scores})"
-            )
+        for field in shapes:
+            rows, labels, scores = (_length(image[name], name) for name in (field, "labels", "scores"))
+            if not rows == labels == scores:
+                raise ValueError(
+                    f"Input '{field}', labels and scores of sample {index} in predictions have a"
+                    f" different length (expected {rows} labels and scores,"
+                    f" got {labels} labels and {scores})"
+                )
 
 
 def _length(values: Any, field: str) -> int:

@@ -1,10 +1,11 @@
-"""`pycocotools.coco.COCO` and `pycocotools.cocoeval.COCOeval` by their own names, answered by jaxmap; boxes only.
+"""`pycocotools.coco.COCO` and `pycocotools.cocoeval.COCOeval` by their own names, answered by jaxmap.
 
 Code written for them runs with only its import changed, on the objects of either library, also where it collects
 `evalImgs` from many processes and assigns them before `accumulate`. pycocotools itself is not needed. What differs, on
 purpose: an annotation whose id is 0 counts (pycocotools reads its match as none), results are copied and not written
-to, an empty list of results is scored, `useCats = 0` leaves `params.catIds` as they are, and what cannot be scored,
-such as a NaN or a box of three numbers, is an error that names the entry.
+to, an empty list of results is scored, `useCats = 0` leaves `params.catIds` as they are and works for keypoints too,
+and what cannot be scored, such as a NaN or a mask of another size than its image, is an error that names the entry.
+Masks need the codec of pycocotools, the extra `coco`.
 
 >>> import contextlib, io
 >>> with contextlib.redirect_stdout(io.StringIO()):
@@ -38,15 +39,24 @@ import numpy as np
 
 from ..evaluation import Evaluation, evaluate
 from ..host import precision_recall
-from ..io._json import Entries
 from ..protocols import COCO as COCO_PROTOCOL
-from ..protocols import AreaRange, EvaluationProtocol
-from ..types import DetectionTable, GroundTruthTable, PrecisionRecall
+from ..protocols import COCO_KEYPOINTS, AreaRange, EvaluationProtocol
+from ..types import PrecisionRecall
 from ._axes import Axes
 from ._cells import EvalImages, cell_ious, eval_images, read_eval_images, walk_cells
 from ._coco_index import COCO, as_list
+from ._coco_tables import detection_table, ground_truth_table
 
 __all__ = ["COCO", "COCOeval", "Params"]
+
+PROTOCOLS = {
+    "segm": COCO_PROTOCOL.customize(iou_type="segm"),
+    "bbox": COCO_PROTOCOL,
+    "keypoints": COCO_KEYPOINTS,
+}
+# The table of results of keypoints: this limit and no other, as in pycocotools.
+KEYPOINTS_LIMIT = 20
+KEYPOINTS_LINES = ((None, "all"), (0.5, "all"), (0.75, "all"), (None, "medium"), (None, "large"))
 
 
 class Params:
@@ -55,37 +65,39 @@ class Params:
     Attributes:
       imgIds, catIds: the images and categories that take part.
       iouThrs, recThrs: `[T]` and `[R]`, the IoU thresholds and the recall points.
-      maxDets: limits on the detections of an image and category; `summarize` needs three.
+      maxDets: limits on the detections of an image and category; `summarize` needs three, or 20 for keypoints.
       areaRng, areaRngLbl: pairs (low, high) of areas, both included, and their names.
       useCats: 0 scores all categories as one.
-      iouType: `bbox`.
+      iouType: `segm`, `bbox` or `keypoints`.
       useSegm: deprecated, None leaves `iouType` as it is.
+      kpt_oks_sigmas: `[P]`, of keypoints alone: how far annotators differ at each.
     """
 
     def __init__(self, iouType: str = "segm") -> None:
-        if iouType not in ("segm", "bbox"):
-            raise ValueError(f"`iouType` must be 'bbox': {iouType!r} is not supported.")
+        protocol = _protocol_of(iouType)
         self.imgIds: Any = []
         self.catIds: Any = []
-        self.iouThrs = np.array(COCO_PROTOCOL.iou_thresholds)
-        self.recThrs = np.array(COCO_PROTOCOL.recall_points)
-        self.maxDets = list(COCO_PROTOCOL.max_detections)
-        self.areaRng: Any = [[area.low, area.high] for area in COCO_PROTOCOL.area_ranges]
-        self.areaRngLbl = [area.name for area in COCO_PROTOCOL.area_ranges]
+        self.iouThrs = np.array(protocol.iou_thresholds)
+        self.recThrs = np.array(protocol.recall_points)
+        self.maxDets = list(protocol.max_detections)
+        self.areaRng: Any = [[area.low, area.high] for area in protocol.area_ranges]
+        self.areaRngLbl = [area.name for area in protocol.area_ranges]
         self.useCats = 1
         self.iouType = iouType
         self.useSegm: int | None = None
+        if protocol.iou_type == "keypoints":
+            self.kpt_oks_sigmas = np.array(protocol.keypoint_sigmas)
 
 
 class COCOeval:
-    """pycocotools' evaluation of boxes: `evaluate`, `accumulate`, `summarize`.
+    """pycocotools' evaluation of boxes, masks or keypoints: `evaluate`, `accumulate`, `summarize`.
 
     Attributes:
       cocoGt, cocoDt: the datasets.
       params: what is evaluated.
       eval: after `accumulate`, a dictionary with `params`, `counts` (T, R, K, A, M), `date`, `precision`
         `[T, R, K, A, M]`, `recall` `[T, K, A, M]` and `scores` `[T, R, K, A, M]`; -1 where undefined.
-      stats: after `summarize`, the twelve numbers; -1 where undefined.
+      stats: after `summarize`, the twelve numbers, or ten for keypoints; -1 where undefined.
     """
 
     def __init__(self, cocoGt: Any = None, cocoDt: Any = None, iouType: str = "segm") -> None:
@@ -115,8 +127,6 @@ class COCOeval:
             params.iouType = "segm" if params.useSegm == 1 else "bbox"
             print(f"useSegm (deprecated) is not None. Running {params.iouType} evaluation")
         print(f"Evaluate annotation type *{params.iouType}*")
-        if params.iouType != "bbox":
-            raise ValueError(f"`params.iouType` must be 'bbox': {params.iouType!r} is not supported yet.")
         params.imgIds = list(np.unique(params.imgIds))
         if params.useCats:
             params.catIds = list(np.unique(params.catIds))
@@ -153,9 +163,18 @@ class COCOeval:
         print(f"DONE (t={time.time() - start:0.2f}s).")
 
     def summarize(self) -> None:
-        """Prints the twelve lines and keeps their numbers as `stats`."""
+        """Prints the twelve lines, or ten for keypoints, and keeps their numbers as `stats`."""
         if not self.eval:
             raise Exception("Please run accumulate() first")
+        if self.params.iouType == "keypoints":
+            self.stats = np.array(
+                [
+                    self._line(quantity, threshold, area, KEYPOINTS_LIMIT)
+                    for quantity in ("precision", "recall")
+                    for threshold, area in KEYPOINTS_LINES
+                ]
+            )
+            return
         limits = self.params.maxDets
         if len(limits) < 3:
             raise IndexError(f"`summarize` needs three limits in `params.maxDets`, got {list(limits)}.")
@@ -249,7 +268,10 @@ class _Run(NamedTuple):
             for ids in (params.imgIds, params.catIds)
         )
         found, truth = _rows(coco_dt, images, classes), _rows(coco_gt, images, classes)
-        tables = _detection_table(found, images, classes, axes.protocol), _ground_truth_table(truth, images, classes)
+        tables = (
+            detection_table(found, coco_dt.imgs, (images, classes), params.iouType),
+            ground_truth_table(truth, coco_gt.imgs, (images, classes), params.iouType),
+        )
         return cls(axes, evaluate(*tables, protocol=axes.protocol), found, truth)
 
     def curves(self) -> PrecisionRecall:
@@ -277,60 +299,13 @@ def _rows(coco: Any, images: Mapping[Any, int], classes: Mapping[Any, int]) -> l
     return [row for row in rows if row["category_id"] in classes and row["image_id"] in images]
 
 
-def _detection_table(
-    rows: list[dict[str, Any]], images: Mapping[Any, int], classes: Mapping[Any, int], protocol: EvaluationProtocol
-) -> DetectionTable:
-    entries = Entries(items=rows, name="annotations", source="cocoDt")
-    boxes = entries.boxes("bbox")
-    if rows and all("area" in row for row in rows):
-        areas, products = entries.numbers("area"), boxes[:, 2] * boxes[:, 3]
-        for one in protocol.area_ranges:
-            moved = ((one.low <= areas) & (areas <= one.high)) != ((one.low <= products) & (products <= one.high))
-            if moved.any():
-                index = int(np.flatnonzero(moved)[0])
-                raise ValueError(
-                    f"cocoDt: the area of annotation {rows[index]['id']!r} is {areas[index]}, that of its box is "
-                    f"{products[index]}, and only one of them is from {one.low} to {one.high}; areas of detections "
-                    "other than width times height are not supported yet."
-                )
-    return DetectionTable(
-        image_index=_places(rows, "image_id", images),
-        labels=_places(rows, "category_id", classes),
-        boxes=boxes,
-        scores=entries.numbers("score"),
-        ids=np.arange(len(rows)),
-    )
-
-
-def _ground_truth_table(
-    rows: list[dict[str, Any]], images: Mapping[Any, int], classes: Mapping[Any, int]
-) -> GroundTruthTable:
-    entries = Entries(items=rows, name="annotations", source="cocoGt")
-    return GroundTruthTable(
-        image_index=_places(rows, "image_id", images),
-        labels=_places(rows, "category_id", classes),
-        boxes=entries.boxes("bbox"),
-        area=entries.numbers("area"),
-        crowd=entries.flags("iscrowd"),
-        ignore=np.zeros(len(rows), bool),  # pycocotools overwrites an `ignore` of the file by `iscrowd`
-        ids=np.arange(len(rows)),
-        image_ids=np.arange(len(images)),
-        class_ids=np.arange(len(classes)),
-        class_names=tuple(map(str, classes)),
-    )
-
-
-def _places(rows: list[dict[str, Any]], field: str, places: Mapping[Any, int]) -> np.ndarray:
-    return np.array([places[row[field]] for row in rows], np.int64)
-
-
 def _class_ids(params: Any) -> list[Any]:
     """Returns what stands on the class axis."""
     return as_list(params.catIds) if params.useCats else [-1]
 
 
 def _grid(params: Any) -> tuple[Any, ...]:
-    """Returns all that the numbers depend on, to compare."""
+    """Returns all that the curves of given similarities depend on, to compare."""
     lists = (params.imgIds, params.catIds, params.iouThrs, params.recThrs, params.maxDets)
     return (*(tuple(as_list(values)) for values in lists), tuple(map(tuple, params.areaRng)), bool(params.useCats))
 
@@ -344,6 +319,21 @@ def _axes(params: Any) -> Axes:
         params.iouThrs,
         params.recThrs,
         params.maxDets,
+        base=_protocol(params),
         area_ranges=[AreaRange(str(index), low, high, "") for index, (low, high) in enumerate(params.areaRng)],
         class_agnostic=not params.useCats,
     )
+
+
+def _protocol(params: Any) -> EvaluationProtocol:
+    """Returns the protocol of what is compared; its grids are not yet those of the parameters."""
+    protocol = _protocol_of(params.iouType)
+    if protocol.iou_type != "keypoints":
+        return protocol
+    return protocol.customize(keypoint_sigmas=as_list(params.kpt_oks_sigmas))
+
+
+def _protocol_of(iou_type: str) -> EvaluationProtocol:
+    if iou_type not in PROTOCOLS:
+        raise ValueError(f"`iouType` must be one of {list(PROTOCOLS)}, got {iou_type!r}.")
+    return PROTOCOLS[iou_type]

@@ -1,9 +1,11 @@
-"""`torchmetrics.detection.MeanAveragePrecision` by its own names, answered by jaxmap; boxes only.
+"""`torchmetrics.detection.MeanAveragePrecision` by its own names, answered by jaxmap.
 
 Neither torch nor torchmetrics is needed: arrays may be NumPy's, JAX's or torch's. The numbers are pycocotools', and so
-differ from torchmetrics' own by about 1e-3, because its default thresholds are rounded to float32. Where the largest of
-`max_detection_thresholds` is not 100, `map` is the number at the largest, where torchmetrics' default backend says -1.
-Processes are not synchronised: gather the inputs, or use `jaxmap.AveragePrecision`.
+differ from torchmetrics' own by about 1e-3, because its default thresholds are rounded to float32: an IoU of exactly
+0.6 is below its third one. (`iou_thresholds=np.linspace(0.5, 0.95, 10).astype(np.float32).tolist()` are its own.) Where
+the largest of `max_detection_thresholds` is not 100, `map` is the number at the largest, where torchmetrics' default
+backend says -1. With masks alone, detections on an image without ground truth are false positives, where torchmetrics
+leaves them out. Processes are not synchronised: gather the inputs, or use `jaxmap.AveragePrecision`.
 
 >>> import numpy as np
 >>> metric = MeanAveragePrecision()
@@ -27,6 +29,7 @@ import numpy as np
 
 from ..evaluation import Evaluation, evaluate
 from ..protocols import COCO
+from ..shapes import SHAPES
 from ._axes import Axes
 from ._cells import cell_ious, walk_cells
 from ._torch_images import Image, check_values, read_batch
@@ -54,7 +57,7 @@ SYNC_OPTIONS = ("dist_sync_on_step", "process_group", "dist_sync_fn", "distribut
 
 
 class MeanAveragePrecision:
-    """Mean average precision and recall of boxes, over all images that `update` was given.
+    """Mean average precision and recall of boxes, masks or both, over all images that `update` was given.
 
     Attributes:
       warn_on_many_detections: whether an image with more detections than the largest limit is warned about.
@@ -79,7 +82,8 @@ class MeanAveragePrecision:
 
         Args:
           box_format: `xyxy`, `xywh` or `cxcywh`.
-          iou_type: `bbox`; masks are not supported yet.
+          iou_type: `bbox`, `segm`, or a tuple of both, whose names then start with `bbox_` and `segm_`. Masks need
+            pycocotools, the extra `coco`.
           iou_thresholds: None for 0.5, 0.55, ..., 0.95.
           rec_thresholds: None for 0, 0.01, ..., 1.
           max_detection_thresholds: three limits on the detections of an image and class; None for 1, 10 and 100.
@@ -124,8 +128,6 @@ class MeanAveragePrecision:
             raise ValueError(
                 f"Expected argument `backend` to be one of ('pycocotools', 'faster_coco_eval') but got {backend}"
             )
-        if self.iou_type != ("bbox",):
-            raise ValueError(f"`iou_type` must be 'bbox': masks are not supported yet, got {self.iou_type}.")
         sync = [name for name in SYNC_OPTIONS if kwargs.get(name)]
         if sync:
             raise ValueError(
@@ -143,9 +145,10 @@ class MeanAveragePrecision:
         """Adds a batch of images.
 
         Args:
-          preds: one dictionary an image (or a single one) with `boxes` `[D, 4]`, `scores` `[D]` and `labels` `[D]`.
-          target: likewise with `boxes` `[G, 4]`, `labels` `[G]` and optionally `iscrowd` `[G]` and `area` `[G]`; an
-            area that is not positive is taken from the box.
+          preds: one dictionary an image (or a single one) with `boxes` `[D, 4]` or `masks` `[D, H, W]` or both, as
+            `iou_type` says, `scores` `[D]` and `labels` `[D]`.
+          target: likewise with `boxes` `[G, 4]` or `masks` `[G, H, W]` or both, `labels` `[G]` and optionally `iscrowd`
+            `[G]` and `area` `[G]`; an area that is not positive is taken from the mask, or without masks from the box.
 
         Raises:
           ValueError: if something is missing, is no array, or has another length than its neighbours.
@@ -171,9 +174,9 @@ class MeanAveragePrecision:
         return self._score(batch)
 
     def _read(self, preds: Any, target: Any) -> list[Image]:
-        images = read_batch(preds, target, self.box_format)
+        images = read_batch(preds, target, self.box_format, self.iou_type)
         limit = self.max_detection_thresholds[-1]
-        if self.warn_on_many_detections and any(len(image.boxes) > limit for image in images):
+        if self.warn_on_many_detections and any(len(image.scores) > limit for image in images):
             warnings.warn(
                 f"Encountered more than {limit} detections in a single image. This means that certain detections with"
                 " the lowest scores will be ignored, that may have an undesirable impact on performance. Please"
@@ -186,13 +189,21 @@ class MeanAveragePrecision:
 
     def _score(self, images: list[Image]) -> dict[str, Any]:
         check_values(images)
-        limits = self.max_detection_thresholds
-        names = {name.format(*limits): number.format(*limits) for name, number in NAMES.items()}
         labels = [side.astype(np.int64) for image in images for side in (image.labels, image.true_labels)]
         classes = np.unique(np.concatenate([np.zeros(0, np.int64), *labels]))
+        result: dict[str, Any] = {}
+        for iou_type in self.iou_type:
+            prefix = "" if len(self.iou_type) == 1 else f"{iou_type}_"
+            numbers = self._numbers(images, classes, iou_type)
+            result |= {f"{prefix}{name}": value for name, value in numbers.items()}
+        return result | {"classes": _plain(classes, np.int32)}
+
+    def _numbers(self, images: list[Image], classes: np.ndarray, iou_type: str) -> dict[str, Any]:
+        limits = self.max_detection_thresholds
+        names = {name.format(*limits): number.format(*limits) for name, number in NAMES.items()}
         if not images:
-            return {name: np.float32(-1) for name in names} | {"classes": classes.astype(np.int32)}
-        run = self._evaluate(images, None if self.average == "micro" else classes)
+            return {name: np.float32(-1) for name in names}
+        run = self._evaluate(images, None if self.average == "micro" else classes, iou_type)
         result = {name: _plain(run.summary[number]) for name, number in names.items()}
         if self.extended_summary:
             ids = [0] if self.average == "micro" else classes.tolist()
@@ -202,12 +213,12 @@ class MeanAveragePrecision:
             result["scores"] = _plain(run.scores[:, :, : len(ids)], np.float64)
         columns: Mapping[str, Any] = {}
         if self.class_metrics:
-            columns = (run if self.average == "macro" else self._evaluate(images, classes)).per_class()
+            columns = (run if self.average == "macro" else self._evaluate(images, classes, iou_type)).per_class()
         for name, number in (("map", "AP"), (f"mar_{limits[-1]}", f"AR{limits[-1]}")):
             result[f"{name}_per_class"] = _plain(columns[number][: len(classes)] if columns else -1.0)
-        return result | {"classes": _plain(classes, np.int32)}
+        return result
 
-    def _evaluate(self, images: list[Image], classes: np.ndarray | None) -> Evaluation:
+    def _evaluate(self, images: list[Image], classes: np.ndarray | None, iou_type: str) -> Evaluation:
         """Scores the images over the given classes, ascending; None takes all boxes for one class.
 
         Its numbers and curves are over the thresholds as they were asked for: one that is given twice counts twice.
@@ -216,18 +227,20 @@ class MeanAveragePrecision:
         def places(labels: np.ndarray) -> np.ndarray:
             return np.zeros(len(labels), np.int64) if classes is None else np.searchsorted(classes, labels)
 
+        field = SHAPES[iou_type].field
         run = evaluate(
-            [{"boxes": one.boxes, "scores": one.scores, "labels": places(one.labels)} for one in images],
+            [{field: one.shapes[field], "scores": one.scores, "labels": places(one.labels)} for one in images],
             [
                 {
-                    "boxes": one.true_boxes,
+                    field: one.true_shapes[field],
                     "labels": places(one.true_labels),
                     "crowd": one.crowd,
-                    "area": np.where(one.area > 0, one.area, one.true_boxes[:, 2] * one.true_boxes[:, 3]),
+                    "area": one.true_area(),
                 }
                 for one in images
             ],
             protocol=self._axes.protocol,
+            iou_type=iou_type,
             box_format="xywh",
             num_classes=1 if classes is None else max(len(classes), 1),
         )

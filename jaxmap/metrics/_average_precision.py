@@ -13,7 +13,7 @@ from ..protocols import COCO, EvaluationProtocol
 from ..records import count_ground_truths
 from ..summary import summarize_on_device
 from ..types import Array, Detections, GroundTruths, PrecisionRecall, Records
-from ._batch import check_batch, match_batch
+from ._batch import BatchRules, match_batch
 from ._result import AveragePrecisionResult, curves_on_host, summarize_result
 from ._state import AveragePrecisionState, empty_state, insert_images, rows_of_batch, total_counters
 
@@ -85,19 +85,9 @@ class AveragePrecision:
           ValueError: while tracing, if a shape is not as described.
           TypeError: while tracing, if labels or image ids are not integers.
         """
-        found, truth, image_id, valid = check_batch(
-            detections,
-            ground_truths,
-            image_id,
-            valid,
-            box_format=self.box_format,
-            num_classes=self.num_classes,
-            protocol=self.protocol,
-        )
-        batch = match_batch(
-            found, truth, protocol=self.protocol, num_classes=self.num_classes, box_format=self.box_format
-        )
-        return insert_images(state, rows_of_batch(batch, image_id, state.images), valid)
+        rules = BatchRules(self.protocol, self.num_classes, self.box_format)
+        batch = match_batch(detections, ground_truths, image_id, valid, rules)
+        return insert_images(state, rows_of_batch(batch, state.images), batch.image_valid)
 
     def merge(self, state: AveragePrecisionState, other: AveragePrecisionState) -> AveragePrecisionState:
         """Returns one state that has seen what both have; images that both hold count once."""

@@ -15,15 +15,31 @@ import numpy as np
 from ..keypoints import num_labelled
 from ..matching import match
 from ..planes import area_words, level_words
-from ..protocols import COCO, EvaluationProtocol
+from ..protocols import EvaluationProtocol
 from ..records import counted_words, outcome
 from ..shapes import SHAPE_FIELDS, SHAPES
 from ..similarity import BoxSimilarity, DenseSimilarity, find_candidates, image_similarity, inside_ranges
 from ..types import BOX_FORMATS, Array, Candidates, Detections, GroundTruths
 
-__all__ = ["MatchedBatch", "PreparedImage", "check_batch", "match_batch", "prepare_image", "with_candidate_lists"]
+__all__ = [
+    "BatchRules",
+    "MatchedBatch",
+    "PreparedImage",
+    "check_batch",
+    "match_batch",
+    "prepare_image",
+    "with_candidate_lists",
+]
 
 SHORT_LIST = 8  # candidates of a detection; ordinary images need two or three
+
+
+class BatchRules(NamedTuple):
+    """What a metric says of its batches; static."""
+
+    protocol: EvaluationProtocol
+    num_classes: int
+    box_format: str
 
 
 @jax.tree_util.register_dataclass
@@ -32,6 +48,8 @@ class MatchedBatch:
     """A batch after matching, the detections of each image by descending score.
 
     Attributes:
+      image_id: `[I]` int32.
+      image_valid: `[I]` bool, False for images that only pad the batch.
       scores: `[I, D]` float32.
       labels: `[I, D]` int32.
       rank: `[I, D]` int32, place among the detections of the image and class.
@@ -44,6 +62,8 @@ class MatchedBatch:
       num_bad_labels: `[I]` int32, valid rows whose label is no class; they take no part.
     """
 
+    image_id: Array  # [I]
+    image_valid: Array  # [I]
     scores: Array  # [I, D]
     labels: Array  # [I, D]
     rank: Array  # [I, D]
@@ -61,10 +81,7 @@ def check_batch(
     ground_truths: GroundTruths,
     image_id: Array,
     valid: Array | None,
-    *,
-    box_format: str,
-    num_classes: int,
-    protocol: EvaluationProtocol = COCO,
+    rules: BatchRules,
 ) -> tuple[Detections, GroundTruths, jax.Array, jax.Array]:
     """Checks shapes and kinds while tracing, fills in the optional fields, and marks the rows of padded images.
 
@@ -75,6 +92,7 @@ def check_batch(
       ValueError: if a shape is not `[I, D, ...]` or `[I, G, ...]`, the two sides differ in I, or the format is unknown.
       TypeError: if labels or image ids are not integers.
     """
+    protocol, num_classes, box_format = rules
     if box_format not in BOX_FORMATS:
         raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
     if protocol.range_of != "area":
@@ -164,18 +182,15 @@ def check_batch(
 
 
 def match_batch(
-    detections: Detections,
-    ground_truths: GroundTruths,
-    *,
-    protocol: EvaluationProtocol,
-    num_classes: int,
-    box_format: str,
+    detections: Detections, ground_truths: GroundTruths, image_id: Array, valid: Array | None, rules: BatchRules
 ) -> MatchedBatch:
-    """Matches every image of a checked batch under all thresholds and area ranges."""
-    prepare = partial(prepare_image, protocol=protocol, num_classes=num_classes, box_format=box_format)
-    images = jax.vmap(prepare)(detections, ground_truths)
-    flags, ignored = with_candidate_lists(partial(_match_image, protocol=protocol), images)
+    """Checks a batch and matches every image under all thresholds and area ranges; raises as `check_batch` does."""
+    detections, ground_truths, image_id, valid = check_batch(detections, ground_truths, image_id, valid, rules)
+    images = jax.vmap(partial(prepare_image, rules=rules))(detections, ground_truths)
+    flags, ignored = with_candidate_lists(partial(_match_image, protocol=rules.protocol), images)
     return MatchedBatch(
+        image_id=image_id,
+        image_valid=valid,
         scores=jnp.where(images.valid, images.scores, 0.0),
         labels=images.labels,
         rank=images.rank,
@@ -237,10 +252,9 @@ class PreparedImage(NamedTuple):
         )
 
 
-def prepare_image(
-    found: Detections, truth: GroundTruths, *, protocol: EvaluationProtocol, num_classes: int, box_format: str
-) -> PreparedImage:
+def prepare_image(found: Detections, truth: GroundTruths, rules: BatchRules) -> PreparedImage:
     """Sorts, ranks and cleans one image, `[D, ...]` and `[G, ...]`."""
+    protocol, num_classes, box_format = rules
     chex.assert_rank([found.labels, truth.labels], 1)
     assert found.valid is not None and truth.valid is not None  # filled in by `check_batch`
     assert truth.crowd is not None and truth.ignore is not None

@@ -16,7 +16,7 @@ from ..pairing import NO_PAIR, pair_greedily
 from ..protocols import COCO, UNLIMITED, AreaRange
 from ..similarity import similarity_places
 from ..types import UNMATCHED, Array, Candidates, Detections, GroundTruths
-from ._batch import PreparedImage, check_batch, prepare_image, with_candidate_lists
+from ._batch import BatchRules, PreparedImage, check_batch, prepare_image, with_candidate_lists
 
 __all__ = ["ConfusionMatrix", "ConfusionMatrixResult", "ConfusionMatrixState"]
 
@@ -127,17 +127,11 @@ class ConfusionMatrix:
         """
         check_confusion_options(self.iou_threshold, self.score_threshold, self.pairing)
         protocol = _NO_LIMITS.customize(iou_type=self.iou_type, keypoint_sigmas=self.keypoint_sigmas)
-        found, truth, _, valid = check_batch(
-            detections,
-            ground_truths,
-            image_id,
-            valid,
-            box_format=self.box_format,
-            num_classes=self.num_classes,
-            protocol=protocol,
+        rules = BatchRules(protocol, self.num_classes, self.box_format)
+        found, truth, _, valid = check_batch(detections, ground_truths, image_id, valid, rules)
+        images = jax.vmap(partial(prepare_image, rules=rules))(
+            _by_class(found), _by_class(dataclasses.replace(truth, area=None))
         )
-        prepare = partial(prepare_image, protocol=protocol, num_classes=self.num_classes, box_format=self.box_format)
-        images = jax.vmap(prepare)(_by_class(found), _by_class(dataclasses.replace(truth, area=None)))
         cells, left_out = with_candidate_lists(partial(_pair_image, metric=self), images)
         counts = jnp.zeros(state.counts.size, jnp.int32).at[cells.ravel()].add(1, mode="drop")
         return self.merge(

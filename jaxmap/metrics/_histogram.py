@@ -12,7 +12,7 @@ from ..planes import WORD_BITS
 from ..protocols import COCO, EvaluationProtocol
 from ..records import count_ground_truths
 from ..types import Array, Detections, GroundTruths, PrecisionRecall
-from ._batch import check_batch, match_batch
+from ._batch import BatchRules, match_batch
 from ._result import AveragePrecisionResult, summarize_result
 
 __all__ = ["HistogramAveragePrecision", "HistogramState"]
@@ -97,18 +97,8 @@ class HistogramAveragePrecision:
         valid: Array | None = None,
     ) -> HistogramState:
         """Adds a batch, as `AveragePrecision.update` does; the image ids are checked but not kept."""
-        found, truth, _, valid = check_batch(
-            detections,
-            ground_truths,
-            image_id,
-            valid,
-            box_format=self.box_format,
-            num_classes=self.num_classes,
-            protocol=self.protocol,
-        )
-        batch = match_batch(
-            found, truth, protocol=self.protocol, num_classes=self.num_classes, box_format=self.box_format
-        )
+        rules = BatchRules(self.protocol, self.num_classes, self.box_format)
+        batch = match_batch(detections, ground_truths, image_id, valid, rules)
         low, high = self.score_range
         place = (high - batch.scores) * (self.num_bins / (high - low))  # the best score in bin 0
         bins = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, self.num_bins - 1)
@@ -148,8 +138,8 @@ class HistogramAveragePrecision:
                 num_ground_truths=count_ground_truths(
                     counted.reshape(-1, counted.shape[-1]), batch.ground_truth_labels.ravel(), self.num_classes
                 ),
-                num_images=valid.sum(dtype=jnp.int32),
-                num_padded_images=(~valid).sum(dtype=jnp.int32),
+                num_images=batch.image_valid.sum(dtype=jnp.int32),
+                num_padded_images=(~batch.image_valid).sum(dtype=jnp.int32),
                 num_scores_out_of_range=(real & ((batch.scores < low) | (batch.scores > high)).ravel()).sum(
                     dtype=jnp.int32
                 ),

@@ -13,7 +13,7 @@ import numpy as np
 from ..planes import num_words
 from ..protocols import COCO, EvaluationProtocol
 from ..types import Array, Detections, GroundTruths
-from ._batch import check_batch, match_batch
+from ._batch import BatchRules, match_batch
 from ._result import AveragePrecisionResult, curves_on_host, summarize_result
 from ._state import ImageRows, empty_state, rows_of_batch
 
@@ -128,19 +128,9 @@ def _match(
     image_id: Array,
     valid: Array | None,
 ) -> _Batch:
-    found, truth, image_id, valid = check_batch(
-        detections,
-        ground_truths,
-        image_id,
-        valid,
-        box_format=metric.box_format,
-        num_classes=metric.num_classes,
-        protocol=metric.protocol,
-    )
-    batch = match_batch(
-        found, truth, protocol=metric.protocol, num_classes=metric.num_classes, box_format=metric.box_format
-    )
-    slots = found.scores.shape[1], truth.labels.shape[1]
+    rules = BatchRules(metric.protocol, metric.num_classes, metric.box_format)
+    batch = match_batch(detections, ground_truths, image_id, valid, rules)
+    slots = batch.scores.shape[1], batch.ground_truth_labels.shape[1]
     grid = batch.matched.shape[-1], metric.num_classes, batch.ground_truth_counted.shape[-1]
-    rows = rows_of_batch(batch, image_id, empty_state(0, *slots, *grid).images)  # as many slots as rows
-    return _Batch(rows, valid)
+    rows = rows_of_batch(batch, empty_state(0, *slots, *grid).images)  # as many slots as rows
+    return _Batch(rows, batch.image_valid)

@@ -113,7 +113,7 @@ def total_counters(state: AveragePrecisionState) -> dict[str, jax.Array]:
     return {name: getattr(state, name) for name in OF_STATE} | of_images
 
 
-def rows_of_batch(batch: MatchedBatch, image_id: jax.Array, like: ImageRows) -> ImageRows:
+def rows_of_batch(batch: MatchedBatch, like: ImageRows) -> ImageRows:
     """Brings a matched batch to the slots and dtypes of a state."""
     counted = batch.ground_truth_counted
     bits = jnp.left_shift(jnp.uint32(1), jnp.arange(counted.shape[-1], dtype=jnp.uint32))
@@ -134,7 +134,7 @@ def rows_of_batch(batch: MatchedBatch, image_id: jax.Array, like: ImageRows) -> 
     truth, truth_lost = _fit(truth, counted.any(-1), like.ground_truth_labels.shape[1])
     columns = {name: value.astype(getattr(like, name).dtype) for name, value in (found | truth).items()}
     return ImageRows(
-        image_id=image_id,
+        image_id=batch.image_id,
         **columns,
         num_detections_over_capacity=lost,
         num_ground_truths_over_capacity=truth_lost,
