@@ -19,6 +19,7 @@ import numpy as np
 
 __all__ = [
     "boundary_masks",
+    "box_polygon",
     "decode_mask",
     "encode_masks",
     "mask_areas",
@@ -77,6 +78,12 @@ def mask_of_segmentation(segmentation: Any, height: int, width: int) -> dict[str
             raise ValueError(f"its counts must add up to {height} x {width}, got {sum(segmentation['counts'])}")
         return dict(_codec().frPyObjects(dict(segmentation), height, width))
     return dict(segmentation)
+
+
+def box_polygon(box: Sequence[float]) -> list[list[float]]:
+    """Returns an xywh box as the `segmentation` that stands for all inside it."""
+    x, y, width, height = box
+    return [[x, y, x, y + height, x + width, y + height, x + width, y]]
 
 
 def mask_areas(masks: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..io._coco_shapes import detection_shapes, ground_truth_shapes, shape_layouts
 from ..io._json import Entries
+from ..rle import box_polygon
 from ..types import DetectionTable, GroundTruthTable
 
 __all__ = ["complete_results", "detection_table", "ground_truth_table", "segmentation_of"]
@@ -59,8 +60,7 @@ def segmentation_of(row: Row) -> Any:
     """Returns the `segmentation` of an annotation; where there is only a box, that as a polygon."""
     if "segmentation" in row or "bbox" not in row:
         return row["segmentation"]
-    x, y, width, height = row["bbox"]
-    return [[x, y, x, y + height, x + width, y + height, x + width, y]]
+    return box_polygon(row["bbox"])
 
 
 def detection_table(rows: list[Row], images: Images, places: tuple[Places, Places], iou_type: str) -> DetectionTable:
@@ -75,8 +75,6 @@ def detection_table(rows: list[Row], images: Images, places: tuple[Places, Place
     Raises:
       ValueError: if a row does not hold what is needed, naming it.
     """
-    if iou_type == "segm":
-        rows = [row if "segmentation" in row else {**row, "segmentation": segmentation_of(row)} for row in rows]
     entries = Entries(items=rows, name="annotations", source="cocoDt")
     shapes = _detection_shapes(entries, iou_type, images)
     if all("area" in row for row in rows):

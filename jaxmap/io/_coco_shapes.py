@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..keypoints import keypoints_extent, num_labelled
-from ..rle import mask_areas, mask_boxes, mask_column, mask_of_segmentation
+from ..rle import box_polygon, mask_areas, mask_boxes, mask_column, mask_of_segmentation
 from ._json import Entries
 from ._typed import Columns, Layout
 
@@ -32,7 +32,7 @@ _BOX: Layout = {"bbox": Entries.boxes}
 _MASKS = ShapeLayouts(
     {"height": Entries.integers, "width": Entries.integers},
     {"segmentation": Entries.objects},
-    {"segmentation": Entries.objects, "bbox": Entries.names},
+    {"segmentation": Entries.names, "bbox": Entries.names},
 )
 _LAYOUTS = {
     "bbox": ShapeLayouts({}, _BOX, _BOX),
@@ -94,18 +94,22 @@ def detection_shapes(
     """Returns the columns of shapes of all results, and their areas."""
     if iou_type == "bbox":
         return {"boxes": rows["bbox"]}
+    first = next(iter(rows["bbox"]), None)
+    given = None
+    if first is not None and len(first):  # the first alone decides, as in pycocotools
+        given = Entries(items=[{"bbox": box} for box in rows["bbox"]], name="results", source=source).boxes("bbox")
     if iou_type == "keypoints":
-        shape = "keypoints"
-        column = _keypoints(rows["keypoints"], f"{source}: `results`")
+        shape, column = "keypoints", _keypoints(rows["keypoints"], f"{source}: `results`")
         boxes = keypoints_extent(column)
         area = boxes[:, 2] * boxes[:, 3]
     else:
-        shape = "masks"
-        column = _masks(rows["segmentation"], image_index, image_sizes, f"{source}: `results`")
+        segmentations = rows["segmentation"]
+        if given is not None and any(one is None for one in segmentations):  # a box alone stands for all inside it
+            pairs = zip(segmentations, given.tolist(), strict=True)
+            segmentations = [box_polygon(box) if one is None else one for one, box in pairs]
+        shape, column = "masks", _masks(segmentations, image_index, image_sizes, f"{source}: `results`")
         boxes, area = mask_boxes(column), mask_areas(column)
-    first = next(iter(rows["bbox"]), None)
-    if first is not None and len(first):  # of the first alone, as pycocotools has it
-        given = Entries(items=[{"bbox": box} for box in rows["bbox"]], name="results", source=source).boxes("bbox")
+    if given is not None:
         area = given[:, 2] * given[:, 3]
     return {shape: column, "boxes": boxes, "area": area}
 

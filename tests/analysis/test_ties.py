@@ -12,6 +12,7 @@ from plain_ap import PlainRecords
 
 import jaxmap
 from jaxmap import io
+from jaxmap.host._ordering import columns_of, take_rows
 
 ATOL = 1e-12  # both sides are float64 sums of a few hundred ratios of the same integers
 THERE, NOWHERE = [0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]
@@ -133,7 +134,9 @@ def test_bounds_contain_evaluations_of_images_in_any_order() -> None:
     in_order = np.lexsort((-found.scores, found.image_index))
     images, place = found.image_index[in_order], np.arange(len(in_order))
     scores = 0.95 - 0.05 * (place - np.searchsorted(images, images))
-    columns = {name: column[in_order] for name, column in vars(found).items() if column is not None} | {"scores": scores}
+    columns = {name: column[in_order] for name, column in vars(found).items() if column is not None} | {
+        "scores": scores
+    }
     rng, aps = np.random.default_rng(0), []
     bounds = jaxmap.evaluate(jaxmap.DetectionTable(**columns), truth).tie_bounds()
     for _ in range(40):

@@ -48,9 +48,7 @@ def test_shared_files_give_the_published_numbers(files: tuple[str, str, str], sh
 
 
 def test_crowded_images_are_the_dataset_of_their_own(shared_data: pathlib.Path) -> None:
-    truth, found = (
-        io.load_json(shared_data / f"small/example_crowdpose_{name}.json.gz") for name in ("val", "preds")
-    )
+    truth, found = (io.load_json(shared_data / f"small/example_crowdpose_{name}.json.gz") for name in ("val", "preds"))
     whole = score(truth, found, "crowdpose")
     splits = {"easy": (-1.0, 0.2), "medium": (0.2, 0.8), "hard": (0.8, 2.0)}
     for name, (low, high) in splits.items():
