@@ -134,9 +134,7 @@ def test_bounds_contain_evaluations_of_images_in_any_order() -> None:
     in_order = np.lexsort((-found.scores, found.image_index))
     images, place = found.image_index[in_order], np.arange(len(in_order))
     scores = 0.95 - 0.05 * (place - np.searchsorted(images, images))
-    columns = {name: column[in_order] for name, column in vars(found).items() if column is not None} | {
-        "scores": scores
-    }
+    columns = columns_of(take_rows(found, in_order)) | {"scores": scores}
     rng, aps = np.random.default_rng(0), []
     bounds = jaxmap.evaluate(jaxmap.DetectionTable(**columns), truth).tie_bounds()
     for _ in range(40):

@@ -73,9 +73,9 @@ def oks(offset: float, visibility: list[int], *, area: float = 1e4, protocol: An
     protocol = protocol or jaxmap.COCO_KEYPOINTS
     place = np.stack([np.linspace(2, 8, len(visibility))] * 2, axis=1)
     truth = np.concatenate([place, np.array(visibility, float)[:, None]], axis=1)
-    found = truth + [offset, 0, 0]
+    moved = np.array([offset, 0, 0])
     evaluation = jaxmap.evaluate(
-        [{"keypoints": [found], "scores": [0.9], "labels": [0]}],
+        [{"keypoints": [truth + moved], "scores": [0.9], "labels": [0]}],
         [{"keypoints": [truth], "boxes": [[0, 0, 10, 10]], "labels": [0], "area": [area]}],
         protocol=protocol.customize(iou_thresholds=[1e-6]),
     )
