@@ -91,6 +91,7 @@ def in_jit(detection: jax.Array, ground_truths: jax.Array, box_format: str) -> t
         approximate_iou(mine, theirs, no_crowd),
         lambda index: exact_iou(mine.select(np.s_[:, None]), theirs.select(index), no_crowd[None, :]),
         jnp.ones((1, 2), bool),
+        no_crowd,
         iou_thresholds=COCO.iou_thresholds,
         num_candidates=2,
     )

@@ -116,9 +116,21 @@ def _from_list(side: str, value: Sequence[Any], shape: Shape, fields: tuple[str,
             raise ValueError(f"`{side}` must have `{name}` in all images or in none, got it in {len(rows)}.")
     image_of_row = np.repeat(np.arange(len(counts)), counts)
     row = np.arange(len(image_of_row)) - np.repeat(np.cumsum(counts) - counts, counts)
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    joined = {name: _joined(side, name, parts) for name, parts in columns.items()}
     joined_of_images = {name: np.concatenate(parts) for name, parts in of_images.items()}
     return Columns(side, len(counts), image_of_row, row, joined, joined_of_images)
+
+
+def _joined(side: str, name: str, parts: list[np.ndarray]) -> np.ndarray:
+    """Joins the arrays of all images; empty ones say nothing of the other axes."""
+    filled = [image for image, part in enumerate(parts) if len(part)]
+    for image in filled:
+        if parts[image].shape[1:] != parts[filled[0]].shape[1:]:
+            raise ValueError(
+                f"`{side}[{image}]['{name}']` must have the last axes of `{side}[{filled[0]}]`, "
+                f"{list(parts[filled[0]].shape[1:])}, got {list(parts[image].shape[1:])}."
+            )
+    return np.concatenate([parts[image] for image in filled]) if filled else parts[0]
 
 
 def _of_images(where: str, name: str, array: np.ndarray, num_images: int) -> np.ndarray:

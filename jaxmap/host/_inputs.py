@@ -181,6 +181,13 @@ def _check_table(side: str, table: DetectionTable | GroundTruthTable, truth: Gro
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             raise ValueError(f"`{side}.{name}` must be in [0, {limit}), got {columns[name][row]} in row {row}.")
+    for name in ("verified", "not_exhaustive"):
+        flags = getattr(table, name, None)
+        if flags is not None and np.shape(flags) != (len(truth.image_ids), len(truth.class_ids)):
+            raise ValueError(
+                f"`{side}.{name}` must have shape {[len(truth.image_ids), len(truth.class_ids)]}, images and classes, "
+                f"got {list(np.shape(flags))}."
+            )
     rows = np.arange(shape[0])
     check_finite(Columns(side, len(truth.image_ids), truth.image_ids[columns["image_index"]], rows, columns, {}))
 

@@ -115,6 +115,18 @@ def test_any_skeleton_brings_its_own_sigmas() -> None:
         jaxmap.COCO.customize(iou_type="keypoints")
 
 
+def test_images_without_objects_come_anywhere() -> None:
+    place = np.concatenate([np.arange(34.0).reshape(17, 2), np.full((17, 1), 2.0)], axis=1)
+    nothing = {"keypoints": [], "boxes": [], "labels": []}
+    truth = [nothing, {"keypoints": [place], "boxes": [[0, 0, 40, 40]], "labels": [0]}]
+    found = [nothing | {"scores": []}, {"keypoints": [place], "labels": [0], "scores": [0.5]}]
+    del found[0]["boxes"]
+    assert jaxmap.evaluate(found, truth, protocol="coco-keypoints").summary["AP"] == pytest.approx(1)
+    found[0] = {"keypoints": [place[:5]], "labels": [0], "scores": [0.5]}
+    with pytest.raises(ValueError, match=r"`detections\[1\]\['keypoints'\]` must have the last axes .* \[5, 3\]"):
+        jaxmap.evaluate(found, truth, protocol="coco-keypoints")
+
+
 def test_areas_that_a_file_leaves_out_are_a_share_of_the_box() -> None:
     row = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 20, 10], "keypoints": [1.0, 2.0, 2] * 17}
     file = {"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": [row]}
