@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         AreaRange,
         EvaluationProtocol,
     )
-    from .similarity import box_iou
+    from .similarity import box_iou, oriented_box_iou
     from .types import Detections, DetectionTable, GroundTruths, GroundTruthTable
 
 __version__ = "0.1.0"
@@ -59,6 +59,7 @@ __all__ = [
     "io",
     "match",
     "metrics",
+    "oriented_box_iou",
     "panoptic_quality",
     "precision_recall",
     "warmup",
@@ -86,7 +87,7 @@ _MODULES = {
         "AreaRange",
         "EvaluationProtocol",
     ),
-    "similarity": ("box_iou",),
+    "similarity": ("box_iou", "oriented_box_iou"),
     "types": ("DetectionTable", "Detections", "GroundTruthTable", "GroundTruths"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

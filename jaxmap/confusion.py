@@ -70,7 +70,7 @@ def confusion_matrix(
 
     Args:
       detections: as `evaluate` takes them.
-      ground_truths: as `evaluate` takes them; `area` plays no part.
+      ground_truths: as `evaluate` takes them; `area` plays no part but for keypoints, and `verified` none.
       iou_threshold: the least IoU of a pair, in (0, 1].
       score_threshold: the least score of a detection that takes part; -inf for all.
       pairing: `score`, `iou`, `class_first` or `best_only`.

@@ -97,12 +97,34 @@ def mask_boxes(masks: np.ndarray) -> np.ndarray:
     return np.asarray(_codec().toBbox(list(masks)), np.float64) if len(masks) else np.zeros((0, 4))
 
 
-def mask_iou(masks: np.ndarray, other_masks: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-    """IoU of every pair of two columns, `[D, G]` float64; with a crowd the share of the detection inside.
+def mask_iou(
+    masks: np.ndarray, other_masks: np.ndarray, crowd: np.ndarray, classes: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """IoU of the pairs of one class of two columns of one image; with a crowd the share of the detection inside.
 
-    It is computed to the end only where the enclosing boxes overlap. References: pycocotools maskApi.c, rleIou.
+    It is computed to the end only where the enclosing boxes overlap.
+
+    Args:
+      masks: `[D]`, detections.
+      other_masks: `[G]`, ground truths.
+      crowd: `[G]` bool.
+      classes: of both, `[D]` and `[G]` int from 0.
+
+    Returns:
+      `[D, G]` float64; -1 for pairs of two classes.
+
+    References: pycocotools maskApi.c, rleIou.
     """
-    iou = _codec().iou(list(masks), list(other_masks), crowd.astype(np.uint8).tolist())
+    # The codec compares no pixel of masks whose sizes differ, and columns beyond the last run change nothing: with a
+    # width of its own, each class is compared with itself alone, in one call.
+    sides = [
+        [
+            {"size": [one["size"][0], one["size"][1] + label], "counts": one["counts"]}
+            for one, label in zip(*side, strict=True)
+        ]
+        for side in ((masks, classes[0].tolist()), (other_masks, classes[1].tolist()))
+    ]
+    iou = _codec().iou(*sides, crowd.astype(np.uint8).tolist())
     return np.asarray(iou, np.float64).reshape(len(masks), len(other_masks))
 
 

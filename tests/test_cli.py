@@ -33,13 +33,18 @@ RESULTS = [
 ]
 
 
-@pytest.fixture
-def files(tmp_path):
-    """Writes both files and returns their paths: one object of two is found, of one class of two."""
-    paths = [tmp_path / "gt.json", tmp_path / "dt.json"]
-    for path, data in zip(paths, (GROUND_TRUTHS, RESULTS), strict=True):
+def write_files(folder, results):
+    """Writes both files and returns their paths."""
+    paths = [folder / "gt.json", folder / "dt.json"]
+    for path, data in zip(paths, (GROUND_TRUTHS, results), strict=True):
         path.write_text(json.dumps(data))
     return [str(path) for path in paths]
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Both files: one object of two is found, of one class of two."""
+    return write_files(tmp_path, RESULTS)
 
 
 def numbers(capsys, *arguments):

@@ -7,18 +7,11 @@ import pathlib
 from typing import Any
 
 import pytest
+from test_cli import error_of, write_files
 
 import jaxmap
 from jaxmap.cli import main
 
-GROUND_TRUTHS = {
-    "images": [{"id": 7}, {"id": 9}],
-    "categories": [{"id": 18, "name": "dog"}, {"id": 44, "name": "traffic light"}],
-    "annotations": [
-        {"id": 1, "image_id": 7, "category_id": 18, "bbox": [10, 10, 20, 10], "area": 200},
-        {"id": 2, "image_id": 9, "category_id": 18, "bbox": [10, 10, 200, 100], "area": 20000},
-    ],
-}
 # The dog of image 7 is found, at IoU 0.7; the traffic light is none.
 RESULTS = [
     {"image_id": 7, "category_id": 18, "bbox": [10, 10, 14, 10], "score": 0.87654321},
@@ -28,10 +21,7 @@ RESULTS = [
 
 @pytest.fixture
 def files(tmp_path: pathlib.Path) -> list[str]:
-    paths = [tmp_path / "gt.json", tmp_path / "dt.json"]
-    for path, data in zip(paths, (GROUND_TRUTHS, RESULTS), strict=True):
-        path.write_text(json.dumps(data))
-    return [str(path) for path in paths]
+    return write_files(tmp_path, RESULTS)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -109,3 +99,8 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], arguments: li
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1 and err.startswith("jaxmap: error: ") and words in err
+
+
+def test_what_is_compared_is_an_option(capsys: pytest.CaptureFixture[str], files: list[str]) -> None:
+    message = error_of(capsys, "operating-points", *files, "--iou-type", "segm")
+    assert "`images[0]` has no `height`" in message  # masks need it, boxes do not

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxmap import oriented_box_iou
 from jaxmap.oriented import oriented_hull, oriented_intersection, oriented_iou
-from jaxmap.similarity._oriented import oriented_box_iou
 
 N = 3600  # pairs of a family; the same everywhere, so that one compilation serves all
 TOLERANCE = {np.float64: 1e-9, np.float32: 1e-5}

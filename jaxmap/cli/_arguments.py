@@ -19,6 +19,7 @@ __all__ = [
     "STDOUT",
     "add_grids",
     "add_json",
+    "add_protocol",
     "grids",
     "progress_on_terminal",
     "protocol_list",
@@ -32,13 +33,19 @@ _COLUMN_TITLES = {"class_id": "id", "class_name": "class", "num_ground_truths": 
 _TEXT_COLUMNS = ("class_name", "protocol")
 
 
-def add_grids(command: argparse.ArgumentParser) -> None:
-    """Adds the protocol and what may replace its grids; `grids` gives them to `evaluate`."""
+def add_protocol(command: argparse.ArgumentParser) -> None:
+    """Adds the protocol and what it compares; `protocol_of` gives it."""
     command.epilog = f"protocols:\n{protocol_list()}"
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     add = command.add_argument
     add("--iou-type", choices=sorted(IOU_TYPES), help="what is compared (default: as the protocol says)")
     add("--protocol", choices=sorted(PROTOCOLS), help="definition of AP (default: coco; for keypoints coco-keypoints)")
+
+
+def add_grids(command: argparse.ArgumentParser) -> None:
+    """Adds the protocol and what may replace its grids; `grids` gives them to `evaluate`."""
+    add_protocol(command)
+    add = command.add_argument
     add("--iou-thresholds", type=_iou_thresholds, metavar="LIST", help="0.5,0.75 or first:last:step, 0.5:0.95:0.05")
     add("--max-detections", type=_max_detections, metavar="LIST", help="limits an image and class, like 1,10,100")
     add("--area-ranges", type=_area_ranges, metavar="LIST", help="square pixels, like small=0:1024,large=1024:inf")

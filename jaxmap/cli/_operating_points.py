@@ -7,7 +7,7 @@ import json
 import math
 from typing import Any
 
-from ._arguments import add_json, progress_on_terminal, table, write_json
+from ._arguments import add_json, add_protocol, progress_on_terminal, protocol_of, table, write_json
 from ._files import add_inputs, read_inputs
 
 __all__ = ["add_command"]
@@ -29,6 +29,7 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser(name, help="find the score threshold to deploy", description=_DESCRIPTION)
     command.set_defaults(run=_run, name=name)
     add_inputs(command)
+    add_protocol(command)
     add = command.add_argument
     add("--iou", type=float, default=0.5, metavar="T", help="IoU threshold (default: %(default)s)")
     add("--beta", type=float, default=1.0, metavar="B", help="weight of recall in F (default: %(default)s)")
@@ -42,7 +43,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
     progress = progress_on_terminal()
     detections, ground_truths = read_inputs(arguments, progress)
-    evaluation = evaluate(detections, ground_truths, iou_thresholds=[arguments.iou], progress=progress)
+    protocol = protocol_of(arguments).customize(iou_thresholds=[arguments.iou])
+    evaluation = evaluate(detections, ground_truths, protocol=protocol, progress=progress)
     columns = evaluation.operating_points(arguments.iou, beta=arguments.beta, score_threshold=arguments.score)
     if write_json(arguments, lambda: _to_json(columns, arguments)):
         print(_to_table(columns, arguments))

@@ -129,20 +129,20 @@ def _mask_iou(
     rows: np.ndarray,
     others: np.ndarray,
 ) -> np.ndarray:
-    """The codec unpacks each mask of a call once, so all pairs of an image go to it together.
-
-    It compares all of them, those of other classes too, where their boxes overlap: cheaper than more calls.
-    """
+    """The codec unpacks each mask of a call once, so all pairs of an image go to it together."""
     image = other.image_index[others]
     order = np.argsort(image, kind="stable")
     starts = starts_of_runs(image[order])
     detections, detection, first = _number_by_image(rows[order], starts)
     ground_truths, ground_truth, first_truth = _number_by_image(others[order], starts)
     crowd, ends = other.crowd[ground_truths], np.append(starts, len(order))[1:]
+    apart = np.array_equal(one.labels[rows], other.labels[others])  # or classes meet, in a confusion matrix
+    labels, other_labels = apart * one.labels[detections], apart * other.labels[ground_truths]
     similarity = np.empty(len(rows))
     for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
         mine, theirs = slice(*first[number : number + 2]), slice(*first_truth[number : number + 2])
-        iou = mask_iou(masks[detections[mine]], other_masks[ground_truths[theirs]], crowd[theirs])
+        classes = labels[mine], other_labels[theirs]
+        iou = mask_iou(masks[detections[mine]], other_masks[ground_truths[theirs]], crowd[theirs], classes)
         similarity[order[start:end]] = iou[detection[start:end], ground_truth[start:end]]
     return similarity
 

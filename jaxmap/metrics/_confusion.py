@@ -13,7 +13,7 @@ import numpy as np
 
 from ..host import check_confusion_options, normalize_confusion
 from ..pairing import NO_PAIR, pair_greedily
-from ..protocols import COCO, UNLIMITED, AreaRange
+from ..protocols import COCO, UNLIMITED, AreaRange, EvaluationProtocol
 from ..similarity import similarity_places
 from ..types import UNMATCHED, Array, Candidates, Detections, GroundTruths
 from ._batch import BatchRules, PreparedImage, check_batch, prepare_image, with_candidate_lists
@@ -24,6 +24,7 @@ __all__ = ["ConfusionMatrix", "ConfusionMatrixResult", "ConfusionMatrixState"]
 _NO_LIMITS = dataclasses.replace(
     COCO, area_ranges=(AreaRange("any", -np.inf, np.inf, ""),), max_detections=(UNLIMITED,)
 )
+COMPARED = ("iou_type", "keypoint_sigmas", "boundary_ratio")  # the fields of a protocol that say what is compared
 
 
 @jax.tree_util.register_dataclass
@@ -84,6 +85,7 @@ class ConfusionMatrix:
       score_threshold: the least score of a detection that takes part, rounded to float32 as scores are; -inf for all.
       pairing: `score`, `iou`, `class_first` or `best_only`.
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      protocol: its `iou_type` says what is compared; its other rules play no part.
 
     Example:
       >>> metric = ConfusionMatrix(num_classes=2)
@@ -99,8 +101,7 @@ class ConfusionMatrix:
     score_threshold: float = 0.25
     pairing: str = "score"
     box_format: str = "xyxy"
-    iou_type: str = "bbox"
-    keypoint_sigmas: tuple[float, ...] = ()
+    protocol: EvaluationProtocol = COCO
 
     def init(self) -> ConfusionMatrixState:
         """Returns the state that has seen nothing."""
@@ -126,12 +127,12 @@ class ConfusionMatrix:
           TypeError: while tracing, if labels or image ids are not integers.
         """
         check_confusion_options(self.iou_threshold, self.score_threshold, self.pairing)
-        protocol = _NO_LIMITS.customize(iou_type=self.iou_type, keypoint_sigmas=self.keypoint_sigmas)
-        rules = BatchRules(protocol, self.num_classes, self.box_format)
+        compared = {name: getattr(self.protocol, name) for name in COMPARED}
+        rules = BatchRules(dataclasses.replace(_NO_LIMITS, **compared), self.num_classes, self.box_format)
         found, truth, _, valid = check_batch(detections, ground_truths, image_id, valid, rules)
-        images = jax.vmap(partial(prepare_image, rules=rules))(
-            _by_class(found), _by_class(dataclasses.replace(truth, area=None))
-        )
+        area = truth.area if self.protocol.iou_type == "keypoints" else None  # their scale; else it plays no part
+        truth = dataclasses.replace(truth, area=area, verified=None, not_exhaustive=None)
+        images = jax.vmap(partial(prepare_image, rules=rules))(_by_class(found), _by_class(truth))
         cells, left_out = with_candidate_lists(partial(_pair_image, metric=self), images)
         counts = jnp.zeros(state.counts.size, jnp.int32).at[cells.ravel()].add(1, mode="drop")
         return self.merge(
