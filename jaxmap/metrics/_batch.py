@@ -277,23 +277,22 @@ def prepare_image(found: Detections, truth: GroundTruths, rules: BatchRules) -> 
     if protocol.iou_type == "keypoints":
         ignore |= num_labelled(truth_shapes["keypoints"]) == 0
 
-    rows = jnp.arange(len(scores), dtype=jnp.int32)
+    shapes = {name: _cleaned(column, valid) for name, column in shapes.items()}
+    truth_shapes = {name: _cleaned(column, truth_valid) for name, column in truth_shapes.items()}
+    similarity = image_similarity(shapes, truth_shapes, crowd, area, protocol=protocol, box_format=box_format)
+    rows, truth_order = jnp.arange(len(scores), dtype=jnp.int32), None
     # As one class, equal scores and equal overlaps go by class first (pycocotools with useCats=0 joins class by class).
     order = jax.lax.sort((-scores, labels if protocol.class_agnostic else rows, rows), num_keys=3)[-1]
-    shapes = {name: _cleaned(column, valid)[order] for name, column in shapes.items()}
-    truth_shapes = {name: _cleaned(column, truth_valid) for name, column in truth_shapes.items()}
     scores, labels, valid = scores[order], labels[order], valid[order]
     if protocol.class_agnostic:
-        by_class = jnp.argsort(truth_labels, stable=True)
-        truth_shapes = {name: column[by_class] for name, column in truth_shapes.items()}
-        truth_valid, crowd, ignore = (x[by_class] for x in (truth_valid, crowd, ignore))
-        area = None if area is None else area[by_class]
+        truth_order = jnp.argsort(truth_labels, stable=True)
+        truth_valid, crowd, ignore = (x[truth_order] for x in (truth_valid, crowd, ignore))
         labels, truth_labels = jnp.zeros_like(labels), jnp.zeros_like(truth_labels)
 
     together = (labels[:, None] == labels[None, :]) | (protocol.limit_scope == "image")
     rank = (together & valid[None, :] & (rows[:, None] > rows[None, :])).sum(-1, dtype=jnp.int32)
     kept = valid & (rank < protocol.max_detections[-1])
-    similarity = image_similarity(shapes, truth_shapes, crowd, area, protocol=protocol, box_format=box_format)
+    similarity = similarity.reorder(order, truth_order)  # what was compared, since masks are far larger
     inside = inside_ranges(similarity.area, _ranges(protocol))
     if not protocol.class_agnostic:  # as one class, nothing is known of classes
         kept = kept if truth.verified is None else kept & truth.verified[labels]
@@ -322,11 +321,17 @@ def _shapes(side: Detections | GroundTruths) -> dict[str, jax.Array]:
 
 
 def _all_finite(shapes: dict[str, jax.Array]) -> jax.Array:
-    """Returns `[N]` bool: whose numbers are all finite."""
-    return jnp.stack([jnp.isfinite(x).all(tuple(range(1, x.ndim))) for x in shapes.values()]).all(0)
+    """Returns `[N]` bool, or True: whose numbers are all finite."""
+    numbers = [x for x in shapes.values() if x.dtype != bool]
+    finite = jnp.ones((), bool)
+    for values in numbers:
+        finite = finite & jnp.isfinite(values).all(tuple(range(1, values.ndim)))
+    return finite
 
 
 def _cleaned(column: jax.Array, valid: jax.Array) -> jax.Array:
+    if column.dtype == bool:  # holds no NaN
+        return column
     return jnp.where(valid.reshape(-1, *(1,) * (column.ndim - 1)), column, jnp.zeros_like(column))
 
 

@@ -15,7 +15,7 @@ from . import _double_float as df
 from ._boxes import BoxGeometry, approximate_iou, box_geometry, exact_iou
 from ._candidates import area_geometry
 from ._double_float import DoubleFloat
-from ._masks import boundary_of, mask_area, mask_iou
+from ._masks import boundary_of, mask_iou
 
 __all__ = ["BoxSimilarity", "DenseSimilarity", "image_similarity"]
 
@@ -38,6 +38,17 @@ class BoxSimilarity(NamedTuple):
         detections = self.detections.select(np.s_[:, None])
         return exact_iou(detections, self.ground_truths.select(index), self.crowd[index])
 
+    def reorder(self, rows: jax.Array, ground_truth_rows: jax.Array | None) -> BoxSimilarity:
+        """Returns the similarity of the detections `rows` and the ground truths `ground_truth_rows`, None for all."""
+        others = slice(None) if ground_truth_rows is None else ground_truth_rows
+        return BoxSimilarity(
+            self.detections.select(rows),
+            self.ground_truths.select(others),
+            self.crowd[others],
+            self.area.select(rows),
+            self.ground_truth_area.select(others),
+        )
+
 
 class DenseSimilarity(NamedTuple):
     """A similarity that is computed for all pairs at once."""
@@ -53,6 +64,12 @@ class DenseSimilarity(NamedTuple):
     def exact(self, index: jax.Array) -> DoubleFloat:
         """The similarities of each detection with the ground truths of its row, for `[D, C]` int32."""
         return DoubleFloat(*(jnp.take_along_axis(part, index, axis=-1) for part in self.values))
+
+    def reorder(self, rows: jax.Array, ground_truth_rows: jax.Array | None) -> DenseSimilarity:
+        """Returns the similarity of the detections `rows` and the ground truths `ground_truth_rows`, None for all."""
+        others = slice(None) if ground_truth_rows is None else ground_truth_rows
+        values = self.values.select(rows).select((slice(None), others))
+        return DenseSimilarity(values, self.area.select(rows), self.ground_truth_area.select(others))
 
 
 def image_similarity(
@@ -104,12 +121,12 @@ def image_similarity(
         corners = jnp.concatenate([keypoints[..., :2].min(-2), keypoints[..., :2].max(-2)], axis=-1)
         return dense(_single(similarity), box_geometry(corners, "xyxy").area, lambda: geometry.area)
     masks, other_masks = shapes["masks"], ground_truth_shapes["masks"]
-    values = mask_iou(masks, other_masks, crowd)
+    values, own_area, other_area = mask_iou(masks, other_masks, crowd)
     if protocol.iou_type == "boundary":
         edges, other_edges = (boundary_of(side, protocol.boundary_ratio) for side in (masks, other_masks))
-        of_edges = mask_iou(edges, other_edges, crowd)
+        of_edges, _, _ = mask_iou(edges, other_edges, crowd)
         values = df.where(crowd[None, :] | (df.difference(values, of_edges) <= 0), values, of_edges)
-    return dense(values, mask_area(masks), lambda: mask_area(other_masks))
+    return dense(values, own_area, lambda: other_area)
 
 
 def _single(values: jax.Array) -> DoubleFloat:

@@ -12,13 +12,15 @@ import jax.numpy as jnp
 from . import _double_float as df
 from ._double_float import DoubleFloat
 
-__all__ = ["boundary_of", "mask_area", "mask_iou"]
+__all__ = ["boundary_of", "mask_iou"]
 
 PIXELS_AT_ONCE = 1 << 14  # of every mask; as float32, since masks travel as bytes
 
 
-def mask_iou(masks: jax.Array, other_masks: jax.Array, crowd: jax.Array) -> DoubleFloat:
-    """IoU of every pair of masks, or, with a crowd, the share of the detection's pixels inside.
+def mask_iou(
+    masks: jax.Array, other_masks: jax.Array, crowd: jax.Array
+) -> tuple[DoubleFloat, DoubleFloat, DoubleFloat]:
+    """IoU of every pair of masks, or, with a crowd, the share of the detection's pixels inside; and their areas.
 
     Args:
       masks: `[D, H, W]` bool, detections.
@@ -26,18 +28,13 @@ def mask_iou(masks: jax.Array, other_masks: jax.Array, crowd: jax.Array) -> Doub
       crowd: `[G]` bool.
 
     Returns:
-      `[D, G]`; 0 where a union is empty.
+      `[D, G]`, 0 where a union is empty; `[D]` and `[G]` pixels.
     """
-    intersection = _intersections(masks, other_masks)
-    area, other_area = _count(masks)[:, None], _count(other_masks)[None, :]
-    union = jnp.where(crowd[None, :], area, area + other_area - intersection)
+    intersection, area, other_area = _counts(masks, other_masks)
+    union = jnp.where(crowd[None, :], area[:, None], area[:, None] + other_area[None, :] - intersection)
     quotient = df.divide(df.from_integers(intersection), df.from_integers(jnp.maximum(union, 1)))
-    return df.where(union > 0, quotient, df.constant(0.0))
-
-
-def mask_area(masks: jax.Array) -> DoubleFloat:
-    """Returns how many pixels each mask has, `[N]`."""
-    return df.from_integers(_count(masks))
+    iou = df.where(union > 0, quotient, df.constant(0.0))
+    return iou, df.from_integers(area), df.from_integers(other_area)
 
 
 def boundary_of(masks: jax.Array, ratio: float) -> jax.Array:
@@ -55,24 +52,26 @@ def boundary_of(masks: jax.Array, ratio: float) -> jax.Array:
     return masks & ~eroded
 
 
-def _count(masks: jax.Array) -> jax.Array:
-    return masks.sum((1, 2), dtype=jnp.int32)
+def _counts(masks: jax.Array, other_masks: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the pixels that pairs share, `[D, G]` int32, and those of each mask, `[D]` and `[G]`.
 
-
-def _intersections(masks: jax.Array, other_masks: jax.Array) -> jax.Array:
-    """Returns `[D, G]` int32."""
+    All in one loop over blocks: a sum over whole masks would first be a copy of them four times as large.
+    """
     num_pixels = masks.shape[1] * masks.shape[2]
     size = min(PIXELS_AT_ONCE, num_pixels)
-    num_blocks = -(-num_pixels // max(size, 1))
+    sides = masks.reshape(len(masks), num_pixels), other_masks.reshape(len(other_masks), num_pixels)
 
-    def blocks(side: jax.Array) -> jax.Array:
-        flat = jnp.pad(side.reshape(len(side), num_pixels), ((0, 0), (0, num_blocks * size - num_pixels)))
-        return flat.reshape(len(side), num_blocks, size).swapaxes(0, 1)
-
-    def add(total: jax.Array, block: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        one, other = (side.astype(jnp.float32) for side in block)
+    def add(block: jax.Array, totals: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        start = jnp.minimum(block * size, num_pixels - size)  # the last block starts where it fits
+        new = start + jnp.arange(size, dtype=jnp.int32) >= block * size
+        one, other = (
+            (jax.lax.dynamic_slice_in_dim(side, start, size, axis=1) & new[None]).astype(jnp.float32) for side in sides
+        )
         shared = jnp.matmul(one, other.T, precision=jax.lax.Precision.HIGHEST)
-        return total + shared.astype(jnp.int32), None
+        counts = (shared, one.sum(1), other.sum(1))
+        return tuple(total + count.astype(jnp.int32) for total, count in zip(totals, counts, strict=True))
 
-    nothing = jnp.zeros((len(masks), len(other_masks)), jnp.int32)
-    return jax.lax.scan(add, nothing, (blocks(masks), blocks(other_masks)))[0]
+    shapes = ((len(masks), len(other_masks)), (len(masks),), (len(other_masks),))
+    nothing = tuple(jnp.zeros(shape, jnp.int32) for shape in shapes)
+    shared, area, other_area = jax.lax.fori_loop(0, -(-num_pixels // max(size, 1)), add, nothing)
+    return shared, area, other_area
