@@ -350,3 +350,10 @@ def test_tables_are_checked(message, fields):
     }
     with pytest.raises(ValueError, match=message):
         jaxmap.evaluate(jaxmap.DetectionTable(**(columns | fields)), truth)
+
+
+def test_another_shape_than_is_compared_comes_with_advice() -> None:
+    masks = {"masks": np.ones((1, 4, 4), bool), "labels": [0]}
+    expected = r"must have the fields \['boxes'\], got .*; `iou_type` says what is compared, .* \['masks'\]"
+    with pytest.raises(ValueError, match=expected):
+        jaxmap.evaluate([masks | {"scores": [0.5]}], [masks])

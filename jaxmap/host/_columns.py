@@ -151,7 +151,9 @@ def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dic
         raise ValueError(f"`{where}` has unknown fields {unknown}; expected some of {list(fields)}.")
     missing = [name for name in fields if name not in named and name not in OPTIONAL_FIELDS]
     if missing:
-        raise ValueError(f"`{where}` must have the fields {missing}, got {sorted(named)}.")
+        others = sorted(SHAPE_FIELDS & named.keys() - set(fields))
+        advice = f"; `iou_type` says what is compared, if that should be {others}" if others else ""
+        raise ValueError(f"`{where}` must have the fields {missing}, got {sorted(named)}{advice}.")
     arrays = {}
     for name in fields:
         if name in named:
