@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .host import in_threads
-from .host._segments import SegmentCounts, class_groups, count_segments
+from .host import SegmentCounts, class_groups, count_segments, in_threads
 from .io import CocoPanoptic
 
 __all__ = ["PanopticEvaluation", "panoptic_quality"]

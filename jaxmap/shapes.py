@@ -14,11 +14,13 @@ class Shape(NamedTuple):
       field: its name.
       rows: what messages call its second axis.
       axes: the others.
+      column: the column of a table that holds these shapes.
     """
 
     field: str
     rows: str
     axes: tuple[int | str, ...]
+    column: str
 
     def __str__(self) -> str:
         return ", ".join(map(str, (self.rows, *self.axes)))
@@ -33,12 +35,12 @@ class Shape(NamedTuple):
         return tuple(1 if isinstance(axis, str) else axis for axis in self.axes)
 
 
-_MASKS = Shape("masks", "masks", ("height", "width"))
+_MASKS = Shape("masks", "masks", ("height", "width"), "masks")
 SHAPES = {
-    "bbox": Shape("boxes", "boxes", (4,)),
-    "obb": Shape("boxes", "boxes", (5,)),
+    "bbox": Shape("boxes", "boxes", (4,), "boxes"),
+    "obb": Shape("boxes", "boxes", (5,), "oriented"),
     "segm": _MASKS,
     "boundary": _MASKS,
-    "keypoints": Shape("keypoints", "objects", ("keypoints", 3)),
+    "keypoints": Shape("keypoints", "objects", ("keypoints", 3), "keypoints"),
 }
 SHAPE_FIELDS = {shape.field for shape in SHAPES.values()}

@@ -107,7 +107,6 @@ def counts_of(mask: np.ndarray) -> list[int]:
     """The uncompressed run-length encoding, column by column, first of what is not set."""
     flat = np.concatenate([[0], mask.T.ravel(), [2]])
     edges = np.flatnonzero(flat[1:] != flat[:-1])
-    edges = edges if flat[1] else edges[0:]
     return np.diff(np.concatenate([[0], edges])).tolist()
 
 

@@ -10,6 +10,7 @@ from ._envelope import best_onwards
 from ._inputs import as_tables, merge_classes, to_xywh
 from ._ordering import inverse, order_by_score, order_within, rank_in_group, starts_of_runs, take_rows
 from ._pairing import PAIRINGS, check_confusion_options, count_confusion, normalize_confusion
+from ._segments import SegmentCounts, class_groups, count_segments
 from ._similarity import PairSimilarity, box_iou_pairs, pair_similarity
 from ._threads import in_threads
 
@@ -18,12 +19,15 @@ __all__ = [
     "Groups",
     "PairSimilarity",
     "Pairs",
+    "SegmentCounts",
     "as_tables",
     "best_onwards",
     "box_iou_pairs",
     "check_confusion_options",
+    "class_groups",
     "components",
     "count_confusion",
+    "count_segments",
     "find_pairs",
     "first_to_reach",
     "in_threads",

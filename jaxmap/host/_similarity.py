@@ -12,6 +12,7 @@ from ..keypoints import keypoint_similarity
 from ..oriented import oriented_iou
 from ..protocols import EvaluationProtocol
 from ..rle import boundary_masks, mask_iou
+from ..shapes import SHAPES
 from ..types import DetectionTable, GroundTruthTable
 from ._ordering import starts_of_runs
 
@@ -40,10 +41,13 @@ def pair_similarity(
     Raises:
       ValueError: if a table lacks the shapes that it compares.
     """
-    column = {"segm": "masks", "boundary": "masks", "keypoints": "keypoints", "obb": "oriented"}.get(protocol.iou_type)
+    column = SHAPES[protocol.iou_type].column
     for side, table in (("detections", detections), ("ground_truths", ground_truths)):
-        if column is not None and getattr(table, column) is None:
-            raise ValueError(f"`{side}` must have the column `{column}` for `iou_type={protocol.iou_type!r}`.")
+        if getattr(table, column) is None:
+            raise ValueError(
+                f"`{side}` must have the column `{column}` for `iou_type={protocol.iou_type!r}`; read its file with "
+                "that `iou_type`, or fill the column."
+            )
         if protocol.iou_type == "keypoints":
             _check_skeleton(side, table, len(protocol.keypoint_sigmas))
     one, other = detections, ground_truths
@@ -54,12 +58,10 @@ def pair_similarity(
     if protocol.iou_type == "keypoints":
         sigmas = np.array(protocol.keypoint_sigmas)
         return PairSimilarity(partial(_keypoint_similarity, one, other, sigmas), needs_overlap=False)
-    assert one.masks is not None and other.masks is not None
-    of_masks = partial(_mask_iou, one, other, one.masks, other.masks)
+    of_masks = partial(_mask_iou, one, other, lambda masks: masks)
     if protocol.iou_type == "segm":
         return PairSimilarity(of_masks)
-    edges, other_edges = (boundary_masks(masks, protocol.boundary_ratio) for masks in (one.masks, other.masks))
-    of_boundaries = partial(_mask_iou, one, other, edges, other_edges)
+    of_boundaries = partial(_mask_iou, one, other, partial(boundary_masks, ratio=protocol.boundary_ratio))
 
     def of_both(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
         values = of_masks(rows, others)
@@ -124,12 +126,15 @@ def _keypoint_similarity(
 def _mask_iou(
     one: DetectionTable,
     other: GroundTruthTable,
-    masks: np.ndarray,
-    other_masks: np.ndarray,
+    part: Callable[[np.ndarray], np.ndarray],
     rows: np.ndarray,
     others: np.ndarray,
 ) -> np.ndarray:
-    """The codec unpacks each mask of a call once, so all pairs of an image go to it together."""
+    """IoU of what `part` takes of the masks; only those of the pairs are touched.
+
+    The codec unpacks each mask of a call once, so all pairs of an image go to it together.
+    """
+    assert one.masks is not None and other.masks is not None
     image = other.image_index[others]
     order = np.argsort(image, kind="stable")
     starts = starts_of_runs(image[order])
@@ -142,7 +147,8 @@ def _mask_iou(
     for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
         mine, theirs = slice(*first[number : number + 2]), slice(*first_truth[number : number + 2])
         classes = labels[mine], other_labels[theirs]
-        iou = mask_iou(masks[detections[mine]], other_masks[ground_truths[theirs]], crowd[theirs], classes)
+        masks, other_masks = part(one.masks[detections[mine]]), part(other.masks[ground_truths[theirs]])
+        iou = mask_iou(masks, other_masks, crowd[theirs], classes)
         similarity[order[start:end]] = iou[detection[start:end], ground_truth[start:end]]
     return similarity
 

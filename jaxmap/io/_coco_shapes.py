@@ -63,8 +63,7 @@ def image_columns(images: Columns, order: np.ndarray, source: str) -> dict[str, 
     if "height" in images:
         columns["image_sizes"] = np.stack([images["height"], images["width"]], axis=1)[order]
     if any(value is not None for value in images.get("crowdIndex", [])):
-        entries = [{"crowdIndex": value} for value in images["crowdIndex"]]
-        columns["crowd_index"] = Entries(items=entries, name="images", source=source).numbers("crowdIndex")[order]
+        columns["crowd_index"] = _entries(images, "crowdIndex", "images", source).numbers("crowdIndex")[order]
     return columns
 
 
@@ -78,12 +77,12 @@ def ground_truth_shapes(
     if iou_type == "keypoints":
         keypoints = _keypoints(rows["keypoints"], f"{source}: `annotations`")
         labelled = num_labelled(keypoints)
-        given = [count if count is not None else labelled[row] for row, count in enumerate(rows["num_keypoints"])]
+        counts = [labelled[row] if count is None else count for row, count in enumerate(rows["num_keypoints"])]
+        given = _entries({"num_keypoints": counts}, "num_keypoints", "annotations", source).integers("num_keypoints")
         area = rows["bbox"][:, 2] * rows["bbox"][:, 3] * AREA_OF_BOX
         if any(value is not None for value in rows["area"]):
-            entries = [{"area": value} for value in rows["area"]]
-            area = Entries(items=entries, name="annotations", source=source).numbers("area")
-        return {"boxes": rows["bbox"], "keypoints": keypoints, "area": area, "ignore": np.array(given, np.int64) == 0}
+            area = _entries(rows, "area", "annotations", source).numbers("area")
+        return {"boxes": rows["bbox"], "keypoints": keypoints, "area": area, "ignore": given == 0}
     masks = _masks(rows["segmentation"], image_index, image_sizes, f"{source}: `annotations`")
     return {"boxes": mask_boxes(masks), "masks": masks} | others
 
@@ -94,10 +93,10 @@ def detection_shapes(
     """Returns the columns of shapes of all results, and their areas."""
     if iou_type == "bbox":
         return {"boxes": rows["bbox"]}
-    first = next(iter(rows["bbox"]), None)
     given = None
-    if first is not None and len(first):  # the first alone decides, as in pycocotools
-        given = Entries(items=[{"bbox": box} for box in rows["bbox"]], name="results", source=source).boxes("bbox")
+    first = next(iter(rows["bbox"]), None)
+    if first is not None and np.size(first):  # the first alone decides, as in pycocotools
+        given = _entries(rows, "bbox", "results", source).boxes("bbox")
     if iou_type == "keypoints":
         shape, column = "keypoints", _keypoints(rows["keypoints"], f"{source}: `results`")
         boxes = keypoints_extent(column)
@@ -112,6 +111,11 @@ def detection_shapes(
     if given is not None:
         area = given[:, 2] * given[:, 3]
     return {shape: column, "boxes": boxes, "area": area}
+
+
+def _entries(rows: Columns, field: str, name: str, source: str) -> Entries:
+    """Returns one column as it came, to be read once more: as what it must be where it is there at all."""
+    return Entries(items=[{field: value} for value in rows[field]], name=name, source=source)
 
 
 def _keypoints(vectors: np.ndarray, where: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..host._segments import class_groups
+from ..host import class_groups
 from ..types import UNDEFINED, Array
 from . import _wide_counts as wide
 from ._label_maps import check_map, real_pixels

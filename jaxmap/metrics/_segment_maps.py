@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..host._segments import class_groups
+from ..host import class_groups
 from ..types import Array
 from ._label_maps import check_map
 

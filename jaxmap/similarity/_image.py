@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -95,8 +95,8 @@ def image_similarity(
     """
     given = None if area is None else area_geometry(area)
 
-    def dense(values: DoubleFloat, own: DoubleFloat, other: Any) -> DenseSimilarity:
-        return DenseSimilarity(values, own, given if given is not None else other())
+    def dense(values: DoubleFloat, own: DoubleFloat, other: DoubleFloat) -> DenseSimilarity:
+        return DenseSimilarity(values, own, other if given is None else given)
 
     if protocol.iou_type == "bbox":
         geometry = box_geometry(shapes["boxes"], box_format)
@@ -105,7 +105,7 @@ def image_similarity(
     if protocol.iou_type == "obb":
         boxes, other_boxes = shapes["boxes"], ground_truth_shapes["boxes"]
         iou = oriented_iou(boxes[:, None], other_boxes[None, :], crowd[None, :])
-        return dense(_single(iou), _size_area(boxes), lambda: _size_area(other_boxes))
+        return dense(_single(iou), _size_area(boxes), _size_area(other_boxes))
     if protocol.iou_type == "keypoints":
         keypoints, other_keypoints = shapes["keypoints"], ground_truth_shapes["keypoints"]
         geometry = box_geometry(ground_truth_shapes["boxes"], box_format)
@@ -119,14 +119,14 @@ def image_similarity(
             jnp.asarray(protocol.keypoint_sigmas, jnp.float32),
         )
         corners = jnp.concatenate([keypoints[..., :2].min(-2), keypoints[..., :2].max(-2)], axis=-1)
-        return dense(_single(similarity), box_geometry(corners, "xyxy").area, lambda: geometry.area)
+        return dense(_single(similarity), box_geometry(corners, "xyxy").area, geometry.area)
     masks, other_masks = shapes["masks"], ground_truth_shapes["masks"]
     values, own_area, other_area = mask_iou(masks, other_masks, crowd)
     if protocol.iou_type == "boundary":
         edges, other_edges = (boundary_of(side, protocol.boundary_ratio) for side in (masks, other_masks))
         of_edges, _, _ = mask_iou(edges, other_edges, crowd)
         values = df.where(crowd[None, :] | (df.difference(values, of_edges) <= 0), values, of_edges)
-    return dense(values, own_area, lambda: other_area)
+    return dense(values, own_area, other_area)
 
 
 def _single(values: jax.Array) -> DoubleFloat:

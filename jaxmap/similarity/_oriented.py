@@ -18,6 +18,8 @@ from ..oriented import oriented_iou
 
 __all__ = ["oriented_box_iou"]
 
+_compiled_iou = jax.jit(oriented_iou)  # else, outside of `jit`, hundreds of small operations are compiled one by one
+
 
 def oriented_box_iou(boxes: ArrayLike, other_boxes: ArrayLike, *, crowd: ArrayLike | None = None) -> jax.Array:
     """IoU of every pair of oriented boxes, in [0, 1].
@@ -45,5 +47,4 @@ def oriented_box_iou(boxes: ArrayLike, other_boxes: ArrayLike, *, crowd: ArrayLi
         sides.append(array)
     crowd = jnp.zeros(sides[1].shape[:1], bool) if crowd is None else jnp.asarray(crowd, bool)
     chex.assert_shape(crowd, sides[1].shape[:1])
-    # Outside of `jit` hundreds of small operations would be compiled one by one.
-    return jax.jit(oriented_iou)(sides[0][:, None], sides[1][None, :], crowd[None, :])
+    return _compiled_iou(sides[0][:, None], sides[1][None, :], crowd[None, :])

@@ -367,23 +367,3 @@ def test_text_id_beside_integers_raises(ground_truths):
     results = [result(), result(image_id="front")]
     with pytest.raises(ValueError, match=r"`results\[1\]\.image_id` is 'front' \(str\) beside ids that are no strings"):
         coco_detections(results, ground_truths)
-
-
-def test_results_of_boxes_alone_count_as_rectangles_where_masks_are_compared() -> None:
-    truth = coco_ground_truths(
-        {
-            "images": [{"id": 1, "height": 20, "width": 30}],
-            "categories": [{"id": 1}],
-            "annotations": [
-                {"id": 1, "image_id": 1, "category_id": 1, "area": 50, "segmentation": [[5, 2, 15, 2, 15, 7, 5, 7]]}
-            ],
-        },
-        iou_type="segm",
-    )
-    rows = [{"image_id": 1, "category_id": 1, "bbox": [5, 2, 10, 5], "score": 0.5}]
-    found = coco_detections(rows, truth, iou_type="segm")
-    assert found.masks is not None and truth.masks is not None
-    assert found.masks[0] == truth.masks[0]
-    del rows[0]["bbox"]
-    with pytest.raises(ValueError, match=r"`results`\[0\].segmentation: it must be a list of polygons"):
-        coco_detections(rows, truth, iou_type="segm")
