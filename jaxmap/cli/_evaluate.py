@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._arguments import STDOUT, add_grids, add_json, grids, progress_on_terminal, table, write_json
 from ._files import add_inputs, read_inputs
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["add_command"]
 

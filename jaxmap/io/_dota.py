@@ -35,8 +35,8 @@ def read_dota_ground_truths(
     """Reads DOTA annotations: the objects of every image, `difficult` ones as `ignore`.
 
     The id of an image is the name of its file without `.txt`. Classes are all that occur in the annotations, also in
-    images that the list leaves out, in the order of the alphabet. `difficult` may be missing, which is 0; any other
-    integer than 0 is difficult, as in the devkit.
+    images that the list leaves out, in the order of the alphabet. `difficult` may be missing, which is 0; any whole
+    number above 0 is difficult.
 
     Args:
       labels: a folder or tar archive with one text file an image, on any level.
