@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 
 from ..io import coco_ground_truths, load_json
-from ..io._json import Entries, PathLike
+from ..io._files import PathLike
+from ..io._json import Entries
 from ._image_tables import ImageDetections, evaluate_images, floats, plain
 
 __all__ = ["DetrGlobalEvaluator"]

@@ -18,7 +18,8 @@ import numpy as np
 from ..collector import collector_paused
 from ..types import DetectionTable, GroundTruthTable
 from ._coco_shapes import detection_shapes, ground_truth_shapes, image_columns, shape_layouts
-from ._json import Entries, PathLike, first_few, parse_json, read_bytes
+from ._files import PathLike, read_bytes
+from ._json import Entries, first_few, parse_json
 from ._typed import Columns, Layout, typed_list, typed_lists
 
 __all__ = [

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..oriented import oriented_hull
 from ..types import DetectionTable, GroundTruthTable
-from ._json import PathLike
+from ._files import PathLike
 from ._text import Object, decoded, finite_number, ground_truth_columns, read_detections, read_objects
 
 __all__ = ["quads_to_oriented", "read_dota_detections", "read_dota_ground_truths"]

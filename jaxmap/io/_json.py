@@ -12,29 +12,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gzip
 import itertools
 import json
 import math
 import numbers
 import operator
-import os
-import pathlib
 import re
 import reprlib
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..collector import collector_paused
+from ._files import PathLike, read_bytes
 
-__all__ = ["Entries", "PathLike", "first_few", "load_json", "parse_json", "read_bytes", "vectors"]
+__all__ = ["Entries", "first_few", "load_json", "parse_json", "vectors"]
 
-PathLike = str | os.PathLike[str]
-
-_GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, 2.3.1
 _MISSING = object()
 
 
@@ -46,19 +40,6 @@ def load_json(path: PathLike) -> Any:
       ValueError: if the content is empty, cut off, or not JSON.
     """
     return parse_json(read_bytes(path), path)
-
-
-def read_bytes(path: PathLike) -> bytes:
-    """Returns the content of a file, unpacked."""
-    data = pathlib.Path(path).read_bytes()
-    if data.startswith(_GZIP_MAGIC):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:  # a bad header, a cut-off stream, damage inside
-            raise ValueError(
-                f"{path}: broken gzip data ({error}); the file is damaged or cut off, copy it again."
-            ) from error
-    return data
 
 
 @collector_paused()

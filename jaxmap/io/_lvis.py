@@ -28,7 +28,8 @@ from ._coco import (
     index_of,
     read_ground_truth_columns,
 )
-from ._json import Entries, PathLike
+from ._files import PathLike
+from ._json import Entries
 from ._typed import Columns, Layout
 
 __all__ = ["lvis_ground_truths", "read_lvis_ground_truths"]

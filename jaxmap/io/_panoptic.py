@@ -16,7 +16,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from ._json import Entries, PathLike, first_few, load_json
+from ._files import PathLike
+from ._json import Entries, first_few, load_json
 
 __all__ = ["CocoPanoptic", "read_coco_panoptic_ground_truths", "read_coco_panoptic_predictions"]
 

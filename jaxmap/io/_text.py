@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..types import GroundTruthTable
-from ._json import PathLike, first_few, read_bytes
+from ._files import PathLike, read_bytes
+from ._json import first_few
 
 __all__ = ["Found", "Object", "decoded", "finite_number", "ground_truth_columns", "read_detections", "read_objects"]
 

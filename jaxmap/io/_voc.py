@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from ..types import DetectionTable, GroundTruthTable
-from ._json import PathLike
+from ._files import PathLike
 from ._text import Object, finite_number, ground_truth_columns, read_detections, read_objects
 
 __all__ = ["is_voc", "read_voc_detections", "read_voc_ground_truths"]
