@@ -13,19 +13,23 @@ References: DOTA_devkit dota_utils.py, parse_dota_poly; dota_evaluation_task1.py
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from ..oriented import oriented_hull
 from ..types import DetectionTable, GroundTruthTable
 from ._files import PathLike
-from ._text import Object, decoded, finite_number, ground_truth_columns, read_detections, read_objects
+from ._lines import ends_with_line, finite_number, lines_of
+from ._text import Object, ground_truth_columns, looks_like, read_detections, read_objects, warn_of_cut
 
 __all__ = ["quads_to_oriented", "read_dota_detections", "read_dota_ground_truths"]
 
 _CORNERS = ("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4")
 _HEADER = ("imagesource:", "gsd:")
+_FLAT = 1e-12  # the area over the squared diagonal, above rounding
 _SAME_AREA = 1 + 1e-9  # far above rounding, far below what the corners' precision can tell apart
 
 
@@ -51,9 +55,11 @@ def read_dota_ground_truths(
       ValueError: if a line is not as it should be, two files have one name, or the list names an image that has none;
         the message says which file, line and field.
     """
-    objects = read_objects(labels, ".txt", _read_objects)
+    cut: list[str] = []
+    objects = read_objects(labels, ".txt", partial(_read_objects, cut))
+    warn_of_cut(labels, cut)
     columns, corners = ground_truth_columns(objects, source=labels, suffix=".txt", image_list=image_list)
-    oriented = quads_to_oriented(corners.reshape(-1, 4, 2))
+    oriented = _rectangles(corners, labels)
     return GroundTruthTable(
         boxes=oriented_hull(oriented), area=oriented[:, 2] * oriented[:, 3], oriented=oriented, **columns
     )
@@ -76,7 +82,7 @@ def read_dota_detections(detections: PathLike, ground_truths: GroundTruthTable) 
         says which file, line and field.
     """
     found = read_detections(detections, ground_truths, prefix="Task1_", example="Task1_", coordinates=_CORNERS)
-    oriented = quads_to_oriented(found.coordinates.reshape(-1, 4, 2))
+    oriented = _rectangles(found.coordinates, detections)
     return DetectionTable(
         image_index=found.image_index,
         labels=found.labels,
@@ -125,20 +131,62 @@ def quads_to_oriented(quads: np.ndarray) -> np.ndarray:
     return np.concatenate([center, high - low, angle[:, None]], axis=1)
 
 
-def _read_objects(name: str, data: bytes) -> list[Object]:
-    lines = enumerate(decoded(name, data).splitlines(), start=1)
+def _rectangles(corners: np.ndarray, source: PathLike) -> np.ndarray:
+    """Returns `[N, 5]` rectangles of `[N, 8]` corners, and warns of flat and crossed ones."""
+    quads = corners.reshape(-1, 4, 2)
+    oriented = quads_to_oriented(quads)
+    width, height = oriented[:, 2], oriented[:, 3]
+    crossed = _sides_cross(quads)
+    for bad, what in (
+        (width * height <= _FLAT * (width**2 + height**2), "have no area and overlap nothing; correct or drop them"),
+        (crossed, "cross themselves; the rectangle around all four corners is taken, whatever their order"),
+    ):
+        if bad.any():
+            warnings.warn(
+                f"{source}: {int(bad.sum())} of {len(quads)} quadrilaterals {what}. The first has the corners "
+                f"{' '.join(f'{one:g}' for one in corners[bad.argmax()])}.",
+                UserWarning,
+                stacklevel=3,
+            )
+    return oriented
+
+
+def _sides_cross(quads: np.ndarray) -> np.ndarray:
+    """Returns `[N]`: whether one side of a quadrilateral `[N, 4, 2]` crosses the one across from it."""
+
+    def side(a: int, b: int, c: int) -> np.ndarray:
+        to_b, to_c = quads[:, b] - quads[:, a], quads[:, c] - quads[:, a]
+        return np.sign(to_b[:, 0] * to_c[:, 1] - to_b[:, 1] * to_c[:, 0])
+
+    def cross(a: int, b: int, c: int, d: int) -> np.ndarray:
+        return (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)
+
+    return cross(0, 1, 2, 3) | cross(1, 2, 3, 0)
+
+
+def _read_objects(cut: list[str], name: str, data: bytes) -> list[Object]:
+    """Returns the objects of a file, and adds its name to `cut` if it may be cut off in its last line."""
+    lines = enumerate(lines_of(name, data), start=1)
     words = [(f"{name}, line {number}", line.split()) for number, line in lines if not line.startswith(_HEADER)]
-    return [_read_object(place, one) for place, one in words if one]
+    words = [(place, one) for place, one in words if one]
+    if not ends_with_line(data) and words and len(words[-1][1]) < max(len(one) for _, one in words):
+        cut.append(name)
+    return [_read_object(place, one) for place, one in words]
 
 
 def _read_object(place: str, words: list[str]) -> Object:
-    if not 9 <= len(words) <= 10:
-        raise ValueError(f"{place}: expected `{' '.join(_CORNERS)} class difficult`, got {' '.join(words)!r}.")
-    difficult = words[9] if len(words) == 10 else "0"
-    if not difficult.isdecimal():
+    *label, difficult = words[8:] if len(words) > 9 else [*words[8:], "0"]  # a class may have blanks in its name
+    is_named = label and (finite_number(label[-1]) is None or (len(label) == 1 and label[0].isdecimal()))
+    if not is_named or finite_number(difficult) is None:
+        advice = looks_like(words)
+        raise ValueError(
+            f"{place}: expected `{' '.join(_CORNERS)} class difficult`, got {' '.join(words)!r}"
+            f"{advice and '; '}{advice}."
+        )
+    if not (difficult.isdecimal() and difficult.isascii()):
         raise ValueError(f"{place}: `difficult` must be 0 or 1, got {difficult!r}.")
     corners = tuple(_corner(place, column, word) for column, word in zip(_CORNERS, words, strict=False))
-    return Object(words[8], int(difficult) != 0, corners)
+    return Object(" ".join(label), int(difficult) != 0, corners)
 
 
 def _corner(place: str, column: str, word: str) -> float:

@@ -32,7 +32,7 @@ from ..collector import collector_paused
 from ..types import DetectionTable, GroundTruthTable
 from ._files import PathLike, read_bytes
 from ._json import first_few, load_json
-from ._text import finite_number
+from ._lines import finite_number
 
 __all__ = ["is_open_images", "read_open_images_detections", "read_open_images_ground_truths"]
 

@@ -6,25 +6,22 @@ image lists, tables from the objects of each image, and the detections' lines, w
 
 from __future__ import annotations
 
-import errno
-import glob
-import os
+import itertools
 import pathlib
 import re
-import tarfile
 import warnings
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..types import GroundTruthTable
-from ._files import PathLike, read_bytes
+from ._files import PathLike, files_in, names_in, read_bytes
 from ._json import first_few
+from ._lines import ends_with_line, finite_number, finite_numbers, known_names, lines_of
 
-__all__ = ["Found", "Object", "decoded", "finite_number", "ground_truth_columns", "read_detections", "read_objects"]
+__all__ = ["Found", "Object", "ground_truth_columns", "looks_like", "read_detections", "read_objects", "warn_of_cut"]
 
 
 class Object(NamedTuple):
@@ -58,7 +55,7 @@ def read_objects(source: PathLike, suffix: str, read: Callable[[str, bytes], lis
     """
     objects: dict[str, list[Object]] = {}
     origin: dict[str, str] = {}
-    for name, data in _files(source, suffix):
+    for name, data in _some_files(source, suffix):
         image_id = pathlib.PurePath(name).stem
         if image_id in objects:
             raise ValueError(f"{origin[image_id]} and {name} annotate one image, {image_id!r}; keep one of them.")
@@ -96,7 +93,7 @@ def ground_truth_columns(
     if missing:
         raise ValueError(
             f"{source}: no annotation for {len(missing)} of {len(image_ids)} images of the list: "
-            f"{first_few(np.array(missing))}; expected {missing[0]}{suffix}."
+            f"{first_few(np.array(missing))}; expected {missing[0]}{suffix}; {_listed_how(missing, list(objects))}."
         )
     counts = [len(objects[image_id]) for image_id in image_ids]
     rows = [one for image_id in image_ids for one in objects[image_id]]
@@ -136,8 +133,10 @@ def read_detections(
     columns = ("image", "score", *coordinates)
     labels, images, numbers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros((0, len(columns) - 1))]
     origin: dict[int, str] = {}
-    for name, data in _files(source, ".txt"):
-        label = _label_of_file(name, label_of, prefix, example)
+    whole: list[bool] = []  # of the files that hold lines
+    cut: list[str] = []
+    for name, data in _some_files(source, ".txt"):
+        label = _label_of_file(name, label_of, index_of, prefix, example)
         if label in origin:
             raise ValueError(f"{origin[label]} and {name} hold detections of one class; keep one of them.")
         origin[label] = name
@@ -145,6 +144,11 @@ def read_detections(
         labels.append(np.full(len(found[0]), label))
         images.append(found[0])
         numbers.append(found[1])
+        if data:
+            whole.append(ends_with_line(data))
+            cut += [name] if found[2] and not whole[-1] else []
+    if any(whole) or len(whole) == 1:  # where no file ends its last line, that is how they are written
+        warn_of_cut(source, cut)
     silent = [name for name, label in label_of.items() if label not in origin]
     if silent:
         warnings.warn(
@@ -157,70 +161,62 @@ def read_detections(
     return Found(np.concatenate(images), np.concatenate(labels), values[:, 0], values[:, 1:])
 
 
-def finite_number(text: str) -> float | None:
-    """Returns the number that a text spells; None if it spells none."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if np.isfinite(value) else None
+def warn_of_cut(source: PathLike, cut: Sequence[str]) -> None:
+    """Warns once of files that end within a line which is shorter than the others."""
+    if cut:
+        warnings.warn(
+            f"{source}: the last line of {len(cut)} files has no end and is shorter than others, as when a file is cut "
+            f"off: {first_few(np.array(cut))}; if it is whole, end it with a line break.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
-def decoded(name: str, data: bytes) -> str:
-    """Returns the text that a file holds.
+def looks_like(words: Sequence[str]) -> str:
+    """Returns what a line of another format looks like, for messages, or nothing."""
+    is_number = [finite_number(word) is not None for word in words]
+    if len(words) >= 5 and all(is_number) and words[0].isdecimal() and all(0 <= float(one) <= 1 for one in words[1:]):
+        return (
+            "it looks like YOLO's labels (`class x y width height` in fractions of the image), which are not read yet: "
+            "convert them to COCO's JSON, or pass arrays to `evaluate`"
+        )
+    if len(words) in (9, 10) and all(is_number[:8]) and not is_number[8]:
+        return "it looks like DOTA's labels, which `read_dota_ground_truths` reads, and the program with --iou-type obb"
+    if len(words) == 6 and all(is_number[1:]):
+        return "it looks like VOC's detections, which come second, after the ground truths"
+    return ""
 
-    Raises:
-      ValueError: if it is not UTF-8.
-    """
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name}: not a text file in UTF-8 ({error}).") from error
 
-
-def _files(source: PathLike, suffix: str) -> Iterator[tuple[str, bytes]]:
-    """Yields name and content of the files with a suffix, by name: of a folder, an archive, a pattern, or one file."""
-    path = pathlib.Path(source)
-    files: Iterable[tuple[str, bytes]]
-    if os.path.isfile(path) and tarfile.is_tarfile(path):
-        files = _archived(path, suffix)
-    elif path.is_file():
-        files = [(str(path), path.read_bytes())]
-    else:
-        found = path.rglob(f"*{suffix}") if path.is_dir() else map(pathlib.Path, glob.glob(str(source)))
-        paths = sorted(one for one in found if one.is_file() and not one.name.startswith("."))
-        if not paths and not path.exists():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
-        files = ((str(one), one.read_bytes()) for one in paths)
+def _some_files(source: PathLike, suffix: str) -> Iterator[tuple[str, bytes]]:
+    """Yields name and content of the files with a suffix, of which there must be one."""
     empty = True
-    for file in files:
+    for file in files_in(source, suffix):
         empty = False
         yield file
     if empty:
-        raise ValueError(f"{source}: no *{suffix} file in it; is it the folder or archive that was meant?")
+        names = names_in(source)
+        kinds = Counter(pathlib.PurePath(name).suffix or "no suffix" for name in names)
+        held = ", ".join(f"{count} of {kind}" for kind, count in kinds.most_common(5)) or "no file"
+        raise ValueError(f"{source}: no *{suffix} file in it, it holds {held}; {_advice(source, kinds)}.")
 
 
-def _archived(path: pathlib.Path, suffix: str) -> list[tuple[str, bytes]]:
-    try:
-        with tarfile.open(path) as archive:
-            members = [one for one in archive if one.isfile() and one.name.endswith(suffix)]
-            members = [one for one in members if not pathlib.PurePath(one.name).name.startswith(".")]
-            contents = [archive.extractfile(one) for one in members]
-            files = [(f"{path}/{one.name}", file.read()) for one, file in zip(members, contents, strict=True) if file]
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"{path}: broken archive ({error}); it is damaged or cut off, copy it again.") from error
-    return sorted(files)
+def _advice(source: PathLike, kinds: Mapping[str, int]) -> str:
+    """Returns what to do about a folder without the files that were looked for."""
+    if kinds[".xml"]:
+        return "VOC's *.xml files are read by `read_voc_ground_truths`, and by the program without --iou-type obb"
+    if kinds[".json"]:
+        return "name the *.json file itself"
+    texts = itertools.islice(files_in(source, ".txt"), 9)
+    lines = (line.split() for name, data in texts for line in lines_of(name, data))
+    return next(filter(None, map(looks_like, filter(None, lines))), "is it the folder or archive that was meant?")
 
 
 def _read_image_list(image_list: PathLike | Sequence[str]) -> list[str]:
-    if isinstance(image_list, Sequence) and not isinstance(image_list, str):
+    if isinstance(image_list, Sequence) and not isinstance(image_list, str | bytes):
         source, ids = "image_list", [str(one) for one in image_list]
     else:
-        source, ids = str(image_list), []
-        for number, line in enumerate(decoded(source, read_bytes(image_list)).splitlines(), start=1):
-            if len(line.split()) > 1:
-                raise ValueError(f"{source}, line {number}: expected one image id, got {line!r}.")
-            ids += line.split()
+        source = str(image_list)
+        ids = list(filter(None, map(str.strip, lines_of(source, read_bytes(image_list)))))
     if not ids:
         raise ValueError(f"{source}: expected the ids of images, got none.")
     repeated = [one for one, count in Counter(ids).items() if count > 1]
@@ -229,41 +225,63 @@ def _read_image_list(image_list: PathLike | Sequence[str]) -> list[str]:
     return ids
 
 
-def _label_of_file(name: str, label_of: Mapping[str, int], prefix: str, example: str) -> int:
-    match = re.fullmatch(f"(?:{prefix})?(.+)", pathlib.PurePath(name).stem)
+def _listed_how(missing: Sequence[str], known: Sequence[str]) -> str:
+    """Returns what may be wrong with a list of images."""
+    name, _, flag = missing[0].rpartition(" ")
+    if name.strip() in known and flag in ("-1", "0", "1"):
+        return "its second column marks the images of one class, take the list that has none, such as test.txt"
+    return known_names(missing, known)
+
+
+def _label_of_file(
+    name: str, label_of: Mapping[str, int], index_of: Mapping[str, int], prefix: str, example: str
+) -> int:
+    stem = pathlib.PurePath(name.removesuffix(".gz")).stem
+    match = re.fullmatch(f"(?:{prefix})?(.+)", stem)
     class_name = match[1] if match else ""
     if class_name not in label_of:
+        advice = f"name the file {example}CLASS.txt or CLASS.txt"
+        if stem in index_of:
+            advice = "it has the name of an image, but one file per class is read, with the images in its lines"
         raise ValueError(
             f"{name}: {class_name!r} is not among the {len(label_of)} classes of the ground truths, "
-            f"{first_few(np.array(list(label_of)))}; name the file {example}CLASS.txt or CLASS.txt."
+            f"{first_few(np.array(list(label_of)))}; {advice}."
         )
     return label_of[class_name]
 
 
 def _read_lines(
     name: str, data: bytes, index_of: Mapping[str, int], columns: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns image indices `[n]` and numbers `[n, columns - 1]`, from the score on."""
-    lines = [(number, line.split()) for number, line in enumerate(decoded(name, data).splitlines(), start=1)]
-    lines = [(number, words) for number, words in lines if words]
-    for number, words in lines:
-        if len(words) != len(columns):
-            raise ValueError(f"{name}, line {number}: expected `{' '.join(columns)}`, got {' '.join(words)!r}.")
-        if words[0] not in index_of:
-            raise ValueError(
-                f"{name}, line {number}: image {words[0]!r} is not among the {len(index_of)} of the ground truths; "
-                "drop its detections, or use the annotations and the list that they were made for."
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Returns image indices `[n]`, numbers `[n, columns - 1]`, and whether the last line is shorter than others."""
+    lines, width = lines_of(name, data), len(columns) - 1
+    # Names may have blanks in them, numbers have none.
+    rows = [words for line in lines if (words := line.strip().rsplit(maxsplit=width))]
+    if set(map(len, rows)) <= {len(columns)}:
+        numbers = finite_numbers([word for words in rows for word in words[1:]])
+        images = [index_of.get(words[0], -1) for words in rows]
+        if numbers is not None and -1 not in images:
+            lengths = [len(words[-1]) for words in rows[-1:] + rows[:-1]]
+            return np.array(images, np.int64), numbers.reshape(-1, width), len(rows) > 1 and lengths[0] < max(lengths)
+    raise _fault(name, lines, index_of, columns)
+
+
+def _fault(name: str, lines: Sequence[str], index_of: Mapping[str, int], columns: Sequence[str]) -> ValueError:
+    """Returns what is wrong with the first of the lines that is not as it should be."""
+    for number, line in enumerate(lines, start=1):
+        words = line.strip().rsplit(maxsplit=len(columns) - 1)
+        if not words:
+            continue
+        image, place = words[0], f"{name}, line {number}"
+        if len(words) != len(columns) or (image not in index_of and len(line.split()) != len(columns)):
+            return ValueError(f"{place}: expected `{' '.join(columns)}`, got {line.strip()!r}.")
+        if image not in index_of:
+            return ValueError(
+                f"{place}: image {image!r} is not among the {len(index_of)} of the ground truths; "
+                f"{known_names([image], list(index_of))}; drop its detections, or use the annotations and the list "
+                "that they were made for."
             )
-    try:
-        values = np.array([words[1:] for _, words in lines], np.float64).reshape(-1, len(columns) - 1)
-    except ValueError:
-        values = np.full((len(lines), len(columns) - 1), np.nan)
-    if not np.isfinite(values).all():
-        number, column, word = next(
-            (number, column, word)
-            for number, words in lines
-            for column, word in zip(columns[1:], words[1:], strict=True)
-            if finite_number(word) is None
-        )
-        raise ValueError(f"{name}, line {number}: `{column}` must be a finite number, got {word!r}.")
-    return np.array([index_of[words[0]] for _, words in lines], np.int64), values
+        for column, word in zip(columns[1:], words[1:], strict=True):
+            if finite_number(word) is None:
+                return ValueError(f"{place}: `{column}` must be a finite number, got {word!r}.")
+    raise AssertionError("a line is at fault")

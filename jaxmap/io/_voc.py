@@ -13,15 +13,16 @@ References: VOCdevkit VOCevaldet.m, VOCreadxml.m.
 from __future__ import annotations
 
 import os
-import tarfile
+import warnings
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
 import numpy as np
 
 from ..types import DetectionTable, GroundTruthTable
-from ._files import PathLike
-from ._text import Object, finite_number, ground_truth_columns, read_detections, read_objects
+from ._files import PathLike, is_archive
+from ._lines import finite_number
+from ._text import Object, ground_truth_columns, read_detections, read_objects
 
 __all__ = ["is_voc", "read_voc_detections", "read_voc_ground_truths"]
 
@@ -31,7 +32,7 @@ _PREFIX = r"comp\d+_det_[^_]+_"  # comp4_det_test_car, or car alone
 
 def is_voc(path: PathLike) -> bool:
     """Returns True for a folder or a tar archive, in which VOC's files come; COCO's are single JSON files."""
-    return os.path.isdir(path) or (os.path.isfile(path) and tarfile.is_tarfile(path))
+    return os.path.isdir(path) or is_archive(path)
 
 
 def read_voc_ground_truths(
@@ -57,6 +58,7 @@ def read_voc_ground_truths(
     """
     objects = read_objects(annotations, ".xml", _read_objects)
     columns, corners = ground_truth_columns(objects, source=annotations, suffix=".xml", image_list=image_list)
+    _warn_of_inverted(annotations, corners)
     boxes = _boxes(corners, inclusive)
     return GroundTruthTable(boxes=boxes, area=boxes[:, 2] * boxes[:, 3], **columns)
 
@@ -99,15 +101,40 @@ def _boxes(corners: np.ndarray, inclusive: bool) -> np.ndarray:
     return np.concatenate([first, last - first], axis=1)
 
 
+def _warn_of_inverted(source: PathLike, corners: np.ndarray) -> None:
+    """Warns once of objects that end before they start."""
+    inverted = (corners[:, 2:] < corners[:, :2]).any(axis=1)
+    if inverted.any():
+        first = ", ".join(f"{field} {one:g}" for field, one in zip(_CORNERS, corners[inverted.argmax()], strict=True))
+        warnings.warn(
+            f"{source}: {int(inverted.sum())} of {len(corners)} objects end before they start, so that nothing overlaps "
+            f"them; correct or drop them. The first has {first}.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
 def _read_objects(name: str, data: bytes) -> list[Object]:
+    if b"<!ENTITY" in data:
+        raise ValueError(f"{name}: entities are not read; write what they stand for in their place.")
     try:
         root = ElementTree.fromstring(data)
-    except ElementTree.ParseError as error:  # it says line and column
+    # ParseError says line and column; the others are about encodings that Python lacks.
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise ValueError(f"{name}: not valid XML ({error}); the file is damaged, write it again.") from error
     if root.tag != "annotation":
         raise ValueError(f"{name}: expected a VOC <annotation>, got <{root.tag}>.")
     # Parts of a body have a name and a box as well, one level deeper.
-    return [_read_object(f"{name}: object {number}", one) for number, one in enumerate(root.findall("object"), start=1)]
+    objects = root.findall("object")
+    elsewhere = len(list(root.iter("object"))) - len(objects)
+    if elsewhere or (not objects and "object" in map(_local_name, root.iter())):
+        raise ValueError(f"{name}: an <object> must stand in <annotation> itself, written so and without a namespace.")
+    return [_read_object(f"{name}: object {number}", one) for number, one in enumerate(objects, start=1)]
+
+
+def _local_name(element: ElementTree.Element) -> str:
+    """Returns the tag of an element without its namespace, in small letters."""
+    return element.tag.rpartition("}")[2].lower()
 
 
 def _read_object(place: str, element: ElementTree.Element) -> Object:
@@ -117,11 +144,15 @@ def _read_object(place: str, element: ElementTree.Element) -> Object:
     label = (element.findtext("name") or "").strip()
     if not label:
         raise ValueError(f"{place}: <name> must be the object's class, got none.")
-    return Object(label, difficult == "1", tuple(_corner(place, element, field) for field in _CORNERS))
+    boxes = element.findall("bndbox")
+    if len(boxes) != 1:
+        held = ", ".join(f"<{one.tag}>" for one in element) or "nothing"
+        raise ValueError(f"{place}: expected one <bndbox>, got {len(boxes)} beside {held}.")
+    return Object(label, difficult == "1", tuple(_corner(place, boxes[0], field) for field in _CORNERS))
 
 
-def _corner(place: str, element: ElementTree.Element, field: str) -> float:
-    text = element.findtext(f"bndbox/{field}")
+def _corner(place: str, box: ElementTree.Element, field: str) -> float:
+    text = box.findtext(field)
     value = finite_number(text or "")
     if value is None:
         raise ValueError(f"{place}: <bndbox><{field}> must be a finite number, got {text!r}.")

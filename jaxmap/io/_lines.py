@@ -1,0 +1,104 @@
+"""Lines, numbers and names in text files, as tools write them: byte order marks, line ends of any system, blanks.
+
+A number is in plain decimal notation. What else Python takes for one (`1_000`, digits of other scripts) is refused,
+because no file means it.
+
+>>> lines_of("list.txt", b"\\xef\\xbb\\xbfone\\r\\ntwo words\\n")
+['one', 'two words', '']
+>>> [finite_number(text) for text in ("1e3", "-.5", "nan", "1_000", "0x10")]
+[1000.0, -0.5, None, None, None]
+"""
+
+from __future__ import annotations
+
+import codecs
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from ._json import first_few
+
+__all__ = [
+    "check_encoding",
+    "ends_with_line",
+    "finite_number",
+    "finite_numbers",
+    "known_names",
+    "lines_of",
+]
+
+_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+
+
+def finite_number(text: str) -> float | None:
+    """Returns the number that a text spells in plain decimal notation; None if it spells none."""
+    if not _is_plain(text):
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _is_plain(text: str) -> bool:
+    """Returns False for `1_000` and for digits of other scripts, which Python takes for numbers and no file means."""
+    return "_" not in text and text.isascii()
+
+
+def finite_numbers(texts: Sequence[str]) -> np.ndarray | None:
+    """Returns `[N]` float64; None if one of the texts spells no finite number in plain decimal notation."""
+    if not _is_plain("".join(texts)):
+        return None
+    try:
+        values = np.fromiter(map(float, texts), np.float64, len(texts))
+    except ValueError:
+        return None
+    return values if np.isfinite(values).all() else None
+
+
+def check_encoding(name: str, data: bytes) -> None:
+    """Refuses what is no text of 8-bit characters.
+
+    Raises:
+      ValueError: if it is UTF-16, or holds zeros.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f"{name}: a text file in UTF-16, but UTF-8 is read; save it as UTF-8.")
+    if b"\0" in data:
+        raise ValueError(f"{name}: not a text file in UTF-8, it holds zero bytes; it is damaged, or in UTF-16.")
+
+
+def lines_of(name: str, data: bytes) -> list[str]:
+    """Returns the lines of a text file; it may have a byte order mark, and line ends of any system.
+
+    Raises:
+      ValueError: if it is not UTF-8.
+    """
+    check_encoding(name, data)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name}: not a text file in UTF-8 ({error}).") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # splitlines() cuts at more than line ends
+
+
+def ends_with_line(data: bytes) -> bool:
+    """Returns False for a text whose last line has no end, as when it is cut off."""
+    return not data or data.endswith((b"\n", b"\r"))
+
+
+def known_names(unknown: Sequence[str], known: Sequence[str]) -> str:
+    """Returns what is known, for a message about names that are not, and which of it may have been meant."""
+    text = f"known are {first_few(np.array(known))}" if known else "none is known"
+    plain = {_plain_name(one): one for one in known}
+    meant = next(((one, plain[_plain_name(one)]) for one in unknown if _plain_name(one) in plain), None)
+    return text if meant is None else f"{text}; is {meant[1]!r} meant by {meant[0]!r}?"
+
+
+def _plain_name(name: str) -> str:
+    """Returns a name without what writers add or leave out: folder, extension, zeros in front, and capitals."""
+    path = pathlib.PurePosixPath(name.replace("\\", "/"))
+    stem = path.stem if path.suffix.lower() in _IMAGE_SUFFIXES else path.name
+    return stem.lstrip("0").casefold()
