@@ -22,8 +22,8 @@ import numpy as np
 from ..oriented import oriented_hull
 from ..types import DetectionTable, GroundTruthTable
 from ._files import PathLike
-from ._lines import ends_with_line, finite_number, lines_of
-from ._text import Object, ground_truth_columns, looks_like, read_detections, read_objects, warn_of_cut
+from ._lines import ends_with_line, finite_number, lines_of, warn_of_cut
+from ._text import Object, ground_truth_columns, looks_like, read_detections, read_objects
 
 __all__ = ["quads_to_oriented", "read_dota_detections", "read_dota_ground_truths"]
 
@@ -57,7 +57,7 @@ def read_dota_ground_truths(
     """
     cut: list[str] = []
     objects = read_objects(labels, ".txt", partial(_read_objects, cut))
-    warn_of_cut(labels, cut)
+    warn_of_cut(cut)
     columns, corners = ground_truth_columns(objects, source=labels, suffix=".txt", image_list=image_list)
     oriented = _rectangles(corners, labels)
     return GroundTruthTable(

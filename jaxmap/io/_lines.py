@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import codecs
 import pathlib
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,7 @@ __all__ = [
     "finite_numbers",
     "known_names",
     "lines_of",
+    "warn_of_cut",
 ]
 
 _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
@@ -87,6 +89,18 @@ def lines_of(name: str, data: bytes) -> list[str]:
 def ends_with_line(data: bytes) -> bool:
     """Returns False for a text whose last line has no end, as when it is cut off."""
     return not data or data.endswith((b"\n", b"\r"))
+
+
+def warn_of_cut(names: Sequence[str]) -> None:
+    """Warns once of files that end within a line which is shorter than the others."""
+    if names:
+        others = f" (so do {len(names) - 1} more files)" if len(names) > 1 else ""
+        warnings.warn(
+            f"{names[0]}: the file ends within a line that is shorter than others, as if it were cut off{others}; copy "
+            "it again, or end it with a line break if it is whole.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def known_names(unknown: Sequence[str], known: Sequence[str]) -> str:

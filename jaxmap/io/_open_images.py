@@ -5,7 +5,7 @@ In: CSV with a header, plain or gzip, of which only the columns named here are r
 - boxes: `ImageID`, `LabelName`, `XMin`, `XMax`, `YMin`, `YMax`, `IsGroupOf`;
 - image-level labels: `ImageID`, `LabelName`, `Confidence`, 1 for a class that is there and 0 for one that is not;
 - detections: `ImageID`, `LabelName`, `Score`, `XMin`, `XMax`, `YMin`, `YMax`;
-- class descriptions, without a header: `LabelName,name`.
+- class descriptions, without a header: `LabelName,name`, or the challenge's `LabelName,name,number`.
 
 Coordinates are shares of the image's width and height, and stay so: boxes are xywh in [0, 1], areas are shares of the
 image and no pixels, so area ranges say nothing. Both axes being scaled alike for all boxes of an image, an IoU is the
@@ -20,8 +20,9 @@ from __future__ import annotations
 import csv
 import io
 import os
+import reprlib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -32,13 +33,16 @@ from ..collector import collector_paused
 from ..types import DetectionTable, GroundTruthTable
 from ._files import PathLike, read_bytes
 from ._json import first_few, load_json
-from ._lines import finite_number
+from ._lines import check_encoding, ends_with_line, finite_number, finite_numbers, known_names, warn_of_cut
+from ._text import warn_of_inverted
 
 __all__ = ["is_open_images", "read_open_images_detections", "read_open_images_ground_truths"]
 
 _CORNERS = ("XMin", "XMax", "YMin", "YMax")
 _LINES_AT_ONCE = 1 << 16
 _UNKNOWN = -1
+_ANY: tuple[float, ...] = ()  # of a column that may hold every number
+_BOX = dict.fromkeys(_CORNERS, _ANY)
 
 Hierarchy = Mapping[str, set[str]]
 
@@ -77,7 +81,7 @@ def read_open_images_ground_truths(
     """
     above, below = _read_hierarchy(hierarchy)
     images, classes = _Numbers(), _Numbers()
-    columns = _read(boxes, {"ImageID": images, "LabelName": classes}, (*_CORNERS, "IsGroupOf"))
+    columns = _read(boxes, {"ImageID": images, "LabelName": classes}, _BOX | {"IsGroupOf": (-1, 0, 1)})
     rows, label = _related(columns["LabelName"], classes, above)
     names = {one: one for one in classes}
     if class_descriptions is not None:
@@ -88,7 +92,7 @@ def read_open_images_ground_truths(
 
     image, searched = columns["ImageID"][rows], [(columns["ImageID"][rows], label)]
     if image_labels is not None:
-        of_images = _read(image_labels, {"ImageID": images, "LabelName": classes}, ("Confidence",))
+        of_images = _read(image_labels, {"ImageID": images, "LabelName": classes}, {"Confidence": (0, 1)})
         for is_there, relation in ((True, above), (False, below)):
             kind = (of_images["Confidence"] > 0) == is_there
             kind_rows, kind_label = _related(of_images["LabelName"][kind], classes, relation)
@@ -103,8 +107,11 @@ def read_open_images_ground_truths(
     known = label_of[label] != _UNKNOWN
     rows = rows[known]
     without = np.bincount(rows, minlength=len(columns["LabelName"])) == 0
-    _warn_of_left_out(boxes, "boxes", "of classes that are not described", without, columns["LabelName"], classes)
-    xywh = _xywh(columns)[rows]
+    why = "of classes that are not described"
+    _warn_of_left_out(boxes, "boxes", why, without, columns["LabelName"], classes, list(names))
+    xywh = _xywh(columns)
+    warn_of_inverted(boxes, xywh[:, :2], xywh[:, :2] + xywh[:, 2:])
+    xywh = xywh[rows]
     return GroundTruthTable(
         image_index=index_of[image[known]],
         labels=label_of[label[known]],
@@ -138,16 +145,19 @@ def read_open_images_detections(path: PathLike, ground_truths: GroundTruthTable)
       ValueError: if a column is missing or a line is not as it should be; the message says where.
     """
     images, classes = _Numbers(), _Numbers()
-    columns = _read(path, {"ImageID": images, "LabelName": classes}, ("Score", *_CORNERS))
-    image_index = _places(images, ground_truths.image_ids.tolist())
-    labels = _places(classes, ground_truths.class_ids.tolist())
+    columns = _read(path, {"ImageID": images, "LabelName": classes}, {"Score": _ANY} | _BOX)
+    known_images, known_classes = (
+        ground_truths.image_ids.astype(str).tolist(),
+        ground_truths.class_ids.astype(str).tolist(),
+    )
+    image_index = _places(images, known_images)[columns["ImageID"]]
+    labels = _places(classes, known_classes)[columns["LabelName"]]
     xywh = _xywh(columns)
-    image_index, labels = image_index[columns["ImageID"]], labels[columns["LabelName"]]
-    for why, places, field, numbers in (
-        ("of images that the ground truths do not name", image_index, "ImageID", images),
-        ("of classes that have no boxes in the ground truths", labels, "LabelName", classes),
+    for why, places, field, numbers, known in (
+        ("of images that the ground truths do not name", image_index, "ImageID", images, known_images),
+        ("of classes that have no boxes in the ground truths", labels, "LabelName", classes, known_classes),
     ):
-        _warn_of_left_out(path, "detections", why, places == _UNKNOWN, columns[field], numbers)
+        _warn_of_left_out(path, "detections", why, places == _UNKNOWN, columns[field], numbers, known)
     has_area = np.minimum(xywh[:, 2], xywh[:, 3]) > 0
     if not has_area.all():
         warnings.warn(
@@ -170,34 +180,48 @@ class _Numbers(dict[str, int]):
 
 
 @collector_paused()
-def _read(path: PathLike, numbered: Mapping[str, _Numbers], numeric: Iterable[str]) -> dict[str, np.ndarray]:
-    """Returns columns of a CSV file with a header: strings as int64 by their numbers, and numbers as float64."""
+def _read(
+    path: PathLike, numbered: Mapping[str, _Numbers], numeric: Mapping[str, tuple[float, ...]]
+) -> dict[str, np.ndarray]:
+    """Returns columns of a CSV file with a header: strings as int64 by their numbers, and numbers as float64.
+
+    Args:
+      path: the file.
+      numbered: the columns of strings, each with what numbers them.
+      numeric: the columns of numbers, each with the values that it may hold.
+    """
     fields = [*numbered, *numeric]
     pieces: dict[str, list[np.ndarray]] = {
         field: [np.empty(0, np.int64 if field in numbered else np.float64)] for field in fields
     }
     header: list[str] = []
-    for block in _blocks(path):
+    data, cut = read_bytes(path), False
+    for block in _blocks(path, data):
         if not header:
             header = block.rows.pop(0) if block.rows else []
-            if not set(fields) <= set(header):
+            if any(header.count(field) != 1 for field in fields):
                 break
             pick = itemgetter(*map(header.index, fields))
-        try:
-            columns = list(zip(*map(pick, block.rows), strict=True))
-        except IndexError:
-            row = next(row for row in block.rows if len(row) < len(header))
-            raise ValueError(
-                f"{block.place(row)}: expected {len(header)} values, as in line 1, got {len(row)}."
-            ) from None
+        if not set(map(len, block.rows)) <= {len(header)}:
+            row = next(row for row in block.rows if len(row) != len(header))
+            raise block.error(row, f"expected {len(header)} values, as in line 1, got {len(row)}")
+        columns = list(zip(*map(pick, block.rows), strict=True))
         for field, column in zip(fields, columns, strict=bool(columns)):
-            if field in numbered:
-                codes = map(numbered[field].__getitem__, column)
-                pieces[field].append(np.fromiter(codes, np.int64, len(column)))
-            else:
-                pieces[field].append(_numbers(field, column, block))
-    if not set(fields) <= set(header):
-        raise ValueError(f"{path}: expected the columns {', '.join(fields)} in line 1, got {', '.join(header)!r}.")
+            if field in numeric:
+                pieces[field].append(_numbers(field, column, numeric[field], block))
+                continue
+            codes = map(numbered[field].__getitem__, column)
+            pieces[field].append(np.fromiter(codes, np.int64, len(column)))
+            if "" in numbered[field]:
+                raise block.error(block.rows[column.index("")], f"`{field}` is empty, every line needs one")
+        lengths = [len(row[-1]) for row in block.rows[-1:] + block.rows[:-1]]
+        cut = bool(lengths) and lengths[0] < max(lengths)
+    if cut and not ends_with_line(data):
+        warn_of_cut([str(path)])
+    if any(header.count(field) != 1 for field in fields):
+        raise ValueError(
+            f"{path}: expected the columns {', '.join(fields)} in line 1, each once, got {', '.join(header)!r}."
+        )
     return {field: np.concatenate(values) for field, values in pieces.items()}
 
 
@@ -209,44 +233,46 @@ class _Block(NamedTuple):
     rows: list[list[str]]
     lines: list[list[str]]
 
-    def place(self, row: list[str]) -> str:
+    def error(self, row: list[str], fault: str) -> ValueError:
         number = next(number for number, line in enumerate(self.lines, start=self.first) if line is row)
-        return f"{self.path}, line {number}"
+        return ValueError(f"{self.path}, line {number}: {fault}.")
 
 
-def _blocks(path: PathLike) -> Iterator[_Block]:
+def _blocks(path: PathLike, data: bytes) -> Iterator[_Block]:
     """Yields a CSV file in pieces: all strings of a large one at once would fill the memory."""
-    text = io.TextIOWrapper(io.BytesIO(read_bytes(path)), encoding="utf-8-sig", newline="")
-    reader = csv.reader(text)
+    check_encoding(str(path), data)
+    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
+    reader = csv.reader(text, strict=True)  # if not strict, an open quote takes in all that follows
     first = 1
     try:
         while lines := list(islice(reader, _LINES_AT_ONCE)):
             yield _Block(path, first, list(filter(None, lines)), lines)
             first = reader.line_num + 1
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error}).") from error
+        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error}, after line {reader.line_num}).") from error
 
 
-def _numbers(field: str, column: tuple[str, ...], block: _Block) -> np.ndarray:
-    try:
-        values = np.fromiter(map(float, column), np.float64, len(column))
-    except ValueError:
-        values = np.full(len(column), np.nan)
-    if not np.isfinite(values).all():
-        row, word = next(
-            (row, word) for row, word in zip(block.rows, column, strict=True) if finite_number(word) is None
-        )
-        raise ValueError(f"{block.place(row)}: `{field}` must be a finite number, got {word!r}.")
-    return values
+def _numbers(field: str, column: tuple[str, ...], allowed: tuple[float, ...], block: _Block) -> np.ndarray:
+    values = finite_numbers(column)
+    if values is not None and (not allowed or np.isin(values, allowed).all()):
+        return values
+    expected = f"one of {', '.join(map(str, allowed))}" if allowed else "a finite number"
+    for row, word in zip(block.rows, column, strict=True):
+        value = finite_number(word)
+        if value is None or (allowed and value not in allowed):
+            raise block.error(row, f"`{field}` must be {expected}, got {word!r}")
+    raise AssertionError("a value is at fault")
 
 
 def _read_descriptions(path: PathLike) -> dict[str, str]:
-    names = {}
-    for block in _blocks(path):
+    names: dict[str, str] = {}
+    for block in _blocks(path, read_bytes(path)):
         for row in block.rows:
-            if len(row) != 2:
-                raise ValueError(f"{block.place(row)}: expected `LabelName,name`, got {','.join(row)!r}.")
-            names[row[0]] = row[1]
+            if len(row) != 2 and not (len(row) == 3 and row[2].strip().isdecimal()):  # the challenge numbers them
+                fault = f"expected `LabelName,name` or `LabelName,name,number`, got {','.join(row)!r}"
+                raise block.error(row, f"{fault}; put a name with a comma into quotes")
+            if names.setdefault(row[0], row[1]) != row[1]:
+                raise block.error(row, f"{row[0]!r} is named {row[1]!r}, but {names[row[0]]!r} above; keep one of them")
     return names
 
 
@@ -256,18 +282,25 @@ def _read_hierarchy(path: PathLike | None) -> tuple[Hierarchy, Hierarchy]:
     below: dict[str, set[str]] = {}
 
     def visit(node: Any, ancestors: frozenset[str]) -> None:
-        if not isinstance(node, dict) or not isinstance(node.get("LabelName"), str):
-            raise ValueError(f"{path}: expected a tree of objects with `LabelName` and `Subcategory`, got {node!r}.")
+        children = node.get("Subcategory", []) if isinstance(node, dict) else None
+        if not isinstance(children, list) or not isinstance(node.get("LabelName"), str):
+            raise ValueError(
+                f"{path}: expected a tree of objects with `LabelName` and `Subcategory`, got {reprlib.repr(node)}."
+            )
         above.setdefault(node["LabelName"], set()).update(ancestors)  # a class may stand in several places
         for ancestor in ancestors:
             below.setdefault(ancestor, set()).add(node["LabelName"])
-        for child in node.get("Subcategory", []):
+        for child in children:
             visit(child, ancestors | {node["LabelName"]})
 
     if path is not None:
         root = load_json(path)
-        for node in root.get("Subcategory", []) if isinstance(root, dict) else [root]:
-            visit(node, frozenset())
+        top = root.get("Subcategory") if isinstance(root, dict) else None
+        try:
+            for node in top if isinstance(top, list) else [root]:
+                visit(node, frozenset())
+        except RecursionError as error:
+            raise ValueError(f"{path}: the tree of classes is too deep; is it the hierarchy that was meant?") from error
     return above, below
 
 
@@ -291,12 +324,19 @@ def _places(numbers: _Numbers, values: Iterable[str]) -> np.ndarray:
 
 
 def _warn_of_left_out(
-    path: PathLike, what: str, why: str, left_out: np.ndarray, column: np.ndarray, numbers: _Numbers
+    path: PathLike,
+    what: str,
+    why: str,
+    left_out: np.ndarray,
+    column: np.ndarray,
+    numbers: _Numbers,
+    known: Sequence[str],
 ) -> None:
     if left_out.any():
         names = np.array(list(numbers))[np.unique(column[left_out])]
         warnings.warn(
-            f"{path}: ignored {int(left_out.sum())} of {len(column)} {what}, {why}: {first_few(names)}.",
+            f"{path}: ignored {int(left_out.sum())} of {len(column)} {what}, {why}: {first_few(names)}; "
+            f"{known_names(names.tolist(), known)}.",
             UserWarning,
             stacklevel=3,
         )

@@ -19,9 +19,17 @@ import numpy as np
 from ..types import GroundTruthTable
 from ._files import PathLike, files_in, names_in, read_bytes
 from ._json import first_few
-from ._lines import ends_with_line, finite_number, finite_numbers, known_names, lines_of
+from ._lines import ends_with_line, finite_number, finite_numbers, known_names, lines_of, warn_of_cut
 
-__all__ = ["Found", "Object", "ground_truth_columns", "looks_like", "read_detections", "read_objects", "warn_of_cut"]
+__all__ = [
+    "Found",
+    "Object",
+    "ground_truth_columns",
+    "looks_like",
+    "read_detections",
+    "read_objects",
+    "warn_of_inverted",
+]
 
 
 class Object(NamedTuple):
@@ -148,7 +156,7 @@ def read_detections(
             whole.append(ends_with_line(data))
             cut += [name] if found[2] and not whole[-1] else []
     if any(whole) or len(whole) == 1:  # where no file ends its last line, that is how they are written
-        warn_of_cut(source, cut)
+        warn_of_cut(cut)
     silent = [name for name, label in label_of.items() if label not in origin]
     if silent:
         warnings.warn(
@@ -161,14 +169,16 @@ def read_detections(
     return Found(np.concatenate(images), np.concatenate(labels), values[:, 0], values[:, 1:])
 
 
-def warn_of_cut(source: PathLike, cut: Sequence[str]) -> None:
-    """Warns once of files that end within a line which is shorter than the others."""
-    if cut:
+def warn_of_inverted(source: PathLike, starts: np.ndarray, ends: np.ndarray) -> None:
+    """Warns once of ground truths that end `[N, 2]` before they start `[N, 2]`."""
+    inverted = (ends < starts).any(axis=1)
+    if inverted.any():
+        (left, top), (right, bottom) = starts[inverted.argmax()], ends[inverted.argmax()]
         warnings.warn(
-            f"{source}: the last line of {len(cut)} files has no end and is shorter than others, as when a file is cut "
-            f"off: {first_few(np.array(cut))}; if it is whole, end it with a line break.",
+            f"{source}: {int(inverted.sum())} of {len(starts)} boxes end before they start, so they overlap nothing; "
+            f"correct or drop them. The first goes from ({left:g}, {top:g}) to ({right:g}, {bottom:g}).",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
 
 

@@ -13,7 +13,6 @@ References: VOCdevkit VOCevaldet.m, VOCreadxml.m.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
@@ -22,7 +21,7 @@ import numpy as np
 from ..types import DetectionTable, GroundTruthTable
 from ._files import PathLike, is_archive
 from ._lines import finite_number
-from ._text import Object, ground_truth_columns, read_detections, read_objects
+from ._text import Object, ground_truth_columns, read_detections, read_objects, warn_of_inverted
 
 __all__ = ["is_voc", "read_voc_detections", "read_voc_ground_truths"]
 
@@ -58,7 +57,7 @@ def read_voc_ground_truths(
     """
     objects = read_objects(annotations, ".xml", _read_objects)
     columns, corners = ground_truth_columns(objects, source=annotations, suffix=".xml", image_list=image_list)
-    _warn_of_inverted(annotations, corners)
+    warn_of_inverted(annotations, corners[:, :2], corners[:, 2:])
     boxes = _boxes(corners, inclusive)
     return GroundTruthTable(boxes=boxes, area=boxes[:, 2] * boxes[:, 3], **columns)
 
@@ -99,19 +98,6 @@ def _boxes(corners: np.ndarray, inclusive: bool) -> np.ndarray:
     if inclusive:
         return np.concatenate([first - 1, last - first + 1], axis=1)
     return np.concatenate([first, last - first], axis=1)
-
-
-def _warn_of_inverted(source: PathLike, corners: np.ndarray) -> None:
-    """Warns once of objects that end before they start."""
-    inverted = (corners[:, 2:] < corners[:, :2]).any(axis=1)
-    if inverted.any():
-        first = ", ".join(f"{field} {one:g}" for field, one in zip(_CORNERS, corners[inverted.argmax()], strict=True))
-        warnings.warn(
-            f"{source}: {int(inverted.sum())} of {len(corners)} objects end before they start, so that nothing overlaps "
-            f"them; correct or drop them. The first has {first}.",
-            UserWarning,
-            stacklevel=3,
-        )
 
 
 def _read_objects(name: str, data: bytes) -> list[Object]:

@@ -148,7 +148,7 @@ def test_detection_that_cannot_count_is_left_out(folder: pathlib.Path, line: str
         ("boxes", BOXES.replace("0,1,0,1", "0,nan,0,1"), "line 5: `XMax` must be a finite number, got 'nan'"),
         ("boxes", f"{BOXES}b,x\n", "line 6: expected 13 values, as in line 1, got 2"),
         ("labels", "ImageID,LabelName\n", "expected the columns ImageID, LabelName, Confidence"),
-        ("names", NAMES + "/m/cat\n", "line 4: expected `LabelName,name`, got '/m/cat'"),
+        ("names", NAMES + "/m/cat\n", "line 4: expected `LabelName,name` or `LabelName,name,number`, got '/m/cat'"),
         ("names", "/m/owl,Owl\n", "no boxes in it, or none of a class that is described"),
         ("boxes", "\xff", "not a CSV file in UTF-8"),
     ],

@@ -249,6 +249,6 @@ def test_missing_empty_and_broken_sources_are_named(voc: pathlib.Path, truth: Gr
     (voc / "cut.tar.gz").write_bytes(content.getvalue()[: 1 << 15])
     with pytest.raises(ValueError, match=r"cut\.tar\.gz: broken gzip data"):
         io.read_voc_ground_truths(voc / "cut.tar.gz")
-    (voc / "results" / "comp4_det_test_car.txt").write_bytes(b"\xff\xfe")
+    (voc / "results" / "comp4_det_test_car.txt").write_bytes(b"\xff\xff")
     with pytest.raises(ValueError, match=r"car\.txt: not a text file in UTF-8"):
         io.read_voc_detections(voc / "results", truth)
