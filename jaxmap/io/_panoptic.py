@@ -9,19 +9,25 @@ References: panopticapi utils.py, rgb2id; evaluation.py, pq_compute and pq_compu
 from __future__ import annotations
 
 import dataclasses
+import io
 import pathlib
+import struct
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
 
-from ._files import PathLike
+from ._files import PathLike, read_bytes
 from ._json import Entries, first_few, load_json
 
 __all__ = ["CocoPanoptic", "read_coco_panoptic_ground_truths", "read_coco_panoptic_predictions"]
 
 Image = dict[str, np.ndarray]
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_NUM_COLOURS = 1 << 24
+_PIXELS_AT_ONCE = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +42,7 @@ class CocoPanoptic(Sequence[Image]):
       folder: of the PNG files.
       annotations: what the file says of each image.
       source: what messages call the file.
+      image_sizes: height and width of each image, as the ground truths' file says, 0 where it does not.
     """
 
     image_ids: np.ndarray  # [I]
@@ -45,6 +52,7 @@ class CocoPanoptic(Sequence[Image]):
     folder: pathlib.Path
     annotations: list[Mapping[str, Any]]
     source: str
+    image_sizes: np.ndarray  # [I, 2]
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -58,8 +66,8 @@ class CocoPanoptic(Sequence[Image]):
 
         Raises:
           FileNotFoundError: if there is no such PNG file.
-          ValueError: if it is none, has pixels of a segment that the JSON file does not list, or lacks one that it
-            lists, or a category is unknown.
+          ValueError: if it is none, is cut off or of another size than the JSON file says, has pixels of a segment that
+            the JSON file does not list, or lacks one that it lists, or a category is unknown.
           ImportError: if Pillow is not installed.
         """
         if isinstance(index, slice):
@@ -70,8 +78,8 @@ class CocoPanoptic(Sequence[Image]):
             name="segments_info",
             source=f"{self.source}: image {image_id}",
         )
-        ids, path = rows.integers("id"), self.folder / str(annotation["file_name"])
-        segments = _read_png(path)
+        ids, path = rows.integers("id"), self.folder / annotation["file_name"]
+        segments = _read_png(path, tuple(self.image_sizes[index].tolist()))
         _check_ids(ids, segments, str(path), rows.source)
         return {
             "segments": segments,
@@ -94,9 +102,13 @@ class CocoPanoptic(Sequence[Image]):
 def read_coco_panoptic_ground_truths(path: PathLike, *, folder: PathLike | None = None) -> CocoPanoptic:
     """Reads a COCO panoptic annotation file; its PNG files are read later, one by one.
 
+    A `file_name` may lead into a folder below the one of the PNG files, but not out of it. Links in that folder are
+    followed.
+
     Args:
       path: a JSON file, plain or gzip-compressed, with `categories` (`id`, `name`, `isthing`) and `annotations`
-        (`image_id`, `file_name`, `segments_info`: `id`, `category_id`, `iscrowd`).
+        (`image_id`, `file_name`, `segments_info`: `id`, `category_id`, `iscrowd`). The PNG files must have the `height`
+        and `width` of `images` (`id`, `height`, `width`), where it is there.
       folder: of the PNG files; the path without `.json` (and `.gz`) if None.
 
     Returns:
@@ -121,6 +133,7 @@ def read_coco_panoptic_ground_truths(path: PathLike, *, folder: PathLike | None 
         folder=_folder(path, folder),
         annotations=annotations,
         source=source,
+        image_sizes=_image_sizes(content, image_ids, source),
     )
 
 
@@ -171,7 +184,7 @@ def _read(path: PathLike) -> tuple[str, Mapping[str, Any], list[Any], np.ndarray
             f"{source}: a panoptic file must be an object with `annotations`, got a {type(content).__name__}."
         )
     annotations = Entries(items=_list(content, "annotations", source), name="annotations", source=source)
-    annotations.values("file_name")
+    _check_file_names(annotations)
     image_ids = annotations.identifiers("image_id")
     _refuse_repeated(image_ids, "annotations", "image_id", source)
     return source, content, annotations.items, image_ids
@@ -198,28 +211,93 @@ def _folder(path: PathLike, folder: PathLike | None) -> pathlib.Path:
     return found
 
 
-def _read_png(path: pathlib.Path) -> np.ndarray:
-    """Returns the segment ids `[H, W]` int32 of a PNG file: red + 256 green + 256^2 blue."""
+def _check_file_names(annotations: Entries) -> None:
+    """Refuses a file that is not inside the folder: a JSON file from elsewhere must not open others."""
+    for index, name in enumerate(annotations.values("file_name")):
+        path = pathlib.PureWindowsPath(name) if isinstance(name, str) else None  # it knows both kinds of slashes
+        if path is None or not path.name or path.anchor or ".." in path.parts:
+            raise ValueError(
+                f"{annotations.source}: `annotations[{index}].file_name` must be a file inside the folder of the PNG "
+                f"files, got {name!r}; no absolute path and no `..` may stand there."
+            )
+
+
+def _image_sizes(content: Mapping[str, Any], image_ids: np.ndarray, source: str) -> np.ndarray:
+    """Returns `[I, 2]` heights and widths, 0 where the file does not say them."""
+    fields = {"id", "height", "width"}
+    given = content.get("images")
+    rows = (
+        [row for row in given if isinstance(row, Mapping) and row.keys() >= fields] if isinstance(given, list) else []
+    )
+    images = Entries(items=rows, name="images", source=source)
+    sizes = zip(images.integers("height").tolist(), images.integers("width").tolist(), strict=True)
+    size_of = dict(zip(images.identifiers("id").tolist(), sizes, strict=True))
+    return np.array([size_of.get(one, (0, 0)) for one in image_ids.tolist()], np.int64).reshape(-1, 2)
+
+
+def _read_png(path: pathlib.Path, size: tuple[int, int]) -> np.ndarray:
+    """Returns the segment ids `[H, W]` int32 of a PNG file: red + 256 green + 256^2 blue.
+
+    Args:
+      path: the file.
+      size: height and width that it must have; zeros if they are not known.
+    """
     try:
         from PIL import Image as pillow  # noqa: N813
     except ImportError as error:
         raise ImportError('PNG files need Pillow, which is not installed: pip install "jaxmap[panoptic]"') from error
+    data = read_bytes(path)
     try:
-        with pillow.open(path) as image:
+        _check_header(data, size, pillow.MAX_IMAGE_PIXELS)
+        pillow.open(io.BytesIO(data), formats=["PNG"]).verify()  # to the last chunk: the pixels may be there without it
+        with pillow.open(io.BytesIO(data), formats=["PNG"]) as image:
             if image.mode not in ("RGB", "RGBA"):
                 raise ValueError(f"its pixels must be red, green and blue, got mode {image.mode!r}")
-            colours = np.asarray(image)
-    except FileNotFoundError:
-        raise
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises each of them about damaged files
+            return _segments(image)
+    except (OSError, SyntaxError, ValueError, IndexError, struct.error) as error:  # Pillow has each of them for damage
         raise ValueError(f"{path}: not a PNG file of segment ids ({error}).") from error
-    red, green, blue = (colours[..., channel].astype(np.int32) for channel in range(3))
-    return red + 256 * green + 65536 * blue
+
+
+def _check_header(data: bytes, size: tuple[int, int], max_pixels: int | None) -> None:
+    """Refuses what is no PNG file, or would not become what it should, before memory is taken for its pixels."""
+    if not data.startswith(_SIGNATURE):
+        raise ValueError("it does not begin as one; other kinds of pictures are not read")
+    width, height, bits = struct.unpack(">IIB", data[16:25])
+    if any(size) and (height, width) != size:
+        raise ValueError(
+            f"its height and width are {height} and {width}, but the JSON file says {size[0]} and {size[1]}"
+        )
+    if max_pixels is not None and height * width > max_pixels:
+        raise ValueError(
+            f"it has {height} x {width} pixels, more than the {max_pixels} that Pillow opens; if they are meant, raise "
+            "PIL.Image.MAX_IMAGE_PIXELS"
+        )
+    if bits > 8:  # Pillow would leave out half of each
+        raise ValueError(f"its colours must have 8 bits, got {bits}")
+
+
+def _segments(image: Any) -> np.ndarray:
+    """Returns `[H, W]` int32, some rows at a time: twice the memory of the picture is taken, and no more."""
+    width, height = image.size
+    segments, step = np.empty((height, width), np.int32), max(_PIXELS_AT_ONCE // width, 1)
+    for top in range(0, height, step):
+        rows = segments[top : top + step]
+        colours = np.asarray(image.crop((0, top, width, top + len(rows))))
+        rows[:] = colours[..., 2]
+        for channel in (1, 0):
+            rows *= 256
+            rows += colours[..., channel]
+    return segments
 
 
 def _check_ids(ids: np.ndarray, segments: np.ndarray, png: str, source: str) -> None:
     """Refuses an image whose PNG and JSON do not name the same segments."""
-    present = np.unique(segments)
+    flat = segments.ravel()
+    present = np.unique(np.concatenate([flat[:1], flat[1:][flat[1:] != flat[:-1]]]))  # where a run of pixels begins
+    if len(outside := ids[(ids < 0) | (ids >= _NUM_COLOURS)]):
+        raise ValueError(
+            f"{source}: `segments_info` has ids that no colour stands for, 0 to 2^24: {first_few(outside)}."
+        )
     if (ids == 0).any():
         raise ValueError(f"{source}: `segments_info` has the id 0, which is that of void pixels.")
     if len(unlisted := np.setdiff1d(present[present != 0], ids)):

@@ -215,7 +215,7 @@ def test_a_damaged_png_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match=r"3\.png: not a PNG file of segment ids \("):
         truths[1]
     path.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"3\.png: not a PNG file of segment ids \(cannot identify"):
+    with pytest.raises(ValueError, match=r"3\.png: not a PNG file of segment ids \(it does not begin as one"):
         truths[1]
     from PIL import Image
 
