@@ -184,6 +184,8 @@ def _standard_input() -> bytes:
     if stream is None:
         raise ValueError("-: standard input is a terminal or a device; redirect a file or a pipe to it.")
     data: bytes = stream.read()
+    if not data:
+        raise ValueError("-: standard input is empty; it can be read once only, so - stands for one of the files.")
     return data
 
 
