@@ -6,6 +6,7 @@ import gzip
 import json
 import pathlib
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -137,6 +138,38 @@ def test_detection_that_cannot_count_is_left_out(folder: pathlib.Path, line: str
     assert found.ids.tolist() == [1, 2]
 
 
+def test_descriptions_may_have_a_third_column_of_numbers(folder: pathlib.Path) -> None:
+    (folder / "names.csv").write_text("/m/cat,Cat,1\n/m/dog,Dog,2\n/m/car,Car,3\n")
+    table = io.read_open_images_ground_truths(folder / "boxes.csv", class_descriptions=folder / "names.csv")
+    assert table.class_names == ("Car", "Cat", "Dog")
+
+
+def test_the_image_that_is_meant_is_shown(folder: pathlib.Path) -> None:
+    truth = io.read_open_images_ground_truths(folder / "boxes.csv")
+    (folder / "detections.csv").write_text(DETECTIONS.replace("dog,a", "dog,a.jpg"))
+    with pytest.warns(UserWarning, match=r"not name: 'a\.jpg'; known are 'a', 'b'; is 'a' meant by 'a\.jpg'\?"):
+        io.read_open_images_detections(folder / "detections.csv", truth)
+
+
+@pytest.mark.parametrize(("cut", "warned"), [(0, False), (1, False), (2, True)])
+def test_a_last_number_that_may_be_cut_off_is_said_once(folder: pathlib.Path, cut: int, warned: bool) -> None:
+    truth = io.read_open_images_ground_truths(folder / "boxes.csv")
+    (folder / "detections.csv").write_text(DETECTIONS[: len(DETECTIONS) - cut])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = io.read_open_images_detections(folder / "detections.csv", truth)
+    assert found.boxes[1, 3] == pytest.approx([0.25, 0.25, 0.2][cut])
+    assert [str(one.message).count("as if it were cut off") for one in caught] == [1] * warned
+
+
+def test_boxes_that_end_before_they_start_are_said_once(folder: pathlib.Path) -> None:
+    (folder / "boxes.csv").write_text(BOXES.replace("0.25,0.5,0.5,0.75", "0.5,0.25,0.5,0.75"))
+    with pytest.warns(
+        UserWarning, match=r"1 of 3 boxes end before they start.*from \(0\.5, 0\.5\) to \(0\.25, 0\.75\)"
+    ):
+        io.read_open_images_ground_truths(folder / "boxes.csv")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -149,8 +182,23 @@ def test_detection_that_cannot_count_is_left_out(folder: pathlib.Path, line: str
         ("boxes", f"{BOXES}b,x\n", "line 6: expected 13 values, as in line 1, got 2"),
         ("labels", "ImageID,LabelName\n", "expected the columns ImageID, LabelName, Confidence"),
         ("names", NAMES + "/m/cat\n", "line 4: expected `LabelName,name` or `LabelName,name,number`, got '/m/cat'"),
+        ("names", "/m/cat,Cat, tame\n", "put a name with a comma into quotes"),
+        ("names", NAMES + "/m/cat,Dog\n", "line 4: '/m/cat' is named 'Dog', but 'Cat' above; keep one of them"),
         ("names", "/m/owl,Owl\n", "no boxes in it, or none of a class that is described"),
         ("boxes", "\xff", "not a CSV file in UTF-8"),
+        ("boxes", BOXES + "b,x,/m/car,1,0,1,0,1,0,0,0,0\n", "line 6: expected 13 values, as in line 1, got 12"),
+        ("boxes", BOXES + "b,x,/m/car,1,0,1,0,1,0,0,0,0,0,0\n", "line 6: expected 13 values, as in line 1, got 14"),
+        (
+            "boxes",
+            BOXES + 'b,"x,/m/car,1,0,1,0,1,0,0,0,0,0\nb,x,/m/car,1,0,1,0,1,0,0,0,0,0\n',
+            "unexpected end of data",
+        ),
+        ("boxes", BOXES.replace("Source", "XMin"), "expected the columns ImageID, LabelName, XMin"),
+        ("boxes", BOXES.replace("\na,x", "\n,x"), "line 3: `ImageID` is empty, every line needs one"),
+        ("boxes", BOXES.replace("x,/m/car", "x,"), "line 5: `LabelName` is empty, every line needs one"),
+        ("boxes", BOXES.replace("0,-1,0,0", "0,0.5,0,0"), "line 5: `IsGroupOf` must be one of -1, 0, 1, got '0.5'"),
+        ("boxes", BOXES.replace("0,1,0,1", "0,1_0,0,1"), "line 5: `XMax` must be a finite number, got '1_0'"),
+        ("labels", LABELS.replace("cat,1", "cat,0.7"), "line 6: `Confidence` must be one of 0, 1, got '0.7'"),
     ],
 )
 def test_fault_is_named(folder: pathlib.Path, name: str, text: str, message: str) -> None:
@@ -161,7 +209,23 @@ def test_fault_is_named(folder: pathlib.Path, name: str, text: str, message: str
         )
 
 
-@pytest.mark.parametrize("tree", [[], {"LabelName": "R", "Subcategory": [{"Name": "X"}]}])
+def test_a_hierarchy_too_deep_is_refused(folder: pathlib.Path) -> None:
+    depth = 900
+    tree = '{"LabelName": "a", "Subcategory": [' * depth + "]}" * depth
+    (folder / "tree.json").write_text(tree)
+    with pytest.raises(ValueError, match=r"tree\.json: "):
+        io.read_open_images_ground_truths(folder / "boxes.csv", hierarchy=folder / "tree.json")
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        [],
+        {"LabelName": "R", "Subcategory": [{"Name": "X"}]},
+        {"LabelName": "R", "Subcategory": 3},
+        {"Subcategory": [3]},
+    ],
+)
 def test_fault_of_the_hierarchy_is_named(folder: pathlib.Path, tree: object) -> None:
     (folder / "tree.json").write_text(json.dumps(tree))
     with pytest.raises(ValueError, match="expected a tree of objects with `LabelName`"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import pathlib
+import struct
 import sys
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -220,10 +222,115 @@ def test_a_damaged_png_is_refused(tmp_path: pathlib.Path) -> None:
     from PIL import Image
 
     Image.new("L", (2, 1)).save(path)
-    with pytest.raises(ValueError, match="its pixels must be red, green and blue, got mode 'L'"):
+    with pytest.raises(ValueError, match=r"its pixels must be red, green and blue, got mode 'L'"):
         truths[1]
     write_png(path, [[1, 1]])
     assert truths[1]["ids"].tolist() == [1]
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_of(width: int, height: int, bits: int = 8) -> bytes:
+    """Returns a PNG file that claims a size and has the pixels of a smaller one."""
+    header = struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0\1\0\0\1\0\0\1\0\0\1\0\0")), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(map(chunk, *zip(*chunks, strict=True)))
+
+
+@pytest.mark.parametrize(
+    "name", ["../3.png", "/etc/passwd", "a/../../3.png", "..\\3.png", "C:\\3.png", "", "..", ".", None, 3]
+)
+def test_a_file_name_may_not_leave_its_folder(tmp_path: pathlib.Path, name: object) -> None:
+    write_png(tmp_path / "3.png", [[1, 1]])
+    with pytest.raises(ValueError, match=r"`annotations\[1\]\.file_name` must be a file inside the folder .*, got "):
+        annotations = [{"image_id": 3, "file_name": "3.png"}, {"image_id": 7, "file_name": name}]
+        read(tmp_path, annotations=annotations)
+
+
+def test_a_file_name_may_lead_into_the_folder_and_through_its_links(tmp_path: pathlib.Path) -> None:
+    rows = [segment(1, PERSON)]
+    annotations = [{"image_id": i, "file_name": f"{name}/3.png", "segments_info": rows} for i, name in enumerate("ab")]
+    (tmp_path / "gt" / "a").mkdir(parents=True)
+    write_png(tmp_path / "gt" / "a" / "3.png", [[1, 1]])
+    (tmp_path / "gt" / "b").symlink_to(tmp_path / "gt" / "a")
+    assert [image["ids"].tolist() for image in read(tmp_path, annotations=annotations)] == [[1], [1]]
+
+
+def test_a_png_cut_anywhere_is_refused(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import ImageFile
+
+    truths = read(tmp_path)
+    path = tmp_path / "gt" / "3.png"
+    content = path.read_bytes()
+    for tolerant in (False, True):  # training code often sets this for its own pictures
+        monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", tolerant)
+        for length in range(len(content) - 4):  # the last four are the sum of nothing
+            path.write_bytes(content[:length])
+            with pytest.raises(ValueError, match=r"3\.png: not a PNG file of segment ids"):
+                truths[1]
+    damaged = bytearray(content)
+    damaged[content.index(b"IDAT") + 6] ^= 1
+    path.write_bytes(bytes(damaged))
+    with pytest.raises(ValueError, match=r"3\.png: not a PNG file of segment ids"):
+        truths[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (png_of(60_000, 60_000), r"60000 x 60000 pixels, more than the 89478485 that Pillow opens; .* raise PIL"),
+        (png_of(16_000, 10_000), "10000 x 16000 pixels, more than"),
+        (png_of(2**31, 2**31), "pixels, more than"),
+        (png_of(0, 0), "not a PNG file of segment ids"),
+        (png_of(2, 1, bits=16), "its colours must have 8 bits, got 16"),
+        (png_of(2, 1)[:30], "not a PNG file of segment ids"),
+        (png_of(2, 1)[:33] + chunk(b"IEND", b""), "not a PNG file of segment ids"),
+    ],
+)  # fmt: skip
+def test_an_odd_png_is_refused(tmp_path: pathlib.Path, content: bytes, message: str) -> None:
+    truths = read(tmp_path)
+    (tmp_path / "gt" / "3.png").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        truths[1]
+
+
+def test_a_png_of_another_size_than_the_file_says_is_refused(tmp_path: pathlib.Path) -> None:
+    sizes = [{"id": 3, "height": 1, "width": 2}, {"id": 7, "height": 3, "width": 2}, {"id": 8}]
+    path = pathlib.Path(write_panoptic(tmp_path / "gt.json", truth_images()))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"images": sizes}))
+    truths = read_coco_panoptic_ground_truths(path)
+    assert truths[1]["segments"].shape == (1, 2)
+    with pytest.raises(ValueError, match=r"7\.png: .* height and width are 2 and 3, but the JSON file says 3 and 2"):
+        truths[0]
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "I;16", "LA", "1"])
+def test_a_png_without_colours_is_refused(tmp_path: pathlib.Path, mode: str) -> None:
+    from PIL import Image
+
+    truths = read(tmp_path)
+    Image.new(mode, (2, 1)).save(tmp_path / "gt" / "3.png")
+    with pytest.raises(ValueError, match=r"its pixels must be red, green and blue|its colours must have 8 bits"):
+        truths[1]
+
+
+@pytest.mark.parametrize("segment_id", [-1, 1 << 24, 1 << 40])
+def test_an_id_that_no_colour_stands_for_is_refused(tmp_path: pathlib.Path, segment_id: int) -> None:
+    images = truth_images()
+    images["3"][1].append(segment(segment_id, PERSON))
+    truths = read_coco_panoptic_ground_truths(write_panoptic(tmp_path / "gt.json", images))
+    with pytest.raises(
+        ValueError, match=f"image 3: `segments_info` has ids that no colour stands for, .*: {segment_id}"
+    ):
+        truths[1]
+
+
+def test_pixels_are_read_in_pieces(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = read(tmp_path)[0]["segments"]
+    monkeypatch.setattr("jaxmap.io._panoptic._PIXELS_AT_ONCE", 1)
+    assert np.array_equal(read(tmp_path)[0]["segments"], whole)
 
 
 def test_without_pillow_the_error_says_what_to_install(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
