@@ -178,7 +178,7 @@ def _read_object(place: str, words: list[str]) -> Object:
     *label, difficult = words[8:] if len(words) > 9 else [*words[8:], "0"]  # a class may have blanks in its name
     is_named = label and (finite_number(label[-1]) is None or (len(label) == 1 and label[0].isdecimal()))
     if not is_named or finite_number(difficult) is None:
-        advice = looks_like(words)
+        advice = looks_like(words) if None not in map(finite_number, words) else ""
         raise ValueError(
             f"{place}: expected `{' '.join(_CORNERS)} class difficult`, got {' '.join(words)!r}"
             f"{advice and '; '}{advice}."

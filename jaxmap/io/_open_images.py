@@ -249,7 +249,8 @@ def _blocks(path: PathLike, data: bytes) -> Iterator[_Block]:
             yield _Block(path, first, list(filter(None, lines)), lines)
             first = reader.line_num + 1
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error}, after line {reader.line_num}).") from error
+        line = f", line {reader.line_num}" if isinstance(error, csv.Error) else ""
+        raise ValueError(f"{path}{line}: not a CSV file in UTF-8 ({error}).") from error
 
 
 def _numbers(field: str, column: tuple[str, ...], allowed: tuple[float, ...], block: _Block) -> np.ndarray:

@@ -101,7 +101,7 @@ def ground_truth_columns(
     if missing:
         raise ValueError(
             f"{source}: no annotation for {len(missing)} of {len(image_ids)} images of the list: "
-            f"{first_few(np.array(missing))}; expected {missing[0]}{suffix}; {_listed_how(missing, list(objects))}."
+            f"{first_few(np.array(missing))}; expected {missing[0] + suffix!r}; {_listed_how(missing, list(objects))}."
         )
     counts = [len(objects[image_id]) for image_id in image_ids]
     rows = [one for image_id in image_ids for one in objects[image_id]]

@@ -217,8 +217,8 @@ def test_one_image_annotated_twice_is_refused(voc: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("000001\n000004\n", "no annotation for 1 of 2 images of the list: '000004'; expected 000004.xml"),
-        ("000001 1\n", "expected 000001 1.xml; its second column marks the images of one class"),
+        ("000001\n000004\n", "no annotation for 1 of 2 images of the list: '000004'; expected '000004.xml'"),
+        ("000001 1\n", "expected '000001 1.xml'; its second column marks the images of one class"),
         ("000001\n000001\n", "images listed more than once: '000001'"),
         ("\n", "expected the ids of images, got none"),
     ],
