@@ -22,7 +22,7 @@ import numpy as np
 from ..oriented import oriented_hull
 from ..types import DetectionTable, GroundTruthTable
 from ._files import PathLike
-from ._lines import ends_with_line, finite_number, lines_of, warn_of_cut
+from ._lines import ends_with_line, finite_number, lines_of, shown, warn_of_cut
 from ._text import Object, ground_truth_columns, looks_like, read_detections, read_objects
 
 __all__ = ["quads_to_oriented", "read_dota_detections", "read_dota_ground_truths"]
@@ -180,7 +180,7 @@ def _read_object(place: str, words: list[str]) -> Object:
     if not is_named or finite_number(difficult) is None:
         advice = looks_like(words) if None not in map(finite_number, words) else ""
         raise ValueError(
-            f"{place}: expected `{' '.join(_CORNERS)} class difficult`, got {' '.join(words)!r}"
+            f"{place}: expected `{' '.join(_CORNERS)} class difficult`, got {shown(' '.join(words))}"
             f"{advice and '; '}{advice}."
         )
     if not (difficult.isdecimal() and difficult.isascii()):
@@ -192,5 +192,5 @@ def _read_object(place: str, words: list[str]) -> Object:
 def _corner(place: str, column: str, word: str) -> float:
     value = finite_number(word)
     if value is None:
-        raise ValueError(f"{place}: `{column}` must be a finite number, got {word!r}.")
+        raise ValueError(f"{place}: `{column}` must be a finite number, got {shown(word)}.")
     return value

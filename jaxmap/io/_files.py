@@ -22,11 +22,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-__all__ = ["STANDARD_INPUT", "PathLike", "files_in", "is_archive", "names_in", "read_bytes"]
+__all__ = ["PathLike", "files_in", "is_archive", "names_in", "read_bytes"]
 
 PathLike = str | os.PathLike[str]
 
-STANDARD_INPUT = "-"
+_STANDARD_INPUT = "-"
 
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 _OTHERS = {b"PK\x03\x04": "a ZIP archive", b"PK\x05\x06": "a ZIP archive", b"\x28\xb5\x2f\xfd": "packed by zstd"}
@@ -77,7 +77,7 @@ def read_bytes(path: PathLike) -> bytes:
       ValueError: if it is no regular file, or its content cannot be unpacked.
     """
     try:
-        if os.fspath(path) == STANDARD_INPUT:
+        if os.fspath(path) == _STANDARD_INPUT:
             return _unpacked(path, _standard_input())
         with _open(path) as file:
             return _unpacked(path, file.read())

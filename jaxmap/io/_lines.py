@@ -27,9 +27,11 @@ __all__ = [
     "finite_numbers",
     "known_names",
     "lines_of",
+    "shown",
     "warn_of_cut",
 ]
 
+_MAX_SHOWN = 120
 _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 
@@ -94,13 +96,18 @@ def ends_with_line(data: bytes) -> bool:
 def warn_of_cut(names: Sequence[str]) -> None:
     """Warns once of files that end within a line which is shorter than the others."""
     if names:
-        others = f" (so do {len(names) - 1} more files)" if len(names) > 1 else ""
+        others = f" (like {len(names) - 1} more)" if len(names) > 1 else ""
         warnings.warn(
             f"{names[0]}: the file ends within a line that is shorter than others, as if it were cut off{others}; copy "
             "it again, or end it with a line break if it is whole.",
             UserWarning,
             stacklevel=4,
         )
+
+
+def shown(text: str | None) -> str:
+    """Returns what a message shows of a text: a file of another kind may be one line of many megabytes."""
+    return repr(text if text is None or len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}...")
 
 
 def known_names(unknown: Sequence[str], known: Sequence[str]) -> str:

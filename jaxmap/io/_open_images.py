@@ -33,7 +33,7 @@ from ..collector import collector_paused
 from ..types import DetectionTable, GroundTruthTable
 from ._files import PathLike, read_bytes
 from ._json import first_few, load_json
-from ._lines import check_encoding, ends_with_line, finite_number, finite_numbers, known_names, warn_of_cut
+from ._lines import check_encoding, ends_with_line, finite_number, finite_numbers, known_names, shown, warn_of_cut
 from ._text import warn_of_inverted
 
 __all__ = ["is_open_images", "read_open_images_detections", "read_open_images_ground_truths"]
@@ -220,7 +220,7 @@ def _read(
         warn_of_cut([str(path)])
     if any(header.count(field) != 1 for field in fields):
         raise ValueError(
-            f"{path}: expected the columns {', '.join(fields)} in line 1, each once, got {', '.join(header)!r}."
+            f"{path}: expected the columns {', '.join(fields)} in line 1, each once, got {shown(', '.join(header))}."
         )
     return {field: np.concatenate(values) for field, values in pieces.items()}
 
@@ -261,7 +261,7 @@ def _numbers(field: str, column: tuple[str, ...], allowed: tuple[float, ...], bl
     for row, word in zip(block.rows, column, strict=True):
         value = finite_number(word)
         if value is None or (allowed and value not in allowed):
-            raise block.error(row, f"`{field}` must be {expected}, got {word!r}")
+            raise block.error(row, f"`{field}` must be {expected}, got {shown(word)}")
     raise AssertionError("a value is at fault")
 
 
@@ -270,7 +270,7 @@ def _read_descriptions(path: PathLike) -> dict[str, str]:
     for block in _blocks(path, read_bytes(path)):
         for row in block.rows:
             if len(row) != 2 and not (len(row) == 3 and row[2].strip().isdecimal()):  # the challenge numbers them
-                fault = f"expected `LabelName,name` or `LabelName,name,number`, got {','.join(row)!r}"
+                fault = f"expected `LabelName,name` or `LabelName,name,number`, got {shown(','.join(row))}"
                 raise block.error(row, f"{fault}; put a name with a comma into quotes")
             if names.setdefault(row[0], row[1]) != row[1]:
                 raise block.error(row, f"{row[0]!r} is named {row[1]!r}, but {names[row[0]]!r} above; keep one of them")

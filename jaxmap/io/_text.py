@@ -6,12 +6,14 @@ image lists, tables from the objects of each image, and the detections' lines, w
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import pathlib
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +21,7 @@ import numpy as np
 from ..types import GroundTruthTable
 from ._files import PathLike, files_in, names_in, read_bytes
 from ._json import first_few
-from ._lines import ends_with_line, finite_number, finite_numbers, known_names, lines_of, warn_of_cut
+from ._lines import ends_with_line, finite_number, finite_numbers, known_names, lines_of, shown, warn_of_cut
 
 __all__ = [
     "Found",
@@ -30,6 +32,10 @@ __all__ = [
     "read_objects",
     "warn_of_inverted",
 ]
+
+
+_NUM_LOOKED_AT = 9  # files and lines, to tell a format
+_LONGEST_NAME = 255  # of a file, on all common systems
 
 
 class Object(NamedTuple):
@@ -216,17 +222,24 @@ def _advice(source: PathLike, kinds: Mapping[str, int]) -> str:
         return "VOC's *.xml files are read by `read_voc_ground_truths`, and by the program without --iou-type obb"
     if kinds[".json"]:
         return "name the *.json file itself"
-    texts = itertools.islice(files_in(source, ".txt"), 9)
-    lines = (line.split() for name, data in texts for line in lines_of(name, data))
-    return next(filter(None, map(looks_like, filter(None, lines))), "is it the folder or archive that was meant?")
+    with contextlib.suppress(ValueError):  # a file that is no text
+        for name, data in itertools.islice(files_in(source, ".txt"), _NUM_LOOKED_AT):
+            for line in lines_of(name, data)[:_NUM_LOOKED_AT]:
+                if advice := looks_like(line.split()):
+                    return advice
+    return "is it the folder or archive that was meant?"
 
 
-def _read_image_list(image_list: PathLike | Sequence[str]) -> list[str]:
-    if isinstance(image_list, Sequence) and not isinstance(image_list, str | bytes):
-        source, ids = "image_list", [str(one) for one in image_list]
-    else:
+def _read_image_list(image_list: PathLike | Iterable[Any]) -> list[str]:
+    if isinstance(image_list, str | os.PathLike):
         source = str(image_list)
         ids = list(filter(None, map(str.strip, lines_of(source, read_bytes(image_list)))))
+        if too_long := [one for one in ids if len(one) > _LONGEST_NAME]:
+            raise ValueError(f"{source}: expected one image id on a line, got {shown(too_long[0])}.")
+    elif isinstance(image_list, Iterable):
+        source, ids = "image_list", [str(one) for one in image_list]
+    else:
+        raise TypeError(f"`image_list` must be a file or the ids of images, got {image_list!r}.")
     if not ids:
         raise ValueError(f"{source}: expected the ids of images, got none.")
     repeated = [one for one, count in Counter(ids).items() if count > 1]
@@ -284,7 +297,7 @@ def _fault(name: str, lines: Sequence[str], index_of: Mapping[str, int], columns
             continue
         image, place = words[0], f"{name}, line {number}"
         if len(words) != len(columns) or (image not in index_of and len(line.split()) != len(columns)):
-            return ValueError(f"{place}: expected `{' '.join(columns)}`, got {line.strip()!r}.")
+            return ValueError(f"{place}: expected `{' '.join(columns)}`, got {shown(line.strip())}.")
         if image not in index_of:
             return ValueError(
                 f"{place}: image {image!r} is not among the {len(index_of)} of the ground truths; "
@@ -293,5 +306,5 @@ def _fault(name: str, lines: Sequence[str], index_of: Mapping[str, int], columns
             )
         for column, word in zip(columns[1:], words[1:], strict=True):
             if finite_number(word) is None:
-                return ValueError(f"{place}: `{column}` must be a finite number, got {word!r}.")
+                return ValueError(f"{place}: `{column}` must be a finite number, got {shown(word)}.")
     raise AssertionError("a line is at fault")

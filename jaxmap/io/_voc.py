@@ -20,7 +20,7 @@ import numpy as np
 
 from ..types import DetectionTable, GroundTruthTable
 from ._files import PathLike, is_archive
-from ._lines import finite_number
+from ._lines import finite_number, shown
 from ._text import Object, ground_truth_columns, read_detections, read_objects, warn_of_inverted
 
 __all__ = ["is_voc", "read_voc_detections", "read_voc_ground_truths"]
@@ -126,7 +126,7 @@ def _local_name(element: ElementTree.Element) -> str:
 def _read_object(place: str, element: ElementTree.Element) -> Object:
     difficult = (element.findtext("difficult") or "0").strip()
     if difficult not in ("0", "1"):
-        raise ValueError(f"{place}: <difficult> must be 0 or 1, got {difficult!r}.")
+        raise ValueError(f"{place}: <difficult> must be 0 or 1, got {shown(difficult)}.")
     label = (element.findtext("name") or "").strip()
     if not label:
         raise ValueError(f"{place}: <name> must be the object's class, got none.")
@@ -141,5 +141,5 @@ def _corner(place: str, box: ElementTree.Element, field: str) -> float:
     text = box.findtext(field)
     value = finite_number(text or "")
     if value is None:
-        raise ValueError(f"{place}: <bndbox><{field}> must be a finite number, got {text!r}.")
+        raise ValueError(f"{place}: <bndbox><{field}> must be a finite number, got {shown(text)}.")
     return value

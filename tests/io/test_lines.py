@@ -144,6 +144,28 @@ def test_a_list_with_a_second_column_is_explained(voc: pathlib.Path, flag: str) 
         io.read_voc_ground_truths(voc / "xml", image_list=voc / "car_test.txt")
 
 
+def test_names_may_come_in_any_collection(voc: pathlib.Path) -> None:
+    for ids in (["000012"], ("000012",), {"000012"}, np.array(["000012"]), iter(["000012"])):
+        assert io.read_voc_ground_truths(voc / "xml", image_list=ids).image_ids.tolist() == ["000012"]
+    with pytest.raises(TypeError, match="`image_list` must be a file or the ids of images, got 12"):
+        io.read_voc_ground_truths(voc / "xml", image_list=12)
+
+
+def test_messages_show_the_beginning_of_a_long_line(voc: pathlib.Path, truth: GroundTruthTable) -> None:
+    long = "x" * 100_000
+    for name in ("car.txt", "P1.txt", "gt.csv", "list.txt"):
+        (voc / name).write_text(long)
+    for read in (
+        lambda: io.read_voc_detections(voc / "car.txt", truth),
+        lambda: io.read_dota_ground_truths(voc / "P1.txt"),
+        lambda: io.read_open_images_ground_truths(voc / "gt.csv"),
+        lambda: io.read_voc_ground_truths(voc / "xml", image_list=voc / "list.txt"),
+    ):
+        with pytest.raises(ValueError, match=r"xxxx\.\.\.'") as caught:
+            read()
+        assert len(str(caught.value)) < 500
+
+
 # ---- cut lines ----
 
 CUT = "000012 0.5 1 2 30 40.125\n000012 0.25 1 2 3 40.1"
@@ -179,7 +201,7 @@ def test_a_last_line_that_may_be_cut_off_is_said_once(
 def test_a_dota_file_that_lacks_its_last_flag_is_said_once(tmp_path: pathlib.Path) -> None:
     for name in "ab":
         (tmp_path / f"{name}.txt").write_text(f"{QUAD} ship 0\n{QUAD} shi")
-    with pytest.warns(UserWarning, match=r"a\.txt: .* as if it were cut off \(so do 1 more files\)") as caught:
+    with pytest.warns(UserWarning, match=r"a\.txt: .* as if it were cut off \(like 1 more\)") as caught:
         io.read_dota_ground_truths(tmp_path)
     assert len(caught) == 1
     for name in "ab":
