@@ -169,9 +169,9 @@ class GroundTruthTable:
       area: `[N]` float64, square pixels.
       crowd: `[N]` bool.
       ignore: `[N]` bool.
-      ids: `[N]` int64, the annotation's id in its file, or its row in its image.
-      image_ids: `[I]`, ascending; images without annotations count too.
-      class_ids: `[K]`, ascending.
+      ids: `[N]` int64 or text, the annotation's id in its file, or its row in its image.
+      image_ids: `[I]` int64 or text, ascending; images without annotations count too.
+      class_ids: `[K]` int64 or text, ascending. Where one of the ids is no integer, all are text.
       class_names: K names.
       masks: `[N]` run-length encoded masks, as `rle` has them.
       keypoints: `[N, P, 3]` float64: x, y, visibility.
