@@ -180,6 +180,7 @@ class GroundTruthTable:
       not_exhaustive: `[I, K]` bool, the classes of which an image may hold more than was annotated.
       class_group: `[K]` names, what the protocol's summary groups classes by (LVIS: frequency).
       image_sizes: `[I, 2]` int64, height and width of each image, where masks need them.
+      image_files: `[I]` names of the images' files, None where there is none.
       crowd_index: `[I]` float64, how crowded each image is, from 0 to 1 (CrowdPose).
     """
 
@@ -200,6 +201,7 @@ class GroundTruthTable:
     not_exhaustive: np.ndarray | None = None  # [I, K]
     class_group: np.ndarray | None = None  # [K]
     image_sizes: np.ndarray | None = None  # [I, 2]
+    image_files: np.ndarray | None = None  # [I]
     crowd_index: np.ndarray | None = None  # [I]
 
 

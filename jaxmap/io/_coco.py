@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..collector import collector_paused
+from ..keypoints import num_labelled
 from ..types import DetectionTable, GroundTruthTable
 from ._coco_shapes import detection_shapes, ground_truth_shapes, image_columns, shape_layouts
 from ._identifiers import doubtful, index_of
@@ -37,7 +38,7 @@ __all__ = [
 FEW = 0.01  # of all boxes: real files have some of size 0
 
 # What is read of each list. `ignore` is not: pycocotools overwrites it by `iscrowd` (cocoeval.py, `_prepare`).
-_IMAGES: Layout = {"id": Entries.identifiers}
+_IMAGES: Layout = {"id": Entries.identifiers, "file_name": Entries.names}
 _CATEGORIES: Layout = {"id": Entries.identifiers, "name": Entries.names}
 _ANNOTATIONS: Layout = {
     "id": Entries.identifiers,
@@ -191,13 +192,13 @@ def _result_columns(data: Any, layout: Layout, source: str) -> Columns:
     if not isinstance(data, list):
         hint = ""
         if isinstance(data, Mapping):
-            lists = [name for name, value in data.items() if isinstance(value, list)]
+            lengths = {name: len(value) for name, value in data.items() if isinstance(value, list)}
             if {"images", "categories"} <= data.keys():
-                hint = "; it looks like a ground-truth file: were the two files swapped?"
-            elif lists:
-                hint = f"; save the list under its `{max(lists, key=lambda one: len(data[one]))}` alone"
-            elif {"image_id", "category_id", "score"} <= data.keys():
+                hint = "; it looks like a ground-truth file, the two may be swapped"
+            elif {"image_id", "category_id"} <= data.keys():
                 hint = "; put a list around the one result"
+            elif lengths:
+                hint = f"; save the list under its `{max(lengths, key=lengths.__getitem__)}` alone"
         raise ValueError(
             f"{source}: results must be a list of objects with `image_id`, `category_id`, `score` and a "
             f"shape, got a {type(data).__name__}{hint}."
@@ -238,6 +239,7 @@ def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: st
     image_index = _image_index(rows["image_id"], image_ids, source=source, name=name, advice=advice)
     labels, known = _labels(rows["category_id"], class_ids, class_names, source=source, name=name)
     of_images = image_columns(columns["images"], image_order, source)
+    files = np.array([one if isinstance(one, str) else None for one in columns["images"]["file_name"]], object)
     sizes, area_expected = of_images.get("image_sizes"), "crowd_index" not in of_images
     shapes = ground_truth_shapes(rows, iou_type, image_index, sizes, source, area_expected=area_expected)
     _warn_of_unmatchable(shapes, rows, iou_type, f"{source}: `annotations`")
@@ -248,6 +250,7 @@ def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: st
         ids=rows["id"][known],
         **{name: column[known] for name, column in shapes.items()},
         **of_images,
+        image_files=files[image_order],
         image_ids=image_ids,
         class_ids=class_ids,
         class_names=class_names,
@@ -256,7 +259,8 @@ def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: st
 
 def _detection_table(rows: Columns, ground_truths: GroundTruthTable, iou_type: str, source: str) -> DetectionTable:
     name, advice = "results", "drop these results or use the ground truths that they were made for"
-    image_index = _image_index(rows["image_id"], ground_truths.image_ids, source=source, name=name, advice=advice)
+    image_ids, files = ground_truths.image_ids, ground_truths.image_files
+    image_index = _image_index(rows["image_id"], image_ids, files, source=source, name=name, advice=advice)
     class_ids, class_names = ground_truths.class_ids, ground_truths.class_names
     labels, known = _labels(rows["category_id"], class_ids, class_names, source=source, name=name)
     shapes = detection_shapes(rows, iou_type, image_index, ground_truths.image_sizes, source)
@@ -280,19 +284,30 @@ def _entries(data: Mapping[str, Any], name: str, source: str) -> Entries:
     return Entries(items=data[name], name=name, source=source)
 
 
-def _image_index(ids: np.ndarray, image_ids: np.ndarray, *, source: str, name: str, advice: str) -> np.ndarray:
+def _image_index(
+    ids: np.ndarray,
+    image_ids: np.ndarray,
+    files: np.ndarray | None = None,
+    *,
+    source: str,
+    name: str,
+    advice: str,
+) -> np.ndarray:
     """Returns the index of every row's image; all must be known."""
-    index, known = index_of(ids, image_ids)
+    index, known = index_of(ids, image_ids, files)
     if not known.all():
         unknown = np.unique(ids[~known])
         if unknown.dtype.kind == "U" and not all(map(str.isdecimal, unknown.tolist())):
+            file = None if files is None else next(filter(None, files.tolist()), None)
             advice = (
-                "if they are names of files, as in Ultralytics' predictions.json, write in their place the `id` of the "
-                f"image that has this `file_name`; else {advice}"
+                f"the files of images are named like {file!r}; {advice}"
+                if file
+                else "if they are names of files, as in Ultralytics' predictions.json, write the images' `id`s in "
+                f"their place, else {advice}"
             )
         raise ValueError(
             f"{source}: {int((~known).sum())} of {len(ids)} `{name}` are for {len(unknown)} image ids that the ground "
-            f"truths do not list: {first_few(unknown)}{_listed(unknown, image_ids)}; {advice}."
+            f"truths do not list: {first_few(unknown)}{_listed(unknown, image_ids, files)}; {advice}."
         )
     return index
 
@@ -315,9 +330,9 @@ def _labels(
     return index, known
 
 
-def _listed(unknown: np.ndarray, known: np.ndarray) -> str:
+def _listed(unknown: np.ndarray, known: np.ndarray, files: np.ndarray | None = None) -> str:
     """Returns what the ground truths list in place of unknown ids."""
-    if others := doubtful(unknown, known):
+    if others := doubtful(unknown, known, files):
         return f" (they list {' and '.join(map(repr, others))}: which of these?)"
     return f" (they list {first_few(known, 3)})"
 
@@ -338,6 +353,8 @@ def _warn_of_unmatchable(shapes: Mapping[str, np.ndarray], rows: Columns, iou_ty
     if (sizes < 0).any() or empty.sum() > FEW * len(ids):
         faults.append((empty, "a `bbox` without area, which nothing can match; it must be [x, y, width, height]"))
     if iou_type == "keypoints":
+        unread = shapes["ignore"] & (num_labelled(shapes["keypoints"]) > 0)
+        faults.append((unread, "labelled keypoints, but a `num_keypoints` of 0, and so are ignored"))
         faults.append(((area == 0) & counted, "an `area` of 0, for which only keypoints without any error match"))
     for at_fault, what in faults:
         if at_fault.any():

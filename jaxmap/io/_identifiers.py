@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import collections
 import numbers
+import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,14 +67,16 @@ def column(values: Sequence[Any]) -> np.ndarray | None:
     return np.array([str(one) for one in read])
 
 
-def index_of(ids: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def index_of(ids: np.ndarray, known: np.ndarray, files: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Returns the index of every id among known ones, and whether it is there.
 
-    Of texts that spell a padded integer, such as "000000000139", that integer is meant where there is no doubt.
+    A text that spells a padded integer, such as "000000000139", is that integer, and the name of a file, with its
+    suffix or without, is the id that the file belongs to: where they are no ids themselves, and there is no doubt.
 
     Args:
       ids: `[N]`, as `column` returns them.
       known: `[M]` likewise, distinct; ascending where they are integers.
+      files: `[M]` names of files; None where there is none.
     """
     if not len(known):
         return np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
@@ -86,34 +89,45 @@ def index_of(ids: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray
     spelled = ids.astype(str).tolist()
     index = np.fromiter((place.get(one, -1) for one in spelled), np.int64, len(spelled))
     if (index < 0).any():
-        same = _by_number(listed)
-        unpadded = {one: same.get(_unpadded(one), []) for one in {*spelled} - place.keys()}
-        place |= {one: place[others[0]] for one, others in unpadded.items() if len(others) == 1}
+        meant = _meant({*spelled} - place.keys(), listed, files)
+        place |= {one: place[others[0]] for one, others in meant.items() if len(others) == 1}
         index = np.fromiter((place.get(one, -1) for one in spelled), np.int64, len(spelled))
     found = index >= 0
     index[~found] = 0
     return index, found
 
 
-def doubtful(unknown: np.ndarray, known: np.ndarray) -> list[str]:
+def doubtful(unknown: np.ndarray, known: np.ndarray, files: np.ndarray | None = None) -> list[str]:
     """Returns the known ids that the first text of doubt may stand for: "07" for "007" or "7"; mostly there is none."""
-    if known.dtype.kind != "U":
-        return []
-    same = _by_number(known.tolist())
-    meant = (same.get(_unpadded(one), []) for one in unknown.astype(str).tolist())
-    return next((others for others in meant if len(others) > 1), [])
+    meant = _meant(unknown.astype(str).tolist(), known.astype(str).tolist(), files)
+    return next((others for others in meant.values() if len(others) > 1), [])
 
 
 def _fits(number: int) -> bool:
     return -(2**63) <= number < 2**63
 
 
-def _by_number(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Returns texts by what they are without zeros before their digits."""
-    result = collections.defaultdict(list)
+def _meant(texts: Iterable[str], listed: Sequence[str], files: np.ndarray | None) -> dict[str, list[str]]:
+    """Returns for each text the listed ids that it may stand for: one padded otherwise, or that of a file."""
+    of_number, of_file = collections.defaultdict(list), collections.defaultdict(list)
+    for one in listed:
+        of_number[_unpadded(one)].append(one)
+    for one, file in zip(listed, [] if files is None else files.tolist(), strict=False):
+        for name in _names(file) if file else ():
+            of_file[name].append(one)
+    # Where the name of one image's file is the id of another image, other texts tell nothing of files.
+    confused = any(of_number.get(_unpadded(name), ids) != ids for name, ids in of_file.items())
+    meant = {}
     for text in texts:
-        result[_unpadded(text)].append(text)
-    return result
+        numbers = of_number.get(_unpadded(text), [])
+        meant[text] = list(dict.fromkeys([*numbers, *([] if confused and not numbers else of_file.get(text, []))]))
+    return meant
+
+
+def _names(file: str) -> set[str]:
+    """Returns a path and its last part, each with its suffix and without."""
+    path = pathlib.PureWindowsPath(file)  # of which both slashes part folders
+    return {file, file.removesuffix(path.suffix), path.name, path.stem} - {""}
 
 
 def _unpadded(text: str) -> str:

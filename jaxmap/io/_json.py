@@ -269,7 +269,7 @@ class Entries:
         expected = "a list of finite numbers [x, y, visibility, ...], three for each keypoint"
         if _are_keypoints(flat[0]):
             length = len(flat[0])
-            expected += f", {length} as in the first entry"
+            expected += f", {length} of them as in the first entry"
             raise self._error(field, values, lambda one: _are_keypoints(_flat(one), length), expected, _NUMBER_ADVICE)
         raise self._error(field, values, lambda one: _are_keypoints(_flat(one)), expected, _NUMBER_ADVICE)
 

@@ -146,14 +146,41 @@ def test_what_is_no_id_is_refused(field: str, value: Any) -> None:
 # ---- unknown ids ----
 
 
-def test_names_of_files_in_place_of_ids_are_said_to_be_such() -> None:
+def test_names_of_files_in_place_of_ids_are_hinted_at() -> None:
     truth = coco_ground_truths(truth_of(list(range(1, 9)), [1]))
     message = (
         "2 of 3 `results` are for 2 image ids that the ground truths do not list: 'street_1', 'street_2' (they list 1, "
-        "2, 3 and 5 more); if they are names of files, as in Ultralytics' predictions.json"
+        "2, 3 and 5 more); if they are names of files, as in Ultralytics' predictions.json, write the images' `id`s"
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         coco_detections(found_of(["street_1", 1, "street_2"], [1]), truth)
+
+
+def with_files(*files: str) -> dict[str, Any]:
+    truth = truth_of(list(range(1, len(files) + 1)), [1])
+    for image, file in zip(truth["images"], files, strict=True):
+        image["file_name"] = file
+    return truth
+
+
+@pytest.mark.parametrize("name", ["b", "b.jpg", "val/b", "val/b.jpg"])
+def test_the_name_of_one_images_file_is_its_id(read: Any, name: str) -> None:
+    _, found = read(with_files("val/a.jpg", "val/b.jpg"), found_of([name, 1], [1]))
+    assert found.image_index.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "message"),
+    [
+        (("val/a.jpg", "test/a.jpg"), "a", "'a' (they list '1' and '2': which of these?)"),
+        (("a.jpg", "0001.jpg"), "01.jpg", "the files of images are named like 'a.jpg'"),
+        (("a.jpg", "0001.jpg"), "0001", "'0001' (they list '1' and '2': which of these?)"),
+        (("a.jpg", "1.jpg"), "a", "the files of images are named like 'a.jpg'"),  # then 1 beside it may be a name
+    ],
+)
+def test_names_of_files_that_leave_doubt_are_refused(read: Any, files: Any, name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read(with_files(*files), found_of([name, 1], [1]))
 
 
 def test_names_of_categories_in_place_of_ids_are_said_to_be_such() -> None:

@@ -45,7 +45,9 @@ def outcome(path: pathlib.Path, content: bytes) -> tuple[Any, list[str]]:
             else:
                 table = read_coco_detections(path, coco_ground_truths(DATASET))
             columns = [
-                (value.dtype, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
+                (value.dtype, value.shape, value.tolist() if value.dtype == object else value.tobytes())
+                if isinstance(value, np.ndarray)
+                else value
                 for value in vars(table).values()
             ]
         except ValueError as error:
