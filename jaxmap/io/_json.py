@@ -266,7 +266,7 @@ class Entries:
         flat = list(map(_flat, values))
         with contextlib.suppress(TypeError, ValueError):
             return keypoints(flat)
-        expected = "a list of finite numbers [x, y, visibility, ...], three for each keypoint"
+        expected = "three numbers for each keypoint, [x, y, visibility, ...]"
         if _are_keypoints(flat[0]):
             length = len(flat[0])
             expected += f", {length} of them as in the first entry"

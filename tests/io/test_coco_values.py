@@ -180,7 +180,7 @@ REFUSED_TRUTH = {
     ),
     "quoted count": (written(PERSON, num_keypoints='"2"'), "keypoints", "must be an integer, got '2' (str)"),
     **{
-        f"keypoints {text}": (written(PERSON, keypoints=text), "keypoints", f"three for each keypoint, got {got}")
+        text: (written(PERSON, keypoints=text), "keypoints", f"keypoint, [x, y, visibility, ...], got {got}")
         for text, got in {
             "[]": "[] (list)", "[1, 2]": "[1, 2] (list)", "[[1, 2], [3, 4]]": "[[1, 2], [3, 4]] (list)",
             "null": "None (NoneType)", '"x"': "'x' (str)", "[1, 2, true]": "[1, 2, True] (list)",
@@ -201,7 +201,7 @@ def test_annotation_is_refused_by_name_and_value(name: str, tmp_path: pathlib.Pa
 def test_keypoints_of_another_number_than_the_first_are_named(tmp_path: pathlib.Path) -> None:
     content = truth_with(PERSON, PERSON | {"id": 2, "keypoints": [[1, 2, 2]]})
     _, _, problem = outcome(tmp_path / "gt.json", content.encode(), "keypoints", results=False)
-    assert "`annotations[1].keypoints` must be a list of finite numbers" in problem
+    assert "`annotations[1].keypoints` must be three numbers for each keypoint" in problem
     assert "6 of them as in the first entry, got [[1, 2, 2]] (list)" in problem
 
 
