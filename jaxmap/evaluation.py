@@ -247,7 +247,7 @@ class Evaluation:
         found, truth, pairs = self.matched.detections, self.matched.ground_truths, self.matched.pairs
         taken = read_plane(self.matched.chosen, *plane)
         rows = pairs.detection[taken]
-        partner = np.full(len(found.scores), UNMATCHED)
+        partner = np.full(len(found.scores), UNMATCHED, object if truth.ids.dtype.kind == "U" else np.int64)
         iou = np.full(len(found.scores), np.nan)
         partner[rows], iou[rows] = truth.ids[pairs.ground_truth[taken]], pairs.similarity[taken]
         return {

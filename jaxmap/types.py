@@ -169,9 +169,9 @@ class GroundTruthTable:
       area: `[N]` float64, square pixels.
       crowd: `[N]` bool.
       ignore: `[N]` bool.
-      ids: `[N]` int64, the annotation's id in its file, or its row in its image.
-      image_ids: `[I]`, ascending; images without annotations count too.
-      class_ids: `[K]`, ascending.
+      ids: `[N]` int64 or text, the annotation's id in its file, or its row in its image.
+      image_ids: `[I]` int64 or text, ascending; images without annotations count too.
+      class_ids: `[K]` int64 or text, ascending. Where one of the ids is no integer, all are text.
       class_names: K names.
       masks: `[N]` run-length encoded masks, as `rle` has them.
       keypoints: `[N, P, 3]` float64: x, y, visibility.
@@ -180,6 +180,7 @@ class GroundTruthTable:
       not_exhaustive: `[I, K]` bool, the classes of which an image may hold more than was annotated.
       class_group: `[K]` names, what the protocol's summary groups classes by (LVIS: frequency).
       image_sizes: `[I, 2]` int64, height and width of each image, where masks need them.
+      image_files: `[I]` names of the images' files, None where there is none.
       crowd_index: `[I]` float64, how crowded each image is, from 0 to 1 (CrowdPose).
     """
 
@@ -200,6 +201,7 @@ class GroundTruthTable:
     not_exhaustive: np.ndarray | None = None  # [I, K]
     class_group: np.ndarray | None = None  # [K]
     image_sizes: np.ndarray | None = None  # [I, 2]
+    image_files: np.ndarray | None = None  # [I]
     crowd_index: np.ndarray | None = None  # [I]
 
 

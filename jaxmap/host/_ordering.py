@@ -21,7 +21,7 @@ KEY_BITS = 64
 # Fields of a table that hold no value a row.
 OF_DATASET = (
     *("image_ids", "class_ids", "class_names"),
-    *("verified", "not_exhaustive", "class_group", "image_sizes", "crowd_index"),
+    *("verified", "not_exhaustive", "class_group", "image_sizes", "image_files", "crowd_index"),
 )
 Table = TypeVar("Table", DetectionTable, GroundTruthTable)
 

@@ -9,16 +9,19 @@ that those take and then score wrongly, or stop at far from the cause, is refuse
 
 from __future__ import annotations
 
+import reprlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..collector import collector_paused
+from ..keypoints import num_labelled
 from ..types import DetectionTable, GroundTruthTable
 from ._coco_shapes import detection_shapes, ground_truth_shapes, image_columns, shape_layouts
 from ._files import PathLike, read_bytes
+from ._identifiers import doubtful, index_of
 from ._json import Entries, first_few, parse_json
 from ._typed import Columns, Layout, typed_list, typed_lists
 
@@ -28,20 +31,21 @@ __all__ = [
     "ground_truth_columns",
     "ground_truth_layouts",
     "ground_truth_table",
-    "index_of",
     "read_coco_detections",
     "read_coco_ground_truths",
     "read_ground_truth_columns",
 ]
 
+FEW = 0.01  # of all boxes: real files have some of size 0
+
 # What is read of each list. `ignore` is not: pycocotools overwrites it by `iscrowd` (cocoeval.py, `_prepare`).
-_IMAGES: Layout = {"id": Entries.identifiers}
+_IMAGES: Layout = {"id": Entries.identifiers, "file_name": Entries.names}
 _CATEGORIES: Layout = {"id": Entries.identifiers, "name": Entries.names}
 _ANNOTATIONS: Layout = {
-    "id": Entries.integers,
+    "id": Entries.identifiers,
     "image_id": Entries.identifiers,
     "category_id": Entries.identifiers,
-    "area": Entries.numbers,
+    "area": Entries.numbers_or_nan,
     "iscrowd": Entries.flags,
 }
 _RESULT: Layout = {
@@ -112,12 +116,12 @@ def coco_ground_truths(
     """Returns the table of a parsed COCO annotation file.
 
     Annotations of a category that the file does not list are left out with a warning, as pycocotools leaves them out
-    silently. An annotation whose id is 0 counts like any other (pycocotools reads its match as none).
+    silently. An annotation whose id is 0 counts like any other, with a warning (pycocotools reads its match as none).
 
     Args:
       data: holds the lists `images` (`id`), `categories` (`id`, and `name` if it has one) and `annotations` (`id`,
-        `image_id`, `category_id`, `bbox` in xywh, `area`, and `iscrowd` if it is not 0). Ids are integers; those of
-        images and categories may be strings, and `"7"` is 7. For masks `segmentation` and the images' `height` and
+        `image_id`, `category_id`, `bbox` in xywh, `area`, that of its shape if it is missing, and `iscrowd` if it is
+        not 0). Ids are integers or text, and `"7"` is 7. For masks `segmentation` and the images' `height` and
         `width` in place of `bbox`; for keypoints also `keypoints`, and `num_keypoints` if it is not those labelled.
       iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
       source: what messages call the data.
@@ -188,11 +192,17 @@ def ground_truth_columns(data: Any, layouts: Mapping[str, Layout], source: str) 
 def _result_columns(data: Any, layout: Layout, source: str) -> Columns:
     if not isinstance(data, list):
         hint = ""
-        if isinstance(data, Mapping) and "annotations" in data:
-            hint = "; save the list under its `annotations` alone, or was a ground-truth file given as results?"
+        if isinstance(data, Mapping):
+            lengths = {name: len(value) for name, value in data.items() if isinstance(value, list)}
+            if {"images", "categories"} <= data.keys():
+                hint = "; it looks like a ground-truth file, the two may be swapped"
+            elif {"image_id", "category_id"} <= data.keys():
+                hint = "; put a list around the one result"
+            elif lengths:
+                hint = f"; save the list under its `{max(lengths, key=lengths.__getitem__)}` alone"
         raise ValueError(
             f"{source}: results must be a list of objects with `image_id`, `category_id`, `score` and a "
-            f"shape, got a {type(data).__name__}{hint or '.'}"
+            f"shape, got a {type(data).__name__}{hint}."
         )
     entries = Entries(items=data, name="results", source=source)
     return {field: read(entries, field) for field, read in layout.items()}
@@ -228,9 +238,12 @@ def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: st
         )
     advice = "add these images to `images` or drop the annotations"
     image_index = _image_index(rows["image_id"], image_ids, source=source, name=name, advice=advice)
-    labels, known = _labels(rows["category_id"], class_ids, source=source, name=name)
+    labels, known = _labels(rows["category_id"], class_ids, class_names, source=source, name=name)
     of_images = image_columns(columns["images"], image_order, source)
-    shapes = ground_truth_shapes(rows, iou_type, image_index, of_images.get("image_sizes"), source)
+    files = np.array([one if isinstance(one, str) else None for one in columns["images"]["file_name"]], object)
+    sizes, area_expected = of_images.get("image_sizes"), "crowd_index" not in of_images
+    shapes = ground_truth_shapes(rows, iou_type, image_index, sizes, source, area_expected=area_expected)
+    _warn_of_unmatchable(shapes, rows, iou_type, f"{source}: `annotations`")
     return GroundTruthTable(
         image_index=image_index[known],
         labels=labels[known],
@@ -238,6 +251,7 @@ def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: st
         ids=rows["id"][known],
         **{name: column[known] for name, column in shapes.items()},
         **of_images,
+        image_files=files[image_order],
         image_ids=image_ids,
         class_ids=class_ids,
         class_names=class_names,
@@ -246,8 +260,10 @@ def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: st
 
 def _detection_table(rows: Columns, ground_truths: GroundTruthTable, iou_type: str, source: str) -> DetectionTable:
     name, advice = "results", "drop these results or use the ground truths that they were made for"
-    image_index = _image_index(rows["image_id"], ground_truths.image_ids, source=source, name=name, advice=advice)
-    labels, known = _labels(rows["category_id"], ground_truths.class_ids, source=source, name=name)
+    image_ids, files = ground_truths.image_ids, ground_truths.image_files
+    image_index = _image_index(rows["image_id"], image_ids, files, source=source, name=name, advice=advice)
+    class_ids, class_names = ground_truths.class_ids, ground_truths.class_names
+    labels, known = _labels(rows["category_id"], class_ids, class_names, source=source, name=name)
     shapes = detection_shapes(rows, iou_type, image_index, ground_truths.image_sizes, source)
     return DetectionTable(
         image_index=image_index[known],
@@ -262,48 +278,88 @@ def _entries(data: Mapping[str, Any], name: str, source: str) -> Entries:
     if name not in data:
         raise ValueError(
             f"{source}: ground truths must have `images`, `annotations` and `categories`, got no `{name}` "
-            f"among {sorted(map(str, data))}."
+            f"among {reprlib.repr(sorted(map(str, data)))}."
         )
     if not isinstance(data[name], list):
         raise ValueError(f"{source}: `{name}` must be a list of objects, got a {type(data[name]).__name__}.")
     return Entries(items=data[name], name=name, source=source)
 
 
-def _image_index(ids: np.ndarray, image_ids: np.ndarray, *, source: str, name: str, advice: str) -> np.ndarray:
+def _image_index(
+    ids: np.ndarray,
+    image_ids: np.ndarray,
+    files: np.ndarray | None = None,
+    *,
+    source: str,
+    name: str,
+    advice: str,
+) -> np.ndarray:
     """Returns the index of every row's image; all must be known."""
-    index, known = index_of(ids, image_ids)
+    index, known = index_of(ids, image_ids, files)
     if not known.all():
         unknown = np.unique(ids[~known])
+        if unknown.dtype.kind == "U" and not all(map(str.isdecimal, unknown.tolist())):
+            file = None if files is None else next(filter(None, files.tolist()), None)
+            advice = (
+                f"the files of images are named like {file!r}; {advice}"
+                if file
+                else "if they are names of files, as in Ultralytics' predictions.json, write the images' `id`s in "
+                f"their place, else {advice}"
+            )
         raise ValueError(
-            f"{source}: {int((~known).sum())} of {len(ids)} `{name}` are for {len(unknown)} image "
-            f"ids that the ground truths do not list: {first_few(unknown)}; {advice}."
+            f"{source}: {int((~known).sum())} of {len(ids)} `{name}` are for {len(unknown)} image ids that the ground "
+            f"truths do not list: {first_few(unknown)}{_listed(unknown, image_ids, files)}; {advice}."
         )
     return index
 
 
-def _labels(ids: np.ndarray, class_ids: np.ndarray, *, source: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _labels(
+    ids: np.ndarray, class_ids: np.ndarray, class_names: Sequence[str], *, source: str, name: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the class index of every row and whether its category is known."""
     index, known = index_of(ids, class_ids)
     if not known.all():
         unknown = np.unique(ids[~known])
+        are_names = not set(unknown.tolist()).isdisjoint(class_names)
+        hint = "; these are names of categories, write their `id`s" if are_names else ""
         warnings.warn(
             f"{source}: ignored {int((~known).sum())} of {len(ids)} `{name}`, whose category ids "
-            f"the ground truths do not list: {first_few(unknown)}.",
+            f"the ground truths do not list: {first_few(unknown)}{_listed(unknown, class_ids)}{hint}.",
             UserWarning,
             stacklevel=4,
         )
     return index, known
 
 
-def index_of(ids: np.ndarray, ascending: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the index of every id, and whether it is there."""
-    if ascending.dtype.kind == "U":
-        ids = ids.astype(str)
-    elif ids.dtype.kind == "U":  # not one of them spells an integer, and all known ids are integers
-        return np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
-    index = np.searchsorted(ascending, ids)
-    index[index == len(ascending)] = 0  # larger than all: any index will do, the comparison finds it unknown
-    return index, ascending[index] == ids
+def _listed(unknown: np.ndarray, known: np.ndarray, files: np.ndarray | None = None) -> str:
+    """Returns what the ground truths list in place of unknown ids."""
+    if others := doubtful(unknown, known, files):
+        return f" (they list {' and '.join(map(repr, others))}: which of these?)"
+    return f" (they list {first_few(known, 3)})"
+
+
+def _warn_of_unmatchable(shapes: Mapping[str, np.ndarray], rows: Columns, iou_type: str, where: str) -> None:
+    """Warns once of each kind of annotation that nothing can match, or that pycocotools takes for unmatched."""
+    ids, area, sizes = rows["id"], shapes["area"], shapes["boxes"][:, 2:]
+    counted = ~shapes["ignore"] & ~rows.get("iscrowd", np.zeros(len(ids), bool))
+    faults = [
+        (area < 0, "a negative `area`, which is in no area range, and so are ignored"),
+        (
+            (ids == ids.dtype.type(0)) & counted,
+            "the `id` 0: here it counts like any other, while pycocotools takes what matches it for unmatched and may "
+            "say less; number annotations from 1 to compare the two",
+        ),
+    ]
+    empty = (sizes <= 0).any(axis=1) & (iou_type == "bbox")
+    if (sizes < 0).any() or empty.sum() > FEW * len(ids):
+        faults.append((empty, "a `bbox` without area, which nothing can match; it must be [x, y, width, height]"))
+    if iou_type == "keypoints":
+        unread = shapes["ignore"] & (num_labelled(shapes["keypoints"]) > 0)
+        faults.append((unread, "labelled keypoints, but a `num_keypoints` of 0, and so are ignored"))
+        faults.append(((area == 0) & counted, "an `area` of 0, for which only keypoints without any error match"))
+    for at_fault, what in faults:
+        if at_fault.any():
+            warnings.warn(f"{where}: {int(at_fault.sum())} of {len(ids)} have {what}.", UserWarning, stacklevel=4)
 
 
 def _repeated(ids: np.ndarray) -> np.ndarray:

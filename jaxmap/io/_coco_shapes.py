@@ -6,6 +6,9 @@ References: pycocotools coco.py, `COCO.annToRLE`, `COCO.loadRes`; cocoeval.py, `
 from __future__ import annotations
 
 import operator
+import reprlib
+import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +20,7 @@ from ._typed import Columns, Layout
 
 __all__ = ["ShapeLayouts", "detection_shapes", "ground_truth_shapes", "image_columns", "shape_layouts"]
 
+LARGEST = 1e150  # of coordinates: the area of such a box is still a double
 AREA_OF_BOX = 0.53  # crowdposetools cocoeval.py: the share of its box that a person fills, where no area is given
 
 
@@ -40,8 +44,8 @@ _LAYOUTS = {
     "boundary": _MASKS,
     "keypoints": ShapeLayouts(
         {"crowdIndex": Entries.names},
-        _BOX | {"keypoints": Entries.vectors, "num_keypoints": Entries.names, "area": Entries.names},
-        {"keypoints": Entries.vectors, "bbox": Entries.names},
+        _BOX | {"keypoints": Entries.keypoints, "num_keypoints": Entries.names, "area": Entries.numbers_or_nan},
+        {"keypoints": Entries.keypoints, "bbox": Entries.names},
     ),
 }
 
@@ -68,23 +72,35 @@ def image_columns(images: Columns, order: np.ndarray, source: str) -> dict[str, 
 
 
 def ground_truth_shapes(
-    rows: Columns, iou_type: str, image_index: np.ndarray, image_sizes: np.ndarray | None, source: str
+    rows: Columns,
+    iou_type: str,
+    image_index: np.ndarray,
+    image_sizes: np.ndarray | None,
+    source: str,
+    *,
+    area_expected: bool = True,
 ) -> dict[str, np.ndarray]:
-    """Returns the columns of shapes of all annotations, their areas, and which are ignored."""
-    others = {"area": rows["area"], "ignore": rows.get("ignore", np.zeros(len(image_index), bool))}
+    """Returns the columns of shapes of all annotations, their areas, and which are ignored.
+
+    An area that is missing (NaN) is that of the shape, with a warning unless none is expected, as in CrowdPose's files.
+    """
+    ignore = rows.get("ignore", np.zeros(len(image_index), bool))
     if iou_type == "bbox":
-        return {"boxes": rows["bbox"]} | others
+        boxes = _bounded(rows["bbox"], "bbox", "annotations", source)
+        area = _areas(rows["area"], lambda: _products(boxes), "width x height of its box", source)
+        return {"boxes": boxes, "area": area, "ignore": ignore}
     if iou_type == "keypoints":
-        keypoints = _keypoints(rows["keypoints"], f"{source}: `annotations`")
+        boxes = _bounded(rows["bbox"], "bbox", "annotations", source)
+        keypoints = _bounded(rows["keypoints"], "keypoints", "annotations", source)
         labelled = num_labelled(keypoints)
         counts = [labelled[row] if count is None else count for row, count in enumerate(rows["num_keypoints"])]
         given = _entries({"num_keypoints": counts}, "num_keypoints", "annotations", source).integers("num_keypoints")
-        area = rows["bbox"][:, 2] * rows["bbox"][:, 3] * AREA_OF_BOX
-        if any(value is not None for value in rows["area"]):
-            area = _entries(rows, "area", "annotations", source).numbers("area")
-        return {"boxes": rows["bbox"], "keypoints": keypoints, "area": area, "ignore": given == 0}
+        told = f"{AREA_OF_BOX} x width x height of its box" if area_expected else None
+        area = _areas(rows["area"], lambda: _products(boxes) * AREA_OF_BOX, told, source)
+        return {"boxes": boxes, "keypoints": keypoints, "area": area, "ignore": given == 0}
     masks = _masks(rows["segmentation"], image_index, image_sizes, f"{source}: `annotations`")
-    return {"boxes": mask_boxes(masks), "masks": masks} | others
+    area = _areas(rows["area"], lambda: mask_areas(masks), "that of its mask", source)
+    return {"boxes": mask_boxes(masks), "masks": masks, "area": area, "ignore": ignore}
 
 
 def detection_shapes(
@@ -92,15 +108,15 @@ def detection_shapes(
 ) -> dict[str, np.ndarray]:
     """Returns the columns of shapes of all results, and their areas."""
     if iou_type == "bbox":
-        return {"boxes": rows["bbox"]}
+        return {"boxes": _bounded(rows["bbox"], "bbox", "results", source)}
     given = None
     first = next(iter(rows["bbox"]), None)
     if first is not None and np.size(first):  # the first alone decides, as in pycocotools
-        given = _entries(rows, "bbox", "results", source).boxes("bbox")
+        given = _bounded(_entries(rows, "bbox", "results", source).boxes("bbox"), "bbox", "results", source)
     if iou_type == "keypoints":
-        shape, column = "keypoints", _keypoints(rows["keypoints"], f"{source}: `results`")
+        shape, column = "keypoints", _bounded(rows["keypoints"], "keypoints", "results", source)
         boxes = keypoints_extent(column)
-        area = boxes[:, 2] * boxes[:, 3]
+        area = _products(boxes)
     else:
         segmentations = rows["segmentation"]
         if given is not None and any(one is None for one in segmentations):  # a box alone stands for all inside it
@@ -109,7 +125,7 @@ def detection_shapes(
         shape, column = "masks", _masks(segmentations, image_index, image_sizes, f"{source}: `results`")
         boxes, area = mask_boxes(column), mask_areas(column)
     if given is not None:
-        area = given[:, 2] * given[:, 3]
+        area = _products(given)
     return {shape: column, "boxes": boxes, "area": area}
 
 
@@ -118,13 +134,34 @@ def _entries(rows: Columns, field: str, name: str, source: str) -> Entries:
     return Entries(items=[{field: value} for value in rows[field]], name=name, source=source)
 
 
-def _keypoints(vectors: np.ndarray, where: str) -> np.ndarray:
-    """Returns `[N, P, 3]`."""
-    if not len(vectors):
-        return np.zeros((0, 1, 3))
-    if vectors.shape[1] % 3 or not vectors.size:
-        raise ValueError(f"{where} must hold three numbers for each of their keypoints, got {vectors.shape[1]}.")
-    return vectors.reshape(len(vectors), -1, 3)
+def _areas(given: np.ndarray, of_shape: Callable[[], np.ndarray], what: str | None, source: str) -> np.ndarray:
+    """Returns areas, where they are NaN those of the shapes; the warning says `what` these are."""
+    missing = np.isnan(given)
+    if not missing.any():
+        return given
+    if what is not None:
+        warnings.warn(
+            f"{source}: {int(missing.sum())} of {len(given)} `annotations` have no `area`; {what} is taken for it, "
+            "where pycocotools stops.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return np.where(missing, of_shape(), given)
+
+
+def _products(boxes: np.ndarray) -> np.ndarray:
+    return boxes[:, 2] * boxes[:, 3]
+
+
+def _bounded(values: np.ndarray, field: str, name: str, source: str) -> np.ndarray:
+    """Returns `[N, ...]` numbers as they are; refuses those whose products overflow."""
+    if values.size and max(values.max(), -values.min()) > LARGEST:
+        row = int(np.argmax((np.abs(values) > LARGEST).reshape(len(values), -1).any(axis=1)))
+        raise ValueError(
+            f"{source}: `{name}[{row}].{field}` must hold numbers up to {LARGEST:g}, whose areas are finite, got "
+            f"{reprlib.repr(values[row].ravel().tolist())}; correct or drop the entry."
+        )
+    return values
 
 
 def _masks(segmentations: list[Any], image_index: np.ndarray, image_sizes: np.ndarray | None, where: str) -> np.ndarray:

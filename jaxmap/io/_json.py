@@ -17,7 +17,6 @@ import json
 import math
 import numbers
 import operator
-import re
 import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,10 +25,21 @@ import numpy as np
 
 from ..collector import collector_paused
 from ._files import PathLike, read_bytes
+from ._identifiers import LONGEST, column, identifier, integer
 
-__all__ = ["Entries", "first_few", "load_json", "parse_json", "vectors"]
+__all__ = ["Entries", "first_few", "keypoints", "load_json", "parse_json"]
 
 _MISSING = object()
+_DIGITS = 4000  # Python refuses longer integers, from 4,300 digits on
+# What is often given in place of JSON.
+_BEGINNINGS = {
+    b"<": "it looks like XML or a web page",
+    b"version https://git-lfs": "it is a pointer of Git LFS, get the file itself with `git lfs pull`",
+    b"PK\x03\x04": "it is a zip archive, unpack it",
+    b"{'": "it looks like a printed Python object, write it with `json.dump`",
+    b"[{'": "it looks like a printed Python object, write it with `json.dump`",
+}
+_NUMBER_ADVICE = "write finite numbers without quotes, or drop the entry"
 
 
 def load_json(path: PathLike) -> Any:
@@ -48,11 +58,37 @@ def parse_json(data: bytes, path: PathLike) -> Any:
     if not data.strip():
         raise ValueError(f"{path}: the file is empty; JSON was expected.")
     try:
-        return json.loads(data)
+        return _loads(data)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise ValueError(
-            f"{path}: not valid JSON ({error}); the file is damaged or cut off, write it again."
-        ) from error
+        raise ValueError(f"{path}: not valid JSON ({error}); {_advice(data)}.") from error
+
+
+def _loads(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        if "integer string conversion" not in str(error):
+            raise
+    return json.loads(data, parse_int=_int_or_inf)
+
+
+def _int_or_inf(text: str) -> float:
+    return int(text) if len(text) <= _DIGITS else math.copysign(math.inf, -1 if text.startswith("-") else 1)
+
+
+def _advice(data: bytes) -> str:
+    """Returns what to do about content that is no JSON, by how it looks."""
+    start = data.lstrip()[:64]
+    for beginning, advice in _BEGINNINGS.items():
+        if start.startswith(beginning):
+            return advice
+    try:
+        _, _ = map(json.loads, data.strip().split(b"\n", 2)[:2])
+    except (ValueError, RecursionError):
+        return "the file is damaged or cut off, write it again"
+    return (
+        "it holds JSON lines, one value a line, where one JSON value is expected: `jq -s . FILE` makes one list of them"
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,35 +131,38 @@ class Entries:
             raise
 
     def integers(self, field: str) -> np.ndarray:
-        """Returns `[N]` int64; refuses 1.0, "1" and true.
+        """Returns `[N]` int64 from integers, also written as 1.0; refuses "1" and true.
 
         Raises:
           ValueError: if an entry lacks the field or holds anything but an integer of 64 bits.
         """
-        return self._integers(field, self.values(field))
+        values = self.values(field)
+        result = _plain_integers(values)
+        if result is None:
+            try:
+                result = np.array(list(map(integer, values)), np.int64)
+            except (TypeError, OverflowError):  # None, or beyond 64 bits
+                expected, advice = "an integer", "write a whole number below 2^63, without quotes"
+                raise self._error(field, values, _is_integer, expected, advice) from None
+        return result
 
     def identifiers(self, field: str) -> np.ndarray:
-        """Returns `[N]` ids: int64, or strings where one of them is no number.
-
-        A string that spells an integer is that integer, because some writers quote all ids, or some of them.
+        """Returns `[N]` ids as `_identifiers.column` has them: int64, or text where one of them is no integer.
 
         Raises:
-          ValueError: if an entry lacks the field, holds anything else, or an integer beside a string that is none.
+          ValueError: if an entry lacks the field or holds anything but an integer or a text.
         """
         values = self.values(field)
-        kinds = set(map(type, values))
-        if str not in kinds:
-            return self._integers(field, values)
-        read = [_integer_or_text(value) for value in values]
-        texts = [index for index, value in enumerate(read) if isinstance(value, str)]
-        if not texts:
-            return self._integers(field, read)
-        if kinds == {str}:
-            return np.array(values)
-        raise ValueError(
-            f"{self.source}: `{self.name}[{texts[0]}].{field}` is {_shown(values[texts[0]])} beside ids that are no "
-            "strings; write all of them as integers or all as strings."
-        )
+        result = _plain_integers(values)
+        if result is None:
+            result = column(values)
+        if result is None:
+            expected, advice = (
+                "an integer or a text",
+                f"write a whole number, or a text of at most {LONGEST:,} characters",
+            )
+            raise self._error(field, values, lambda value: identifier(value) is not None, expected, advice)
+        return result
 
     def numbers(self, field: str) -> np.ndarray:
         """Returns `[N]` float64.
@@ -134,7 +173,26 @@ class Entries:
         values = self.values(field)
         result = _finite(values)
         if result is None:
-            raise self._error(field, values, _is_number, "a finite number", "correct or drop the entry")
+            raise self._error(field, values, _is_number, "a finite number", _NUMBER_ADVICE)
+        return result
+
+    def numbers_or_nan(self, field: str) -> np.ndarray:
+        """Returns `[N]` float64, NaN where an entry lacks the field or holds null.
+
+        Raises:
+          ValueError: if an entry holds anything but a finite number.
+        """
+        values = self.values(field, default=None)
+        given = np.array([value is not None for value in values], bool)
+        finite = _finite(list(itertools.compress(values, given)))
+        if finite is None:
+
+            def is_good(value: Any) -> bool:
+                return value is None or _is_number(value)
+
+            raise self._error(field, values, is_good, "a finite number", _NUMBER_ADVICE)
+        result = np.full(len(values), np.nan)
+        result[given] = finite
         return result
 
     def boxes(self, field: str) -> np.ndarray:
@@ -150,19 +208,19 @@ class Entries:
                 if result is not None:
                     return result.reshape(-1, 4)
         expected = "four finite numbers [x, y, width, height]"
-        raise self._error(field, values, _is_box, expected, "correct or drop the entry")
+        raise self._error(field, values, _is_box, expected, _NUMBER_ADVICE)
 
     def flags(self, field: str) -> np.ndarray:
-        """Returns `[N]` bool from 0, 1, false or true; False where an entry lacks the field.
+        """Returns `[N]` bool from 0, 1, false or true; False where an entry lacks the field or holds null.
 
         Raises:
           ValueError: if an entry holds anything else.
         """
         values = self.values(field, default=0)
         with contextlib.suppress(TypeError):  # a value that cannot be hashed
-            if set(values) <= {0, 1}:  # False and True equal these
+            if set(values) <= {0, 1, None}:  # False and True equal these
                 return np.fromiter(values, np.bool_, len(values))
-        raise self._error(field, values, _is_flag, "0 or 1", "correct the entry")
+        raise self._error(field, values, _is_flag, "0 or 1", "write it as a number without quotes")
 
     def names(self, field: str) -> list[Any]:
         """Returns the field of every entry as it is; None where an entry lacks it."""
@@ -176,27 +234,25 @@ class Entries:
         """
         return self.values(field)
 
-    def vectors(self, field: str) -> np.ndarray:
-        """Returns `[N, L]` float64: a list of L numbers in every entry, L the same in all.
+    def keypoints(self, field: str) -> np.ndarray:
+        """Returns `[N, P, 3]` float64: x, y and visibility of P keypoints, as `[x, y, v, ...]` or `[[x, y, v], ...]`.
 
         Raises:
-          ValueError: if an entry lacks the field or holds anything but as many finite numbers as the first.
+          ValueError: if an entry lacks the field or holds anything but finite numbers, three for each keypoint, and as
+            many keypoints as the first.
         """
         values = self.values(field)
         with contextlib.suppress(TypeError, ValueError):
-            return vectors(values)
-        length = len(values[0]) if isinstance(values[0], list) else 0
-
-        def is_good(value: Any) -> bool:
-            return isinstance(value, list) and len(value) == length and all(map(_is_number, value))
-
-        raise self._error(field, values, is_good, "as many finite numbers as in the first entry", "correct the entry")
-
-    def _integers(self, field: str, values: list[Any]) -> np.ndarray:
-        if all(map(_is_integer_type, set(map(type, values)))):
-            with contextlib.suppress(OverflowError):
-                return np.fromiter(values, np.int64, len(values))
-        raise self._error(field, values, _is_integer, "an integer", 'write it as 1, not as 1.0 or "1"')
+            return keypoints(values)
+        flat = list(map(_flat, values))
+        with contextlib.suppress(TypeError, ValueError):
+            return keypoints(flat)
+        expected = "three numbers for each keypoint, [x, y, visibility, ...]"
+        if _are_keypoints(flat[0]):
+            length = len(flat[0])
+            expected += f", {length} of them as in the first entry"
+            raise self._error(field, values, lambda one: _are_keypoints(_flat(one), length), expected, _NUMBER_ADVICE)
+        raise self._error(field, values, lambda one: _are_keypoints(_flat(one)), expected, _NUMBER_ADVICE)
 
     def _error(
         self, field: str, values: list[Any], is_good: Callable[[Any], bool], expected: str, advice: str
@@ -208,17 +264,19 @@ class Entries:
         )
 
 
-def vectors(values: list[Any]) -> np.ndarray:
-    """Returns lists of numbers as `[N, L]` float64.
+def keypoints(values: list[Any]) -> np.ndarray:
+    """Returns lists `[x, y, v, ...]` as `[N, P, 3]` float64.
 
     Raises:
-      ValueError: if they differ in length, or hold anything but finite numbers.
+      ValueError: if they differ in length, or hold anything but finite numbers, three for each keypoint.
     """
-    lengths = set(map(len, values))
-    numbers = _finite(list(itertools.chain.from_iterable(values)))
-    if len(lengths) > 1 or numbers is None:
-        raise ValueError("lists of as many finite numbers each were expected")
-    return numbers.reshape(len(values), lengths.pop() if lengths else 0)
+    if not values:
+        return np.zeros((0, 1, 3))
+    length, *others = set(map(len, values))
+    flat = _finite(list(itertools.chain.from_iterable(values)))
+    if others or flat is None or length % 3 or not length:
+        raise ValueError("lists of three finite numbers for each keypoint were expected, all as long as the first")
+    return flat.reshape(len(values), -1, 3)
 
 
 def first_few(values: np.ndarray, limit: int = 5) -> str:
@@ -250,8 +308,14 @@ def _is_integer_type(kind: type) -> bool:
     return issubclass(kind, numbers.Integral) and not issubclass(kind, bool)
 
 
-def _integer_or_text(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and re.fullmatch(r"0|-?[1-9][0-9]{0,17}", value) else value
+def _plain_integers(values: list[Any]) -> np.ndarray | None:
+    """Returns int64, or None if anything is no integer of 64 bits."""
+    if not all(map(_is_integer_type, set(map(type, values)))):
+        return None
+    try:
+        return np.fromiter(values, np.int64, len(values))
+    except OverflowError:
+        return None
 
 
 def _is_number(value: Any) -> bool:
@@ -262,7 +326,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_integer(value: Any) -> bool:
-    return _is_integer_type(type(value)) and -(2**63) <= value < 2**63
+    number = integer(value)
+    return number is not None and -(2**63) <= number < 2**63
 
 
 def _is_box(value: Any) -> bool:
@@ -272,9 +337,25 @@ def _is_box(value: Any) -> bool:
         return False
 
 
+def _flat(value: Any) -> Any:
+    """Returns `[[x, y, v], ...]` as `[x, y, v, ...]`; anything else as it is."""
+    nested = isinstance(value, list | tuple) and all(isinstance(one, list | tuple) and len(one) == 3 for one in value)
+    return list(itertools.chain.from_iterable(value)) if nested else value
+
+
+def _are_keypoints(value: Any, length: int | None = None) -> bool:
+    try:
+        return len(value) == (length or len(value) // 3 * 3 or 3) and all(map(_is_number, value))
+    except TypeError:
+        return False
+
+
 def _is_flag(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and value in (0, 1)
+    return value is None or (isinstance(value, numbers.Real) and value in (0, 1))
 
 
 def _shown(value: Any) -> str:
-    return f"{reprlib.repr(value)} ({type(value).__name__})"
+    try:
+        return f"{reprlib.repr(value)} ({type(value).__name__})"
+    except ValueError:  # an integer of more digits than Python writes
+        return f"a huge number ({type(value).__name__})"

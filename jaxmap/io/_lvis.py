@@ -25,10 +25,10 @@ from ._coco import (
     ground_truth_columns,
     ground_truth_layouts,
     ground_truth_table,
-    index_of,
     read_ground_truth_columns,
 )
 from ._files import PathLike
+from ._identifiers import identifier, index_of
 from ._json import Entries
 from ._typed import Columns, Layout
 
@@ -101,8 +101,8 @@ def _layouts(iou_type: str) -> dict[str, Layout]:
 
 
 def _with_area(annotations: Columns, source: str) -> Columns:
-    """Returns the annotations whose area is above 0."""
-    kept = annotations["area"] > 0
+    """Returns the annotations whose area is above 0, or not given."""
+    kept = ~(annotations["area"] <= 0)
     if not kept.all():
         warnings.warn(
             f"{source}: ignored {int((~kept).sum())} of {len(kept)} `annotations`, whose `area` is not above 0.",
@@ -123,7 +123,8 @@ def _with_federation(table: GroundTruthTable, columns: Mapping[str, Columns], so
     def flags(field: str) -> np.ndarray:
         lists = images[field]
         for row, ids in enumerate(lists):
-            if not isinstance(ids, list) or not {int, str}.issuperset(map(type, ids)):
+            plain = isinstance(ids, list) and {int, str}.issuperset(map(type, ids))
+            if not plain and (not isinstance(ids, list) or None in map(identifier, ids)):
                 raise ValueError(f"{source}: `images[{row}].{field}` must be a list of category ids, got {ids!r}.")
         flat = Entries(items=[{field: one} for one in chain.from_iterable(lists)], name="images", source=source)
         label, known = index_of(flat.identifiers(field), table.class_ids)

@@ -19,6 +19,7 @@ from typing import Any, overload
 import numpy as np
 
 from ._files import PathLike, read_bytes
+from ._identifiers import index_of
 from ._json import Entries, first_few, load_json
 
 __all__ = ["CocoPanoptic", "read_coco_panoptic_ground_truths", "read_coco_panoptic_predictions"]
@@ -90,13 +91,13 @@ class CocoPanoptic(Sequence[Image]):
 
     def _labels(self, rows: Entries) -> np.ndarray:
         category_ids = rows.identifiers("category_id")
-        known = np.isin(category_ids, self.class_ids)
+        labels, known = index_of(category_ids, self.class_ids)
         if not known.all():
             raise ValueError(
                 f"{rows.source}: `segments_info` names categories that the ground truths do not list: "
                 f"{first_few(np.unique(category_ids[~known]))}."
             )
-        return np.searchsorted(self.class_ids, category_ids)
+        return labels
 
 
 def read_coco_panoptic_ground_truths(path: PathLike, *, folder: PathLike | None = None) -> CocoPanoptic:
@@ -155,19 +156,23 @@ def read_coco_panoptic_predictions(
       ValueError: if it is not JSON, a list or a field is missing or of a wrong kind, or an image has none or two.
     """
     source, _, annotations, image_ids = _read(path)
-    if len(missing := np.setdiff1d(ground_truths.image_ids, image_ids)):
+    expected = np.sort(ground_truths.image_ids)
+    index, known = index_of(image_ids, expected)
+    _refuse_repeated(expected[index[known]], "annotations", "image_id", source)  # also if spelled differently
+    if len(missing := np.delete(expected, index[known])):
         raise ValueError(
             f"{source}: {len(missing)} of {len(ground_truths)} images have no prediction: {first_few(missing)}; an "
             "image without segments needs one as well, with an empty `segments_info`."
         )
-    if len(unknown := np.setdiff1d(image_ids, ground_truths.image_ids)):
+    if len(unknown := np.unique(image_ids[~known])):
         warnings.warn(
             f"{source}: ignored {len(unknown)} `annotations` of images that the ground truths do not list: "
             f"{first_few(unknown)}.",
             UserWarning,
             stacklevel=2,
         )
-    of_image = dict(zip(image_ids.tolist(), annotations, strict=True))
+    places = zip(expected[index].tolist(), annotations, known.tolist(), strict=True)
+    of_image = {image_id: annotation for image_id, annotation, is_known in places if is_known}
     return dataclasses.replace(
         ground_truths,
         folder=_folder(path, folder),

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 
-from ._json import Entries, vectors
+from ._json import Entries, keypoints
 
 __all__ = ["Columns", "Layout", "typed_list", "typed_lists"]
 
@@ -105,10 +105,11 @@ def _list_type(msgspec: Any, layout: Layout) -> Any:
         Entries.integers: (integer,),
         Entries.numbers: (float,),
         Entries.boxes: (tuple[float, float, float, float],),
-        Entries.flags: (Literal[0, 1] | bool, 0),  # 0 where it is missing
+        Entries.numbers_or_nan: (float | None, None),
+        Entries.flags: (Literal[0, 1, None] | bool, 0),  # 0 where it is missing
         Entries.names: (Any, None),
         Entries.objects: (Any,),
-        Entries.vectors: (list[float],),
+        Entries.keypoints: (list[float],),
     }
     fields = sorted(((field, *types[reader]) for field, reader in layout.items()), key=len)  # optional ones last
     row = msgspec.defstruct("Row", fields, gc=False)
@@ -123,11 +124,20 @@ def _column(rows: Sequence[Any], field: str, reader: Reader) -> Any:
     values = map(operator.attrgetter(field), rows)
     if reader in (Entries.names, Entries.objects):
         return list(values)
-    if reader is Entries.vectors:
-        return vectors(list(values))
+    if reader is Entries.keypoints:
+        return keypoints(list(values))
+    if reader is Entries.numbers_or_nan:
+        return _numbers_or_nan(list(values))
     if reader is Entries.boxes:
         return np.fromiter(itertools.chain.from_iterable(values), np.float64, 4 * len(rows)).reshape(-1, 4)
     return np.fromiter(values, _COLUMN_TYPES[reader], len(rows))
+
+
+def _numbers_or_nan(values: list[float | None]) -> np.ndarray:
+    try:
+        return np.fromiter(values, np.float64, len(values))
+    except TypeError:  # None is among them, which an array takes for NaN
+        return np.array(values, np.float64)
 
 
 def _joined(parts: Sequence[Any]) -> Any:

@@ -57,14 +57,14 @@ def test_ground_truths_sort_images_and_classes_and_keep_the_order_of_rows():
     table = coco_ground_truths(
         dataset(
             annotation(id=5, image_id=9, category_id=44, bbox=[1, 2, 3, 4.5], area=13, iscrowd=1),
-            annotation(id=0, image_id=7, iscrowd=False),
+            annotation(id=8, image_id=7, iscrowd=False),
             annotation(id=3, image_id=9, area=2.5),
         )
     )
     assert table.image_ids.tolist() == [7, 9]
     assert table.class_ids.tolist() == [18, 44]
     assert table.class_names == ("dog", "bottle")
-    assert table.ids.tolist() == [5, 0, 3]
+    assert table.ids.tolist() == [5, 8, 3]
     assert table.image_index.tolist() == [1, 0, 1]
     assert table.labels.tolist() == [1, 0, 0]
     assert table.boxes.tolist() == [[1, 2, 3, 4.5], [0, 0, 20, 10], [0, 0, 20, 10]]
@@ -176,14 +176,17 @@ def _assert_same_rows(rows, reference, table, *columns, id_offset=0):
 
 def test_annotations_of_unknown_categories_are_left_out_with_a_warning():
     data = dataset(annotation(id=1, category_id=5), annotation(id=2), annotation(id=3, category_id=4))
-    with pytest.warns(UserWarning, match=r"ignored 2 of 3 `annotations`, whose category ids .* do not list: 4, 5\."):
+    with pytest.warns(
+        UserWarning,
+        match=r"ignored 2 of 3 `annotations`, .* do not list: 4, 5 \(they list 18, 44\)\.",
+    ):
         table = coco_ground_truths(data)
     assert table.ids.tolist() == [2]
     assert len(table.boxes) == len(table.area) == len(table.crowd) == len(table.ignore) == 1
 
 
 def test_results_of_unknown_categories_are_left_out_with_a_warning(ground_truths):
-    with pytest.warns(UserWarning, match=r"ignored 1 of 2 `results`, whose category ids .* do not list: 99\."):
+    with pytest.warns(UserWarning, match=r"ignored 1 of 2 `results`, .* do not list: 99 \(they list 18, 44\)\."):
         table = coco_detections([result(category_id=99), result()], ground_truths)
     assert table.ids.tolist() == [1]
 
@@ -268,7 +271,7 @@ def test_any_value_of_a_field_is_read_or_named(field, value):
                 assert re.search(rf"\[0\]\.{field}` must be|image ids that the ground truths do not list", str(error))
 
 
-@pytest.mark.parametrize("field", ["id", "image_id", "category_id", "bbox", "area"])
+@pytest.mark.parametrize("field", ["id", "image_id", "category_id", "bbox"])
 def test_annotation_without_a_field_raises(field):
     with pytest.raises(ValueError, match=rf"`annotations\[1\]` has no `{field}`"):
         coco_ground_truths(dataset(annotation(), without(annotation(id=2), field)))
@@ -286,22 +289,13 @@ def test_image_or_category_without_an_id_raises(name):
         coco_ground_truths(dataset() | {name: [{"name": "dog"}]})
 
 
-@pytest.mark.parametrize("value", [7.0, True, None, [7], 2**63])
-@pytest.mark.parametrize("field", ["image_id", "category_id"])
-def test_ids_that_are_no_integers_raise(ground_truths, field, value):
-    message = rf"\[1\]\.{field}` must be an integer, got .*; write it as 1, not as 1\.0 or \"1\""
-    with pytest.raises(ValueError, match="`results" + message):
-        coco_detections([result(), result(**{field: value})], ground_truths)
-    with pytest.raises(ValueError, match="`annotations" + message):
-        coco_ground_truths(dataset(annotation(), annotation(**{"id": 2, field: value})))
-
-
 @pytest.mark.parametrize("value", ["0.9", True, None, [0.9], float("nan"), float("inf"), 10**400])
 def test_numbers_that_are_not_finite_raise(ground_truths, value):
     with pytest.raises(ValueError, match=r"`results\[1\]\.score` must be a finite number, got"):
         coco_detections([result(), result(score=value)], ground_truths)
-    with pytest.raises(ValueError, match=r"`annotations\[0\]\.area` must be a finite number, got"):
-        coco_ground_truths(dataset(annotation(area=value)))
+    if value is not None:  # as if it were missing
+        with pytest.raises(ValueError, match=r"`annotations\[0\]\.area` must be a finite number, got"):
+            coco_ground_truths(dataset(annotation(area=value)))
 
 
 @pytest.mark.parametrize(
@@ -317,7 +311,7 @@ def test_boxes_that_are_not_four_finite_numbers_raise(ground_truths, value):
         coco_ground_truths(dataset(annotation(), annotation(id=2, bbox=value)))
 
 
-@pytest.mark.parametrize("value", [2, -1, 0.5, "1", None, [], float("nan")])
+@pytest.mark.parametrize("value", [2, -1, 0.5, "1", [], float("nan")])
 def test_iscrowd_that_is_no_flag_raises(value):
     with pytest.raises(ValueError, match=r"`annotations\[0\]\.iscrowd` must be 0 or 1, got"):
         coco_ground_truths(dataset(annotation(iscrowd=value)))
@@ -340,30 +334,8 @@ def test_annotations_of_unknown_images_raise_and_name_the_first_few():
 
 def test_results_of_unknown_images_raise_and_name_the_first_few(ground_truths):
     results = [result(), result(image_id=5), result(image_id=5), result(image_id=10), result(image_id=-2)]
-    with pytest.raises(ValueError, match=r"4 of 5 `results` are for 3 image ids .* do not list: -2, 5, 10; drop these"):
-        coco_detections(results, ground_truths)
-
-
-def test_quoted_integer_ids_are_integers(ground_truths):
-    table = coco_detections([result(image_id="9", category_id="44"), result(image_id=7)], ground_truths)
-    assert table.image_index.tolist() == [1, 0]
-    assert table.labels.tolist() == [1, 0]
-
-
-def test_text_ids_sort_as_text_and_match():
-    data = {
-        "images": [{"id": "b"}, {"id": "a"}, {"id": "10"}],
-        "categories": [{"id": "cat"}],
-        "annotations": [{"id": 1, "image_id": "b", "category_id": "cat", "bbox": [0, 0, 2, 2], "area": 4}],
-    }
-    truth = coco_ground_truths(data)
-    assert truth.image_ids.tolist() == ["10", "a", "b"]
-    results = [{"image_id": "b", "category_id": "cat", "bbox": [0, 0, 2, 2], "score": 0.5}]
-    assert coco_detections(results, truth).image_index.tolist() == [2]
-    assert coco_detections([results[0] | {"image_id": 10}], truth).image_index.tolist() == [0]
-
-
-def test_text_id_beside_integers_raises(ground_truths):
-    results = [result(), result(image_id="front")]
-    with pytest.raises(ValueError, match=r"`results\[1\]\.image_id` is 'front' \(str\) beside ids that are no strings"):
+    with pytest.raises(
+        ValueError,
+        match=r"4 of 5 `results` are for 3 image ids .* do not list: -2, 5, 10 \(they list 7, 9\); drop these",
+    ):
         coco_detections(results, ground_truths)

@@ -42,7 +42,7 @@ def test_optional_fields_of_keypoints_are_checked_where_they_are(field: str, val
 
 
 def test_a_box_beside_keypoints_that_is_none_is_named() -> None:
-    row = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "keypoints": [1, 2, 2]}
+    row = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 5, "keypoints": [1, 2, 2]}
     data = {"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": [row]}
     truth = coco_ground_truths(data, iou_type="keypoints")
     result = {"image_id": 1, "category_id": 1, "score": 0.5, "keypoints": [1, 2, 2], "bbox": 5}

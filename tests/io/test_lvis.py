@@ -71,6 +71,18 @@ def test_annotation_without_area_is_none() -> None:
     assert table.verified is not None and table.verified.tolist() == [[True, False, False], [False, True, True]]
 
 
+def test_missing_area_is_that_of_the_box() -> None:
+    with pytest.warns(UserWarning, match="1 of 2 `annotations` have no `area`; width x height of its box"):
+        table = io.lvis_ground_truths(changed(("annotations", 0), area=None))
+    assert table.area.tolist() == [200, 150]
+
+
+@pytest.mark.parametrize("ids", [["5"], [5.0], ["5", "cup"], ["005"]])
+def test_ids_of_categories_are_read_as_everywhere(ids: list[Any]) -> None:
+    table = io.lvis_ground_truths(changed(("images", 0), neg_category_ids=ids))
+    assert table.verified is not None and table.verified[1].tolist() == [False, True, True]
+
+
 def test_unknown_categories_of_images_do_not_matter() -> None:
     table = io.lvis_ground_truths(changed(("images", 0), neg_category_ids=[5, 99]))
     assert table.verified is not None and table.verified[1].tolist() == [False, True, True]
@@ -84,6 +96,12 @@ def test_unknown_categories_of_images_do_not_matter() -> None:
             changed(("images", 1), not_exhaustive_category_ids=[1.5]),
             "`images[1].not_exhaustive_category_ids` must be a list of category ids, got [1.5]",
         ),
+        (
+            changed(("images", 0), neg_category_ids=[True]),
+            "`images[0].neg_category_ids` must be a list of category ids",
+        ),
+        (changed(("images", 0), neg_category_ids=None), "neg_category_ids` must be a list of category ids, got None"),
+        (changed(("categories", 1), frequency=None), "`categories[1].frequency` must be one of ['r', 'c', 'f']"),
         (changed(("categories", 1), frequency="x"), "`categories[1].frequency` must be one of ['r', 'c', 'f']"),
     ],
 )

@@ -180,6 +180,13 @@ def test_predictions_of_other_images_are_left_out_with_a_warning(tmp_path: pathl
     assert evaluation.summary == score(tmp_path, truth_images(), predicted_images()).summary
 
 
+def test_one_odd_image_id_leaves_the_others_what_they_are(tmp_path: pathlib.Path) -> None:
+    predicted = predicted_images() | {"front": ([[0]], [])}
+    with pytest.warns(UserWarning, match="ignored 1 `annotations` of images .* do not list: 'front'"):
+        evaluation = score(tmp_path, truth_images(), predicted)
+    assert evaluation.summary == score(tmp_path, truth_images(), predicted_images()).summary
+
+
 def read(tmp_path: pathlib.Path, **content: Any) -> CocoPanoptic:
     return read_coco_panoptic_ground_truths(write_panoptic(tmp_path / "gt.json", truth_images(), **content))
 

@@ -127,9 +127,9 @@ def test_images_without_objects_come_anywhere() -> None:
         jaxmap.evaluate(found, truth, protocol="coco-keypoints")
 
 
-def test_areas_that_a_file_leaves_out_are_a_share_of_the_box() -> None:
+def test_areas_that_crowdposes_files_leave_out_are_a_share_of_the_box() -> None:
     row = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 20, 10], "keypoints": [1.0, 2.0, 2] * 17}
-    file = {"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": [row]}
+    file = {"images": [{"id": 1, "crowdIndex": 0.1}], "categories": [{"id": 1}], "annotations": [row]}
     assert io.coco_ground_truths(file, iou_type="keypoints").area.tolist() == [0.53 * 200]
     row["area"] = 150
     assert io.coco_ground_truths(file, iou_type="keypoints").area.tolist() == [150]

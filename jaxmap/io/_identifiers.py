@@ -1,0 +1,135 @@
+"""Ids of images, categories and annotations: read value by value, and found by value.
+
+An id is an integer or a text. A text that spells an integer is that integer, whatever else its column holds: some
+writers quote all ids, or some of them. No id ever becomes a float.
+
+A column is int64 where all of it are integers of 64 bits, and text where not: there an integer stands as it is spelled,
+so that 7 and "7" are one id in columns of either kind.
+
+>>> column([7, "9", 9223372036854775807])
+array([                  7,                   9, 9223372036854775807])
+>>> column([7, "9", "front"]).tolist()
+['7', '9', 'front']
+>>> index_of(column(["9", "front", "007"]), column([7, 9]))
+(array([1, 0, 0]), array([ True, False,  True]))
+"""
+
+from __future__ import annotations
+
+import collections
+import numbers
+import pathlib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["LONGEST", "column", "doubtful", "identifier", "index_of", "integer"]
+
+LONGEST = 1024  # characters of a text
+_EXACT_FLOATS = 2**53  # up to here every integer is a double of its own
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_PADDED = re.compile(r"(-?)0+(0|[1-9][0-9]*)")
+
+
+def integer(value: Any) -> int | None:
+    """Returns the integer that a number is, also one written as 7.0; None if it is none.
+
+    A float beyond 2^53 is none: it may stand for other integers as well.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        return None
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    number = float(value)
+    return int(number) if abs(number) <= _EXACT_FLOATS and number.is_integer() else None
+
+
+def identifier(value: Any) -> int | str | None:
+    """Returns the id that a value is, text where it does not fit 64 bits; None if it is none."""
+    if isinstance(value, str):
+        if len(value) > LONGEST or "\0" in value:  # arrays of text give all rows the longest's room, and cut a NUL off
+            return None
+        number = int(value) if _INTEGER.fullmatch(value) else None
+        return str(value) if number is None or not _fits(number) else number
+    number = integer(value)
+    return number if number is None or _fits(number) else str(number)
+
+
+def column(values: Sequence[Any]) -> np.ndarray | None:
+    """Returns `[N]` ids, int64 or text; None if one of the values is none."""
+    read = list(map(identifier, values))
+    if None in read:
+        return None
+    if all(isinstance(one, int) for one in read):
+        return np.array(read, np.int64)
+    return np.array([str(one) for one in read])
+
+
+def index_of(ids: np.ndarray, known: np.ndarray, files: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the index of every id among known ones, and whether it is there.
+
+    A text that spells a padded integer, such as "000000000139", is that integer, and the name of a file, with its
+    suffix or without, is the id that the file belongs to: where they are no ids themselves, and there is no doubt.
+
+    Args:
+      ids: `[N]`, as `column` returns them.
+      known: `[M]` likewise, distinct; ascending where they are integers.
+      files: `[M]` names of files; None where there is none.
+    """
+    if not len(known):
+        return np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
+    if ids.dtype.kind != "U" and known.dtype.kind != "U":
+        index = np.searchsorted(known, ids)
+        index[index == len(known)] = 0  # larger than all: any index will do, the comparison finds it unknown
+        return index, known[index] == ids
+    listed = known.astype(str).tolist()
+    place = dict(zip(listed, range(len(listed)), strict=True))
+    spelled = ids.astype(str).tolist()
+    index = np.fromiter((place.get(one, -1) for one in spelled), np.int64, len(spelled))
+    if (index < 0).any():
+        meant = _meant({*spelled} - place.keys(), listed, files)
+        place |= {one: place[others[0]] for one, others in meant.items() if len(others) == 1}
+        index = np.fromiter((place.get(one, -1) for one in spelled), np.int64, len(spelled))
+    found = index >= 0
+    index[~found] = 0
+    return index, found
+
+
+def doubtful(unknown: np.ndarray, known: np.ndarray, files: np.ndarray | None = None) -> list[str]:
+    """Returns the known ids that the first text of doubt may stand for: "07" for "007" or "7"; mostly there is none."""
+    meant = _meant(unknown.astype(str).tolist(), known.astype(str).tolist(), files)
+    return next((others for others in meant.values() if len(others) > 1), [])
+
+
+def _fits(number: int) -> bool:
+    return -(2**63) <= number < 2**63
+
+
+def _meant(texts: Iterable[str], listed: Sequence[str], files: np.ndarray | None) -> dict[str, list[str]]:
+    """Returns for each text the listed ids that it may stand for: one padded otherwise, or that of a file."""
+    of_number, of_file = collections.defaultdict(list), collections.defaultdict(list)
+    for one in listed:
+        of_number[_unpadded(one)].append(one)
+    for one, file in zip(listed, [] if files is None else files.tolist(), strict=False):
+        for name in _names(file) if file else ():
+            of_file[name].append(one)
+    # Where the name of one image's file is the id of another image, other texts tell nothing of files.
+    confused = any(of_number.get(_unpadded(name), ids) != ids for name, ids in of_file.items())
+    meant = {}
+    for text in texts:
+        numbers = of_number.get(_unpadded(text), [])
+        meant[text] = list(dict.fromkeys([*numbers, *([] if confused and not numbers else of_file.get(text, []))]))
+    return meant
+
+
+def _names(file: str) -> set[str]:
+    """Returns a path and its last part, each with its suffix and without."""
+    path = pathlib.PureWindowsPath(file)  # of which both slashes part folders
+    return {file, file.removesuffix(path.suffix), path.name, path.stem} - {""}
+
+
+def _unpadded(text: str) -> str:
+    padded = _PADDED.fullmatch(text)
+    return padded[1] + padded[2] if padded else text
