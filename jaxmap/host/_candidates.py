@@ -158,13 +158,15 @@ def _near(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray, bound: 
 
     An IoU is at most the overlap along x over the larger width. So with a bound t neither box is wider than the other
     over t, and the ground truth starts at most (1 - t) widths of the detection after it and (1 - t) / t before it. A
-    crowd is as wide as it likes.
+    crowd is as wide as it likes. A detection of zero or negative width overlaps nothing: its run is empty.
     """
     x, width, other_x, other_width = boxes[:, 0], boxes[:, 2], other_boxes[:, 0], other_boxes[:, 2]
-    bound = 0.999 * bound  # which covers all rounding unless a box is 1e-12 of its coordinates
-    before = np.maximum((1 - bound) / bound * width, other_width[crowd].max(initial=0.0))
+    bound = 0.999 * bound  # with `rounding`, that of an overlap, it covers all steps of the arithmetic
+    rounding = 4 * np.spacing(np.abs(x) + np.maximum(width, other_width.max(initial=0.0)))
+    before = np.maximum(((1 - bound) * width + rounding) / bound, other_width[crowd].max(initial=0.0) + rounding)
     start = np.searchsorted(other_x, x - before)
-    return start, np.searchsorted(other_x, x + (1 - bound) * width, side="right") - start
+    count = np.searchsorted(other_x, x + (1 - bound) * width + rounding, side="right") - start
+    return start, np.where(width > 0, count, 0)
 
 
 def _extents(boxes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
