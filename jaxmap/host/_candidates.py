@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..integers import level_dtype
 from ..types import DetectionTable, GroundTruthTable
 from ._ordering import starts_of_runs
 from ._similarity import PairSimilarity
@@ -46,7 +47,7 @@ class Pairs(NamedTuple):
       detection: `[P]`, row among the sorted detections, ascending.
       ground_truth: `[P]`, row among the sorted ground truths.
       similarity: `[P]` float64.
-      level: `[P]` int8, how many thresholds it reaches.
+      level: `[P]` int8 or int16, how many thresholds it reaches.
     """
 
     detection: np.ndarray
@@ -96,7 +97,7 @@ def find_pairs(
     if best_only:
         kept = starts_of_runs(2 * detection + ground_truths.crowd[ground_truth])
         detection, ground_truth, values = detection[kept], ground_truth[kept], values[kept]
-    level = np.searchsorted(bounds, values, side="right").astype(np.int8)
+    level = np.searchsorted(bounds, values, side="right").astype(level_dtype(len(bounds)))
     return Pairs(detection, ground_truth, values, level)
 
 
