@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .integers import INT32_MAX, check_int32
 from .planes import WORD_BITS
 from .protocols import EvaluationProtocol
 from .types import UNDEFINED, PrecisionRecall, Records
@@ -28,8 +29,8 @@ from .types import UNDEFINED, PrecisionRecall, Records
 __all__ = ["interpolate", "mask_undefined", "precision_recall"]
 
 CHUNK = 1 << 14  # matching rows taken at once
-MAX_DENOMINATOR = 1000  # keeps denominator * true positives within int32 up to two million ground truths of a class
-HALF_BITS = 11  # of a precision as a whole number of 2^-22: sums of either half of two million stay within uint32
+MAX_DENOMINATOR = 1000
+HALF_BITS = 11  # of a precision as a whole number of 2^-22: sums of either half over a chunk stay within uint32
 
 
 class RecallGrid(NamedTuple):
@@ -86,12 +87,13 @@ def precision_recall(
       averages the area.
 
     Raises:
-      ValueError: if the recall points cannot be decided in integers.
+      ValueError: if the recall points cannot be decided in integers, or there are more rows than int32 can number.
 
     References: pycocotools cocoeval.py, accumulate; VOCdevkit VOCap.m for the area.
     """
     num_thresholds = len(protocol.iou_thresholds)
     num_areas, num_limits = len(protocol.area_ranges), len(protocol.max_detections)
+    check_int32("detections inside jit", len(records.scores), "use `HostAveragePrecision` or `evaluate`")
     if not len(records.scores):  # one row of padding stands for none, which later stages could not index
         records = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape[1:]), leaf.dtype), records)
     rows, starts = _sort_by_class(records, num_classes)
@@ -214,7 +216,10 @@ def _one_cell(
         hits, total = running - at_start[:, label]
         total += (before[row] - before[starts][label])[:, None]
         into = jnp.where(taking_part, label, num_classes)
-        best = jnp.maximum(best, _bucket_maxima(hits, total, rows.scores[row], into, positives, protocol.recall_points))
+        maxima = _bucket_maxima(
+            hits, total, rows.scores[row], into, positives, protocol.recall_points, at_most=len(plain)
+        )
+        best = jnp.maximum(best, maxima)
         if averages_area:
             precision = jnp.where(steps[0] == 1, _divide(hits, total), 0.0)
             at_hits = [at_hits[0].at[jnp.where(taking_part, place, len(plain))].set(precision, mode="drop")]
@@ -259,20 +264,22 @@ def _areas(precision: jax.Array, labels: jax.Array, num_rows: jax.Array, positiv
     whole, labels = jnp.pad(whole, ((0, padding), (0, 0))), jnp.pad(labels, (0, padding))
 
     def chunk(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        number, best, label_of_best, sums = carry
+        number, best, label_of_best, sums, carries = carry
         values = jax.lax.dynamic_slice_in_dim(whole, number * size, size)
         label = jax.lax.dynamic_slice_in_dim(labels, number * size, size)
         onwards = _best_onwards(jnp.append(values, best[None], axis=0), jnp.append(label, label_of_best))
         counted = jnp.where(values > 0, onwards[:-1], jnp.uint32(0))
         halves = jnp.concatenate([counted >> HALF_BITS, counted & jnp.uint32(2**HALF_BITS - 1)], axis=1)
-        sums += jax.ops.segment_sum(halves, jnp.minimum(label, num_classes - 1), num_classes)
-        return number - 1, onwards[0], label[0], sums
+        added = jax.ops.segment_sum(halves, jnp.minimum(label, num_classes - 1), num_classes)
+        sums += added
+        return number - 1, onwards[0], label[0], sums, carries + (sums < added).astype(jnp.uint32)
 
     num_thresholds = whole.shape[1]
     zeros = jnp.broadcast_to(jnp.zeros_like(num_rows, jnp.uint32), (num_classes, 2 * num_thresholds))
     last_chunk = (num_rows - 1) // size
-    start: tuple[jax.Array, ...] = (last_chunk, zeros[0, :num_thresholds], jnp.full_like(num_rows, -1), zeros)
-    sums = jax.lax.while_loop(lambda carry: carry[0] >= 0, chunk, start)[-1].astype(jnp.float32)
+    start: tuple[jax.Array, ...] = (last_chunk, zeros[0, :num_thresholds], jnp.full_like(num_rows, -1), zeros, zeros)
+    *_, sums, carries = jax.lax.while_loop(lambda carry: carry[0] >= 0, chunk, start)
+    sums = sums.astype(jnp.float32) + carries.astype(jnp.float32) * 2.0**32
     high, low = jnp.split(sums.T / jnp.maximum(positives, 1).astype(jnp.float32)[None], 2)
     return high * 2.0**-HALF_BITS + low * 2.0 ** (-2 * HALF_BITS)
 
@@ -312,7 +319,8 @@ def interpolate(
     Returns:
       Precision `[T, R, K]` and scores `[T, R, K]`, 0 where a point is not reached.
     """
-    return _interpolated(_bucket_maxima(true_positives, counted, scores, labels, positives, recall_points))
+    arguments = true_positives, counted, scores, labels, positives, recall_points
+    return _interpolated(_bucket_maxima(*arguments, at_most=INT32_MAX))
 
 
 def _bucket_maxima(
@@ -322,23 +330,49 @@ def _bucket_maxima(
     labels: jax.Array,
     positives: jax.Array,
     recall_points: tuple[float, ...],
+    *,
+    at_most: int,
 ) -> jax.Array:
-    """Returns `[2, T, K, R]`: best precision and score of the rows that reach a point but not the next; else -inf."""
+    """Returns `[2, T, K, R]`: best precision and score of the rows that reach a point but not the next; else -inf.
+
+    Args:
+      true_positives, counted, scores, labels, positives, recall_points: as `interpolate` takes them.
+      at_most: true positives of a class.
+    """
     grid = recall_grid(recall_points)
     num_thresholds = true_positives.shape[1]
     num_classes, num_buckets = len(positives), len(recall_points) + 1
     total = jnp.concatenate([positives, jnp.ones(1, jnp.int32)])[labels][:, None]
-    scaled = grid.denominator * true_positives
-    step = jnp.minimum(scaled // jnp.maximum(total, 1), grid.denominator)
-    exact = scaled == step * total
+    step, exact = _recall_step(true_positives, total, grid.denominator, at_most)
     reached = jnp.asarray(grid.reached)[step] - (exact & jnp.asarray(grid.above)[step]).astype(jnp.int32)
     threshold = jnp.arange(num_thresholds, dtype=jnp.int32)[None]
     bucket = (threshold * (num_classes + 1) + labels[:, None]) * num_buckets + reached
     values = jnp.stack([_divide(true_positives, counted), jnp.broadcast_to(scores[:, None], bucket.shape)], axis=-1)
     size = num_thresholds * (num_classes + 1) * num_buckets
+    check_int32("IoU thresholds x classes x recall points inside jit", size, "use `HostAveragePrecision` or `evaluate`")
     best = jax.ops.segment_max(values.astype(jnp.float32).reshape(-1, 2), bucket.ravel(), size)
     best = best.reshape(num_thresholds, num_classes + 1, num_buckets, 2)[:, :-1, 1:]
     return jnp.moveaxis(best, -1, 0)
+
+
+def _recall_step(
+    true_positives: jax.Array, total: jax.Array, denominator: int, at_most: int
+) -> tuple[jax.Array, jax.Array]:
+    """Returns `q * tp / total`, rounded down and at most q, and whether that is exact; `total` is 0 or more."""
+    if denominator * at_most <= INT32_MAX:
+        scaled = denominator * true_positives
+        step = jnp.minimum(scaled // jnp.maximum(total, 1), denominator)
+        return step, scaled == step * total
+    # Long division, one binary digit of q at a time: what is left stays below the total, and twice that in uint32.
+    whole = jnp.maximum(total, 1).astype(jnp.uint32)
+    part = jnp.minimum(true_positives.astype(jnp.uint32), whole)
+    step, rest = jnp.zeros_like(true_positives), jnp.zeros_like(part)
+    for digit in f"{denominator:b}":
+        step, rest = step * 2, rest * 2
+        for added in (jnp.uint32(0), part)[: 1 + int(digit)]:
+            rest += added
+            step, rest = step + (rest >= whole).astype(jnp.int32), jnp.where(rest >= whole, rest - whole, rest)
+    return step, rest == 0
 
 
 def _interpolated(best: jax.Array) -> tuple[jax.Array, jax.Array]:

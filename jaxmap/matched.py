@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections import deque
 from functools import partial
 
@@ -38,6 +39,7 @@ __all__ = ["MatchedDataset", "match_dataset"]
 
 CHUNKS_AT_ONCE = 8  # on their way through the device; more would only hold memory
 DROPPED = -1  # place of a row that is beyond the limit
+_processes: set[int] = set()  # those that have matched, this one or one that it was forked from
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,6 +91,9 @@ def match_dataset(
       ground_truths: in any order; of equally similar ones the later row of an image is preferred, or the first where
         the protocol looks only at the best.
       protocol: its grids, limits and rules.
+
+    Raises:
+      RuntimeError: in a process that was forked from one that had matched.
     """
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
     num_classes = len(ground_truths.class_ids)
@@ -210,6 +215,7 @@ def _match_pairs(
     pairs: Pairs, counted: np.ndarray, crowd: np.ndarray, levels: np.ndarray, *, ignored_absorb: bool
 ) -> np.ndarray:
     """Returns `[P, W]` uint32: the planes in which each pair is a match."""
+    _refuse_after_fork()
     chosen = np.zeros((len(pairs.level), counted.shape[1]), np.uint32)
     run = partial(_match_cells, ignored_absorb=ignored_absorb)
     # Only detections that share a ground truth, directly or through others, can be in each other's way.
@@ -229,6 +235,16 @@ def _match_pairs(
     while running:
         collect()
     return chosen
+
+
+def _refuse_after_fork() -> None:
+    """Refuses to wait for JAX's threads, which a fork does not take along: they would never answer."""
+    _processes.add(os.getpid())
+    if len(_processes) > 1:
+        raise RuntimeError(
+            "this process was forked from one that had evaluated, and JAX does not work in it; start processes with "
+            "`multiprocessing.get_context('spawn')` or 'forkserver', or evaluate only after the fork."
+        )
 
 
 @partial(jax.jit, static_argnames="ignored_absorb")

@@ -57,7 +57,7 @@ def pack_cells(
       group: `[P]` int64, ascending; the cell of each pair.
       detection: `[P]` int64, ascending; pairs of one detection stand in the order of preference.
       ground_truth: `[P]` int64.
-      level: `[P]` int8.
+      level: `[P]` int8 or int16.
       counted: `[N, W]` uint32, for every ground truth.
       crowd: `[N]` bool, for every ground truth.
     """
@@ -96,7 +96,7 @@ def pack_cells(
             pairs = of_shape[start:stop]
             places = (place_of_cell[cell[pairs]] % num_cells, detection_place[pairs], candidate_place[pairs])
             index = np.zeros((num_cells, side, num_candidates), np.int32)
-            levels = np.zeros((num_cells, side, num_candidates), np.int8)
+            levels = np.zeros((num_cells, side, num_candidates), level.dtype)
             index[places], levels[places] = ground_truth_place[pairs], level[pairs]
             chunk_counted = np.zeros((num_cells, side, counted.shape[1]), np.uint32)
             chunk_crowd = np.zeros((num_cells, side), bool)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .protocols import UNLIMITED, EvaluationProtocol
+from .protocols import EvaluationProtocol, limit_text
 from .types import UNDEFINED, PrecisionRecall
 
 __all__ = [
@@ -53,32 +53,16 @@ class SummaryLine(NamedTuple):
 
 def summary_lines(protocol: EvaluationProtocol) -> list[SummaryLine]:
     """Expands a protocol's table: one line for every number it reports."""
-    last_limit = len(protocol.max_detections) - 1
     cells_of = {"recall": "recall", "precision": "average_precision" if protocol.average == "area" else "precision"}
     lines = []
-    for row in protocol.summary:
-        # By nearness, not equality: linspace has 0.8999999999999999 where users write 0.9.
-        thresholds = tuple(
-            index
-            for index, threshold in enumerate(protocol.iou_thresholds)
-            if row.iou_threshold is None or abs(threshold - row.iou_threshold) < 1e-9
-        )
-        places: list[tuple[int, int, str | None]] = [(0, last_limit, None)]
-        if row.each == "area":
-            places = [(index, last_limit, None) for index in range(1, len(protocol.area_ranges))]
-        elif row.each == "limit":
-            places = [(0, index, None) for index in range(len(protocol.max_detections))]
-        elif row.each == "class_group":
-            places = [(0, last_limit, group) for group in protocol.class_groups]
-        for area_index, limit_index, group in places:
-            name = row.name.format(
-                area=protocol.area_ranges[area_index].suffix,
-                limit=_limit(protocol.max_detections[limit_index]),
-                group=group,
-            )
-            lines.append(
-                SummaryLine(name, row.quantity, cells_of[row.quantity], thresholds, area_index, limit_index, group)
-            )
+    for number in protocol.numbers():
+        wanted, thresholds = number.row.iou_threshold, tuple(range(len(protocol.iou_thresholds)))
+        if wanted is not None:
+            nearest = protocol.threshold_index(wanted)
+            thresholds = () if nearest is None else (nearest,)
+        quantity = number.row.quantity
+        places = number.area_index, number.limit_index, number.class_group
+        lines.append(SummaryLine(number.name, quantity, cells_of[quantity], thresholds, *places))
     return lines
 
 
@@ -157,7 +141,7 @@ def line_texts(protocol: EvaluationProtocol) -> dict[str, LineText]:
             ends = dict.fromkeys([line.thresholds[0], line.thresholds[-1]])  # one or two, in order
             iou = ":".join(f"{protocol.iou_thresholds[index]:.2f}" for index in ends)
             which = line.class_group or protocol.area_ranges[line.area_index].name
-            limit = _limit(protocol.max_detections[line.limit_index])
+            limit = limit_text(protocol.max_detections[line.limit_index])
             texts[line.name] = LineText(titles[line.quantity], iou, which, limit)
     return texts
 
@@ -181,10 +165,6 @@ def _belongs(group: str, class_group: Sequence[str] | np.ndarray | None, num_cla
     if len(class_group) != num_classes:
         raise ValueError(f"`class_group` must name the group of each of {num_classes} classes, got {len(class_group)}.")
     return np.asarray(class_group) == group
-
-
-def _limit(limit: int) -> str:
-    return "all" if limit == UNLIMITED else str(limit)
 
 
 def _mean(values: jax.Array | np.ndarray) -> float:

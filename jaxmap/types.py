@@ -104,7 +104,7 @@ class Candidates:
 
     Attributes:
       index: `[..., D, C]` int32, the ground truth's index; any value where `level` is 0.
-      level: `[..., D, C]` int8, how many of the sorted IoU thresholds the pair reaches; 0 is padding.
+      level: `[..., D, C]` int8 or int16, how many of the sorted IoU thresholds the pair reaches; 0 is padding.
     """
 
     index: Array  # [..., D, C]

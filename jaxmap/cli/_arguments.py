@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..protocols import IOU_TYPES, PROTOCOLS, EvaluationProtocol, get_protocol
+from ..protocols import IOU_TYPES, MAX_THRESHOLDS, PROTOCOLS, EvaluationProtocol, get_protocol
 
 __all__ = [
     "STDOUT",
@@ -129,6 +129,8 @@ def _iou_thresholds(text: str) -> list[float]:
     if len(parts) != 3 or not all(map(math.isfinite, parts)) or parts[2] <= 0 or parts[1] < parts[0]:
         raise argparse.ArgumentTypeError(f"{text!r} is no range: write first:last:step, like 0.5:0.95:0.05")
     first, last, step = parts
+    if (last - first) / step >= MAX_THRESHOLDS:  # before any of them is made
+        raise argparse.ArgumentTypeError(f"{text!r} holds more than {MAX_THRESHOLDS} thresholds: take a larger step")
     count = round((last - first) / step)
     if abs(first + count * step - last) > 1e-6 * step:
         raise argparse.ArgumentTypeError(f"{text!r}: the step must lead from the first to the last threshold")

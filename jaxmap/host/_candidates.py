@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..integers import level_dtype
 from ..types import DetectionTable, GroundTruthTable
 from ._ordering import starts_of_runs
 from ._similarity import PairSimilarity
@@ -46,7 +47,7 @@ class Pairs(NamedTuple):
       detection: `[P]`, row among the sorted detections, ascending.
       ground_truth: `[P]`, row among the sorted ground truths.
       similarity: `[P]` float64.
-      level: `[P]` int8, how many thresholds it reaches.
+      level: `[P]` int8 or int16, how many thresholds it reaches.
     """
 
     detection: np.ndarray
@@ -96,7 +97,7 @@ def find_pairs(
     if best_only:
         kept = starts_of_runs(2 * detection + ground_truths.crowd[ground_truth])
         detection, ground_truth, values = detection[kept], ground_truth[kept], values[kept]
-    level = np.searchsorted(bounds, values, side="right").astype(np.int8)
+    level = np.searchsorted(bounds, values, side="right").astype(level_dtype(len(bounds)))
     return Pairs(detection, ground_truth, values, level)
 
 
@@ -158,13 +159,15 @@ def _near(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray, bound: 
 
     An IoU is at most the overlap along x over the larger width. So with a bound t neither box is wider than the other
     over t, and the ground truth starts at most (1 - t) widths of the detection after it and (1 - t) / t before it. A
-    crowd is as wide as it likes.
+    crowd is as wide as it likes. A detection of zero or negative width overlaps nothing: its run is empty.
     """
     x, width, other_x, other_width = boxes[:, 0], boxes[:, 2], other_boxes[:, 0], other_boxes[:, 2]
-    bound = 0.999 * bound  # which covers all rounding unless a box is 1e-12 of its coordinates
-    before = np.maximum((1 - bound) / bound * width, other_width[crowd].max(initial=0.0))
+    bound = 0.999 * bound  # with `rounding`, that of an overlap, it covers all steps of the arithmetic
+    rounding = 4 * np.spacing(np.abs(x) + np.maximum(width, other_width.max(initial=0.0)))
+    before = np.maximum(((1 - bound) * width + rounding) / bound, other_width[crowd].max(initial=0.0) + rounding)
     start = np.searchsorted(other_x, x - before)
-    return start, np.searchsorted(other_x, x + (1 - bound) * width, side="right") - start
+    count = np.searchsorted(other_x, x + (1 - bound) * width + rounding, side="right") - start
+    return start, np.where(width > 0, count, 0)
 
 
 def _extents(boxes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -135,7 +135,7 @@ def _sums_before(units: np.ndarray, kinds: np.ndarray, places: Sequence[np.ndarr
 
     Args:
       units: what a row of each kind adds.
-      kinds: `[N]` uint8.
+      kinds: `[N]` uint8 or uint16.
       places: in [0, N].
     """
     sums = [np.empty(len(wanted), np.int64) for wanted in places]
@@ -162,7 +162,7 @@ class _Counters:
     """
 
     def __init__(self, limits: tuple[int, ...], longest: int) -> None:
-        self.limits, self.none = limits, np.uint8(len(limits))
+        self.limits, self.none = limits, np.min_scalar_type(len(limits)).type(len(limits))
         self.bits = max(longest.bit_length(), 1)  # of a count: differences of running sums are right even if sums wrap
         self.to_an_integer = COUNT_BITS // self.bits
         is_within = np.arange(len(limits) + 1)[:, None] <= np.arange(len(limits))  # [M + 1, M]
@@ -174,8 +174,8 @@ class _Counters:
         ]
 
     def first_limit(self, rank: np.ndarray) -> np.ndarray:
-        """Returns `[N]` uint8: the first limit that each row is within."""
-        first = np.zeros(len(rank), np.uint8)
+        """Returns `[N]` uint8 or uint16: the first limit that each row is within."""
+        first = np.zeros_like(rank, self.none.dtype)
         for limit in self.limits:
             first += rank >= limit
         return first

@@ -90,6 +90,12 @@ class Axes(NamedTuple):
                 (self.protocol.max_detections, self.limits),
             )
         )
-        return dataclasses.replace(
-            self.protocol, iou_thresholds=thresholds, recall_points=points, max_detections=limits
-        )
+        grids = {"iou_thresholds": thresholds, "recall_points": points, "max_detections": limits}
+        return _Asked(**vars(self.protocol) | grids)
+
+
+class _Asked(EvaluationProtocol):
+    """A protocol whose grids may be in any order and hold repeats, which no other may."""
+
+    def __post_init__(self) -> None:
+        pass

@@ -320,7 +320,7 @@ def _axes(params: Any) -> Axes:
         params.recThrs,
         params.maxDets,
         base=_protocol(params),
-        area_ranges=[AreaRange(str(index), low, high, "") for index, (low, high) in enumerate(params.areaRng)],
+        area_ranges=[AreaRange(str(index), low, high, f"_{index}") for index, (low, high) in enumerate(params.areaRng)],
         class_agnostic=not params.useCats,
     )
 

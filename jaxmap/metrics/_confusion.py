@@ -12,11 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..host import check_confusion_options, normalize_confusion
+from ..integers import check_int32
 from ..pairing import NO_PAIR, pair_greedily
 from ..protocols import COCO, UNLIMITED, AreaRange, EvaluationProtocol
 from ..similarity import similarity_places
 from ..types import UNMATCHED, Array, Candidates, Detections, GroundTruths
 from ._batch import BatchRules, PreparedImage, check_batch, prepare_image, with_candidate_lists
+from ._wide_counts import add_counts, check_counts
 
 __all__ = ["ConfusionMatrix", "ConfusionMatrixResult", "ConfusionMatrixState"]
 
@@ -30,7 +32,7 @@ COMPARED = ("iou_type", "keypoint_sigmas", "boundary_ratio")  # the fields of a 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ConfusionMatrixState:
-    """Counts over everything seen so far; every field adds up, so states merge by `+` or `psum`.
+    """Counts over everything seen so far; every field adds up, but stops at 2^31 - 1, which `summarize` refuses.
 
     Attributes:
       counts: `[K + 1, K + 1]` int32; rows are classes of ground truths, columns of detections, the last is background.
@@ -106,6 +108,7 @@ class ConfusionMatrix:
     def init(self) -> ConfusionMatrixState:
         """Returns the state that has seen nothing."""
         side = self.num_classes + 1
+        check_int32("cells of the matrix", side * side, "take fewer classes")
         names = [field.name for field in dataclasses.fields(ConfusionMatrixState)][1:]
         return ConfusionMatrixState(
             counts=jnp.zeros((side, side), jnp.int32), **{name: jnp.zeros((), jnp.int32) for name in names}
@@ -149,7 +152,7 @@ class ConfusionMatrix:
 
     def merge(self, state: ConfusionMatrixState, other: ConfusionMatrixState) -> ConfusionMatrixState:
         """Returns one state that has seen what both have."""
-        merged: ConfusionMatrixState = jax.tree.map(jnp.add, state, other)
+        merged: ConfusionMatrixState = add_counts(state, other)
         return merged
 
     def compute(self, state: ConfusionMatrixState) -> ConfusionMatrixResult:
@@ -164,7 +167,11 @@ class ConfusionMatrix:
           `precision` and `recall`, the share of detections and of ground truths in pairs of one class; `num_correct`,
           pairs of one class; `num_confused`, of two; `num_missed`, ground truths; `num_background`, detections of none;
           `num_left_out`; then the counters.
+
+        Raises:
+          ValueError: if a count reached 2^31 - 1.
         """
+        check_counts(result)
         counts = np.asarray(result.counts, np.int64)
         correct, paired = int(np.trace(counts[:-1, :-1])), int(counts[:-1, :-1].sum())
         missed, background = int(counts[:, -1].sum()), int(counts[-1].sum())

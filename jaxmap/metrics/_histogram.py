@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from ..curves import interpolate, mask_undefined
+from ..integers import INT32_MAX, check_int32
 from ..planes import WORD_BITS
 from ..protocols import COCO, EvaluationProtocol
 from ..records import count_ground_truths
-from ..types import Array, Detections, GroundTruths, PrecisionRecall
+from ..types import UNDEFINED, Array, Detections, GroundTruths, PrecisionRecall
 from ._batch import BatchRules, match_batch
 from ._result import AveragePrecisionResult, summarize_result
+from ._wide_counts import add_counts, check_counts
 
 __all__ = ["HistogramAveragePrecision", "HistogramState"]
 
@@ -21,7 +23,7 @@ __all__ = ["HistogramAveragePrecision", "HistogramState"]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class HistogramState:
-    """Counts over everything seen so far; every field adds up, so states merge by `+` or `psum`.
+    """Counts over everything seen so far; every field adds up, but stops at 2^31 - 1, which `summarize` refuses.
 
     Attributes:
       true_positives: `[T, A, K, S]` int32, at the largest max-detections limit, in S bins of descending score.
@@ -77,6 +79,7 @@ class HistogramAveragePrecision:
 
     def init(self) -> HistogramState:
         """Returns the state that has seen nothing."""
+        check_int32("`num_classes` x `num_bins`", self.num_classes * self.num_bins + 1, "take fewer bins")
         grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
         bins = (*grid, self.num_classes, self.num_bins)
         return HistogramState(
@@ -150,16 +153,24 @@ class HistogramAveragePrecision:
 
     def merge(self, state: HistogramState, other: HistogramState) -> HistogramState:
         """Returns one state that has seen what both have."""
-        merged: HistogramState = jax.tree.map(jnp.add, state, other)
+        merged: HistogramState = add_counts(state, other)
         return merged
 
     def compute(self, state: HistogramState) -> AveragePrecisionResult:
-        """Integrates the state into curves in float32; jittable. Only the largest limit has precision and scores."""
+        """Integrates the state into curves in float32; jittable. Only the largest limit has precision and scores.
+
+        Where a class has 2^31 - 1 detections or more in a range, its `num_ground_truths` is 2^31 - 1.
+        """
         counters = {name: getattr(state, name) for name in COUNTERS}
         return AveragePrecisionResult(self._curves(state), counters)
 
     def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
-        """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them."""
+        """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them.
+
+        Raises:
+          ValueError: if a count reached 2^31 - 1.
+        """
+        check_counts((result.curves.num_ground_truths, result.counters))
         return summarize_result(result, self.protocol, class_group=self.class_group, allow_overflow=False)
 
     def _curves(self, state: HistogramState) -> PrecisionRecall:
@@ -169,36 +180,35 @@ class HistogramAveragePrecision:
 
         scores = jnp.tile(edges, self.num_classes)
 
-        def of_area(true_positives: jax.Array, counted: jax.Array, positives: jax.Array) -> tuple[jax.Array, jax.Array]:
-            running = [
-                jnp.cumsum(counts, axis=-1, dtype=jnp.int32).reshape(len(counts), -1).T
-                for counts in (true_positives, counted)
-            ]
+        running = [jnp.cumsum(counts, axis=-1, dtype=jnp.int32) for counts in (state.true_positives, state.counted)]
+        # A sum that wraps is negative at that step: none adds enough to pass over the negative numbers.
+        is_over = ((running[1] < 0) | (running[1] == INT32_MAX)).any((0, 3))
+        num_ground_truths = jnp.where(is_over.T, INT32_MAX, state.num_ground_truths)
+
+        def of_area(area: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+            hits, total, counted, positives = area
+            found, seen = (counts.reshape(len(counts), -1).T for counts in (hits, total))
             # The score at recall 0 is that of the first bin that holds a detection.
             taking_part = jnp.where(counted.any(0).ravel(), labels, self.num_classes)
-            return interpolate(running[0], running[1], scores, taking_part, positives, self.protocol.recall_points)
+            return interpolate(found, seen, scores, taking_part, positives, self.protocol.recall_points)
 
-        areas = (jnp.moveaxis(counts, 1, 0) for counts in (state.true_positives, state.counted))
+        areas = (jnp.moveaxis(counts, 1, 0) for counts in (*running, state.counted))
         precision, scores = (
-            jnp.moveaxis(values, 0, -1)
-            for values in jax.lax.map(lambda one: of_area(*one), (*areas, state.num_ground_truths.T))
+            jnp.moveaxis(values, 0, -1) for values in jax.lax.map(of_area, (*areas, state.num_ground_truths.T))
         )
         positives = jnp.maximum(state.num_ground_truths, 1).astype(jnp.float32)
         recall = state.found.astype(jnp.float32) / positives.T[None, :, None, :]
         limits = len(self.protocol.max_detections)
-        average_precision = [self._areas(state)] if self.protocol.average == "area" else []
+        average_precision = [self._areas(state, *running)] if self.protocol.average == "area" else []
         precision, scores, *average_precision = (
-            jnp.where(jnp.arange(limits) == limits - 1, values[..., None], jnp.nan)
+            jnp.where(jnp.arange(limits) == limits - 1, values[..., None], UNDEFINED)
             for values in (precision, scores, *average_precision)
         )
         recall = jnp.moveaxis(recall, -1, 1)
-        return mask_undefined(precision, recall, scores, *average_precision, num_ground_truths=state.num_ground_truths)
+        return mask_undefined(precision, recall, scores, *average_precision, num_ground_truths=num_ground_truths)
 
-    def _areas(self, state: HistogramState) -> jax.Array:
-        """Returns `[T, K, A]`: the area under each curve, whose steps are bins."""
-        hits, counted = (
-            jnp.cumsum(counts, axis=-1, dtype=jnp.int32) for counts in (state.true_positives, state.counted)
-        )
+    def _areas(self, state: HistogramState, hits: jax.Array, counted: jax.Array) -> jax.Array:
+        """Returns `[T, K, A]`: the area under each curve, whose steps are bins, from the counts up to each bin."""
         precision = hits.astype(jnp.float32) / jnp.maximum(counted, 1).astype(jnp.float32)
         best = jax.lax.cummax(precision, axis=3, reverse=True)
         positives = jnp.maximum(state.num_ground_truths, 1).astype(jnp.float32).T[None, :, :, None]

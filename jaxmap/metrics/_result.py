@@ -11,7 +11,7 @@ import numpy as np
 from .. import host
 from ..protocols import EvaluationProtocol
 from ..summary import summarize
-from ..types import Array, PrecisionRecall, Records
+from ..types import UNDEFINED, Array, PrecisionRecall, Records
 from ._state import ImageRows
 
 __all__ = ["AveragePrecisionResult", "curves_on_host", "summarize_result"]
@@ -88,7 +88,8 @@ def summarize_result(
     defined = np.asarray(curves.num_ground_truths) > 0
 
     def on_host(values: np.ndarray) -> np.ndarray:
-        return np.where(defined[:, :, None], np.asarray(values, np.float64), np.nan)
+        values = np.asarray(values, np.float64)
+        return np.where(defined[:, :, None] & (values != UNDEFINED), values, np.nan)
 
     curves = PrecisionRecall(
         precision=on_host(curves.precision),

@@ -209,4 +209,8 @@ def _label_dtype(largest: int) -> type[np.signedinteger]:
 
 
 def _bits_dtype(num_bits: int) -> type[np.unsignedinteger]:
+    if num_bits > 32:
+        raise ValueError(
+            f"`area_ranges` must be at most 32 inside jit, got {num_bits}; use `evaluate`, which takes any number."
+        )
     return np.uint8 if num_bits <= 8 else np.uint32

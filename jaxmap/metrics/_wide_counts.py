@@ -17,12 +17,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..integers import INT32_MAX
 from ..types import UNDEFINED, Array
 
 __all__ = [
     "WideCount",
     "add",
+    "add_counts",
     "as_float",
+    "check_counts",
     "in_float64",
     "mean_of_defined",
     "ratio",
@@ -61,6 +64,29 @@ def add(a: WideCount, b: WideCount) -> WideCount:
     low = a.low + b.low
     carry = (low < a.low).astype(jnp.uint32)
     return WideCount(low, a.high + b.high + carry)
+
+
+def add_counts(a: Any, b: Any) -> Any:
+    """Adds trees of int32 counts, which stop at 2^31 - 1 instead of wrapping; still in any order to the same bits."""
+
+    def stopped(one: jax.Array, other: jax.Array) -> jax.Array:
+        both = jnp.add(one, other)
+        return jnp.where(both < 0, INT32_MAX, both)
+
+    return jax.tree.map(stopped, a, b)
+
+
+def check_counts(counts: Any) -> None:
+    """Refuses trees of counts of which one has stopped at 2^31 - 1.
+
+    Raises:
+      ValueError: if one has.
+    """
+    if any(np.max(leaf, initial=0) == INT32_MAX for leaf in jax.tree.leaves(counts)):
+        raise ValueError(
+            "a count reached 2^31 - 1, the most that the state holds, so its numbers are not those of all data; "
+            "evaluate the data in parts."
+        )
 
 
 def total(counts: WideCount, axes: tuple[int, ...]) -> WideCount:

@@ -9,11 +9,14 @@ new class or an `if` on its name, a field is missing.
 (1, 10, 300)
 >>> VOC2007.candidates, VOC2007.average, len(VOC2007.recall_points), VOC2012.average
 ('best', 'points', 11, 'area')
+>>> COCO.customize(max_detections=300)
+EvaluationProtocol('coco', max_detections=(300,))
 >>> COCO.customize(iou_type="segm").iou_type, COCO_KEYPOINTS.iou_type, LVIS.limit_scope
 ('segm', 'keypoints', 'image')
 """
 
-from ._protocol import ALL_AREAS, IOU_TYPES, UNLIMITED, AreaRange, EvaluationProtocol, SummaryRow
+from ._checks import MAX_THRESHOLDS, UNLIMITED
+from ._protocol import ALL_AREAS, IOU_TYPES, AreaRange, EvaluationProtocol, SummaryNumber, SummaryRow, limit_text
 from ._values import (
     ALL_POINT,
     COCO,
@@ -35,6 +38,7 @@ __all__ = [
     "CROWDPOSE",
     "IOU_TYPES",
     "LVIS",
+    "MAX_THRESHOLDS",
     "OPEN_IMAGES",
     "PROTOCOLS",
     "UNLIMITED",
@@ -42,6 +46,8 @@ __all__ = [
     "VOC2012",
     "AreaRange",
     "EvaluationProtocol",
+    "SummaryNumber",
     "SummaryRow",
     "get_protocol",
+    "limit_text",
 ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
-__all__ = ["ALL_AREAS", "IOU_TYPES", "UNLIMITED", "AreaRange", "EvaluationProtocol", "SummaryRow"]
+from . import _checks as checks
+from ._checks import UNLIMITED
+
+__all__ = ["ALL_AREAS", "IOU_TYPES", "UNLIMITED", "AreaRange", "EvaluationProtocol", "SummaryNumber", "SummaryRow"]
 
 IOU_TYPES = {
     "bbox": "boxes",
@@ -17,7 +19,7 @@ IOU_TYPES = {
     "keypoints": "keypoints, by object keypoint similarity (OKS)",
     "obb": "oriented boxes",
 }
-UNLIMITED = 2**31 - 1  # the max-detections limit that no image reaches, since ranks are int32; tables show `all`
+SAME_THRESHOLD = 1e-9  # linspace has 0.8999999999999999 where users write 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +39,19 @@ class AreaRange:
     low: float
     high: float
     suffix: str
+
+    def __post_init__(self) -> None:
+        checks.text("the `name` of an AreaRange", self.name)
+        checks.text("the `suffix` of an AreaRange", self.suffix)
+        try:
+            low, high = checks.number(self.low), checks.number(self.high)
+        except (TypeError, ValueError, OverflowError):
+            low, high = math.nan, math.nan
+        if not low <= high:
+            raise ValueError(
+                f"`area_ranges[{self.name!r}]` must be (low, high) with low <= high, got ({self.low!r}, {self.high!r})."
+            )
+        checks.put(self, low=low, high=high)
 
 
 ALL_AREAS = AreaRange("all", 0.0, 1e10, "")
@@ -59,6 +74,31 @@ class SummaryRow:
     quantity: str = "precision"
     iou_threshold: float | None = None
     each: str | None = None
+
+    def __post_init__(self) -> None:
+        checks.one_of("quantity", self.quantity, ("precision", "recall"))
+        checks.one_of("each", self.each, ("area", "limit", "class_group", None))
+        checks.row_name(self.name, self.each)
+        if self.iou_threshold is not None:
+            checks.put(self, iou_threshold=_thresholds("iou_threshold", [self.iou_threshold])[0])
+
+
+class SummaryNumber(NamedTuple):
+    """One number of a protocol's table: the row that it is of, and the values that its name stands for.
+
+    Attributes:
+      name: for example `AP50`.
+      row: the line of the table.
+      area_index: index on A.
+      limit_index: index on M.
+      class_group: the classes that it averages; None for all.
+    """
+
+    name: str
+    row: SummaryRow
+    area_index: int
+    limit_index: int
+    class_group: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,22 +151,45 @@ class EvaluationProtocol:
     description: str = ""
 
     def __post_init__(self) -> None:
-        rules = {
-            "candidates": ("all", "best"),
-            "absorbing": ("crowds", "ignored", "all"),
-            "average": ("points", "area"),
-            "iou_type": tuple(IOU_TYPES),
-            "limit_scope": ("class", "image"),
-            "range_of": ("area", "crowd_index"),
-        }
-        for field, known in rules.items():
-            if getattr(self, field) not in known:  # a misspelt rule would silently be COCO's
-                raise ValueError(f"`{field}` must be one of {list(known)}, got {getattr(self, field)!r}.")
-        if self.iou_type == "keypoints" and not (self.keypoint_sigmas and min(self.keypoint_sigmas) > 0):
+        checks.text("`name`", self.name)
+        checks.text("`description`", self.description)
+        for field, known in _RULES.items():
+            checks.one_of(field, getattr(self, field), known)
+        sigmas = _sigmas(self.keypoint_sigmas)
+        if self.iou_type == "keypoints" and not sigmas:
             raise ValueError(
-                f"`keypoint_sigmas` must hold a positive number for every keypoint, got {list(self.keypoint_sigmas)}; "
-                "take the protocol `coco-keypoints`, or pass the sigmas of your skeleton."
+                "`keypoint_sigmas` must hold a positive number for every keypoint, got []; take the protocol "
+                "`coco-keypoints`, or pass the sigmas of your skeleton."
             )
+        checks.put(
+            self,
+            iou_thresholds=_thresholds("iou_thresholds", self.iou_thresholds),
+            recall_points=checks.grid(
+                "recall_points", self.recall_points, low=0, high=1, above_low=False, at_most=checks.MAX_RECALL_POINTS
+            ),
+            max_detections=checks.limits("max_detections", self.max_detections),
+            area_ranges=_instances("area_ranges", self.area_ranges, AreaRange),
+            summary=_instances("summary", self.summary, SummaryRow),
+            class_agnostic=bool(self.class_agnostic),
+            keypoint_sigmas=sigmas,
+            boundary_ratio=checks.grid(
+                "boundary_ratio", [self.boundary_ratio], low=0, high=1, above_low=True, at_most=1
+            )[0],
+            class_groups=checks.texts("class_groups", self.class_groups),
+        )
+        if not self.area_ranges:
+            raise ValueError("`area_ranges` must hold at least one range, got none.")
+        checks.distinct("area_ranges", [area.name for area in self.area_ranges])
+        checks.distinct("summary", [number.name for number in self.numbers()])
+
+    def __repr__(self) -> str:
+        from ._values import PROTOCOLS
+
+        known = PROTOCOLS.get(self.name)
+        fields = dataclasses.fields(self)[1:]
+        usual = {field.name: getattr(known, field.name) if known else field.default for field in fields}
+        changed = [f"{name}={value!r}" for name in usual if (value := getattr(self, name)) != usual[name]]
+        return f"{type(self).__name__}({', '.join([repr(self.name), *changed])})"
 
     def customize(
         self,
@@ -138,6 +201,7 @@ class EvaluationProtocol:
         class_agnostic: bool | None = None,
         iou_type: str | None = None,
         keypoint_sigmas: Sequence[float] | None = None,
+        boundary_ratio: float | None = None,
     ) -> EvaluationProtocol:
         """Returns this protocol with some of its fields replaced; None keeps a field as it is.
 
@@ -149,47 +213,55 @@ class EvaluationProtocol:
           class_agnostic: score all classes as one.
           iou_type: what is compared, one of `IOU_TYPES`.
           keypoint_sigmas: of another skeleton than the protocol's.
+          boundary_ratio: width of boundaries as a share of the image's diagonal, in (0, 1].
 
         Raises:
-          ValueError: if a grid is empty, out of its range or not ascending, or `iou_type` is unknown.
+          ValueError: if a field is not as described, as for every protocol that is made.
         """
-        changes: dict[str, object] = {}
-        if iou_thresholds is not None:
-            values = _ascending("iou_thresholds", iou_thresholds)
-            if values[0] <= 0 or values[-1] > 1:
-                raise ValueError(f"`iou_thresholds` must lie in (0, 1], got {list(values)}.")
-            changes["iou_thresholds"] = values
-        if recall_points is not None:
-            values = _ascending("recall_points", recall_points)
-            if values[0] < 0 or values[-1] > 1:
-                raise ValueError(f"`recall_points` must lie in [0, 1], got {list(values)}.")
-            changes["recall_points"] = values
-        if area_ranges is not None:
-            changes["area_ranges"] = _area_ranges(area_ranges, self.area_ranges)
-        if max_detections is not None:
-            limits = list(max_detections) if isinstance(max_detections, Iterable) else [max_detections]
-            values = _ascending("max_detections", limits)
-            if values[0] < 1 or any(value != int(value) for value in values):
-                raise ValueError(f"`max_detections` must be whole numbers of at least 1, got {limits}.")
-            changes["max_detections"] = tuple(int(value) for value in values)
-        if class_agnostic is not None:
-            changes["class_agnostic"] = bool(class_agnostic)
-        if iou_type is not None:
-            changes["iou_type"] = iou_type
-        if keypoint_sigmas is not None:
-            changes["keypoint_sigmas"] = tuple(float(sigma) for sigma in keypoint_sigmas)
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+        changes: dict[str, Any] = {
+            "iou_thresholds": iou_thresholds,
+            "recall_points": recall_points,
+            "area_ranges": None if area_ranges is None else _area_ranges(area_ranges, self.area_ranges),
+            "max_detections": max_detections if isinstance(max_detections, Iterable | None) else [max_detections],
+            "class_agnostic": class_agnostic,
+            "iou_type": iou_type,
+            "keypoint_sigmas": keypoint_sigmas,
+            "boundary_ratio": boundary_ratio,
+        }
+        return dataclasses.replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    def numbers(self) -> Iterator[SummaryNumber]:
+        """Expands the table of results: one after another every number it reports."""
+        last_limit = len(self.max_detections) - 1
+        for row in self.summary:
+            places: list[tuple[int, int, str | None]] = [(0, last_limit, None)]
+            if row.each == "area":
+                places = [(index, last_limit, None) for index in range(1, len(self.area_ranges))]
+            elif row.each == "limit":
+                places = [(0, index, None) for index in range(len(self.max_detections))]
+            elif row.each == "class_group":
+                places = [(0, last_limit, group) for group in self.class_groups]
+            for area, limit, group in places:
+                name = row.name.format(
+                    area=self.area_ranges[area].suffix, limit=limit_text(self.max_detections[limit]), group=group
+                )
+                yield SummaryNumber(name, row, area, limit, group)
+
+    def threshold_index(self, iou_threshold: float) -> int | None:
+        """Returns the index of the nearest of the thresholds within `SAME_THRESHOLD`; None where there is none."""
+        distance, index = min((abs(value - iou_threshold), index) for index, value in enumerate(self.iou_thresholds))
+        return index if distance < SAME_THRESHOLD else None
 
     def locate(self, area: str, iou_threshold: float) -> tuple[int, int]:
-        """Returns the index of an area range by its name, and of a threshold, within 1e-9.
+        """Returns the index of an area range by its name, and of the threshold nearest to one, within 1e-9.
 
         Raises:
           ValueError: if the protocol has no such area range or threshold.
         """
-        near = [index for index, value in enumerate(self.iou_thresholds) if abs(value - iou_threshold) < 1e-9]
-        if not near:
+        threshold = self.threshold_index(iou_threshold)
+        if threshold is None:
             raise ValueError(
-                f"`iou_threshold` must be one of {list(self.iou_thresholds)}, got {iou_threshold}; pass "
+                f"`iou_threshold` must be one of {checks.shown(self.iou_thresholds)}, got {iou_threshold}; pass "
                 f"`iou_thresholds=[{iou_threshold}]` to `evaluate` for it."
             )
         names = [one.name for one in self.area_ranges]
@@ -197,20 +269,45 @@ class EvaluationProtocol:
             raise ValueError(
                 f"`area` must be one of {names}, got {area!r}; pass `area_ranges` to `evaluate` for others."
             )
-        return names.index(area), near[0]
+        return names.index(area), threshold
 
 
-def _ascending(name: str, values: Sequence[float]) -> tuple[float, ...]:
+def limit_text(limit: int) -> str:
+    """Returns a max-detections limit as names and tables show it."""
+    return "all" if limit == UNLIMITED else str(limit)
+
+
+_RULES = {
+    "class_agnostic": (False, True),
+    "candidates": ("all", "best"),
+    "absorbing": ("crowds", "ignored", "all"),
+    "average": ("points", "area"),
+    "iou_type": tuple(IOU_TYPES),
+    "limit_scope": ("class", "image"),
+    "range_of": ("area", "crowd_index"),
+}
+
+
+def _thresholds(name: str, values: Any) -> tuple[float, ...]:
+    return checks.grid(name, values, low=0, high=1, above_low=True, at_most=checks.MAX_THRESHOLDS)
+
+
+def _sigmas(values: Any) -> tuple[float, ...]:
     try:
-        result = tuple(float(value) for value in values)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"`{name}` must be a sequence of numbers, got {values!r}.") from error
-    if not result:
-        raise ValueError(f"`{name}` must hold at least one value, got none.")
-    if not all(math.isfinite(value) for value in result):
-        raise ValueError(f"`{name}` must be finite numbers, got {list(result)}.")
-    if any(b <= a for a, b in pairwise(result)):
-        raise ValueError(f"`{name}` must be strictly ascending, got {list(result)}; sort them and drop repeats.")
+        sigmas = tuple(checks.number(value) for value in values)
+    except (TypeError, ValueError, OverflowError):
+        sigmas = (math.nan,)
+    if not all(0 < sigma < math.inf for sigma in sigmas):
+        raise ValueError(f"`keypoint_sigmas` must hold a positive number for every keypoint, got {values!r}.")
+    return sigmas
+
+
+def _instances(name: str, values: Any, kind: type) -> tuple[Any, ...]:
+    if not isinstance(values, Iterable) or isinstance(values, (str, Mapping)):
+        raise ValueError(f"`{name}` must be a sequence of {kind.__name__}, got {values!r}.")
+    result = tuple(values)
+    if strange := [value for value in result if not isinstance(value, kind)]:
+        raise ValueError(f"`{name}` must hold values of {kind.__name__}, got {strange[0]!r}.")
     return result
 
 
@@ -221,8 +318,8 @@ def _area_ranges(ranges: Mapping[str, tuple[float, float]], known: tuple[AreaRan
     result = []
     for name, bounds in ranges.items():
         try:
-            low, high = (float(bound) for bound in bounds)
-        except (TypeError, ValueError):
+            low, high = (checks.number(bound) for bound in bounds)
+        except (TypeError, ValueError, OverflowError):
             low, high = math.nan, math.nan
         if not 0 <= low <= high:
             raise ValueError(f"`area_ranges[{name!r}]` must be (low, high) with 0 <= low <= high, got {bounds!r}.")

@@ -7,7 +7,8 @@ import math
 
 import numpy as np
 
-from ._protocol import ALL_AREAS, UNLIMITED, AreaRange, EvaluationProtocol, SummaryRow
+from ._checks import UNLIMITED
+from ._protocol import ALL_AREAS, AreaRange, EvaluationProtocol, SummaryRow
 
 __all__ = [
     "ALL_POINT",

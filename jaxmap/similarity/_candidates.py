@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..integers import level_dtype
 from ..planes import WORD_BITS
 from ..types import Candidates
 from . import _double_float as df
@@ -65,8 +66,9 @@ def find_candidates(
     similarity = exact(index)
     # pycocotools compares with min(t, 1 - 1e-10), so that a perfect overlap passes t = 1 whatever the rounding.
     bounds = [df.constant(min(threshold, 1 - 1e-10)) for threshold in iou_thresholds]
-    level = sum((df.difference(similarity, bound) >= -TOLERANCE).astype(jnp.int8) for bound in bounds)
-    level = jnp.where(present, level, jnp.int8(0))
+    dtype = level_dtype(len(bounds))
+    level = sum((df.difference(similarity, bound) >= -TOLERANCE).astype(dtype) for bound in bounds)
+    level = jnp.where(present, level, dtype(0))
     if best_only:
         place, num_places = jnp.full(level.shape, 2, jnp.int32), 2
         for number, of_kind in enumerate((~crowd[index], crowd[index])):
@@ -79,7 +81,7 @@ def find_candidates(
     return (
         Candidates(
             index=jnp.where(to_place, index[..., None, :], 0).sum(-1, dtype=jnp.int32),
-            level=jnp.where(to_place, level[..., None, :], 0).sum(-1, dtype=jnp.int8),
+            level=jnp.where(to_place, level[..., None, :], 0).sum(-1, dtype=dtype),
         ),
         overflow,
     )
