@@ -23,7 +23,7 @@ import numpy as np
 
 from .types import Array
 
-__all__ = ["as_labels", "as_numbers", "image_id_words", "is_seen"]
+__all__ = ["as_labels", "as_numbers", "as_words", "image_id_words", "is_seen"]
 
 _LOW, _HIGH = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 
@@ -97,6 +97,27 @@ def image_id_words(image_id: Any) -> Array:
         high = xp.zeros_like(ids) if ids.dtype.kind == "u" else ids >> np.array(ids.dtype.itemsize * 8 - 1, ids.dtype)
         words = high, ids
     return xp.stack([word.astype(np.uint32) for word in words], axis=-1).astype(np.int32)  # conversions keep the bits
+
+
+def as_words(image_id: Any, num_images: int, name: str = "image_id") -> jax.Array:
+    """Returns ids `[I]` of any width, or `[I, 2]` words as `image_id_words` makes them, as `[I, 2]` int32.
+
+    Raises:
+      ValueError: if the shape is another one.
+      TypeError: if they are not integers, or words have more than 32 bits.
+    """
+    image_id = image_id if isinstance(image_id, jax.Array) else np.asarray(image_id)
+    shape = image_id.shape
+    if shape == (num_images,):
+        return jnp.asarray(image_id_words(image_id))
+    if shape != (num_images, 2):
+        raise ValueError(
+            f"`{name}` must have shape {[num_images]}, one per image, or {[num_images, 2]}, words of "
+            f"`image_id_words`, got {list(shape)}."
+        )
+    if image_id.dtype not in (np.int32, np.uint32):
+        raise TypeError(f"words of `{name}` must be int32, got dtype {image_id.dtype}.")
+    return jnp.asarray(image_id).astype(jnp.int32)
 
 
 def is_seen(values: Any) -> bool:

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from ..integers import as_labels, image_id_words
+from ..integers import as_labels, as_words
 from ..keypoints import num_labelled
 from ..matching import match
 from ..planes import area_words, level_words
@@ -182,27 +181,6 @@ def check_batch(
         not_exhaustive=None if truth.not_exhaustive is None else jnp.asarray(truth.not_exhaustive).astype(bool),
     )
     return checked, checked_truth, words, real
-
-
-def as_words(image_id: Array, num_images: int) -> jax.Array:
-    """Returns ids `[I]` of any width, or `[I, 2]` words as `image_id_words` makes them, as `[I, 2]` int32.
-
-    Raises:
-      ValueError: if the shape is another one.
-      TypeError: if they are not integers, or words have more than 32 bits.
-    """
-    image_id = image_id if isinstance(image_id, jax.Array) else np.asarray(image_id)
-    shape = image_id.shape
-    if shape == (num_images,):
-        return jnp.asarray(image_id_words(image_id))
-    if shape != (num_images, 2):
-        raise ValueError(
-            f"`image_id` must have shape {[num_images]}, one per image, or {[num_images, 2]}, words of "
-            f"`image_id_words`, got {list(shape)}."
-        )
-    if image_id.dtype not in (np.int32, np.uint32):
-        raise TypeError(f"words of `image_id` must be int32, got dtype {image_id.dtype}.")
-    return jnp.asarray(image_id).astype(jnp.int32)
 
 
 def match_batch(

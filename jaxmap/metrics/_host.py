@@ -9,10 +9,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from ..integers import as_words
 from ..planes import num_words
 from ..protocols import COCO, EvaluationProtocol
 from ..types import Array, Detections, GroundTruths
-from ._batch import BatchRules, as_words, match_batch
+from ._batch import BatchRules, match_batch
 from ._data_checks import checks_by_name
 from ._result import AveragePrecisionResult, curves_on_host, summarize_result
 from ._state import ImageRows, content_of, contents_differ, empty_state, rows_of_batch, whole_ids
