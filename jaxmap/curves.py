@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .integers import INT32_MAX, check_int32
+from .integer_bounds import INT32_MAX, check_int32
 from .planes import WORD_BITS
 from .protocols import EvaluationProtocol
 from .types import UNDEFINED, PrecisionRecall, Records

@@ -1,40 +1,134 @@
-"""Narrow integers: what each holds, and the check where that could be exceeded.
+"""Integers of any width where a program has 32 bits: labels, numbers that name something, and image ids.
 
-| where | integer | holds | kept by |
-|---|---|---|---|
-| levels of pairs | int8, or int16 from 128 thresholds on | T, at most 1000 | `level_dtype`, `MAX_THRESHOLDS` |
-| planes of pairs | bits of uint32 words | any T x A | as many words as are needed |
-| area ranges of a ground truth, in a state | bits of uint8 or uint32 | 32 ranges | `metrics` refuses more |
-| labels and ranks in a state | int16, or int32 | K, and the slots of an image | chosen by their number |
-| rows, and flat indices, inside `jit` | int32 | 2^31 - 1 | `check_int32`, while tracing |
-| counts of rows, inside `jit` | int32 | 2^31 - 1 | rows are no more |
-| counts of a class in states that add up | int32 | 2^31 - 1 | they stop there (`add_counts`), `summarize` raises |
-| recall times q, inside `jit` | int32, or a long division | 2^31 - 1 true positives | `curves` |
-| sums of precisions, inside `jit` | uint32 and their carries | 2^31 - 1 true positives | `curves` |
-| counts of pixels and of segments | two words of uint32 | 2^64 - 1 | `metrics`, whose batches hold below 2^32 |
-| limits of detections; ranks on the host | int32 | 2^31 - 1, which stands for all | `protocols` |
-| which limit a row is within, on the host | uint8 or uint16 | M, at most 1000 | chosen by their number |
+Without x64, JAX keeps the low 32 bits of an integer and says nothing: 2^32 becomes 0, a class like any other. Three
+kinds of number need three answers, each of which holds on the host and inside `jit`:
+
+- A label beyond int32 is no class, and stays none: `as_labels` moves it to the nearest int32.
+- A number that names something must stay apart from all others: `as_numbers` refuses what does not fit.
+- Image ids have 64 bits, as two words: `image_id_words`.
+
+>>> as_labels("labels", np.array([3, 2**32])).tolist()
+[3, 2147483647]
+>>> image_id_words(np.array([7, 2**32 + 7])).tolist()
+[[0, 7], [1, 7]]
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["INT32_MAX", "check_int32", "level_dtype"]
+from .types import Array
 
-INT32_MAX = 2**31 - 1
+__all__ = ["as_labels", "as_numbers", "as_words", "image_id_words", "is_seen"]
 
-
-def level_dtype(num_thresholds: int) -> type[np.signedinteger]:
-    """Returns the integer that holds how many of T thresholds a pair reaches."""
-    return np.int8 if num_thresholds <= np.iinfo(np.int8).max else np.int16
+_LOW, _HIGH = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 
 
-def check_int32(what: str, size: int, advice: str) -> None:
-    """Refuses more of something than int32 can number; called while tracing, where sizes are known.
+def as_labels(name: str, values: Any) -> jax.Array:
+    """Returns labels as int32; what does not fit becomes the nearest number that does, which is no class either.
 
     Raises:
-      ValueError: if there are more.
+      TypeError: if they are not integers.
     """
-    if size > INT32_MAX:
-        raise ValueError(f"{what} must be at most 2^31 - 1, got {size}; {advice}.")
+    values = _integers(name, values)
+    if not np.can_cast(values.dtype, np.int32):
+        xp = jnp if isinstance(values, jax.Array) else np
+        values = xp.minimum(values, np.array(_HIGH, values.dtype))
+        if values.dtype.kind == "i":
+            values = xp.maximum(values, np.array(_LOW, values.dtype))
+    return jnp.asarray(values.astype(np.int32))
+
+
+def as_numbers(name: str, values: Any, hint: str = "number them from 0 instead") -> jax.Array:
+    """Returns integers that are compared with each other as int32, or as int64 under x64.
+
+    Raises:
+      TypeError: if they are not integers, or, inside `jit`, their type does not fit.
+      ValueError: if one of them does not fit, naming the first.
+    """
+    values = _integers(name, values)
+    dtype = np.dtype(jnp.result_type(int))
+    if not np.can_cast(values.dtype, dtype):
+        if not is_seen(values):
+            raise TypeError(f"`{name}` must fit {dtype}, got dtype {values.dtype}; cast it if its values do.")
+        values = np.asarray(values)
+        bounds = np.iinfo(dtype)
+        bad = (values < bounds.min) | (values > bounds.max)
+        if bad.any():
+            place = np.argwhere(bad)[0].tolist()
+            where = f" at {place}" if place else ""
+            raise ValueError(f"`{name}` must fit {dtype}, got {values[tuple(place)]}{where}; {hint}.")
+    return jnp.asarray(values.astype(dtype))
+
+
+def image_id_words(image_id: Any) -> Array:
+    """Returns image ids of up to 64 bits as two words, which cross `jit` whole.
+
+    Without x64, `jit` cuts a 64-bit id to its low 32 bits before a metric sees it. Split ids on the host, and pass the
+    words on as `image_id`. Ids of any integer type that do not pass through `jit` need no help.
+
+    Args:
+      image_id: `[I]` int, NumPy, a list, or JAX.
+
+    Returns:
+      `[I, 2]` int32, the high and the low word; NumPy for what is not JAX.
+
+    Raises:
+      TypeError: if the ids are not integers.
+      ValueError: if they have not one axis, or one is 2^63 or more.
+
+    Example:
+      >>> image_id_words([7, 2**32 + 7]).tolist()
+      [[0, 7], [1, 7]]
+    """
+    ids = _integers("image_id", image_id)
+    if ids.ndim != 1:
+        raise ValueError(f"`image_id` must have shape [images], got {list(ids.shape)}.")
+    if ids.dtype == np.uint64 and is_seen(ids) and (np.asarray(ids) >= 2**63).any():
+        raise ValueError(f"`image_id` must be below 2^63, got {np.asarray(ids).max()}.")
+    xp = jnp if isinstance(ids, jax.Array) else np
+    if ids.dtype.itemsize == 8:
+        words = ids >> np.array(32, ids.dtype), ids & np.array(0xFFFFFFFF, ids.dtype)
+    else:
+        high = xp.zeros_like(ids) if ids.dtype.kind == "u" else ids >> np.array(ids.dtype.itemsize * 8 - 1, ids.dtype)
+        words = high, ids
+    return xp.stack([word.astype(np.uint32) for word in words], axis=-1).astype(np.int32)  # conversions keep the bits
+
+
+def as_words(image_id: Any, num_images: int, name: str = "image_id") -> jax.Array:
+    """Returns ids `[I]` of any width, or `[I, 2]` words as `image_id_words` makes them, as `[I, 2]` int32.
+
+    Raises:
+      ValueError: if the shape is another one.
+      TypeError: if they are not integers, or words have more than 32 bits.
+    """
+    image_id = image_id if isinstance(image_id, jax.Array) else np.asarray(image_id)
+    shape = image_id.shape
+    if shape == (num_images,):
+        return jnp.asarray(image_id_words(image_id))
+    if shape != (num_images, 2):
+        raise ValueError(
+            f"`{name}` must have shape {[num_images]}, one per image, or {[num_images, 2]}, words of "
+            f"`image_id_words`, got {list(shape)}."
+        )
+    if image_id.dtype not in (np.int32, np.uint32):
+        raise TypeError(f"words of `{name}` must be int32, got dtype {image_id.dtype}.")
+    return jnp.asarray(image_id).astype(jnp.int32)
+
+
+def is_seen(values: Any) -> bool:
+    """Returns whether Python can look at the values: not inside `jit`, and not in another process."""
+    return not isinstance(values, jax.Array) or (
+        not isinstance(values, jax.core.Tracer) and values.is_fully_addressable
+    )
+
+
+def _integers(name: str, values: Any) -> Any:
+    values = values if isinstance(values, jax.Array) else np.asarray(values)
+    if not jnp.issubdtype(values.dtype, jnp.integer):
+        raise TypeError(f"`{name}` must hold integers, got dtype {values.dtype}.")
+    return values

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..integers import as_labels, as_numbers, as_words, image_id_words
 from ..types import Array, Detections, GroundTruths
 
-__all__ = ["EvaluationBatch", "entry", "floats", "image_ids", "integers"]
+__all__ = ["EvaluationBatch", "entry", "floats", "ids_from", "image_ids", "integers"]
 
 
 class EvaluationBatch(NamedTuple):
@@ -20,7 +21,7 @@ class EvaluationBatch(NamedTuple):
     Attributes:
       detections: `[I, D, ...]`, boxes as xyxy in pixels of the original image.
       ground_truths: `[I, G, ...]`, likewise; None where the batch holds none.
-      image_id: `[I]` int32; None where the batch holds none.
+      image_id: `[I]` int, or `[I, 2]` words where the batch holds those; None where it holds none.
       valid: `[I]` bool, False for images that only pad the batch.
     """
 
@@ -55,22 +56,38 @@ def floats(value: Array, name: str, shape: tuple[int | None, ...]) -> jax.Array:
 
 
 def integers(value: Array, name: str, shape: tuple[int | None, ...]) -> jax.Array:
-    """Returns an entry as int32; some detectors hold class numbers as floats.
+    """Returns an entry as int32; some detectors hold class numbers as floats. What does not fit is no class.
 
     Raises:
       ValueError: if its shape is another one.
     """
     floats(value, name, shape)
+    value = value if isinstance(value, jax.Array) else np.asarray(value)
+    if jnp.issubdtype(value.dtype, jnp.integer):
+        return as_labels(name, value)
     return jnp.asarray(value).astype(jnp.int32)
 
 
 def image_ids(data: Mapping[str, Any], name: str, num_images: int) -> jax.Array | None:
-    """Returns `[I]` ids, which pipelines also hold as `[I, 1]`; None if there are none."""
+    """Returns `[I]` ids, which pipelines also hold as `[I, 1]`, or `[I, 2]` words; None if there are none.
+
+    Raises:
+      ValueError: if the shape is another one, or an id does not fit.
+      TypeError: if they are not integers.
+    """
     if name not in data:
         return None
-    value = jnp.asarray(data[name])
-    if value.size != num_images or not jnp.issubdtype(value.dtype, jnp.integer):
-        raise ValueError(
-            f"`{name}` must be {num_images} integers, one an image, got shape {list(value.shape)}, dtype {value.dtype}."
-        )
-    return value.reshape(num_images).astype(jnp.int32)
+    value = data[name] if isinstance(data[name], jax.Array) else np.asarray(data[name])
+    if value.size == num_images:
+        return as_numbers(name, value.reshape(num_images), "pass the words of `jaxmap.metrics.image_id_words`")
+    return as_words(value, num_images, name)
+
+
+def ids_from(image_id: jax.Array, smallest: int) -> jax.Array:
+    """Returns `[I]` bool, which ids are at least some number."""
+    if image_id.ndim == 1:
+        return image_id >= smallest
+    high, low = image_id_words([smallest])[0]
+    return (image_id[:, 0] > high) | (
+        (image_id[:, 0] == high) & (image_id[:, 1].astype(jnp.uint32) >= low.view(np.uint32))
+    )

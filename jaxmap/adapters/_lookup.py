@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..integers import as_words
 from ..types import Array, GroundTruths, GroundTruthTable
 
 __all__ = ["GroundTruthLookup"]
@@ -100,7 +101,7 @@ class GroundTruthLookup:
         """Returns the ground truths of a batch of images.
 
         Args:
-          image_id: `[I]` int.
+          image_id: `[I]` int, or `[I, 2]` words, as `AveragePrecision.update` takes them.
 
         Returns:
           `[I, G, ...]` ground truths; and `[I]` bool, False for ids that the dataset does not have, such as those of
@@ -109,12 +110,11 @@ class GroundTruthLookup:
         Raises:
           TypeError: while tracing, if the ids are not integers.
         """
-        if not jnp.issubdtype(jnp.result_type(image_id), jnp.integer):
-            raise TypeError(f"`image_id` must be integers, got dtype {jnp.result_type(image_id)}.")
-        image_id = jnp.asarray(image_id).astype(jnp.int32)
-        place = jnp.searchsorted(self.image_id, image_id).astype(jnp.int32)
+        words = as_words(image_id, len(image_id))
+        high, low = words[:, 0], words[:, 1]
+        place = jnp.searchsorted(self.image_id, low).astype(jnp.int32)
         place = jnp.minimum(place, len(self.image_id) - 1)
-        known = self.image_id[place] == image_id
+        known = (self.image_id[place] == low) & (high == low >> 31)  # an id that fits one word
         row = self.first_row[place][:, None] + jnp.arange(self.max_ground_truths_per_image, dtype=jnp.int32)[None]
         real = known[:, None] & (row < self.first_row[place + 1][:, None])
         row = jnp.where(real, row, len(self.rows.labels) - 1)

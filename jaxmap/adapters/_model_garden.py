@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ..types import Array, Detections, GroundTruths
-from ._batch import EvaluationBatch, entry, floats, image_ids, integers
+from ._batch import EvaluationBatch, entry, floats, ids_from, image_ids, integers
 
 __all__ = ["from_model_garden"]
 
@@ -79,7 +79,7 @@ def from_model_garden(
             labels, num_images, label_offset, to_original if ground_truths_in == "resized" else None
         ),
         image_id=image_id,
-        valid=jnp.ones(num_images, bool) if image_id is None else image_id >= smallest_image_id,
+        valid=jnp.ones(num_images, bool) if image_id is None else ids_from(image_id, smallest_image_id),
     )
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..integers import level_dtype
+from ..integer_bounds import level_dtype
 from ..types import DetectionTable, GroundTruthTable
 from ._ordering import starts_of_runs
 from ._similarity import PairSimilarity

@@ -1,5 +1,6 @@
 """Metrics with explicit state: `init`, `update`, `merge`, `compute` inside `jit`, `summarize` on the host."""
 
+from ..integers import image_id_words
 from ._average_precision import AveragePrecision, average_precision
 from ._confusion import ConfusionMatrix, ConfusionMatrixResult, ConfusionMatrixState
 from ._exact_pixels import pixel_average_precision
@@ -50,6 +51,7 @@ __all__ = [
     "average_precision",
     "average_precision_at_k",
     "category_instance_to_segments",
+    "image_id_words",
     "mean_average_precision_at_k",
     "pixel_average_precision",
     "rank_classes",

@@ -15,7 +15,15 @@ from ..summary import summarize_on_device
 from ..types import Array, Detections, GroundTruths, PrecisionRecall, Records
 from ._batch import BatchRules, match_batch
 from ._result import AveragePrecisionResult, curves_on_host, summarize_result
-from ._state import AveragePrecisionState, empty_state, insert_images, rows_of_batch, total_counters
+from ._state import (
+    AveragePrecisionState,
+    empty_state,
+    insert_images,
+    order_of_ids,
+    rows_of_batch,
+    total_checks,
+    total_counters,
+)
 
 __all__ = ["AveragePrecision", "average_precision"]
 
@@ -78,15 +86,15 @@ class AveragePrecision:
           state: from `init`, `update` or `merge`.
           detections: `[I, D, ...]`; boxes and scores are taken as float32.
           ground_truths: `[I, G, ...]`.
-          image_id: `[I]` int, distinct for distinct images over the whole evaluation, below 2^31.
+          image_id: `[I]` int, distinct for distinct images over the whole evaluation. Without x64, `jit` cuts ids to
+            32 bits: pass longer ones as the words of `jaxmap.metrics.image_id_words`, `[I, 2]`.
           valid: `[I]` bool, False for images that only pad the batch; None means that all are real.
 
         Raises:
           ValueError: while tracing, if a shape is not as described.
           TypeError: while tracing, if labels or image ids are not integers.
         """
-        rules = BatchRules(self.protocol, self.num_classes, self.box_format)
-        batch = match_batch(detections, ground_truths, image_id, valid, rules)
+        batch = match_batch(detections, ground_truths, image_id, valid, self._rules)
         return insert_images(state, rows_of_batch(batch, state.images), batch.image_valid)
 
     def merge(self, state: AveragePrecisionState, other: AveragePrecisionState) -> AveragePrecisionState:
@@ -97,22 +105,25 @@ class AveragePrecision:
         return dataclasses.replace(
             merged,
             num_repeated_images=merged.num_repeated_images + other.num_repeated_images,
+            num_conflicting_images=merged.num_conflicting_images + other.num_conflicting_images,
             num_padded_images=state.num_padded_images + other.num_padded_images,  # not the empty slots of `other`
             num_images_over_capacity=merged.num_images_over_capacity + other.num_images_over_capacity,
         )
 
     def compute(self, state: AveragePrecisionState) -> AveragePrecisionResult:
         """Integrates the state into curves: in float64 on the host, or, inside `jit`, in float32 on the device."""
-        counters = total_counters(state)
+        counters, checks = total_counters(state), total_checks(state)
         if isinstance(state.num_images, jax.core.Tracer):
-            return AveragePrecisionResult(self._compute_on_device(state), counters)
-        state, counters = jax.device_get((state, counters))
+            return AveragePrecisionResult(self._compute_on_device(state), counters, checks)
+        state, counters, checks = jax.device_get((state, counters, checks))
         used = slice(int(state.num_images))
         images = jax.tree.map(lambda leaf: leaf[used], state.images)
-        return AveragePrecisionResult(curves_on_host([images], self.protocol, self.num_classes), counters)
+        return AveragePrecisionResult(curves_on_host([images], self.protocol, self.num_classes), counters, checks)
 
     def summarize(self, result: AveragePrecisionResult, *, allow_overflow: bool = False) -> dict[str, float]:
         """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them.
+
+        What is most likely not as it was meant, such as labels that are no class, is said in one `UserWarning`.
 
         Args:
           result: from `compute`.
@@ -121,7 +132,11 @@ class AveragePrecision:
         Raises:
           ValueError: if something found no room, naming the capacity to raise.
         """
-        return summarize_result(result, self.protocol, class_group=self.class_group, allow_overflow=allow_overflow)
+        return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=allow_overflow)
+
+    @property
+    def _rules(self) -> BatchRules:
+        return BatchRules(self.protocol, self.num_classes, self.box_format)
 
     def _compute_on_device(self, state: AveragePrecisionState) -> PrecisionRecall:
         images = state.images
@@ -130,7 +145,7 @@ class AveragePrecision:
         records = Records(
             scores=images.scores.ravel(),
             labels=images.labels.ravel().astype(jnp.int32),
-            image_index=jnp.repeat(images.image_id, num_rows),
+            image_index=jnp.repeat(order_of_ids(images), num_rows),
             position=jnp.tile(jnp.arange(num_rows, dtype=jnp.int32), num_images),
             rank=images.rank.ravel().astype(jnp.int32),
             matched=images.matched.reshape(num_images * num_rows, images.matched.shape[-1]),

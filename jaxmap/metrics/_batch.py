@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from ..integers import as_labels, as_words
 from ..keypoints import num_labelled
 from ..matching import match
 from ..planes import area_words, level_words
@@ -20,6 +20,7 @@ from ..records import counted_words, outcome
 from ..shapes import SHAPE_FIELDS, SHAPES
 from ..similarity import BoxSimilarity, DenseSimilarity, find_candidates, image_similarity, inside_ranges
 from ..types import BOX_FORMATS, Array, Candidates, Detections, GroundTruths
+from ._data_checks import LARGEST, count_oddities
 
 __all__ = [
     "BatchRules",
@@ -48,7 +49,7 @@ class MatchedBatch:
     """A batch after matching, the detections of each image by descending score.
 
     Attributes:
-      image_id: `[I]` int32.
+      image_id: `[I, 2]` int32, the high and the low word.
       image_valid: `[I]` bool, False for images that only pad the batch.
       scores: `[I, D]` float32.
       labels: `[I, D]` int32.
@@ -58,11 +59,13 @@ class MatchedBatch:
       valid: `[I, D]` bool, real and within the largest max-detections limit.
       ground_truth_labels: `[I, G]` int32.
       ground_truth_counted: `[I, G, A]` bool, counts in each area range; False for padding.
-      num_not_finite: `[I]` int32, valid rows whose box, score or area is NaN or infinite; they take no part.
-      num_bad_labels: `[I]` int32, valid rows whose label is no class; they take no part.
+      num_not_finite: `[I]` int32, valid rows whose box, score or area is NaN, infinite or beyond `LARGEST`; they are
+        excluded.
+      num_bad_labels: `[I]` int32, valid rows whose label is no class; they are excluded.
+      checks: `[I, C]` int32, rows that are odd in each of the ways of `CHECKS`.
     """
 
-    image_id: Array  # [I]
+    image_id: Array  # [I, 2]
     image_valid: Array  # [I]
     scores: Array  # [I, D]
     labels: Array  # [I, D]
@@ -74,6 +77,7 @@ class MatchedBatch:
     ground_truth_counted: Array  # [I, G, A]
     num_not_finite: Array  # [I]
     num_bad_labels: Array  # [I]
+    checks: Array  # [I, C]
 
 
 def check_batch(
@@ -86,11 +90,11 @@ def check_batch(
     """Checks shapes and kinds while tracing, fills in the optional fields, and marks the rows of padded images.
 
     Returns:
-      Detections, ground truths, `[I]` int32 image ids and `[I]` bool valid images.
+      Detections, ground truths, `[I, 2]` int32 image ids in words and `[I]` bool valid images.
 
     Raises:
       ValueError: if a shape is not `[I, D, ...]` or `[I, G, ...]`, the two sides differ in I, or the format is unknown.
-      TypeError: if labels or image ids are not integers.
+      TypeError: if labels or image ids are not integers, or masks are neither bool nor integers.
     """
     protocol, num_classes, box_format = rules
     if box_format not in BOX_FORMATS:
@@ -117,8 +121,11 @@ def check_batch(
                     f"{'images and classes' if of_image else f'the first two axes of `{compared.field}`'}, got "
                     f"{list(jnp.shape(value))}."
                 )
-        if not jnp.issubdtype(jnp.result_type(batch.labels), jnp.integer):
-            raise TypeError(f"`{side}.labels` must be integers, got dtype {jnp.result_type(batch.labels)}.")
+        dtype = jnp.result_type(shapes)
+        if compared.field == "masks" and jnp.issubdtype(dtype, jnp.inexact):
+            raise TypeError(
+                f"`{side}.masks` must be bool, or 0 and 1, got dtype {dtype}; pass `masks > threshold` of soft masks."
+            )
     if protocol.iou_type == "keypoints":
         if ground_truths.boxes is None:
             raise ValueError(
@@ -138,39 +145,34 @@ def check_batch(
         )
 
     shape = (len(detections.labels),)
-    for name, value in (("image_id", image_id), ("valid", valid)):
-        if value is not None and jnp.shape(value) != shape:
-            raise ValueError(f"`{name}` must have shape {list(shape)}, one an image, got {list(jnp.shape(value))}.")
-    if not jnp.issubdtype(jnp.result_type(image_id), jnp.integer):
-        raise TypeError(f"`image_id` must be integers, got dtype {jnp.result_type(image_id)}.")
+    if valid is not None and jnp.shape(valid) != shape:
+        raise ValueError(f"`valid` must have shape {list(shape)}, one per image, got {list(jnp.shape(valid))}.")
 
     def flags(value: Array | None, like: Array, default: bool) -> jax.Array:
         # `full_like` keeps the sharding of a batch that is spread over devices.
         return jnp.full_like(like, default, dtype=bool) if value is None else jnp.asarray(value).astype(bool)
 
     found, truth = detections, ground_truths
-    if isinstance(image_id, np.ndarray) and image_id.size and np.abs(image_id.astype(np.int64)).max() >= 2**31:
-        raise ValueError(f"`image_id` must be below 2^31, got {image_id.max()}; number the images instead.")
-    image_id = jnp.asarray(image_id, jnp.int32)
-    real = flags(valid, image_id, True)
+    words = as_words(image_id, shape[0])
+    real = flags(valid, words[:, 0], True)
 
     def shapes_of(batch: Detections | GroundTruths) -> dict[str, jax.Array]:
         kept = (compared.field, "boxes") if batch is truth and protocol.iou_type == "keypoints" else (compared.field,)
         values = {name: getattr(batch, name) for name in kept}
         return {
-            name: jnp.asarray(value).astype(bool) if name == "masks" else jnp.asarray(value, jnp.float32)
+            name: jnp.asarray(value) if name == "masks" else jnp.asarray(value, jnp.float32)
             for name, value in values.items()
         }
 
     checked = Detections(
         **shapes_of(found),
         scores=jnp.asarray(found.scores, jnp.float32),
-        labels=jnp.asarray(found.labels, jnp.int32),
+        labels=as_labels("detections.labels", found.labels),
         valid=flags(found.valid, found.labels, True) & real[:, None],
     )
     checked_truth = GroundTruths(
         **shapes_of(truth),
-        labels=jnp.asarray(truth.labels, jnp.int32),
+        labels=as_labels("ground_truths.labels", truth.labels),
         valid=flags(truth.valid, truth.labels, True) & real[:, None],
         crowd=flags(truth.crowd, truth.labels, False),
         ignore=flags(truth.ignore, truth.labels, False),
@@ -178,7 +180,7 @@ def check_batch(
         verified=None if truth.verified is None else jnp.asarray(truth.verified).astype(bool),
         not_exhaustive=None if truth.not_exhaustive is None else jnp.asarray(truth.not_exhaustive).astype(bool),
     )
-    return checked, checked_truth, image_id, real
+    return checked, checked_truth, words, real
 
 
 def match_batch(
@@ -201,6 +203,7 @@ def match_batch(
         ground_truth_counted=images.truth_counted,
         num_not_finite=images.num_not_finite,
         num_bad_labels=images.num_bad_labels,
+        checks=images.checks,
     )
 
 
@@ -236,6 +239,7 @@ class PreparedImage(NamedTuple):
     crowd: jax.Array  # [G]
     num_not_finite: jax.Array  # []
     num_bad_labels: jax.Array  # []
+    checks: jax.Array  # [C]
 
     def candidates(
         self, allowed: jax.Array, *, iou_thresholds: tuple[float, ...], num_candidates: int, best_only: bool = False
@@ -258,7 +262,7 @@ def prepare_image(found: Detections, truth: GroundTruths, rules: BatchRules) -> 
     chex.assert_rank([found.labels, truth.labels], 1)
     assert found.valid is not None and truth.valid is not None  # filled in by `check_batch`
     assert truth.crowd is not None and truth.ignore is not None
-    shapes, truth_shapes = _shapes(found), _shapes(truth)
+    (shapes, not_binary), (truth_shapes, truth_not_binary) = _shapes(found), _shapes(truth)
     finite = _all_finite(shapes) & jnp.isfinite(found.scores)
     truth_finite = _all_finite(truth_shapes)
     if truth.area is not None:
@@ -280,6 +284,11 @@ def prepare_image(found: Detections, truth: GroundTruths, rules: BatchRules) -> 
     shapes = {name: _cleaned(column, valid) for name, column in shapes.items()}
     truth_shapes = {name: _cleaned(column, truth_valid) for name, column in truth_shapes.items()}
     similarity = image_similarity(shapes, truth_shapes, crowd, area, protocol=protocol, box_format=box_format)
+    masks_not_binary = (valid & not_binary).sum(dtype=jnp.int32) + (truth_valid & truth_not_binary).sum(dtype=jnp.int32)
+    counted = truth_valid & ~truth.crowd & ~ignore
+    checks = count_oddities(
+        (shapes, truth_shapes), (valid, truth_valid), counted, similarity, masks_not_binary, protocol
+    )
     rows, truth_order = jnp.arange(len(scores), dtype=jnp.int32), None
     # As one class, equal scores and equal overlaps go by class first (pycocotools with useCats=0 joins class by class).
     order = jax.lax.sort((-scores, labels if protocol.class_agnostic else rows, rows), num_keys=3)[-1]
@@ -312,20 +321,30 @@ def prepare_image(found: Detections, truth: GroundTruths, rules: BatchRules) -> 
         num_not_finite=(found.valid & ~finite).sum(dtype=jnp.int32)
         + (truth.valid & ~truth_finite).sum(dtype=jnp.int32),
         num_bad_labels=(found.valid & ~named).sum(dtype=jnp.int32) + (truth.valid & ~truth_named).sum(dtype=jnp.int32),
+        checks=checks,
     )
 
 
-def _shapes(side: Detections | GroundTruths) -> dict[str, jax.Array]:
-    """Returns the fields that hold shapes: what is compared, since `check_batch` leaves out others."""
-    return {name: value for name, value in vars(side).items() if name in SHAPE_FIELDS and value is not None}
+def _shapes(side: Detections | GroundTruths) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Returns the fields that hold shapes: what is compared, since `check_batch` leaves out others.
+
+    Masks come as bool, and with them `[N]` bool, or False: which of them hold other values than 0 and 1.
+    """
+    shapes = {name: value for name, value in vars(side).items() if name in SHAPE_FIELDS and value is not None}
+    not_binary = jnp.zeros((), bool)
+    masks = shapes.get("masks")
+    if masks is not None and masks.dtype != bool:
+        not_binary = ((masks != 0) & (masks != 1)).any((1, 2))
+        shapes["masks"] = masks != 0
+    return shapes, not_binary
 
 
 def _all_finite(shapes: dict[str, jax.Array]) -> jax.Array:
-    """Returns `[N]` bool, or True: whose numbers are all finite."""
+    """Returns `[N]` bool, or True: whose numbers are all finite and within what the arithmetic holds."""
     numbers = [x for x in shapes.values() if x.dtype != bool]
     finite = jnp.ones((), bool)
     for values in numbers:
-        finite = finite & jnp.isfinite(values).all(tuple(range(1, values.ndim)))
+        finite = finite & (jnp.abs(values) <= LARGEST).all(tuple(range(1, values.ndim)))
     return finite
 
 

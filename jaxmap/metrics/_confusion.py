@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..host import check_confusion_options, normalize_confusion
-from ..integers import check_int32
+from ..integer_bounds import check_int32
 from ..pairing import NO_PAIR, pair_greedily
 from ..protocols import COCO, UNLIMITED, AreaRange, EvaluationProtocol
 from ..similarity import similarity_places
 from ..types import UNMATCHED, Array, Candidates, Detections, GroundTruths
 from ._batch import BatchRules, PreparedImage, check_batch, prepare_image, with_candidate_lists
+from ._data_checks import CHECKS, advise, checks_by_name, warn_once
 from ._wide_counts import add_counts, check_counts
 
 __all__ = ["ConfusionMatrix", "ConfusionMatrixResult", "ConfusionMatrixState"]
@@ -41,6 +42,7 @@ class ConfusionMatrixState:
       num_padded_images: images marked as not valid.
       num_not_finite: valid rows whose box, score or area was NaN or infinite; they took no part.
       num_bad_labels: valid rows whose label was no class; they took no part.
+      checks: `[C]` int32, rows that were odd in each of the ways of `CHECKS`.
     """
 
     counts: Array  # [K + 1, K + 1]
@@ -49,6 +51,7 @@ class ConfusionMatrixState:
     num_padded_images: Array  # []
     num_not_finite: Array  # []
     num_bad_labels: Array  # []
+    checks: Array  # [C]
 
 
 COUNTERS = ("num_images", "num_padded_images", "num_not_finite", "num_bad_labels")
@@ -61,11 +64,13 @@ class ConfusionMatrixResult(NamedTuple):
       counts: `[K + 1, K + 1]` int32; the last row and column are the background.
       num_left_out: detections that met only a crowd or an ignored ground truth, int32 scalar.
       counters: int32 scalars by name, those of the state.
+      checks: int32 scalars by name, what `summarize` may warn about.
     """
 
     counts: Array
     num_left_out: Array
     counters: dict[str, Array]
+    checks: dict[str, Array]
 
     def normalized(self, by: str | None) -> np.ndarray:
         """Returns float64 shares of each row (`true`), each column (`pred`) or the sum (`all`), on the host."""
@@ -109,9 +114,10 @@ class ConfusionMatrix:
         """Returns the state that has seen nothing."""
         side = self.num_classes + 1
         check_int32("cells of the matrix", side * side, "take fewer classes")
-        names = [field.name for field in dataclasses.fields(ConfusionMatrixState)][1:]
         return ConfusionMatrixState(
-            counts=jnp.zeros((side, side), jnp.int32), **{name: jnp.zeros((), jnp.int32) for name in names}
+            counts=jnp.zeros((side, side), jnp.int32),
+            checks=jnp.zeros(len(CHECKS), jnp.int32),
+            **{name: jnp.zeros((), jnp.int32) for name in ("num_left_out", *COUNTERS)},
         )
 
     def update(
@@ -147,6 +153,7 @@ class ConfusionMatrix:
                 num_padded_images=(~valid).sum(dtype=jnp.int32),
                 num_not_finite=images.num_not_finite.sum(dtype=jnp.int32),
                 num_bad_labels=images.num_bad_labels.sum(dtype=jnp.int32),
+                checks=images.checks.sum(0, dtype=jnp.int32),
             ),
         )
 
@@ -158,10 +165,10 @@ class ConfusionMatrix:
     def compute(self, state: ConfusionMatrixState) -> ConfusionMatrixResult:
         """Returns the counts; jittable."""
         counters = {name: getattr(state, name) for name in COUNTERS}
-        return ConfusionMatrixResult(state.counts, state.num_left_out, counters)
+        return ConfusionMatrixResult(state.counts, state.num_left_out, counters, checks_by_name(state.checks))
 
     def summarize(self, result: ConfusionMatrixResult) -> dict[str, float]:
-        """Returns what the matrix adds up to, NaN where undefined, and the counters beside it.
+        """Returns what the matrix adds up to, NaN where undefined, and the counters beside it; warns of what is odd.
 
         Returns:
           `precision` and `recall`, the share of detections and of ground truths in pairs of one class; `num_correct`,
@@ -172,6 +179,8 @@ class ConfusionMatrix:
           ValueError: if a count reached 2^31 - 1.
         """
         check_counts(result)
+        counters, checks = ({name: int(value) for name, value in of.items()} for of in (result.counters, result.checks))
+        warn_once(advise(checks, counters, num_classes=self.num_classes, box_format=self.box_format))
         counts = np.asarray(result.counts, np.int64)
         correct, paired = int(np.trace(counts[:-1, :-1])), int(counts[:-1, :-1].sum())
         missed, background = int(counts[:, -1].sum()), int(counts[-1].sum())
@@ -183,7 +192,7 @@ class ConfusionMatrix:
             "num_missed": missed,
             "num_background": background,
             "num_left_out": int(result.num_left_out),
-        } | {name: int(value) for name, value in result.counters.items()}
+        } | counters
 
 
 Rows = TypeVar("Rows", Detections, GroundTruths)

@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from ..integers import as_labels
 from ..types import Array
-from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule
+from ._data_checks import warn_once
+from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule, advise_on_maps
 from ._pixel_average_precision import PixelAveragePrecisionResult
 
 __all__ = ["pixel_average_precision"]
@@ -39,7 +41,7 @@ def pixel_average_precision(
 
     Raises:
       ValueError: if shapes do not agree, a label is neither a class nor `ignore_index`, or a score is not finite.
-      TypeError: if labels are not integers.
+      TypeError: if labels are not integers, or scores are not real numbers.
 
     Example:
       >>> scores = np.array([[[[0.9, 0.1], [0.6, 0.4], [0.7, 0.3]]]])
@@ -55,7 +57,8 @@ def pixel_average_precision(
     flags = [
         np.broadcast_to(np.asarray(flag, bool), image.shape).ravel() for flag, image in zip(real, labels, strict=True)
     ]
-    rows = np.asarray(rule.truth_rows(_joined(labels).astype(np.int32), _joined(flags)))
+    narrow = [np.asarray(as_labels("truth", image)) for image in labels]
+    rows = np.asarray(rule.truth_rows(_joined(narrow), _joined(flags)))
     rows_of_image = np.split(rows, np.cumsum([image.size for image in labels])[:-1])
     bad = [(rows == num_classes + BAD).reshape(image.shape) for rows, image in zip(rows_of_image, labels, strict=True)]
     rule.refuse("truth", labels, bad)
@@ -81,15 +84,17 @@ def pixel_average_precision(
         numbers = np.array(list(pool.map(of_class, range(num_classes))))
     mean = np.float64(np.nan) if np.isnan(numbers).all() else np.nanmean(numbers)
     kinds = np.bincount(rows, minlength=num_classes + NUM_ROWS)
+    counters = {
+        "num_pixels": kinds[:num_classes].sum(),
+        "num_ignored_pixels": kinds[num_classes + IGNORED],
+        "num_padded_pixels": kinds[num_classes + PADDING],
+    }
+    warn_once(advise_on_maps(kinds[:num_classes], counters, rule))
     return PixelAveragePrecisionResult(
         *3 * (numbers,),
         *3 * (mean,),
         num_positives=kinds[:num_classes],
-        counters={
-            "num_pixels": kinds[:num_classes].sum(),
-            "num_ignored_pixels": kinds[num_classes + IGNORED],
-            "num_padded_pixels": kinds[num_classes + PADDING],
-        },
+        counters=counters,
     )
 
 
@@ -107,6 +112,8 @@ def _check(maps: list[np.ndarray], labels: list[np.ndarray], real: list[Array]) 
                 f"`scores` of an image must have shape [height, width, {num_classes}] and `truth` [height, width], got "
                 f"{list(image.shape)} and {list(truth.shape)} in image {index}."
             )
+        if image.dtype.kind not in "fiub":
+            raise TypeError(f"`scores` must be real numbers, got dtype {image.dtype} in image {index}.")
         if truth.dtype.kind not in "iu":
             raise TypeError(f"`truth` must hold integers, got dtype {truth.dtype} in image {index}.")
     return num_classes

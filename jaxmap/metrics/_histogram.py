@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from ..curves import interpolate, mask_undefined
-from ..integers import INT32_MAX, check_int32
+from ..integer_bounds import INT32_MAX, check_int32
 from ..planes import WORD_BITS
 from ..protocols import COCO, EvaluationProtocol
 from ..records import count_ground_truths
 from ..types import UNDEFINED, Array, Detections, GroundTruths, PrecisionRecall
 from ._batch import BatchRules, match_batch
+from ._data_checks import CHECKS, checks_by_name
 from ._result import AveragePrecisionResult, summarize_result
 from ._wide_counts import add_counts, check_counts
 
@@ -35,6 +36,7 @@ class HistogramState:
       num_scores_out_of_range: detections whose score lies outside the range; they fall into the first or last bin.
       num_not_finite: valid rows whose box, score or area was NaN or infinite; they took no part.
       num_bad_labels: valid rows whose label was no class; they took no part.
+      checks: `[C]` int32, rows that were odd in each of the ways of `CHECKS`.
     """
 
     true_positives: Array  # [T, A, K, S]
@@ -46,6 +48,7 @@ class HistogramState:
     num_scores_out_of_range: Array  # []
     num_not_finite: Array  # []
     num_bad_labels: Array  # []
+    checks: Array  # [C]
 
 
 COUNTERS = tuple(field.name for field in dataclasses.fields(HistogramState) if field.name.startswith("num_"))[1:]
@@ -87,6 +90,7 @@ class HistogramAveragePrecision:
             counted=jnp.zeros(bins, jnp.int32),
             found=jnp.zeros((*grid, len(self.protocol.max_detections), self.num_classes), jnp.int32),
             num_ground_truths=jnp.zeros((self.num_classes, grid[1]), jnp.int32),
+            checks=jnp.zeros(len(CHECKS), jnp.int32),
             **{name: jnp.zeros((), jnp.int32) for name in COUNTERS},
         )
 
@@ -100,8 +104,7 @@ class HistogramAveragePrecision:
         valid: Array | None = None,
     ) -> HistogramState:
         """Adds a batch, as `AveragePrecision.update` does; the image ids are checked but not kept."""
-        rules = BatchRules(self.protocol, self.num_classes, self.box_format)
-        batch = match_batch(detections, ground_truths, image_id, valid, rules)
+        batch = match_batch(detections, ground_truths, image_id, valid, self._rules)
         low, high = self.score_range
         place = (high - batch.scores) * (self.num_bins / (high - low))  # the best score in bin 0
         bins = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, self.num_bins - 1)
@@ -148,6 +151,7 @@ class HistogramAveragePrecision:
                 ),
                 num_not_finite=batch.num_not_finite.sum(dtype=jnp.int32),
                 num_bad_labels=batch.num_bad_labels.sum(dtype=jnp.int32),
+                checks=batch.checks.sum(0, dtype=jnp.int32),
             ),
         )
 
@@ -162,7 +166,7 @@ class HistogramAveragePrecision:
         Where a class has 2^31 - 1 detections or more in a range, its `num_ground_truths` is 2^31 - 1.
         """
         counters = {name: getattr(state, name) for name in COUNTERS}
-        return AveragePrecisionResult(self._curves(state), counters)
+        return AveragePrecisionResult(self._curves(state), counters, checks_by_name(state.checks))
 
     def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
         """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them.
@@ -171,7 +175,11 @@ class HistogramAveragePrecision:
           ValueError: if a count reached 2^31 - 1.
         """
         check_counts((result.curves.num_ground_truths, result.counters))
-        return summarize_result(result, self.protocol, class_group=self.class_group, allow_overflow=False)
+        return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=False)
+
+    @property
+    def _rules(self) -> BatchRules:
+        return BatchRules(self.protocol, self.num_classes, self.box_format)
 
     def _curves(self, state: HistogramState) -> PrecisionRecall:
         low, high = self.score_range

@@ -7,15 +7,16 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from ..integers import as_words
 from ..planes import num_words
 from ..protocols import COCO, EvaluationProtocol
 from ..types import Array, Detections, GroundTruths
 from ._batch import BatchRules, match_batch
+from ._data_checks import checks_by_name
 from ._result import AveragePrecisionResult, curves_on_host, summarize_result
-from ._state import ImageRows, empty_state, rows_of_batch
+from ._state import ImageRows, content_of, contents_differ, empty_state, rows_of_batch, whole_ids
 
 __all__ = ["HostAveragePrecision", "HostState"]
 
@@ -79,9 +80,10 @@ class HostAveragePrecision:
           ValueError: if a shape is not as described.
           TypeError: if labels or image ids are not integers, or it is called inside `jit`.
         """
-        if isinstance(jnp.asarray(image_id), jax.core.Tracer):
+        if isinstance(image_id, jax.core.Tracer):
             raise TypeError("`HostAveragePrecision.update` must be called outside jit; use `AveragePrecision` inside.")
-        batch = _match(self, detections, ground_truths, image_id, valid)
+        words = as_words(image_id, len(detections.labels))  # here, since `jit` cuts ids to 32 bits
+        batch = _match(self, detections, ground_truths, words, valid)
         for leaf in jax.tree.leaves(batch):
             leaf.copy_to_host_async()
         batches = (*state.batches, batch)
@@ -97,13 +99,17 @@ class HostAveragePrecision:
     def compute(self, state: HostState) -> AveragePrecisionResult:
         """Integrates the state into curves in float64."""
         batches = jax.device_get(state.batches)
-        image_id = np.concatenate([batch.images.image_id for batch in batches])
+        image_id = np.concatenate([whole_ids(batch.images) for batch in batches])
         valid = np.concatenate([batch.valid for batch in batches])
+        real = np.flatnonzero(valid)
+        _, first, of_id = np.unique(image_id[valid], return_index=True, return_inverse=True)
         kept = np.zeros(len(valid), bool)
-        kept[np.flatnonzero(valid)[np.unique(image_id[valid], return_index=True)[1]]] = True  # the first of each id
+        kept[real[first]] = True
+        content = np.concatenate([content_of(batch.images) for batch in batches])[real]
         counters = {
             "num_images": kept.sum(),
             "num_repeated_images": (valid & ~kept).sum(),
+            "num_conflicting_images": contents_differ(content, content[first][of_id]).sum(),
             "num_padded_images": (~valid).sum(),
         }
         used = np.split(kept, np.cumsum([len(batch.valid) for batch in batches])[:-1])
@@ -113,11 +119,16 @@ class HostAveragePrecision:
         ]
         for name in ("num_not_finite", "num_bad_labels"):  # nothing is ever over capacity here
             counters[name] = np.concatenate([getattr(images, name) for images in rows]).sum()
-        return AveragePrecisionResult(curves_on_host(rows, self.protocol, self.num_classes), counters)
+        checks = checks_by_name(np.concatenate([images.checks for images in rows]).sum(0))
+        return AveragePrecisionResult(curves_on_host(rows, self.protocol, self.num_classes), counters, checks)
 
     def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
         """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them."""
-        return summarize_result(result, self.protocol, class_group=self.class_group, allow_overflow=False)
+        return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=False)
+
+    @property
+    def _rules(self) -> BatchRules:
+        return BatchRules(self.protocol, self.num_classes, self.box_format)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -128,8 +139,7 @@ def _match(
     image_id: Array,
     valid: Array | None,
 ) -> _Batch:
-    rules = BatchRules(metric.protocol, metric.num_classes, metric.box_format)
-    batch = match_batch(detections, ground_truths, image_id, valid, rules)
+    batch = match_batch(detections, ground_truths, image_id, valid, metric._rules)
     slots = batch.scores.shape[1], batch.ground_truth_labels.shape[1]
     grid = batch.matched.shape[-1], metric.num_classes, batch.ground_truth_counted.shape[-1]
     rows = rows_of_batch(batch, empty_state(0, *slots, *grid).images)  # as many slots as rows

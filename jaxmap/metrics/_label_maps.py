@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import operator
+from collections.abc import Iterable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..integers import as_labels
 from ..types import Array
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "PADDING",
     "UNPREDICTED",
     "LabelRule",
+    "advise_on_maps",
     "check_map",
     "real_pixels",
 ]
@@ -44,6 +47,22 @@ class LabelRule:
     num_classes: int
     ignore_index: int | None
     reduce_zero_label: bool
+
+    def __post_init__(self) -> None:
+        """Checks `ignore_index`; the ends of int32 stand for all that does not fit.
+
+        Raises:
+          TypeError: if it is neither None nor an integer.
+          ValueError: if it does not fit.
+        """
+        if self.ignore_index is None:
+            return
+        try:
+            index = operator.index(self.ignore_index)
+        except TypeError:
+            raise TypeError(f"`ignore_index` must be an integer or None, got {self.ignore_index!r}.") from None
+        if not -(2**31) < index < 2**31 - 1:
+            raise ValueError(f"`ignore_index` must be between -2^31 and 2^31 - 1, got {index}.")
 
     def truth_rows(self, truth: Array, valid: Array | None) -> jax.Array:
         """Returns, for true labels in int32, the class from 0 or K plus `IGNORED`, `BAD` or `PADDING`.
@@ -110,18 +129,40 @@ def real_pixels(valid: Array, shape: tuple[int, ...]) -> jax.Array:
     return jnp.asarray(valid).astype(bool).reshape(got + (1,) * (len(shape) - len(got)))
 
 
+def advise_on_maps(of_classes: np.ndarray, counters: Mapping[str, int], rule: LabelRule) -> Iterator[str]:
+    """Yields what to say of the maps of a whole evaluation.
+
+    Args:
+      of_classes: `[K]`, true pixels of each class.
+      counters: pixels by what became of them.
+      rule: how labels were read.
+    """
+    ignored = counters["num_ignored_pixels"]
+    if ignored and not rule.reduce_zero_label and of_classes[0] and len(of_classes) > 1 and not of_classes[1:].any():
+        yield (
+            f"the truth holds only class 0 and `ignore_index={rule.ignore_index}` ({ignored} pixels are excluded); if "
+            f"it is a binary map of 0 and {rule.ignore_index}, pass `truth != 0` as integers"
+        )
+    for name, text in (
+        ("num_unpredicted_pixels", f"pixels are predicted as `ignore_index={rule.ignore_index}` and are missed"),
+        ("num_bad_true_labels", "pixels have a true label that is neither a class nor ignored, and are excluded"),
+        ("num_bad_predicted_labels", "pixels are predicted as a label that is no class, and are missed"),
+    ):
+        if counters.get(name):
+            yield f"{counters[name]} {text}"
+
+
 def check_map(name: str, labels: Array) -> jax.Array:
-    """Returns a map of labels as int32.
+    """Returns a map of labels as int32; a label that does not fit is no class, and stays none.
 
     Raises:
       ValueError: if its shape is not `[I, H, W]`, or it has 2^32 pixels or more.
       TypeError: if it does not hold integers.
     """
-    shape = jnp.shape(labels)
+    labels = labels if isinstance(labels, jax.Array) else np.asarray(labels)
+    shape = labels.shape
     if len(shape) != 3:
         raise ValueError(f"`{name}` must have shape [images, height, width], got {list(shape)}.")
     if np.prod(shape, dtype=np.int64) >= 2**32:
         raise ValueError(f"`{name}` must have fewer than 2^32 pixels in one batch, got {list(shape)}; split it.")
-    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
-        raise TypeError(f"`{name}` must hold integers, got dtype {jnp.result_type(labels)}.")
-    return jnp.asarray(labels).astype(jnp.int32)
+    return as_labels(name, labels)

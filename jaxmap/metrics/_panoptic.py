@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from ..host import class_groups
+from ..integers import as_labels
 from ..types import UNDEFINED, Array
 from . import _wide_counts as wide
+from ._data_checks import warn_once
 from ._label_maps import check_map, real_pixels
 from ._segment_matching import joint_histogram, match_segments
 from ._wide_counts import WideCount
@@ -200,8 +202,17 @@ class PanopticQuality:
         return result
 
     def summarize(self, result: PanopticQualityResult) -> dict[str, float]:
-        """Returns `PQ`, `SQ`, `RQ` and those of things and stuff, NaN where undefined, and the counters beside them."""
+        """Returns `PQ`, `SQ`, `RQ` and those of things and stuff, NaN where undefined, and the counters beside them.
+
+        Pixels of segments without a class are most likely not meant, and are said in one `UserWarning`.
+        """
         result = wide.to_host(result)
+        warn_once(
+            f"{result.counters[f'num_bad_{side}_pixels']} {side} pixels are of a segment that is beyond `{labels}` or "
+            "whose label is no class, and count as void"
+            for side, labels in (("true", "truth_labels"), ("predicted", "predicted_labels"))
+            if result.counters[f"num_bad_{side}_pixels"]
+        )
         numbers = {name: float(value) for name, value in result.numbers.items()}
         return numbers | {name: int(value) for name, value in result.counters.items()}
 
@@ -210,13 +221,12 @@ class PanopticQuality:
         num_images, shape = segments.shape[0], jnp.shape(labels)
         if len(shape) != 2 or shape[0] != num_images:
             raise ValueError(f"`{name}` must have shape [{num_images}, segments], got {list(shape)}.")
-        if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
-            raise TypeError(f"`{name}` must hold integers, got dtype {jnp.result_type(labels)}.")
+        labels = as_labels(name, labels)
         capacity = shape[1]
         is_segment = (segments >= 0) & (segments < capacity)
         place = jnp.where(is_segment, segments, capacity + jnp.where(segments < 0, _VOID, _BAD))
         behind = jnp.broadcast_to(jnp.array([[-1, self.num_classes]], jnp.int32), (num_images, _NUM_PLACES))
-        return place, jnp.concatenate([jnp.asarray(labels).astype(jnp.int32), behind], axis=1)
+        return place, jnp.concatenate([labels, behind], axis=1)
 
     def _by_class(self, flags: jax.Array, labels: jax.Array) -> jax.Array:
         return jax.ops.segment_sum(flags.astype(jnp.uint32).ravel(), labels.ravel(), self.num_classes)

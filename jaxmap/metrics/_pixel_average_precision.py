@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..types import Array
 from . import _wide_counts as wide
-from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule, check_map
+from ._data_checks import warn_once
+from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule, advise_on_maps, check_map
 from ._wide_counts import WideCount
 
 __all__ = ["PixelAveragePrecision", "PixelAveragePrecisionResult", "PixelAveragePrecisionState"]
@@ -119,9 +122,11 @@ class PixelAveragePrecision:
         Raises:
           ValueError: while tracing, if a shape is not as described, `ignore_index` is the label of a class, or
             `score_range` is empty.
-          TypeError: while tracing, if labels are not integers.
+          TypeError: while tracing, if labels are not integers, or scores are complex.
         """
         truth = check_map("truth", truth)
+        if jnp.issubdtype(jnp.result_type(scores), jnp.complexfloating):
+            raise TypeError(f"`scores` must be real numbers, got dtype {jnp.result_type(scores)}.")
         if jnp.shape(scores) != (*truth.shape, self.num_classes):
             raise ValueError(
                 f"`scores` must have shape {[*truth.shape, self.num_classes]}, the shape of `truth` and one score a "
@@ -176,11 +181,26 @@ class PixelAveragePrecision:
         return result
 
     def summarize(self, result: PixelAveragePrecisionResult) -> dict[str, float]:
-        """Returns the mean and its bounds by name, NaN where undefined, and the counters beside them."""
+        """Returns the mean and its bounds by name, NaN where undefined, and the counters beside them.
+
+        What is most likely not as it was meant, such as scores outside the range, is said in one `UserWarning`.
+        """
         result = wide.to_host(result)
+        warn_once(self._advise(result))
         names = ("mean_average_precision", "mean_lowest", "mean_highest")
         numbers = {name: float(getattr(result, name)) for name in names}
         return numbers | {name: int(value) for name, value in result.counters.items()}
+
+    def _advise(self, result: PixelAveragePrecisionResult) -> Iterator[str]:
+        counters = result.counters
+        yield from advise_on_maps(np.asarray(result.num_positives), counters, self._labels)
+        if counters.get("num_not_finite"):
+            yield f"{counters['num_not_finite']} scores are NaN or infinite and are excluded"
+        if counters.get("num_scores_out_of_range"):
+            yield (
+                f"{counters['num_scores_out_of_range']} scores lie outside `score_range={self.score_range}`, and count "
+                "in its first or last bin"
+            )
 
     @property
     def _labels(self) -> LabelRule:

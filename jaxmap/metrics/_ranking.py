@@ -16,12 +16,14 @@ the size of a set, as in TensorFlow's sparse labels.
 
 from __future__ import annotations
 
+import operator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..integers import as_numbers
 from ..similarity import DoubleFloat
 from ..similarity import _double_float as df
 from ..types import Array
@@ -50,6 +52,7 @@ DEFINITIONS = {
     "metrax": RankingDefinition("n", "zero"),
     "torchmetrics": RankingDefinition("hits", "zero"),
 }
+MAX_PAIRS = 1 << 28  # of a row's items that are compared with each other
 VALUE_OF_EMPTY = {"zero": 0.0, "one": 1.0, "nan": np.nan, "skip": np.nan}
 
 
@@ -130,6 +133,7 @@ def rank_classes(scores: Array, *, k: int = 10) -> jax.Array:
       >>> rank_classes(jnp.array([0.1, 0.4, 0.4, 0.2]), k=3).tolist()
       [1, 2, 3]
     """
+    k = _places(k)
     scores = jnp.asarray(scores)
     if not 1 <= k <= scores.shape[-1]:
         raise ValueError(f"`k` must lie between 1 and the number of classes, {scores.shape[-1]}, got {k}.")
@@ -152,6 +156,7 @@ def rank_rows(
       ValueError: as `average_precision_at_k` says.
       TypeError: likewise.
     """
+    k = _places(k)
     if k < 1:
         raise ValueError(f"`k` must be at least 1, got {k}.")
     relevant, predicted = as_items("relevant", relevant), as_items("predicted", predicted)
@@ -164,6 +169,13 @@ def rank_rows(
         )
     if predicted_valid is None:
         predicted, is_predicted = predicted[..., :k], is_predicted[..., :k]  # what follows is quadratic in its length
+    longest = max(items.shape[-1] for items in (relevant, predicted))
+    if predicted.shape[-1] * longest > MAX_PAIRS:
+        raise ValueError(
+            f"`predicted` must have at most {MAX_PAIRS // max(longest, 1)} places beside {longest} items, got "
+            f"{predicted.shape[-1]}; lower `k`, or cut what comes after it."
+        )
+    k = min(k, longest)  # more places than items change nothing, and may not fit int32
     place = jnp.cumsum(is_predicted, axis=-1, dtype=jnp.int32)
     taken = is_predicted & (place <= k)
     is_known = ((predicted[..., :, None] == relevant[..., None, :]) & is_relevant[..., None, :]).any(-1)
@@ -172,12 +184,19 @@ def rank_rows(
     hits = taken & is_known & ~jnp.where(earlier, same, False).any(-1)
 
     # Divisions are products with reciprocals from a table.
-    of_integer = _reciprocals(max(items.shape[-1] for items in (relevant, predicted)))
+    of_integer = _reciprocals(longest)
     precision = df.multiply(exact(jnp.cumsum(hits, axis=-1, dtype=jnp.int32)), of_integer.select(place))
     summed = total(DoubleFloat(*(jnp.where(hits, part, 0.0) for part in precision)), (hits.ndim - 1,))
     num_relevant, num_hits = is_relevant.sum(-1, dtype=jnp.int32), hits.sum(-1, dtype=jnp.int32)
     divisors = {"min(n, k)": jnp.minimum(num_relevant, k), "n": num_relevant, "hits": num_hits}
     return df.multiply(summed, of_integer.select(divisors[divisor])), num_relevant
+
+
+def _places(k: int) -> int:
+    try:
+        return operator.index(k)
+    except TypeError:
+        raise TypeError(f"`k` must be an integer, got {k!r}.") from None
 
 
 def exact(counts: jax.Array) -> DoubleFloat:
@@ -204,23 +223,13 @@ def as_items(name: str, items: Array) -> jax.Array:
     """Returns items as int32, or as int64 under x64.
 
     Raises:
-      ValueError: if there is no axis of items, or, of a host array, an item does not fit.
-      TypeError: if they are not integers, or, of a device array, their type does not fit.
+      ValueError: if there is no axis of items, or, where Python sees them, an item does not fit.
+      TypeError: if they are not integers, or, inside `jit`, their type does not fit.
     """
-    on_host = not isinstance(items, jax.Array)
-    items = np.asarray(items) if on_host else items
-    dtype = np.dtype(jnp.result_type(int))
-    if not jnp.issubdtype(items.dtype, jnp.integer):
-        raise TypeError(f"`{name}` must hold integers, got dtype {items.dtype}.")
+    items = as_numbers(name, items, "number the items from 0 instead")
     if items.ndim < 1:
         raise ValueError(f"`{name}` must have shape [..., items], got a single number.")
-    if on_host and (items.astype(dtype) != items).any():
-        raise ValueError(
-            f"`{name}` must fit {dtype}, got {items.min()} to {items.max()}; number the items from 0 instead."
-        )
-    if not on_host and not np.can_cast(items.dtype, dtype):
-        raise TypeError(f"`{name}` must fit {dtype}, got dtype {items.dtype}; cast it if its values do.")
-    return jnp.asarray(items, dtype)
+    return items
 
 
 def _flags(name: str, items: jax.Array, valid: Array | None) -> jax.Array:

@@ -13,6 +13,7 @@ import numpy as np
 from ..similarity import DoubleFloat
 from ..similarity import _double_float as df
 from ..types import UNDEFINED, Array
+from ._data_checks import warn_once
 from ._ranking import as_items, exact, get_definition, rank_rows, total
 
 __all__ = [
@@ -170,7 +171,9 @@ class MeanAveragePrecisionAtK:
         return MeanAveragePrecisionAtKResult(value, counters)
 
     def summarize(self, result: MeanAveragePrecisionAtKResult) -> dict[str, float]:
-        """Returns the mean, NaN where undefined, and the counters beside it."""
+        """Returns the mean, NaN where undefined, and the counters beside it; warns of weights that are none."""
+        if bad := int(result.counters["num_bad_weights"]):
+            warn_once([f"{bad} rows have a weight that is negative, NaN or infinite, and are excluded"])
         mean = float(result.mean_average_precision)
         numbers: dict[str, float] = {"mean_average_precision": np.nan if mean == UNDEFINED else mean}
         return numbers | {name: int(value) for name, value in result.counters.items()}

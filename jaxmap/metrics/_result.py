@@ -12,7 +12,9 @@ from .. import host
 from ..protocols import EvaluationProtocol
 from ..summary import summarize
 from ..types import UNDEFINED, Array, PrecisionRecall, Records
-from ._state import ImageRows
+from ._batch import BatchRules
+from ._data_checks import advise, warn_once
+from ._state import ImageRows, whole_ids
 
 __all__ = ["AveragePrecisionResult", "curves_on_host", "summarize_result"]
 
@@ -30,10 +32,12 @@ class AveragePrecisionResult(NamedTuple):
     Attributes:
       curves: float64 NumPy with NaN where undefined, or, from inside `jit`, float32 with `UNDEFINED`.
       counters: int32 scalars by name, those of the state.
+      checks: int32 scalars by name, what `summarize` may warn about.
     """
 
     curves: PrecisionRecall
     counters: dict[str, Array]
+    checks: dict[str, Array]
 
 
 def curves_on_host(batches: Sequence[ImageRows], protocol: EvaluationProtocol, num_classes: int) -> PrecisionRecall:
@@ -42,7 +46,7 @@ def curves_on_host(batches: Sequence[ImageRows], protocol: EvaluationProtocol, n
     for images in batches:
         image, place = np.nonzero(images.labels >= 0)
         names = ("scores", "labels", "rank", "matched", "ignored")
-        columns.append((images.image_id[image], place, *(getattr(images, name)[image, place] for name in names)))
+        columns.append((whole_ids(images)[image], place, *(getattr(images, name)[image, place] for name in names)))
         real = images.ground_truth_labels >= 0
         labels, bits = images.ground_truth_labels[real], images.ground_truth_counted[real]
         for area in range(counts.shape[1]):
@@ -66,12 +70,12 @@ def curves_on_host(batches: Sequence[ImageRows], protocol: EvaluationProtocol, n
 
 def summarize_result(
     result: AveragePrecisionResult,
-    protocol: EvaluationProtocol,
+    rules: BatchRules,
     *,
     class_group: tuple[str, ...] | None,
     allow_overflow: bool,
 ) -> dict[str, float]:
-    """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them.
+    """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them; warns of what is odd.
 
     Raises:
       ValueError: if something found no room, naming the capacity to raise, unless `allow_overflow`; or if
@@ -84,6 +88,8 @@ def summarize_result(
             f"the state overflowed, so its numbers are not those of all data: {', '.join(lost)}; or pass "
             "`allow_overflow=True` to see them."
         )
+    checks = {name: int(value) for name, value in result.checks.items()}
+    warn_once(advise(checks, counters, num_classes=rules.num_classes, box_format=rules.box_format), stacklevel=4)
     curves = jax.device_get(result.curves)
     defined = np.asarray(curves.num_ground_truths) > 0
 
@@ -98,4 +104,4 @@ def summarize_result(
         num_ground_truths=curves.num_ground_truths,
         average_precision=None if curves.average_precision is None else on_host(curves.average_precision),
     )
-    return summarize(curves, protocol, class_group) | counters
+    return summarize(curves, rules.protocol, class_group) | counters

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..host import class_groups
+from ..integers import as_numbers
 from ..types import Array
 from ._label_maps import check_map
 
@@ -45,7 +47,7 @@ def category_instance_to_segments(
       Segments in ascending order of class and instance, and their labels.
 
     Raises:
-      ValueError: if the shape is not as described, or a thing is no class.
+      ValueError: if the shape is not as described, a thing is no class, or an instance number does not fit int32.
       TypeError: if `maps` does not hold integers.
 
     Example:
@@ -54,10 +56,12 @@ def category_instance_to_segments(
       >>> found.segments.tolist(), found.labels.tolist()
       ([[[1, 2, 0, 0, -1]]], [[0, 7, 7, -1]])
     """
-    shape = jnp.shape(maps)
+    maps = maps if isinstance(maps, jax.Array) else np.asarray(maps)
+    shape = maps.shape
     if len(shape) != 4 or shape[3] != 2:
         raise ValueError(f"`maps` must have shape [images, height, width, 2], got {list(shape)}.")
-    labels, instances = (check_map("maps", jnp.asarray(maps)[..., channel]) for channel in (0, 1))
+    labels = check_map("maps", maps[..., 0])
+    instances = as_numbers("maps", maps[..., 1], "number the instances of an image from 0")
     num_images, height, width, _ = shape
     stuff = class_groups(things, num_classes)["_st"]
     segments, of_segment = _numbered(

@@ -11,7 +11,18 @@ import jax.numpy as jnp
 
 from ..types import Array
 from . import _wide_counts as wide
-from ._label_maps import BAD, IGNORED, NUM_COLUMNS, NUM_ROWS, PADDING, UNPREDICTED, LabelRule, check_map
+from ._data_checks import warn_once
+from ._label_maps import (
+    BAD,
+    IGNORED,
+    NUM_COLUMNS,
+    NUM_ROWS,
+    PADDING,
+    UNPREDICTED,
+    LabelRule,
+    advise_on_maps,
+    check_map,
+)
 from ._wide_counts import WideCount
 
 __all__ = ["SegmentationResult", "SegmentationState", "SemanticSegmentation", "semantic_segmentation"]
@@ -143,8 +154,12 @@ class SemanticSegmentation:
         return result
 
     def summarize(self, result: SegmentationResult) -> dict[str, float]:
-        """Returns the five overall numbers by name, NaN where undefined, and the counters beside them."""
+        """Returns the five overall numbers by name, NaN where undefined, and the counters beside them.
+
+        What is most likely not as it was meant, such as labels that are no class, is said in one `UserWarning`.
+        """
         result = wide.to_host(result)
+        warn_once(advise_on_maps(result.confusion.sum(1), result.counters, self._labels))
         numbers = {name: float(getattr(result, name)) for name in SegmentationResult._fields[:5]}
         return numbers | {name: int(value) for name, value in result.counters.items()}
 
@@ -189,14 +204,17 @@ def semantic_segmentation(
     metric = SemanticSegmentation(
         num_classes=num_classes, ignore_index=ignore_index, reduce_zero_label=reduce_zero_label
     )
-    state = _first_update(metric, predicted, truth, valid)
+    predicted_map, truth_map = check_map("predicted", predicted), check_map("truth", truth)  # before `jit` cuts labels
+    state = _first_update(metric, predicted_map, truth_map, valid)
     result = metric.compute(state)
-    in_jit = isinstance(state.confusion.low, jax.core.Tracer)
-    if not in_jit and result.counters["num_bad_true_labels"] + result.counters["num_bad_predicted_labels"]:
-        rows = metric._labels.truth_rows(check_map("truth", truth), valid)
-        columns = metric._labels.predicted_columns(check_map("predicted", predicted))
+    if isinstance(state.confusion.low, jax.core.Tracer):
+        return result
+    if result.counters["num_bad_true_labels"] + result.counters["num_bad_predicted_labels"]:
+        rows = metric._labels.truth_rows(truth_map, valid)
+        columns = metric._labels.predicted_columns(predicted_map)
         metric._labels.refuse("truth", truth, rows == num_classes + BAD)
         metric._labels.refuse("predicted", predicted, (columns == num_classes + BAD) & (rows < num_classes))
+    warn_once(advise_on_maps(result.confusion.sum(1), result.counters, metric._labels))
     return result
 
 

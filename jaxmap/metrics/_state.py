@@ -10,16 +10,22 @@ import numpy as np
 
 from ..types import Array
 from ._batch import MatchedBatch
+from ._data_checks import CHECKS, checks_by_name
 
 __all__ = [
     "OF_IMAGE",
     "OF_STATE",
     "AveragePrecisionState",
     "ImageRows",
+    "content_of",
+    "contents_differ",
     "empty_state",
     "insert_images",
+    "order_of_ids",
     "rows_of_batch",
+    "total_checks",
     "total_counters",
+    "whole_ids",
 ]
 
 EMPTY = -1  # label of an unused slot
@@ -31,7 +37,8 @@ class ImageRows:
     """What is kept of an image: no boxes and no logits, 24 bytes a detection and 3 a ground truth for COCO.
 
     Attributes:
-      image_id: `[I]` int32.
+      image_id: `[I]` int32, the low word of the id, which is the id itself where it fits.
+      image_id_high: `[I]` int32, the high word: 0, or -1 of a negative id, where it fits.
       scores: `[I, D]` float32, descending.
       labels: `[I, D]` int16 or int32; `EMPTY` in unused slots.
       rank: `[I, D]` int16 or int32, place among the detections of the image and class.
@@ -41,11 +48,13 @@ class ImageRows:
       ground_truth_counted: `[I, G]` uint8 or uint32, bit `a` set where it counts in area range `a`.
       num_detections_over_capacity: `[I]` int32, detections that found no slot.
       num_ground_truths_over_capacity: `[I]` int32, ground truths that found no slot.
-      num_not_finite: `[I]` int32, valid rows whose box, score or area was NaN or infinite; they took no part.
-      num_bad_labels: `[I]` int32, valid rows whose label was no class; they took no part.
+      num_not_finite: `[I]` int32, valid rows whose box, score or area was NaN, infinite or too large; excluded.
+      num_bad_labels: `[I]` int32, valid rows whose label was no class; excluded.
+      checks: `[I, C]` int32, rows that are odd in each of the ways of `CHECKS`.
     """
 
     image_id: Array  # [I]
+    image_id_high: Array  # [I]
     scores: Array  # [I, D]
     labels: Array  # [I, D]
     rank: Array  # [I, D]
@@ -57,6 +66,7 @@ class ImageRows:
     num_ground_truths_over_capacity: Array  # [I]
     num_not_finite: Array  # [I]
     num_bad_labels: Array  # [I]
+    checks: Array  # [I, C]
 
 
 @jax.tree_util.register_dataclass
@@ -68,6 +78,7 @@ class AveragePrecisionState:
       images: rows of C images.
       num_images: distinct images held.
       num_repeated_images: images that came again and were left out.
+      num_conflicting_images: those of them whose ground truths or detections were others: their ids are not distinct.
       num_padded_images: images marked as not valid.
       num_images_over_capacity: images for which no slot was left.
     """
@@ -75,6 +86,7 @@ class AveragePrecisionState:
     images: ImageRows
     num_images: Array  # []
     num_repeated_images: Array  # []
+    num_conflicting_images: Array  # []
     num_padded_images: Array  # []
     num_images_over_capacity: Array  # []
 
@@ -93,6 +105,7 @@ def empty_state(
     return AveragePrecisionState(
         images=ImageRows(
             image_id=jnp.zeros(num_images, jnp.int32),
+            image_id_high=jnp.zeros(num_images, jnp.int32),
             scores=jnp.zeros((num_images, num_detections), jnp.float32),
             labels=jnp.full((num_images, num_detections), EMPTY, label),
             rank=jnp.zeros((num_images, num_detections), _label_dtype(num_detections)),
@@ -101,9 +114,47 @@ def empty_state(
             ground_truth_labels=jnp.full((num_images, num_ground_truths), EMPTY, label),
             ground_truth_counted=jnp.zeros((num_images, num_ground_truths), _bits_dtype(num_areas)),
             **{name: jnp.zeros(num_images, jnp.int32) for name in OF_IMAGE},
+            checks=jnp.zeros((num_images, len(CHECKS)), jnp.int32),
         ),
         **{name: jnp.zeros((), jnp.int32) for name in OF_STATE},
     )
+
+
+def content_of(images: ImageRows) -> Array:
+    """Returns `[I, 6]` float32 that tells images apart whose ids are equal: sums, since their rows may be in any order.
+
+    NumPy or JAX.
+    """
+    xp = images.scores.__array_namespace__()
+    found, truth = images.labels != EMPTY, images.ground_truth_labels != EMPTY
+    columns = (
+        found.sum(-1),
+        truth.sum(-1),
+        xp.where(found, images.scores, 0).sum(-1),
+        (images.matched != 0).any(-1).sum(-1),
+        xp.where(truth, images.ground_truth_labels.astype(np.int32), 0).sum(-1),
+        images.ground_truth_counted.astype(np.int32).sum(-1),
+    )
+    return xp.stack([column.astype(np.float32) for column in columns], axis=-1)
+
+
+def contents_differ(one: Array, other: Array) -> Array:
+    """Returns `[I]` bool; scores of one image may differ a little from batch to batch."""
+    different: Array = (abs(one - other) > 1e-2).any(-1)
+    return different
+
+
+def whole_ids(images: ImageRows) -> np.ndarray:
+    """Returns the ids `[I]` of NumPy rows as int64."""
+    high, low = (np.asarray(word, np.int64) for word in (images.image_id_high, images.image_id))
+    return (high << 32) | (low & 0xFFFFFFFF)
+
+
+def order_of_ids(images: ImageRows) -> jax.Array:
+    """Returns `[I]` int32: the place of each image in the order of ids, ids below 0 first."""
+    place = jnp.arange(len(images.image_id), dtype=jnp.int32)
+    order = jax.lax.sort((images.image_id_high, images.image_id.astype(jnp.uint32), place), num_keys=2)[-1]
+    return jnp.zeros_like(place).at[order].set(place, unique_indices=True)
 
 
 def total_counters(state: AveragePrecisionState) -> dict[str, jax.Array]:
@@ -111,6 +162,12 @@ def total_counters(state: AveragePrecisionState) -> dict[str, jax.Array]:
     filled = jnp.arange(len(state.images.image_id), dtype=jnp.int32) < state.num_images
     of_images = {name: jnp.where(filled, getattr(state.images, name), 0).sum(dtype=jnp.int32) for name in OF_IMAGE}
     return {name: getattr(state, name) for name in OF_STATE} | of_images
+
+
+def total_checks(state: AveragePrecisionState) -> dict[str, jax.Array]:
+    """Returns the sums of `CHECKS` over the images held, by name."""
+    filled = jnp.arange(len(state.images.checks), dtype=jnp.int32) < state.num_images
+    return checks_by_name(jnp.where(filled[:, None], state.images.checks, 0).sum(0, dtype=jnp.int32))
 
 
 def rows_of_batch(batch: MatchedBatch, like: ImageRows) -> ImageRows:
@@ -134,12 +191,14 @@ def rows_of_batch(batch: MatchedBatch, like: ImageRows) -> ImageRows:
     truth, truth_lost = _fit(truth, counted.any(-1), like.ground_truth_labels.shape[1])
     columns = {name: value.astype(getattr(like, name).dtype) for name, value in (found | truth).items()}
     return ImageRows(
-        image_id=batch.image_id,
+        image_id=batch.image_id[:, 1],
+        image_id_high=batch.image_id[:, 0],
         **columns,
         num_detections_over_capacity=lost,
         num_ground_truths_over_capacity=truth_lost,
         num_not_finite=batch.num_not_finite,
         num_bad_labels=batch.num_bad_labels,
+        checks=batch.checks,
     )
 
 
@@ -153,12 +212,8 @@ def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Arra
     """
     state = jax.tree.map(jnp.asarray, state)  # it may come from a checkpoint, as NumPy arrays
     capacity = len(state.images.image_id)
-    filled = jnp.arange(capacity, dtype=jnp.int32) < state.num_images
-    known = _is_among(rows.image_id, state.images.image_id, filled)
-    order = jnp.lexsort((~valid, rows.image_id))  # valid ones first among equal ids, in the order of the batch
-    ordered, ordered_valid = rows.image_id[order], valid[order]
-    again = jnp.concatenate([jnp.zeros(1, bool), (ordered[1:] == ordered[:-1]) & ordered_valid[1:]])
-    repeated = jnp.zeros_like(valid).at[order].set(again) | known
+    repeated, first = _find_repeated(state, rows, valid)
+    conflicting = repeated & contents_differ(content_of(_at_places(state.images, rows, first)), content_of(rows))
     new = valid & ~repeated
     slot = state.num_images + jnp.cumsum(new, dtype=jnp.int32) - 1
     slot = jnp.where(new, slot, capacity)  # behind the last slot: dropped, as are those over capacity, which count
@@ -169,19 +224,43 @@ def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Arra
         state,
         images=images,
         num_images=state.num_images + num_taken,
-        num_repeated_images=state.num_repeated_images + (valid & repeated).sum(dtype=jnp.int32),
+        num_repeated_images=state.num_repeated_images + repeated.sum(dtype=jnp.int32),
+        num_conflicting_images=state.num_conflicting_images + conflicting.sum(dtype=jnp.int32),
         num_padded_images=state.num_padded_images + (~valid).sum(dtype=jnp.int32),
         num_images_over_capacity=state.num_images_over_capacity + num_new - num_taken,
     )
 
 
-def _is_among(values: jax.Array, known: jax.Array, filled: jax.Array) -> jax.Array:
-    """Returns where each value is one of the filled entries of `known`."""
-    order = jnp.lexsort((known, ~filled))  # filled ones first, ascending
-    count = filled.sum(dtype=jnp.int32)
-    ascending = jnp.where(jnp.arange(len(known), dtype=jnp.int32) < count, known[order], np.iinfo(np.int32).max)
-    place = jnp.minimum(jnp.searchsorted(ascending, values).astype(jnp.int32), len(known) - 1)
-    return (ascending[place] == values) & (place < count)
+def _find_repeated(state: AveragePrecisionState, rows: ImageRows, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns which of the valid images came before, in the state or in the batch, and where: `[I]` bool and int32.
+
+    Places count the slots of the state first, then the images of the batch.
+    """
+    capacity = len(state.images.image_id)
+    filled = jnp.arange(capacity, dtype=jnp.int32) < state.num_images
+    real = jnp.concatenate([filled, valid])
+    high, low = (
+        jnp.concatenate([getattr(images, name) for images in (state.images, rows)])
+        for name in ("image_id_high", "image_id")
+    )
+    place = jnp.arange(len(real), dtype=jnp.int32)
+    _, high, low, order = jax.lax.sort((~real, high, low, place), num_keys=3)
+    is_first = jnp.concatenate([jnp.ones(1, bool), (high[1:] != high[:-1]) | (low[1:] != low[:-1])])
+    start = jax.lax.cummax(jnp.where(is_first, place, 0))
+    first = jnp.zeros_like(order).at[order].set(order[start], unique_indices=True)[capacity:]
+    return valid & (first != place[capacity:]), first
+
+
+def _at_places(images: ImageRows, rows: ImageRows, place: jax.Array) -> ImageRows:
+    """Returns the rows at places that count the slots of `images` first, then `rows`."""
+    capacity = len(images.image_id)
+
+    def take(old: jax.Array, new: jax.Array) -> jax.Array:
+        is_old = (place < capacity).reshape(-1, *(1,) * (old.ndim - 1))
+        return jnp.where(is_old, old[jnp.minimum(place, capacity - 1)], new[jnp.maximum(place - capacity, 0)])
+
+    taken: ImageRows = jax.tree.map(take, images, rows)
+    return taken
 
 
 def _fit(columns: dict[str, jax.Array], valid: jax.Array, slots: int) -> tuple[dict[str, jax.Array], jax.Array]:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..integers import INT32_MAX
+from ..integer_bounds import INT32_MAX
 from ..types import UNDEFINED, Array
 
 __all__ = [

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..integers import level_dtype
+from ..integer_bounds import level_dtype
 from ..planes import WORD_BITS
 from ..types import Candidates
 from . import _double_float as df

@@ -127,5 +127,5 @@ def test_lookup_refuses_ids_that_it_could_not_find_again() -> None:
         GroundTruthLookup.from_table(table(1), label_offset=2)
     with pytest.raises(ValueError, match=r"`box_format` must be .*, got 'xxyy'"):
         GroundTruthLookup.from_table(table(1), box_format="xxyy")
-    with pytest.raises(TypeError, match="`image_id` must be integers, got dtype float32"):
+    with pytest.raises(TypeError, match="`image_id` must hold integers, got dtype float32"):
         GroundTruthLookup.from_table(table(1)).find(jnp.array([1.0]))

@@ -182,13 +182,17 @@ def test_an_image_seen_again_counts_once_and_is_reported(runner: Runner) -> None
         )
     for size in (SMALL, LARGE):
         state = runner.state_of(twice, size)
-        assert runner.compute(state).counters["num_repeated_images"] == again.sum() == 6
-        runner.assert_same_result(state, whole, but=["num_padded_images", "num_repeated_images"])
+        counters = runner.compute(state).counters
+        assert counters["num_repeated_images"] == counters["num_conflicting_images"] == again.sum() == 6
+        runner.assert_same_result(
+            state, whole, but=["num_padded_images", "num_repeated_images", "num_conflicting_images"]
+        )
     # In two states: the first argument's stays.
     parts = [runner.state_of(take(data, rows)) for rows in (range(10), range(6, NUM_IMAGES))]
     for one, other in (parts, parts[::-1]):
         merged = runner.merge(one, other)
         assert runner.compute(merged).counters["num_repeated_images"] == 4
+        assert runner.compute(merged).counters["num_conflicting_images"] == 0
         runner.assert_same_result(merged, whole, but=["num_padded_images", "num_repeated_images"])
 
 
@@ -205,7 +209,8 @@ def test_counters_say_what_was_seen(runner: Runner) -> None:
     expected = {"num_images": NUM_IMAGES, "num_padded_images": -NUM_IMAGES % SMALL}
     expected |= {"num_not_finite": 2, "num_bad_labels": 2}
     assert counters == dict.fromkeys(counters, 0) | expected
-    summary = runner.metric.summarize(runner.compute(state))
+    with pytest.warns(UserWarning, match="2 rows have a label outside 0 to 2 and are excluded .*; 2 rows hold NaN"):
+        summary = runner.metric.summarize(runner.compute(state))
     assert {name: summary[name] for name in counters} == counters
     # The rows of a spoiled dataset take no part.
     found.valid[tuple(np.argwhere(found.valid)[[3, 7]].T)] = False

@@ -1,0 +1,155 @@
+"""What is odd about a batch though its shapes are right: counted inside `jit`, and said in one line by `summarize`.
+
+A program on a device cannot warn. What `evaluate` would refuse, or what is most likely not what the user meant, adds to
+one count for each image and kind of oddity; the counts travel with the image and are read on the host.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..protocols import EvaluationProtocol
+from ..similarity import BoxSimilarity, DenseSimilarity
+from ..types import Array
+
+__all__ = ["CHECKS", "LARGEST", "advise", "checks_by_name", "count_oddities", "warn_once"]
+
+# Double-float arithmetic holds its 44 bits while every area is a float32 with that many bits to spare below it, and
+# while the union of two areas is finite: coordinates up to 2^62 give sides up to 2^63 and areas up to 2^126.
+LARGEST = 2.0**62
+SMALLEST_AREA = 2.0**-72
+
+CHECKS = (
+    "detections",
+    "ground_truths",
+    "negative_detections",
+    "negative_ground_truths",
+    "empty_ground_truths",
+    "unit_detections",
+    "unit_ground_truths",
+    "tiny_shapes",
+    "large_angles",
+    "masks_not_binary",
+)
+_LIKELY = {"xyxy": "xywh", "yxyx": "xywh", "xywh": "xyxy", "cxcywh": "xyxy"}
+
+
+def count_oddities(
+    shapes: tuple[dict[str, jax.Array], dict[str, jax.Array]],
+    valid: tuple[jax.Array, jax.Array],
+    counted: jax.Array,
+    similarity: BoxSimilarity | DenseSimilarity,
+    masks_not_binary: jax.Array,
+    protocol: EvaluationProtocol,
+) -> jax.Array:
+    """Returns `[C]` int32, how many rows of one image each of `CHECKS` is about.
+
+    Args:
+      shapes: the fields that hold shapes of detections and ground truths, harmless where not valid.
+      valid: `[D]` and `[G]` bool.
+      counted: `[G]` bool, valid and neither a crowd nor ignored.
+      similarity: what is compared, in the order of `shapes`.
+      masks_not_binary: scalar int32.
+      protocol: names the similarity.
+    """
+    nothing = [jnp.zeros_like(flags) for flags in valid]
+    negative, unit, tiny, turned = nothing, nothing, nothing, nothing
+    empty = nothing[1]
+    if protocol.iou_type in ("segm", "boundary"):
+        empty = similarity.ground_truth_area.hi == 0
+    elif protocol.iou_type in ("bbox", "obb"):
+        boxes = [side["boxes"] for side in shapes]
+        areas = similarity.area.hi, similarity.ground_truth_area.hi
+        sizes = [one[:, 2:4] for one in boxes]
+        if isinstance(similarity, BoxSimilarity):
+            sizes = [similarity.detections.size.hi, similarity.ground_truths.size.hi]
+            areas = similarity.detections.area.hi, similarity.ground_truths.area.hi
+        zero = [(one == 0).all(-1) for one in boxes]
+        empty = zero[1]
+        negative = [(one < 0).any(-1) for one in sizes]
+        inside = [((one >= 0) & (one <= 1)).all(-1) for one in boxes]
+        unit = [flags & ~is_zero for flags, is_zero in zip(inside, zero, strict=True)]
+        tiny = [(size > 0).all(-1) & (area < SMALLEST_AREA) for size, area in zip(sizes, areas, strict=True)]
+        if protocol.iou_type == "obb":
+            turned = [jnp.abs(one[:, 4]) > np.float32(2 * np.pi) for one in boxes]
+    columns = (
+        *valid,
+        *(flags & real for flags, real in zip(negative, valid, strict=True)),
+        empty & counted,
+        *(flags & real for flags, real in zip(unit, valid, strict=True)),
+        *(jnp.concatenate([flags & real for flags, real in zip(kind, valid, strict=True)]) for kind in (tiny, turned)),
+    )
+    return jnp.stack([*(column.sum(dtype=jnp.int32) for column in columns), masks_not_binary])
+
+
+def checks_by_name(checks: Array) -> dict[str, Array]:
+    """Names the sums `[C]`."""
+    return {name: checks[place] for place, name in enumerate(CHECKS)}
+
+
+def advise(
+    checks: Mapping[str, int], counters: Mapping[str, int], *, num_classes: int, box_format: str
+) -> Iterable[str]:
+    """Yields what to say of a whole evaluation: what came, and what to do.
+
+    Args:
+      checks: the sums of `CHECKS`, by name.
+      counters: those of the result.
+      num_classes: K.
+      box_format: as the metric reads boxes.
+    """
+    if counters.get("num_bad_labels"):
+        yield (
+            f"{counters['num_bad_labels']} rows have a label outside 0 to {num_classes - 1} and are excluded (subtract "
+            "1 from labels that start at 1)"
+        )
+    if counters.get("num_not_finite"):
+        yield f"{counters['num_not_finite']} rows hold NaN, infinity or a number above {LARGEST:.2g} and are excluded"
+    if counters.get("num_conflicting_images"):
+        yield (
+            f"{counters['num_conflicting_images']} images have the id of an image with other content and are excluded: "
+            "`jit` cuts ids to 32 bits (pass `jaxmap.metrics.image_id_words(ids)`), or ids are used twice"
+        )
+    found, truth = checks["detections"], checks["ground_truths"]
+    if checks["empty_ground_truths"]:
+        yield (
+            f"{checks['empty_ground_truths']} of {truth} ground truths are empty (zeros throughout, or a mask without "
+            "a pixel) and can only be missed; if they are padding, pass `valid`"
+        )
+    negative = checks["negative_detections"], checks["negative_ground_truths"]
+    if 100 * negative[0] > found or negative[1]:
+        yield (
+            f"{negative[0]} of {found} detections and {negative[1]} of {truth} ground truths have a negative width or "
+            f"height as `{box_format}` and overlap nothing; are they `{_LIKELY[box_format]}`?"
+        )
+    unit = checks["unit_detections"], checks["unit_ground_truths"]
+    for name, (inside, outside), (total, other_total) in (
+        ("detections", unit, (found, truth)),
+        ("ground truths", unit[::-1], (truth, found)),
+    ):
+        if total and inside == total and 2 * outside < other_total:
+            yield f"all {total} {name} lie in the unit square, the others do not; bring both to pixels"
+    if checks["tiny_shapes"]:
+        yield (
+            f"{checks['tiny_shapes']} boxes have an area below {SMALLEST_AREA:.2g}, for which overlaps are not exact "
+            "inside `jit`; scale the boxes"
+        )
+    if 10 * checks["large_angles"] > found + truth:
+        yield f"{checks['large_angles']} of {found + truth} angles are beyond 2 pi; angles are in radians, not degrees"
+    if checks["masks_not_binary"]:
+        yield (
+            f"{checks['masks_not_binary']} masks hold other values than 0 and 1, and all but 0 counted as inside; pass "
+            "`masks > threshold`"
+        )
+
+
+def warn_once(sentences: Iterable[str], stacklevel: int = 3) -> None:
+    """Says all of them in one `UserWarning`, if there are any."""
+    text = "; ".join(sentences)
+    if text:
+        warnings.warn(f"the numbers may not be what you meant: {text}.", UserWarning, stacklevel=stacklevel)
