@@ -138,6 +138,7 @@ class EvaluationProtocol:
         class_agnostic: bool | None = None,
         iou_type: str | None = None,
         keypoint_sigmas: Sequence[float] | None = None,
+        boundary_ratio: float | None = None,
     ) -> EvaluationProtocol:
         """Returns this protocol with some of its fields replaced; None keeps a field as it is.
 
@@ -149,6 +150,7 @@ class EvaluationProtocol:
           class_agnostic: score all classes as one.
           iou_type: what is compared, one of `IOU_TYPES`.
           keypoint_sigmas: of another skeleton than the protocol's.
+          boundary_ratio: of `boundary`, in (0, 1].
 
         Raises:
           ValueError: if a grid is empty, out of its range or not ascending, or `iou_type` is unknown.
@@ -178,6 +180,8 @@ class EvaluationProtocol:
             changes["iou_type"] = iou_type
         if keypoint_sigmas is not None:
             changes["keypoint_sigmas"] = tuple(float(sigma) for sigma in keypoint_sigmas)
+        if boundary_ratio is not None:
+            changes["boundary_ratio"] = float(boundary_ratio)
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def locate(self, area: str, iou_threshold: float) -> tuple[int, int]:
