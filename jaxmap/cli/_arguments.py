@@ -36,7 +36,7 @@ _CUSTOMIZABLE = (
     "iou_type", "keypoint_sigmas", "boundary_ratio", "iou_thresholds", "recall_points", "max_detections", "area_ranges",
     "class_agnostic",
 )  # fmt: skip
-_MOST_VALUES = 10_000  # of a range, which a slip of the pen can make too long for the memory
+_MOST_VALUES = 100_001  # of a range, which a slip of the pen can make too long for the memory; as of recall points
 _LONGEST_LIST = 100_000  # characters in a file of sigmas
 
 
