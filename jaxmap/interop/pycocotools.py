@@ -127,7 +127,8 @@ class COCOeval:
         place = (catId, tuple(aRng), imgId)
         if self._entries is None or place not in self._entries or maxDet != params.maxDets[-1]:
             raise ValueError(
-                f"`evaluateImg` needs what `evaluate` was given, at the largest limit, got {place}, {maxDet}."
+                "`evaluateImg` must be asked for a category, area range and image that `evaluate` was given, at the "
+                f"largest limit, got {place} and {maxDet}."
             )
         return self._entries[place]
 
