@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..io._json import Entries, load_json
+from ..outputs import printable
 from ..rle import decode_mask, mask_of_segmentation
 from ._coco_tables import complete_results, segmentation_of
 
@@ -66,6 +67,11 @@ class COCO:
             for category_id, image_id in zip(entries.values("category_id"), image_ids, strict=True):
                 self.catToImgs[category_id].append(image_id)
         print("index created!")
+
+    def info(self) -> None:
+        """Prints what the file says of itself."""
+        for name, value in self.dataset.get("info", {}).items():
+            print(printable(f"{name}: {value}"))
 
     def getAnnIds(
         self, imgIds: Any = (), catIds: Any = (), areaRng: Sequence[float] = (), iscrowd: bool | int | None = None

@@ -56,14 +56,15 @@ def read_ids(values: np.ndarray, side: str, as_text: bool) -> list[Any]:
       ValueError: if one of them should be an integer and is none.
     """
     name = f"{side}['source_id']"
-    if values.dtype.kind in "iuf":
-        items = integers(values, name).tolist()
-    else:
-        items = [value.decode() if isinstance(value, bytes) else value for value in values.tolist()]
+    items = [value.decode() if isinstance(value, bytes) else value for value in values.tolist()]
+    if as_text:
+        return list(map(str, items))
     try:
-        return [str(item) if as_text else int(item) for item in items]
-    except (TypeError, ValueError) as error:
+        items = [int(item) if isinstance(item, str) else item for item in items]
+    except ValueError as error:
         raise ValueError(f"`{name}` must hold integers, or text that spells them: {error}.") from error
+    whole: list[int] = integers(items, name).tolist()
+    return whole
 
 
 def yxyx_to_xywh(boxes: np.ndarray) -> np.ndarray:

@@ -54,15 +54,14 @@ def integers(values: Any, name: str) -> np.ndarray:
     Raises:
       ValueError: if one of them is no integer, or none that its type holds exactly.
     """
-    array = to_numpy(values)
+    # As an array, a list of integers of which some are 2^63 or more would be floats.
+    array = to_numpy(values) if hasattr(values, "__array__") else np.array(values, object)
     if array.dtype.kind in "iu" and np.can_cast(array.dtype, np.int64):
         return array.astype(np.int64)
-    bound = 2**53 if array.dtype.kind == "f" else 2**63
-    flat, bad = array.ravel(), np.ones(array.size, bool)
-    if array.dtype.kind in "iufO":
-        bad = np.array([not (one == one // 1 and abs(one) < bound) for one in flat.tolist()], bool)
-    if bad.any():
-        raise ValueError(f"`{name}` must hold integers of 64 bits, got {flat[bad][0]!r}.")
+    for one in array.ravel().tolist():
+        bound = 2**53 if isinstance(one, float) else 2**63
+        if not isinstance(one, int | float) or isinstance(one, bool) or one // 1 != one or not -bound <= one < bound:
+            raise ValueError(f"`{name}` must hold integers of 64 bits, got {one!r}.")
     return array.astype(np.int64)
 
 

@@ -67,6 +67,12 @@ class COCOeval:
     """
 
     def __init__(self, cocoGt: Any = None, cocoDt: Any = None, iouType: str = "segm") -> None:
+        for name, one in (("cocoGt", cocoGt), ("cocoDt", cocoDt)):
+            if one is not None and not hasattr(one, "getAnnIds"):
+                raise TypeError(
+                    f"`{name}` must be a COCO object, got {type(one).__name__}; read files with `COCO(path)` and the "
+                    "`loadRes(path)` of that."
+                )
         self.cocoGt, self.cocoDt = cocoGt, cocoDt
         self.params = Params(iouType)
         self.eval: dict[str, Any] = {}
@@ -103,6 +109,8 @@ class COCOeval:
 
     def _prepare(self) -> None:
         """Matches what `params` say; of pycocotools' inner steps the first, for loops that call them one by one."""
+        if self.cocoGt is None or self.cocoDt is None:
+            raise ValueError("`cocoGt` and `cocoDt` must be set before `evaluate`.")
         self.eval, self._ious, self._eval_images, self._entries, self._assigned = {}, None, None, None, False
         self._run = _Run.of(self.cocoGt, self.cocoDt, self.params)
         self._paramsEval = copy.deepcopy(self.params)

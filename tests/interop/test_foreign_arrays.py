@@ -61,3 +61,15 @@ def test_fractions_are_no_integers_in_the_model_garden_shell(field: str, value: 
         evaluator.update_state(truth, found | {field: value})
     evaluator.update_state(truth, found)  # whole floats are the integers that they are
     assert evaluator.result()["AP"] == 1.0
+
+
+@pytest.mark.parametrize(("label", "dtype"), [(2**31 - 1, np.int32), (2**31, np.int64), (2**62, np.int64)])
+def test_large_labels_keep_their_numbers_in_the_torchmetrics_shell(label: int, dtype: type) -> None:
+    box = np.float32([[0, 0, 10, 10]])
+    metric = MeanAveragePrecision()
+    metric.update(
+        [{"boxes": box, "scores": np.float32([0.5]), "labels": np.array([label])}],
+        [{"boxes": box, "labels": np.array([label])}],
+    )
+    numbers = metric.compute()
+    assert (numbers["map"], int(numbers["classes"]), numbers["classes"].dtype) == (1.0, label, dtype)

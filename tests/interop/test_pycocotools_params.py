@@ -118,3 +118,18 @@ def test_empty_dataset_can_be_looked_up() -> None:
     empty.dataset = {"images": []}
     with pytest.raises(KeyError, match="`dataset` has no `categories`"):
         empty.getCatIds()
+
+
+def test_datasets_that_are_none_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"`cocoGt` must be a COCO object, got str; read files with `COCO\(path\)`"):
+        COCOeval("gt.json", "dt.json")
+    with pytest.raises(ValueError, match="`cocoGt` and `cocoDt` must be set before `evaluate`"):
+        COCOeval().evaluate()
+
+
+def test_info_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    truth = COCO()
+    truth.info()
+    truth.dataset = {"info": {"year": 2017, "description": "two\nlines"}}
+    truth.info()
+    assert capsys.readouterr().out == "year: 2017\ndescription: two\\nlines\n"
