@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .outputs import printable
 from .protocols import EvaluationProtocol, limit_text
 from .types import UNDEFINED, PrecisionRecall
 
@@ -22,6 +23,7 @@ __all__ = [
     "LineText",
     "SummaryLine",
     "line_texts",
+    "shown_columns",
     "summarize",
     "summarize_on_device",
     "summary_lines",
@@ -133,17 +135,28 @@ class LineText(NamedTuple):
 
 
 def line_texts(protocol: EvaluationProtocol) -> dict[str, LineText]:
-    """Returns the words for every number of the summary, without those of thresholds that were not asked for."""
+    """Returns the words for every number of the summary that tables show, the first of each meaning.
+
+    Not shown are numbers of thresholds that were not asked for, and repeats: over the one threshold 0.5, AP50 is AP.
+    """
     titles = {"precision": "Average Precision", "recall": "Average Recall"}
-    texts = {}
+    texts: dict[str, LineText] = {}
     for line in summary_lines(protocol):
         if line.thresholds:
             ends = dict.fromkeys([line.thresholds[0], line.thresholds[-1]])  # one or two, in order
             iou = ":".join(f"{protocol.iou_thresholds[index]:.2f}" for index in ends)
             which = line.class_group or protocol.area_ranges[line.area_index].name
             limit = limit_text(protocol.max_detections[line.limit_index])
-            texts[line.name] = LineText(titles[line.quantity], iou, which, limit)
+            text = LineText(titles[line.quantity], iou, which, limit)
+            if text not in texts.values():
+                texts[line.name] = text
     return texts
+
+
+def shown_columns(columns: Mapping[str, Any], protocol: EvaluationProtocol) -> dict[str, Any]:
+    """Returns the columns of a table of classes that hold no number of the summary, or one that tables show."""
+    hidden = {line.name for line in summary_lines(protocol)} - line_texts(protocol).keys()
+    return {name: values for name, values in columns.items() if name not in hidden}
 
 
 def summary_table(summary: dict[str, float], protocol: EvaluationProtocol) -> str:
@@ -153,7 +166,7 @@ def summary_table(summary: dict[str, float], protocol: EvaluationProtocol) -> st
         short = "".join(word[0] for word in title.split())
         ranges = {"area": "area", "crowd_index": "crowd"}[protocol.range_of]
         axis = "class" if which in protocol.class_groups else ranges
-        where = f"IoU={iou:<9} | {axis}={which:>6s} | maxDets={limit:>3s}"
+        where = f"IoU={iou:<9} | {axis}={printable(which):>6s} | maxDets={limit:>3s}"
         lines.append(f" {title:<18} ({short}) @[ {where} ] = {summary[name]:0.3f}")
     return "\n".join(lines)
 

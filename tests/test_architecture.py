@@ -20,7 +20,7 @@ PACKAGE = ROOT / "jaxmap"
 MAX_LINES = 400
 
 GROUPS = {
-    "data": {"types", "protocols", "planes", "integer_bounds", "integers", "collector"},
+    "data": {"types", "protocols", "planes", "integer_bounds", "integers", "collector", "outputs"},
     "shape": {"shapes", "keypoints", "oriented", "rle"},
     "device": {"similarity", "matching", "pairing", "records", "curves", "summary"},
     "host": {"host", "io", "packing"},

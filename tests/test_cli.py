@@ -157,7 +157,7 @@ def test_iou_thresholds_are_parsed_exactly(capsys, files, monkeypatch, text, exp
     evaluate = jaxmap.evaluate
     monkeypatch.setattr("jaxmap.evaluation.evaluate", lambda *a, **k: (seen.update(k), evaluate(*a, **k))[1])
     numbers(capsys, *files, "--iou-thresholds", text)
-    assert tuple(seen["iou_thresholds"]) == expected  # equal doubles
+    assert seen["protocol"].iou_thresholds == expected  # equal doubles
 
 
 def test_coco_grid_given_as_a_range_changes_nothing(capsys):
@@ -207,7 +207,7 @@ def test_help_names_every_option(capsys):
         (["eval", "gt.json"], "needs two files, GT and DT, or --demo"),
         (["eval", "gt.json", "--demo"], "leave GT and DT out"),
         (["eval", "--demo", "--per-class", "--json", "-"], "--json -"),
-        (["eval", "--demo", "--iou-type", "segm"], "must have the column `masks`"),
+        (["eval", "--demo", "--iou-type", "segm"], "--demo makes boxes alone"),
         (["eval", "--demo", "--protocol", "mine"], "invalid choice: 'mine'"),
         (["eval", "--demo", "--iou-thresholds", "half"], "'half' is no number"),
         (["eval", "--demo", "--iou-thresholds", "0.5:0.9"], "write first:last:step"),

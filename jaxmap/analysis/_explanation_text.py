@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..outputs import printable
+
 if TYPE_CHECKING:
     from ._explanation import Explanation
 
@@ -83,7 +85,7 @@ def _false_positives(table: dict[str, Any], num_thresholds: int) -> str:
 
 
 def _images(table: dict[str, Any]) -> str:
-    rows = [["cost", "image", "AP alone", "objects", "false positives", "classes it lacks"]]
+    rows = [["cost", "image", "AP alone", "objects", "false at every IoU", "classes it lacks"]]
     for image, objects, alone, false, cost, held, lacks in zip(*table.values(), strict=True):
         ap = "-" if np.isnan(alone) else f"{alone:.4f}"
         missing = f"{len(lacks)} of {held + len(lacks)}" if len(lacks) > NAMES_SHOWN else ", ".join(lacks) or "none"
@@ -96,12 +98,13 @@ def _without_ground_truth(numbers: dict[str, float]) -> str:
         return ""
     return (
         f"Images without ground truth: {numbers['num_images']:,}. They have no AP alone; together, their "
-        f"{numbers['num_false_positives']:,} false positives cost {numbers['cost']:.5f}."
+        f"{numbers['num_false_positives']:,} false positives, at every IoU threshold, cost {numbers['cost']:.5f}."
     )
 
 
 def _aligned(rows: list[list[str]], sides: str) -> str:
     """Returns rows of cells as lines, indented; `<` and `>` say to which side each column goes."""
+    rows = [list(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "".join(f"  {cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()

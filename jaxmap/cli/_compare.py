@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from ..protocols import ALL_POINT, COCO, VOC2007, VOC2012, SummaryRow, get_protocol
-from ._arguments import add_json, progress_on_terminal, protocol_list, table, write_json
+from ._arguments import add_json, progress_on_terminal, protocol_list, table, write_numbers
 from ._files import add_inputs, read_inputs
 
 __all__ = ["add_command"]
@@ -48,11 +48,12 @@ def _compare(arguments: argparse.Namespace) -> None:
         numbers[name] = evaluate(
             detections, ground_truths, protocol=dataclasses.replace(protocol, summary=_ROWS)
         ).summary
-    if not write_json(arguments, lambda: _to_json(numbers)):
-        return
+    write_numbers(arguments, lambda: _to_json(numbers), lambda: _to_text(numbers))
+
+
+def _to_text(numbers: dict[str, dict[str, float]]) -> str:
     columns = {row.name: [summary[row.name] for summary in numbers.values()] for row in _ROWS}
-    print(table({"protocol": list(numbers)} | columns))
-    print(f"\n{protocol_list(COMPARED)}")
+    return f"{table({'protocol': list(numbers)} | columns)}\n\n{protocol_list(COMPARED)}"
 
 
 def _to_json(numbers: dict[str, dict[str, float]]) -> str:

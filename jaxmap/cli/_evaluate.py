@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ._arguments import STDOUT, add_grids, add_json, grids, progress_on_terminal, table, write_json
+from ._arguments import STDOUT, add_grids, add_json, progress_on_terminal, protocol_of, table, write_numbers
 from ._files import add_inputs, read_inputs
+
+if TYPE_CHECKING:
+    from ..evaluation import Evaluation
 
 __all__ = ["add_command"]
 
@@ -30,8 +33,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     detections, ground_truths = read_inputs(arguments, progress)
     from ..evaluation import evaluate  # with it comes JAX; --help and mistakes in the arguments need not wait for that
 
-    evaluation = evaluate(detections, ground_truths, progress=progress, **grids(arguments))
-    if write_json(arguments, evaluation.to_json):
-        print(evaluation)
-        if arguments.per_class:
-            print(f"\n{table(evaluation.per_class())}")
+    evaluation = evaluate(detections, ground_truths, protocol=protocol_of(arguments), progress=progress)
+    write_numbers(arguments, evaluation.to_json, lambda: _to_text(evaluation, arguments.per_class))
+
+
+def _to_text(evaluation: Evaluation, per_class: bool) -> str:
+    from ..summary import shown_columns  # like `evaluate`
+
+    if not per_class:
+        return str(evaluation)
+    return f"{evaluation}\n\n{table(shown_columns(evaluation.per_class(), evaluation.protocol))}"

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from ._arguments import add_grids, add_json, grids, progress_on_terminal, write_json
+from ._arguments import add_grids, add_json, progress_on_terminal, protocol_of, write_numbers
 from ._files import add_inputs, read_inputs
 
 __all__ = ["add_command"]
@@ -32,10 +32,11 @@ def _explain(arguments: argparse.Namespace) -> None:
 
     progress = progress_on_terminal()
     detections, ground_truths = read_inputs(arguments, progress)
-    evaluation = evaluate(detections, ground_truths, progress=progress, **grids(arguments))
+    evaluation = evaluate(detections, ground_truths, protocol=protocol_of(arguments), progress=progress)
     explanation, ties = evaluation.explain(), evaluation.tie_bounds()
-    if not write_json(arguments, lambda: json.dumps(explanation.to_dict(arguments.top) | {"ties": ties.to_dict()})):
-        return
-    print(explanation.to_text(arguments.top))
-    if ties.differ or ties.num_contested:
-        print(f"\n{ties}")
+    notes = [f"\n\n{ties}"] if ties.differ or ties.num_contested else []
+    write_numbers(
+        arguments,
+        lambda: json.dumps(explanation.to_dict(arguments.top) | {"ties": ties.to_dict()}),
+        lambda: "".join([explanation.to_text(arguments.top), *notes]),
+    )

@@ -68,6 +68,8 @@ def read_inputs(
             raise ValueError(_needs_two(arguments.name))
         if gt is not None:
             raise ValueError("--demo makes its own scene: leave GT and DT out")
+        if protocol.iou_type != "bbox":
+            raise ValueError(f"--demo makes boxes alone, none to compare by {protocol.iou_type}: name GT and DT")
         from ..io import demo_scene
 
         return demo_scene()

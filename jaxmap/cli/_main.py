@@ -6,43 +6,69 @@ import argparse
 import atexit
 import contextlib
 import gc
+import io
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from .. import __version__
 from ..collector import collector_paused
+from ..outputs import printable
 from . import _compare, _evaluate, _explain, _operating_points, _panoptic, _report
+from ._arguments import check_outputs
 from ._compilation_cache import add_switch, configure
 
-__all__ = ["main"]
+__all__ = ["run"]
 
-BAD_INPUT = 2
+FAILED, BAD_INPUT = 1, 2
+# What input and machine raise, JAX's own among them, and not mistakes here.
+AT_FAULT = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError)
 
 _DESCRIPTION = "Exact COCO mean average precision."
 # Each adds itself with `add_command`.
 _COMMANDS = (_evaluate, _compare, _explain, _operating_points, _panoptic, _report)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status; `--help` and `--version` leave by SystemExit(0)."""
+def run(argv: Sequence[str] | None) -> int:
+    """Runs the command and returns its exit status."""
     # A command is over before it has left anything worth collecting, and to look through all that JAX's modules hold,
     # again and again, would take a fifth of its time: much of it at the exit.
     atexit.register(gc.freeze)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that the terminal has no letters for
     with _warnings_in_one_line(), collector_paused():
         try:
             arguments = _parser().parse_args(argv)
+            check_outputs(arguments)
             configure(arguments)
             arguments.run(arguments)
             sys.stdout.flush()
-        except BrokenPipeError:  # the reader, such as `head`, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
-        except (ValueError, TypeError, OSError) as error:
-            print(f"jaxmap: error: {_one_line(error)}", file=sys.stderr)
-            return BAD_INPUT
+        except Exception as error:
+            return _fail(error)
     return 0
+
+
+def _fail(error: Exception) -> int:
+    """Says in one line what is wrong, and returns the exit status."""
+    if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+        _drop_output()
+        return 0
+    try:
+        sys.stdout.flush()  # what was printed before it
+    except OSError:
+        _drop_output()
+    print(f"jaxmap: error: {_one_line(error)}", file=sys.stderr)
+    if sys.flags.dev_mode:  # python -X dev -m jaxmap
+        traceback.print_exception(error)
+    return BAD_INPUT if isinstance(error, AT_FAULT) else FAILED
+
+
+def _drop_output() -> None:
+    """Keeps the flush at the exit from failing again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,9 +98,16 @@ def _warnings_in_one_line() -> Iterator[None]:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{os.fspath(error.filename)}: {error.strerror}"
-    return " ".join(str(error).split())
+        return printable(f"{os.fsdecode(error.filename)}: {error.strerror}")
+    text = str(error).strip()
+    if isinstance(error, OSError) and error.errno is not None:
+        text = f"standard output: {error.strerror}"  # whatever reads or writes a file names it
+    elif isinstance(error, MemoryError):
+        text = f"there is not enough memory for this {text}"
+    elif not isinstance(error, AT_FAULT):
+        text = f"unexpected {type(error).__name__}: {text} (`python -X dev -m jaxmap` shows where)"
+    return printable(text)
 
 
 def _show_warning(message: Warning | str, *_place: Any, **_line: Any) -> None:
-    print(f"jaxmap: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"jaxmap: warning: {printable(message)}", file=sys.stderr)

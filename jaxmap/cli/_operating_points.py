@@ -7,7 +7,8 @@ import json
 import math
 from typing import Any
 
-from ._arguments import add_json, add_protocol, progress_on_terminal, protocol_of, table, write_json
+from ..outputs import rounded_down
+from ._arguments import add_json, add_protocol, progress_on_terminal, protocol_of, table, write_numbers
 from ._files import add_inputs, read_inputs
 
 __all__ = ["add_command"]
@@ -46,16 +47,16 @@ def _run(arguments: argparse.Namespace) -> None:
     protocol = protocol_of(arguments).customize(iou_thresholds=[arguments.iou])
     evaluation = evaluate(detections, ground_truths, protocol=protocol, progress=progress)
     columns = evaluation.operating_points(arguments.iou, beta=arguments.beta, score_threshold=arguments.score)
-    if write_json(arguments, lambda: _to_json(columns, arguments)):
-        print(_to_table(columns, arguments))
+    write_numbers(arguments, lambda: _to_json(columns, arguments), lambda: _to_table(columns, arguments))
 
 
 def _to_table(columns: dict[str, Any], arguments: argparse.Namespace) -> str:
     first = 0 if arguments.per_class else -2  # the last two rows are those of all classes
     shown = {_TITLES.get(name, name): values[first:] for name, values in columns.items() if name != "class_id"}
-    shown["score"] = [str(float(score)) for score in shown["score"]]  # all digits: a rounded one may lose its detection
+    shown["score"] = list(map(rounded_down, shown["score"]))
     shown[f"F{arguments.beta:g}"] = shown.pop("f_score")
-    return f"IoU {arguments.iou:g}; micro counts all classes as one, macro is the mean of the classes\n{table(shown)}"
+    lead = f"IoU {arguments.iou:g}; micro counts all classes as one, macro is the mean of the classes"
+    return f"{lead}; scores are rounded down, --json has all digits\n{table(shown)}"
 
 
 def _to_json(columns: dict[str, Any], arguments: argparse.Namespace) -> str:

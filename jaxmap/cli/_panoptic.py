@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ._arguments import STDOUT, add_json, progress_on_terminal, table, write_json
+from ._arguments import STDOUT, add_json, progress_on_terminal, table, write_numbers
+
+if TYPE_CHECKING:
+    from ..panoptic import PanopticEvaluation
 
 __all__ = ["add_command"]
 
@@ -41,12 +44,12 @@ def _run(arguments: argparse.Namespace) -> None:
     tell(f"reading {arguments.predictions}")
     found = io.read_coco_panoptic_predictions(arguments.predictions, truths, folder=arguments.dt_folder)
     tell(f"comparing {len(truths)} images")
-    try:
-        evaluation = panoptic_quality(found, truths)
-    except ImportError as error:
-        raise ValueError(str(error)) from error
-    if write_json(arguments, evaluation.to_json):
-        print(evaluation)
-        if arguments.per_class:
-            columns = {_TITLES.get(name, name): values for name, values in evaluation.per_class().items()}
-            print(f"\n{table(columns)}")
+    evaluation = panoptic_quality(found, truths)
+    write_numbers(arguments, evaluation.to_json, lambda: _to_text(evaluation, arguments.per_class))
+
+
+def _to_text(evaluation: PanopticEvaluation, per_class: bool) -> str:
+    if not per_class:
+        return str(evaluation)
+    columns = {_TITLES.get(name, name): values for name, values in evaluation.per_class().items()}
+    return f"{evaluation}\n\n{table(columns)}"

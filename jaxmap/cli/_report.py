@@ -7,7 +7,8 @@ import io
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from ._arguments import add_grids, grids, progress_on_terminal
+from ..outputs import check_output, printable, write_output
+from ._arguments import add_grids, progress_on_terminal, protocol_of
 from ._files import add_inputs, read_inputs
 
 if TYPE_CHECKING:
@@ -34,34 +35,34 @@ def add_command(commands: Any) -> None:
 def _report(arguments: argparse.Namespace) -> None:
     from .. import plots
 
-    try:
-        plots.require_matplotlib()  # before all that takes time
-    except ImportError as error:
-        raise ValueError(str(error)) from error
+    plots.require_matplotlib()  # before all that takes time
+    sheet = pathlib.Path(arguments.output, "overview.png")
+    for path in (pathlib.Path(arguments.output, "index.html"), *([sheet] if arguments.png else [])):
+        check_output(path, make_folder=True)
     progress = progress_on_terminal()
     detections, ground_truths = read_inputs(arguments, progress)
     from ..evaluation import evaluate  # with it comes JAX; --help and mistakes in the arguments need not wait for that
     from ..report import write_report
 
-    evaluation = evaluate(detections, ground_truths, progress=progress, **grids(arguments))
+    evaluation = evaluate(detections, ground_truths, protocol=protocol_of(arguments), progress=progress)
     if progress is not None:
         progress("drawing")
-    print(write_report(evaluation, arguments.output, title=_title(arguments)))
+    print(printable(write_report(evaluation, arguments.output, title=_title(arguments))))
     if arguments.png:
-        path = pathlib.Path(arguments.output) / "overview.png"
-        _write_png(plots.overview(evaluation), path)
-        print(path)
+        print(printable(write_output(sheet, _png(plots.overview(evaluation)))))
 
 
-def _write_png(figure: Figure, path: pathlib.Path) -> None:
+def _png(figure: Figure) -> bytes:
     from PIL import Image  # matplotlib needs it, too
 
-    file = io.BytesIO()
-    figure.savefig(file)
-    Image.open(file).convert("RGB").quantize(_COLORS).save(path, optimize=True)
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn)
+    Image.open(drawn).convert("RGB").quantize(_COLORS).save(small, "png", optimize=True)
+    return small.getvalue()
 
 
 def _title(arguments: argparse.Namespace) -> str:
     if arguments.demo:
         return "The demo scene and its made-up detector"
-    return f"{pathlib.Path(arguments.detections).name} against {pathlib.Path(arguments.ground_truths).name}"
+    names = (printable(pathlib.Path(path).name) for path in (arguments.detections, arguments.ground_truths))
+    return " against ".join(names)

@@ -7,6 +7,7 @@ from ._candidates import Groups, Pairs, find_pairs
 from ._components import components
 from ._curves import first_to_reach, precision_recall
 from ._envelope import best_onwards
+from ._foreign import to_numpy
 from ._inputs import as_tables, merge_classes, to_xywh
 from ._ordering import inverse, order_by_score, order_within, rank_in_group, starts_of_runs, take_rows
 from ._pairing import PAIRINGS, check_confusion_options, count_confusion, normalize_confusion
@@ -41,5 +42,6 @@ __all__ = [
     "rank_in_group",
     "starts_of_runs",
     "take_rows",
+    "to_numpy",
     "to_xywh",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from ..rle import encode_masks, mask_column, mask_of_segmentation
 from ..shapes import SHAPE_FIELDS, Shape
 from ..types import Array
+from ._foreign import to_numpy
 
 __all__ = ["Columns", "check_finite", "read_columns", "reject"]
 
@@ -158,9 +159,11 @@ def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dic
     for name in fields:
         if name in named:
             try:
-                arrays[name] = np.asarray(named[name])
+                arrays[name] = to_numpy(named[name])
             except ValueError as error:
                 raise ValueError(f"`{where}['{name}']` must be a rectangular array: {error}.") from error
+            except (TypeError, RuntimeError) as error:  # such as a list of torch's tensors
+                raise TypeError(f"`{where}['{name}']` cannot be converted to an array: {error}") from error
     return arrays
 
 

@@ -98,7 +98,8 @@ def _check_skeleton(side: str, table: DetectionTable | GroundTruthTable, num_key
     if len(table.keypoints) and table.keypoints.shape[1] != num_keypoints:
         raise ValueError(
             f"`{side}.keypoints` must have one keypoint for each of the {num_keypoints} `keypoint_sigmas` of the "
-            f"protocol, got {table.keypoints.shape[1]}; pass the sigmas of that skeleton."
+            f"protocol, got {table.keypoints.shape[1]}; pass those of that skeleton: "
+            "`COCO_KEYPOINTS.customize(keypoint_sigmas=...)` as the protocol, or `--keypoint-sigmas`."
         )
 
 

@@ -54,9 +54,14 @@ class Axes(NamedTuple):
         kinds = (np.float64, np.float64, np.int64)
         grids, places = [], []
         for (name, values), kind in zip(asked.items(), kinds, strict=True):
-            grid, place = np.unique(np.asarray(values, kind), return_inverse=True)
-            if not len(grid) or not np.isfinite(grid).all():
-                raise ValueError(f"The {name} must be at least one finite number, got {values}.")
+            try:
+                grid, place = np.unique(np.asarray(values, kind), return_inverse=True)
+                rounded = kind is np.int64 and (grid[place] != np.ravel(values)).any()
+            except (TypeError, ValueError, OverflowError):
+                grid, place, rounded = np.zeros(0), np.zeros(0, int), False
+            if not len(grid) or not np.isfinite(grid).all() or rounded:
+                number = "whole number" if kind is np.int64 else "finite number"
+                raise ValueError(f"The {name} must be at least one {number}, got {values}.")
             grids.append(tuple(grid.tolist()))
             places.append(place)
         if grids[0][0] <= 0:

@@ -7,17 +7,19 @@ import copy
 import itertools
 import os
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..io._json import load_json
+from ..io._json import Entries, load_json
+from ..outputs import printable
 from ..rle import decode_mask, mask_of_segmentation
 from ._coco_tables import complete_results, segmentation_of
 
-__all__ = ["COCO", "as_list"]
+__all__ = ["COCO", "as_list", "ascending"]
 
 
 class COCO:
@@ -52,16 +54,24 @@ class COCO:
         """Builds the lookups from `dataset`."""
         print("creating index...")
         annotations = self.dataset.get("annotations", [])
-        self.anns = {annotation["id"]: annotation for annotation in annotations}
-        self.imgs = {image["id"]: image for image in self.dataset.get("images", [])}
-        self.cats = {category["id"]: category for category in self.dataset.get("categories", [])}
+        self.imgs, self.cats, self.anns = (
+            _by_id(self.dataset.get(name, []), name) for name in ("images", "categories", "annotations")
+        )
+        _warn_of_ids(annotations, self.anns)
         self.imgToAnns, self.catToImgs = defaultdict(list), defaultdict(list)
-        for annotation in annotations:
-            self.imgToAnns[annotation["image_id"]].append(annotation)
+        entries = Entries(items=annotations, name="annotations", source="dataset")
+        image_ids = entries.values("image_id")
+        for image_id, annotation in zip(image_ids, annotations, strict=True):
+            self.imgToAnns[image_id].append(annotation)
         if "categories" in self.dataset:
-            for annotation in annotations:
-                self.catToImgs[annotation["category_id"]].append(annotation["image_id"])
+            for category_id, image_id in zip(entries.values("category_id"), image_ids, strict=True):
+                self.catToImgs[category_id].append(image_id)
         print("index created!")
+
+    def info(self) -> None:
+        """Prints what the file says of itself."""
+        for name, value in self.dataset.get("info", {}).items():
+            print(printable(f"{name}: {value}"))
 
     def getAnnIds(
         self, imgIds: Any = (), catIds: Any = (), areaRng: Sequence[float] = (), iscrowd: bool | int | None = None
@@ -75,9 +85,11 @@ class COCO:
         """
         images, categories = as_list(imgIds), set(as_list(catIds))
         if images:
-            chosen = itertools.chain.from_iterable(self.imgToAnns[i] for i in images if i in self.imgToAnns)
+            chosen: Iterable[Any] = itertools.chain.from_iterable(
+                self.imgToAnns[i] for i in images if i in self.imgToAnns
+            )
         else:
-            chosen = iter(self.dataset["annotations"])
+            chosen = self._rows("annotations")
         return [
             row["id"]
             for row in chosen
@@ -91,7 +103,7 @@ class COCO:
         names, groups, ids = as_list(catNms), as_list(supNms), as_list(catIds)
         return [
             row["id"]
-            for row in self.dataset["categories"]
+            for row in self._rows("categories")
             if (not names or row["name"] in names)
             and (not groups or row["supercategory"] in groups)
             and (not ids or row["id"] in ids)
@@ -140,7 +152,7 @@ class COCO:
             rows = resFile
         if not isinstance(rows, list):
             raise AssertionError("results in not an array of objects")
-        unknown = {row["image_id"] for row in rows} - self.imgs.keys()
+        unknown = set(Entries(items=rows, name="results", source="loadRes").values("image_id")) - self.imgs.keys()
         if unknown:
             raise AssertionError(
                 f"Results do not correspond to current coco set: {len(unknown)} of their image ids are not in it, for "
@@ -149,8 +161,8 @@ class COCO:
         result = COCO()
         result.dataset = {
             "info": copy.deepcopy(self.dataset.get("info", {})),
-            "images": list(self.dataset["images"]),
-            "categories": copy.deepcopy(self.dataset["categories"]),
+            "images": list(self._rows("images")),
+            "categories": copy.deepcopy(self._rows("categories")),
             "annotations": complete_results(rows, self.imgs),
         }
         print(f"DONE (t={time.time() - start:0.2f}s)")
@@ -162,6 +174,9 @@ class COCO:
         table = np.asarray(data)
         if table.ndim != 2 or table.shape[1] != 7:
             raise AssertionError(f"an array of results must have shape [N, 7], got {list(table.shape)}")
+        ids = table[:, [0, 6]]
+        if (ids != np.floor(ids)).any():
+            raise ValueError(f"image ids and category ids must be whole numbers, got {ids[ids != np.floor(ids)][0]}.")
         return [
             {"image_id": int(row[0]), "bbox": row[1:5], "score": row[5], "category_id": int(row[6])}
             for row in table.tolist()
@@ -180,9 +195,52 @@ class COCO:
         """Returns the mask of an annotation as `[H, W]` uint8, 0 and 1."""
         return decode_mask(self.annToRLE(ann))
 
+    def _rows(self, name: str) -> list[Any]:
+        """Returns a list of the dataset; of one that is still empty, none."""
+        if self.dataset and name not in self.dataset:
+            raise KeyError(f"`dataset` has no `{name}`, only {sorted(map(str, self.dataset))}")
+        rows: list[Any] = self.dataset.get(name, [])
+        return rows
+
 
 def as_list(values: Any) -> list[Any]:
     """Returns one value or several as a list; text is one value."""
     if isinstance(values, np.ndarray | np.generic):
         values = values.tolist()
     return list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
+
+
+def ascending(name: str, ids: Any) -> list[Any]:
+    """Returns ids, ascending and each once, as Python's numbers or texts: an array of them could round large ones.
+
+    Raises:
+      TypeError: if they cannot be compared with each other.
+    """
+    try:
+        return sorted({one.item() if hasattr(one, "item") else one for one in as_list(ids)})
+    except TypeError as error:
+        raise TypeError(f"`params.{name}` must be ids of one kind, numbers or texts, got both or others.") from error
+
+
+def _by_id(rows: list[Any], name: str) -> dict[Any, Any]:
+    ids = Entries(items=rows, name=name, source="dataset").values("id")
+    return dict(zip(ids, rows, strict=True))
+
+
+def _warn_of_ids(annotations: list[Any], by_id: dict[Any, Any]) -> None:
+    """Warns of ids with which pycocotools' numbers are not those of the annotations."""
+    if len(by_id) < len(annotations):
+        warnings.warn(
+            f"{len(annotations) - len(by_id)} of {len(annotations)} `annotations` have the id of another one; `anns` "
+            "keeps the last of each, which is scored in place of the others, as in pycocotools. Make the ids unique: "
+            "1, 2, ...",
+            UserWarning,
+            stacklevel=3,
+        )
+    if 0 in by_id:
+        warnings.warn(
+            "An annotation has the id 0, which pycocotools takes for no match; its match counts here, so numbers may "
+            "be higher. Number the annotations from 1 for equal ones.",
+            UserWarning,
+            stacklevel=3,
+        )

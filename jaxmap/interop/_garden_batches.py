@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..host import to_numpy
 from ..types import GroundTruthTable
-from ._image_tables import floats
+from ._image_tables import floats, integers
 
 __all__ = ["ImageTruth", "as_table", "read_batch", "read_ids", "read_image_truths", "yxyx_to_xywh"]
 
@@ -34,7 +35,7 @@ def read_batch(data: Mapping[str, Any], side: str, fields: tuple[str, ...], boxe
     arrays = {}
     for name in wanted:
         value = data[name]
-        arrays[name] = np.concatenate([*map(np.asarray, value)]) if isinstance(value, tuple) else np.asarray(value)
+        arrays[name] = np.concatenate([*map(to_numpy, value)]) if isinstance(value, tuple) else to_numpy(value)
     shape = arrays[boxes].shape
     if len(shape) != 3 or shape[2] != 4:
         raise ValueError(f"`{side}['{boxes}']` must have shape [B, N, 4], got {list(shape)}.")
@@ -48,10 +49,22 @@ def read_batch(data: Mapping[str, Any], side: str, fields: tuple[str, ...], boxe
     return arrays
 
 
-def read_ids(values: np.ndarray, as_text: bool) -> list[Any]:
-    """Returns the ids as the ground truths hold them, integers or text; they come as integers, text or bytes."""
+def read_ids(values: np.ndarray, side: str, as_text: bool) -> list[Any]:
+    """Returns the ids as the ground truths hold them, integers or text; they come as integers, text or bytes.
+
+    Raises:
+      ValueError: if one of them should be an integer and is none.
+    """
+    name = f"{side}['source_id']"
     items = [value.decode() if isinstance(value, bytes) else value for value in values.tolist()]
-    return [str(value) if as_text else int(value) for value in items]
+    if as_text:
+        return list(map(str, items))
+    try:
+        items = [int(item) if isinstance(item, str) else item for item in items]
+    except ValueError as error:
+        raise ValueError(f"`{name}` must hold integers, or text that spells them: {error}.") from error
+    whole: list[int] = integers(items, name).tolist()
+    return whole
 
 
 def yxyx_to_xywh(boxes: np.ndarray) -> np.ndarray:
@@ -63,14 +76,15 @@ def read_image_truths(groundtruths: Mapping[str, Any]) -> dict[int, ImageTruth]:
     """Returns the annotations of every image of a batch that is not padding, the first of each id."""
     truth = read_batch(groundtruths, "groundtruths", GROUND_TRUTH_FIELDS, "boxes")
     images: dict[int, ImageTruth] = {}
-    for index, image_id in enumerate(read_ids(truth["source_id"], as_text=False)):
+    counts = integers(truth["num_detections"], "groundtruths['num_detections']")
+    for index, image_id in enumerate(read_ids(truth["source_id"], "groundtruths", as_text=False)):
         if image_id < 0 or truth["height"][index] <= 0:
             continue
-        rows = slice(max(int(truth["num_detections"][index]), 0))
+        rows = slice(max(int(counts[index]), 0))
         boxes = yxyx_to_xywh(floats(truth["boxes"][index, rows]))
         annotations = ImageTruth(
             boxes=boxes,
-            class_ids=truth["classes"][index, rows].astype(np.int64),
+            class_ids=integers(truth["classes"][index, rows], "groundtruths['classes']"),
             area=floats(truth["areas"][index, rows]) if "areas" in truth else boxes[:, 2] * boxes[:, 3],
             crowd=truth["is_crowds"][index, rows] > 0 if "is_crowds" in truth else np.zeros(len(boxes), bool),
         )

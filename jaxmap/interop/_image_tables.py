@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..evaluation import Evaluation, evaluate
+from ..host import to_numpy
 from ..types import DetectionTable, GroundTruthTable
 
-__all__ = ["ImageDetections", "evaluate_images", "floats", "plain"]
+__all__ = ["ImageDetections", "evaluate_images", "floats", "integers", "plain"]
 
 ROW_FIELDS = ("labels", "boxes", "area", "crowd", "ignore", "ids")
 
@@ -47,9 +48,26 @@ def evaluate_images(images: Mapping[Any, ImageDetections], truth: GroundTruthTab
     return evaluate(found, truth, **options)
 
 
+def integers(values: Any, name: str) -> np.ndarray:
+    """Returns int64 of any shape; whole floats, as some pipelines hold ids and counts, are the integers they are.
+
+    Raises:
+      ValueError: if one of them is no integer, or none that its type holds exactly.
+    """
+    # As an array, a list of integers of which some are 2^63 or more would be floats.
+    array = to_numpy(values) if hasattr(values, "__array__") else np.array(values, object)
+    if array.dtype.kind in "iu" and np.can_cast(array.dtype, np.int64):
+        return array.astype(np.int64)
+    for one in array.ravel().tolist():
+        bound = 2**53 if isinstance(one, float) else 2**63
+        if not isinstance(one, int | float) or isinstance(one, bool) or one // 1 != one or not -bound <= one < bound:
+            raise ValueError(f"`{name}` must hold integers of 64 bits, got {one!r}.")
+    return array.astype(np.int64)
+
+
 def floats(values: Any) -> np.ndarray:
     """Returns a copy on the host, in its own dtype if that is float32 or wider."""
-    array = np.array(values)
+    array = np.array(to_numpy(values))
     return array.astype(np.promote_types(array.dtype, np.float32))
 
 

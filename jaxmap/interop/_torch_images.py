@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..host import to_numpy
 from ..rle import encode_masks, mask_areas, mask_column
 from ..shapes import SHAPES
 
@@ -131,11 +132,7 @@ def _to_column(masks: np.ndarray, where: str) -> np.ndarray:
 
 def _host(values: Any) -> np.ndarray:
     """Returns a copy as a NumPy array, so that a buffer which is used again does no harm."""
-    if hasattr(values, "detach"):  # torch refuses to convert what has a gradient or is on another device
-        values = values.detach().cpu()
-        if "bfloat16" in str(values.dtype):  # which torch cannot hand to NumPy
-            values = values.float()
-    return np.array(values)
+    return np.array(to_numpy(values))
 
 
 def _to_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:

@@ -26,7 +26,7 @@ import numpy as np
 from ..evaluation import Evaluation
 from ..io import read_coco_ground_truths
 from ._garden_batches import ImageTruth, as_table, read_batch, read_ids, read_image_truths, yxyx_to_xywh
-from ._image_tables import ImageDetections, evaluate_images, floats, plain
+from ._image_tables import ImageDetections, evaluate_images, floats, integers, plain
 
 __all__ = ["COCOEvaluator"]
 
@@ -132,7 +132,8 @@ class COCOEvaluator:
         known = self._file_ids or truths.keys()
         as_text = isinstance(next(iter(known), 0), str)
         images: dict[Any, ImageDetections] = {}
-        for index, image_id in enumerate(read_ids(found["source_id"], as_text)):
+        counts = integers(found["num_detections"], "predictions['num_detections']")
+        for index, image_id in enumerate(read_ids(found["source_id"], "predictions", as_text)):
             if image_id not in known:
                 if not as_text and image_id <= 0:
                     continue
@@ -140,14 +141,14 @@ class COCOEvaluator:
                     f"`predictions['source_id'][{index}]` must be an image of the ground truths, got {image_id!r}; "
                     "padding images must be 0 or negative."
                 )
-            rows = slice(max(int(found["num_detections"][index]), 0))
+            rows = slice(max(int(counts[index]), 0))
             boxes = floats(found["detection_boxes"][index, rows])
             if self._need_rescale_bboxes:  # in float32, as the originals do
                 boxes = (boxes / np.tile(found["image_info"][index, 2], 2)).astype(np.float32)
             detections = ImageDetections(
                 boxes=yxyx_to_xywh(boxes),
                 scores=floats(found["detection_scores"][index, rows]),
-                class_ids=found["detection_classes"][index, rows].astype(np.int64),
+                class_ids=integers(found["detection_classes"][index, rows], "predictions['detection_classes']"),
             )
             images.setdefault(image_id, detections)
         self._predictions = images | self._predictions

@@ -30,7 +30,9 @@ from __future__ import annotations
 
 import copy
 import datetime
+import itertools
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -39,54 +41,18 @@ import numpy as np
 
 from ..evaluation import Evaluation, evaluate
 from ..host import precision_recall
-from ..protocols import COCO as COCO_PROTOCOL
-from ..protocols import COCO_KEYPOINTS, AreaRange, EvaluationProtocol
 from ..types import PrecisionRecall
 from ._axes import Axes
 from ._cells import EvalImages, cell_ious, eval_images, read_eval_images, walk_cells
-from ._coco_index import COCO, as_list
+from ._coco_index import COCO, as_list, ascending
+from ._coco_params import Params, axes_of, class_ids, grid
 from ._coco_tables import detection_table, ground_truth_table
 
 __all__ = ["COCO", "COCOeval", "Params"]
 
-PROTOCOLS = {
-    "segm": COCO_PROTOCOL.customize(iou_type="segm"),
-    "bbox": COCO_PROTOCOL,
-    "keypoints": COCO_KEYPOINTS,
-}
 # The table of results of keypoints: this limit and no other, as in pycocotools.
 KEYPOINTS_LIMIT = 20
 KEYPOINTS_LINES = ((None, "all"), (0.5, "all"), (0.75, "all"), (None, "medium"), (None, "large"))
-
-
-class Params:
-    """What `COCOeval` evaluates; change any of it before `evaluate`.
-
-    Attributes:
-      imgIds, catIds: the images and categories that take part.
-      iouThrs, recThrs: `[T]` and `[R]`, the IoU thresholds and the recall points.
-      maxDets: limits on the detections of an image and category; `summarize` needs three, or 20 for keypoints.
-      areaRng, areaRngLbl: pairs (low, high) of areas, both included, and their names.
-      useCats: 0 scores all categories as one.
-      iouType: `segm`, `bbox` or `keypoints`.
-      useSegm: deprecated, None leaves `iouType` as it is.
-      kpt_oks_sigmas: `[P]`, of keypoints alone: how far annotators differ at each.
-    """
-
-    def __init__(self, iouType: str = "segm") -> None:
-        protocol = _protocol_of(iouType)
-        self.imgIds: Any = []
-        self.catIds: Any = []
-        self.iouThrs = np.array(protocol.iou_thresholds)
-        self.recThrs = np.array(protocol.recall_points)
-        self.maxDets = list(protocol.max_detections)
-        self.areaRng: Any = [[area.low, area.high] for area in protocol.area_ranges]
-        self.areaRngLbl = [area.name for area in protocol.area_ranges]
-        self.useCats = 1
-        self.iouType = iouType
-        self.useSegm: int | None = None
-        if protocol.iou_type == "keypoints":
-            self.kpt_oks_sigmas = np.array(protocol.keypoint_sigmas)
 
 
 class COCOeval:
@@ -101,6 +67,12 @@ class COCOeval:
     """
 
     def __init__(self, cocoGt: Any = None, cocoDt: Any = None, iouType: str = "segm") -> None:
+        for name, one in (("cocoGt", cocoGt), ("cocoDt", cocoDt)):
+            if one is not None and not hasattr(one, "getAnnIds"):
+                raise TypeError(
+                    f"`{name}` must be a COCO object, got {type(one).__name__}; read files with `COCO(path)` and the "
+                    "`loadRes(path)` of that."
+                )
         self.cocoGt, self.cocoDt = cocoGt, cocoDt
         self.params = Params(iouType)
         self.eval: dict[str, Any] = {}
@@ -109,10 +81,11 @@ class COCOeval:
         self._run: _Run | None = None
         self._ious: dict[tuple[Any, Any], Any] | None = None
         self._eval_images: Any = None
+        self._entries: dict[tuple[Any, ...], Any] | None = None  # of `evalImgs`, by what they are of
         self._assigned = False  # whether `evalImgs` came from outside
         if cocoGt is not None:
-            self.params.imgIds = sorted(cocoGt.getImgIds())
-            self.params.catIds = sorted(cocoGt.getCatIds())
+            self.params.imgIds = ascending("imgIds", cocoGt.getImgIds())
+            self.params.catIds = ascending("catIds", cocoGt.getCatIds())
 
     def evaluate(self) -> None:
         """Matches every image and category of `params`.
@@ -127,14 +100,45 @@ class COCOeval:
             params.iouType = "segm" if params.useSegm == 1 else "bbox"
             print(f"useSegm (deprecated) is not None. Running {params.iouType} evaluation")
         print(f"Evaluate annotation type *{params.iouType}*")
-        params.imgIds = list(np.unique(params.imgIds))
+        params.imgIds = ascending("imgIds", params.imgIds)
         if params.useCats:
-            params.catIds = list(np.unique(params.catIds))
+            params.catIds = ascending("catIds", params.catIds)
         params.maxDets = sorted(params.maxDets)
-        self.eval, self._ious, self._eval_images, self._assigned = {}, None, None, False
-        self._run = _Run.of(self.cocoGt, self.cocoDt, params)
-        self._paramsEval = copy.deepcopy(params)
+        self._prepare()
         print(f"DONE (t={time.time() - start:0.2f}s).")
+
+    def _prepare(self) -> None:
+        """Matches what `params` say; of pycocotools' inner steps the first, for loops that call them one by one."""
+        if self.cocoGt is None or self.cocoDt is None:
+            raise ValueError("`cocoGt` and `cocoDt` must be set before `evaluate`.")
+        self.eval, self._ious, self._eval_images, self._entries, self._assigned = {}, None, None, None, False
+        self._run = _Run.of(self.cocoGt, self.cocoDt, self.params)
+        self._paramsEval = copy.deepcopy(self.params)
+
+    def computeIoU(self, imgId: Any, catId: Any) -> Any:
+        """Returns `[D, G]` of an image and a category, `[]` where either side is empty; after `evaluate`."""
+        return self.ious[imgId, catId]
+
+    computeOks = computeIoU  # noqa: N815
+
+    def evaluateImg(self, imgId: Any, catId: Any, aRng: Any, maxDet: int) -> dict[str, Any] | None:
+        """Returns the entry of `evalImgs` of an image, a category and an area range, at the largest limit.
+
+        Raises:
+          ValueError: if the parameters do not hold such an image, category, area range or limit.
+        """
+        params = self._paramsEval
+        if self._entries is None and self._run is not None:
+            areas = map(tuple, params.areaRng)
+            places = itertools.product(class_ids(params), areas, params.imgIds)
+            self._entries = dict(zip(places, self.evalImgs, strict=True))
+        place = (catId, tuple(aRng), imgId)
+        if self._entries is None or place not in self._entries or maxDet != params.maxDets[-1]:
+            raise ValueError(
+                "`evaluateImg` must be asked for a category, area range and image that `evaluate` was given, at the "
+                f"largest limit, got {place} and {maxDet}."
+            )
+        return self._entries[place]
 
     def accumulate(self, p: Params | None = None) -> None:
         """Makes the curves, `eval`.
@@ -150,7 +154,7 @@ class COCOeval:
         elif self._run is None:
             raise Exception("Please run evaluate() first")
         else:
-            same = _grid(params) == _grid(self._paramsEval)
+            same = grid(params) == grid(self._paramsEval)
             curves = (self._run if same else _Run.of(self.cocoGt, self.cocoDt, params)).curves()
         self.eval = {
             "params": params,
@@ -176,6 +180,11 @@ class COCOeval:
             )
             return
         limits = self.params.maxDets
+        if len(self.params.areaRngLbl) != len(self.params.areaRng):
+            raise IndexError(
+                f"`summarize` needs one name in `params.areaRngLbl` for each of {len(self.params.areaRng)} ranges of "
+                f"`areaRng`, got {list(self.params.areaRngLbl)}."
+            )
         if len(limits) < 3:
             raise IndexError(f"`summarize` needs three limits in `params.maxDets`, got {list(limits)}.")
         areas = ("small", "medium", "large")
@@ -211,19 +220,23 @@ class COCOeval:
         if self._ious is None:
             if self._run is None:
                 return {}
-            matched, class_ids = self._run.evaluation.matched, _class_ids(self._paramsEval)
-            self._ious = {(image, category): [] for image in self._paramsEval.imgIds for category in class_ids}
+            matched, categories = self._run.evaluation.matched, class_ids(self._paramsEval)
+            self._ious = {(image, category): [] for image in self._paramsEval.imgIds for category in categories}
             for cell in walk_cells(matched):
                 ious = cell_ious(matched, cell)
                 if ious.size:
-                    self._ious[self._paramsEval.imgIds[cell.image_index], class_ids[cell.label]] = ious
+                    self._ious[self._paramsEval.imgIds[cell.image_index], categories[cell.label]] = ious
         return self._ious
+
+    @ious.setter
+    def ious(self, value: dict[tuple[Any, Any], Any]) -> None:
+        self._ious = value
 
     def _make_eval_images(self, run: _Run) -> Any:
         params = self._paramsEval
         names = EvalImages(
             image_ids=params.imgIds,
-            class_ids=_class_ids(params),
+            class_ids=class_ids(params),
             area_ranges=params.areaRng,
             limit=params.maxDets[-1],
             thresholds=run.axes.thresholds,
@@ -262,11 +275,14 @@ class _Run(NamedTuple):
 
     @classmethod
     def of(cls, coco_gt: Any, coco_dt: Any, params: Any) -> _Run:
-        axes = _axes(params)
+        axes = axes_of(params)
         images, classes = (
             {value: index for index, value in enumerate(dict.fromkeys(as_list(ids)))}
             for ids in (params.imgIds, params.catIds)
         )
+        _warn_of_unknown("imgIds", images.keys() - coco_gt.imgs.keys())
+        if params.useCats:
+            _warn_of_unknown("catIds", classes.keys() - coco_gt.cats.keys())
         found, truth = _rows(coco_dt, images, classes), _rows(coco_gt, images, classes)
         tables = (
             detection_table(found, coco_dt.imgs, (images, classes), params.iouType),
@@ -280,10 +296,10 @@ class _Run(NamedTuple):
 
 def _curves_of(entries: Any, params: Any) -> PrecisionRecall:
     """Returns the curves of `evalImgs` that came from outside."""
-    axes = _axes(params)
+    axes = axes_of(params)
     records, order, counts = read_eval_images(
         entries,
-        num_classes=len(_class_ids(params)),
+        num_classes=len(class_ids(params)),
         num_areas=len(params.areaRng),
         num_images=len(params.imgIds),
         thresholds=np.unique(axes.thresholds, return_index=True)[1],
@@ -299,41 +315,15 @@ def _rows(coco: Any, images: Mapping[Any, int], classes: Mapping[Any, int]) -> l
     return [row for row in rows if row["category_id"] in classes and row["image_id"] in images]
 
 
-def _class_ids(params: Any) -> list[Any]:
-    """Returns what stands on the class axis."""
-    return as_list(params.catIds) if params.useCats else [-1]
-
-
-def _grid(params: Any) -> tuple[Any, ...]:
-    """Returns all that the curves of given similarities depend on, to compare."""
-    lists = (params.imgIds, params.catIds, params.iouThrs, params.recThrs, params.maxDets)
-    return (*(tuple(as_list(values)) for values in lists), tuple(map(tuple, params.areaRng)), bool(params.useCats))
-
-
 def _undefined_as_minus_one(values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), -1.0, values)
 
 
-def _axes(params: Any) -> Axes:
-    return Axes.of(
-        params.iouThrs,
-        params.recThrs,
-        params.maxDets,
-        base=_protocol(params),
-        area_ranges=[AreaRange(str(index), low, high, f"_{index}") for index, (low, high) in enumerate(params.areaRng)],
-        class_agnostic=not params.useCats,
-    )
-
-
-def _protocol(params: Any) -> EvaluationProtocol:
-    """Returns the protocol of what is compared; its grids are not yet those of the parameters."""
-    protocol = _protocol_of(params.iouType)
-    if protocol.iou_type != "keypoints":
-        return protocol
-    return protocol.customize(keypoint_sigmas=as_list(params.kpt_oks_sigmas))
-
-
-def _protocol_of(iou_type: str) -> EvaluationProtocol:
-    if iou_type not in PROTOCOLS:
-        raise ValueError(f"`iouType` must be one of {list(PROTOCOLS)}, got {iou_type!r}.")
-    return PROTOCOLS[iou_type]
+def _warn_of_unknown(name: str, unknown: set[Any]) -> None:
+    if unknown:
+        warnings.warn(
+            f"{len(unknown)} of `params.{name}` are not in the ground truths, and nothing is scored there, for example "
+            f"{next(iter(unknown))!r}.",
+            UserWarning,
+            stacklevel=5,
+        )

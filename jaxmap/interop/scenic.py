@@ -30,7 +30,8 @@ import numpy as np
 from ..io import coco_ground_truths, load_json
 from ..io._files import PathLike
 from ..io._json import Entries
-from ._image_tables import ImageDetections, evaluate_images, floats, plain
+from ..outputs import write_output
+from ._image_tables import ImageDetections, evaluate_images, floats, integers, plain
 
 __all__ = ["DetrGlobalEvaluator"]
 
@@ -112,7 +113,10 @@ class DetrGlobalEvaluator:
             missing = [field for field in fields if field not in mapping]
             if missing:
                 raise ValueError(f"`{side}` must have {missing}, got only {sorted(mapping)}.")
-        image_id = int(target["image/id"])
+        ids = integers(target["image/id"], "target['image/id']")
+        if ids.size != 1:  # some pipelines hold it as [1]
+            raise ValueError(f"`target['image/id']` must be one id, got {ids.tolist()}.")
+        image_id = int(ids.item())
         if image_id not in self._known_ids:
             raise ValueError(f"`target['image/id']` must be an image of the annotation file, got {image_id}.")
         boxes, scores = floats(prediction["pred_boxes"]), floats(prediction[name])
@@ -141,7 +145,9 @@ class DetrGlobalEvaluator:
           included_image_ids: the only images that take part; None for all that were added.
           clear_annotations: whether to forget all images afterwards.
         """
-        included = self._images.keys() if included_image_ids is None else {int(one) for one in included_image_ids}
+        included = set(self._images)
+        if included_image_ids is not None:
+            included &= set(integers(list(included_image_ids), "included_image_ids").ravel().tolist())
         images = {image_id: image for image_id, image in self._images.items() if image_id in included}
         run = evaluate_images(images, self._truth)
         if not self.disable_output:
@@ -180,7 +186,7 @@ class DetrGlobalEvaluator:
             )
         ]
         os.makedirs(path, exist_ok=True)
-        pathlib.Path(path, f"predictions{fname_app or ''}.json").write_text(json.dumps(results))
+        write_output(pathlib.Path(path, f"predictions{fname_app or ''}.json"), json.dumps(results))
         if clear_annotations:
             self.clear()
 

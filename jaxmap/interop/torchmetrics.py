@@ -32,6 +32,7 @@ from ..protocols import COCO
 from ..shapes import SHAPES
 from ._axes import Axes
 from ._cells import cell_ious, walk_cells
+from ._image_tables import integers
 from ._torch_images import Image, check_values, read_batch
 
 __all__ = ["MeanAveragePrecision"]
@@ -189,14 +190,15 @@ class MeanAveragePrecision:
 
     def _score(self, images: list[Image]) -> dict[str, Any]:
         check_values(images)
-        labels = [side.astype(np.int64) for image in images for side in (image.labels, image.true_labels)]
+        labels = [integers(side, "labels") for image in images for side in (image.labels, image.true_labels)]
         classes = np.unique(np.concatenate([np.zeros(0, np.int64), *labels]))
         result: dict[str, Any] = {}
         for iou_type in self.iou_type:
             prefix = "" if len(self.iou_type) == 1 else f"{iou_type}_"
             numbers = self._numbers(images, classes, iou_type)
             result |= {f"{prefix}{name}": value for name, value in numbers.items()}
-        return result | {"classes": _plain(classes, np.int32)}
+        fit = not len(classes) or np.iinfo(np.int32).min <= classes[0] <= classes[-1] <= np.iinfo(np.int32).max
+        return result | {"classes": _plain(classes, np.int32 if fit else np.int64)}
 
     def _numbers(self, images: list[Image], classes: np.ndarray, iou_type: str) -> dict[str, Any]:
         limits = self.max_detection_thresholds

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..outputs import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -78,7 +80,7 @@ def nearest_to_half(evaluation: Evaluation, iou_threshold: float | None = None) 
 
 def plain(name: Any, longest: int = 16) -> str:
     """Returns a name as one line of so many letters at most, both ends kept, in which matplotlib sees no formula."""
-    line = " ".join(str(name).split())
+    line = printable(name)
     if len(line) > longest:
         tail = (longest - 1) // 2
         line = f"{line[: longest - 1 - tail]}…{line[-tail:]}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..outputs import rounded_down
 from ._canvas import BLUE, GREY, axes_of, nearest_to_half, plain, say
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def confusion_matrix(
     axes.tick_params(length=0, labelsize=8.5)
     axes.spines[:].set_visible(False)
     axes.invert_yaxis()
-    reported = f"score from {score_threshold:.4g}" if math.isfinite(score_threshold) else "all scores"
+    reported = f"score from {rounded_down(score_threshold)}" if math.isfinite(score_threshold) else "all scores"
     axes.set_title(f"Confusion matrix, IoU {iou:.2f}, {reported}", loc="left")
     axes.set_xlabel("detected as", loc="left")
     axes.set_ylabel("ground truth", loc="top")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..outputs import rounded_down
 from ._canvas import (
     BLUE,
     GREY,
@@ -153,7 +154,7 @@ def f_score_curve(
     best = curve.best
     if math.isfinite(best.score_threshold):
         title = (
-            f"best {name} {best.f_score:.3f} from score {best.score_threshold:.4g} on\n"
+            f"best {name} {best.f_score:.3f} from score {rounded_down(best.score_threshold)} on\n"
             f"(precision {best.precision:.3f}, recall {best.recall:.3f})"
         )
         axes.axvline(best.score_threshold, color=GREY, linewidth=0.8, linestyle=":")

@@ -72,10 +72,13 @@ def _images(explanation: Explanation) -> list[Markup]:
         numbers("cost in AP", worst["cost"], ".5f"),
         numbers("AP alone", worst["AP"], ".4f"),
         numbers("objects", worst["num_ground_truths"], ","),
-        numbers("false positives", worst["num_false_positives"], ","),
+        numbers("false at every IoU", worst["num_false_positives"], ","),
         numbers("classes it holds", worst["num_classes"], ","),
     ]
-    lead = "The sum of what each false positive of the image costs; the largest first."
+    lead = (
+        "The sum of what each false positive of the image costs; the largest first. Those that are false at every IoU "
+        "threshold are counted."
+    )
     if without["num_images"]:
         images = counted(int(without["num_images"]), "image")
         false = counted(int(without["num_false_positives"]), "false positive")

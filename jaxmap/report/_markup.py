@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from ..outputs import printable
 
 __all__ = [
     "Column",
@@ -65,22 +67,22 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
-def number(value: Any, form: str = ".3f") -> Markup:
+def number(value: Any, form: str | Callable[[float], str] = ".3f") -> Markup:
     """Returns a number as it reads, with its value behind it; a dash for one that is undefined or infinite."""
     plain = np.asarray(value).item()
     if not math.isfinite(plain):
         return Markup(UNDEFINED)
-    return element("data", format(plain, form), value=repr(plain))
+    return element("data", format(plain, form) if isinstance(form, str) else form(plain), value=repr(plain))
 
 
-def numbers(title: str, values: Iterable[Any], form: str = ".3f") -> Column:
+def numbers(title: str, values: Iterable[Any], form: str | Callable[[float], str] = ".3f") -> Column:
     """Returns a column of numbers."""
     return Column(title, [number(value, form) for value in values], numeric=True)
 
 
 def words(title: str, values: Iterable[Any]) -> Column:
     """Returns a column of text."""
-    return Column(title, [str(value) for value in values], numeric=False)
+    return Column(title, [printable(value) for value in values], numeric=False)
 
 
 def table(columns: Sequence[Column], *, sorted_by: str | None = None) -> Markup:

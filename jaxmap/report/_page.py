@@ -8,6 +8,7 @@ import pathlib
 
 from .. import __version__
 from ..evaluation import Evaluation
+from ..outputs import write_output
 from ..plots import require_matplotlib
 from ._markup import Markup, element
 from ._sections import SECTIONS, facts
@@ -56,8 +57,7 @@ def write_report(
     page = report_page(evaluation, title=title)
     path = pathlib.Path(folder) / "index.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    return path
+    return write_output(path, page)
 
 
 def _file(name: str) -> str:

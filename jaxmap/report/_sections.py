@@ -10,8 +10,9 @@ import numpy as np
 
 from .. import plots
 from ..evaluation import Evaluation
+from ..outputs import rounded_down
 from ..protocols import PROTOCOLS, UNLIMITED
-from ..summary import line_texts
+from ..summary import line_texts, shown_columns
 from ._explanation import explanation_section
 from ._markup import Markup, counted, element, joined, number, numbers, one_line, table, words
 from ._pictures import picture
@@ -49,7 +50,7 @@ def _headline(evaluation: Evaluation) -> Markup:
     best = evaluation.curve(threshold, area=protocol.area_ranges[0].name).best
     if math.isfinite(best.score_threshold):
         rates = f"precision {best.precision:.3f}, recall {best.recall:.3f}"
-        note = f"IoU {threshold:.2f}, from score {best.score_threshold:.4g} on: {rates}"
+        note = f"IoU {threshold:.2f}, from score {rounded_down(best.score_threshold)} on: {rates}"
         tiles.append(_tile("best F1", best.f_score, note))
     columns = [
         words("number", texts),
@@ -106,7 +107,7 @@ def _operating_points(evaluation: Evaluation) -> Markup:
 def _points(points: dict[str, Any], rows: slice, names: Sequence[str]) -> Markup:
     columns = [
         words("class", names),
-        numbers("score from", points["score_threshold"][rows], ""),  # all digits: a rounded one may lose its detection
+        numbers("score from", points["score_threshold"][rows], rounded_down),
         numbers("F1", points["f_score"][rows]),
         numbers("precision", points["precision"][rows]),
         numbers("recall", points["recall"][rows]),
@@ -127,7 +128,7 @@ def _confusion(evaluation: Evaluation) -> Markup:
 
 
 def _classes(evaluation: Evaluation) -> Markup:
-    columns = evaluation.per_class()
+    columns = shown_columns(evaluation.per_class(), evaluation.protocol)
     first = next(iter(evaluation.summary))
     order = np.argsort(-columns[first], kind="stable")  # NaN is last
     sorted_columns = {name: [values[row] for row in order] for name, values in columns.items()}

@@ -172,7 +172,7 @@ def test_text_says_that_images_without_ground_truth_cost() -> None:
         "Alone, the one image with objects scores AP 1.0000; all together score 0.5000, 0.5000 lower."
     )
     assert "Images without ground truth: 1." in text
-    assert "their 1 false positives cost 0.50000" in text
+    assert "their 1 false positives, at every IoU threshold, cost 0.50000" in text
 
 
 def test_dictionary_is_ready_for_json_and_shows_the_top() -> None:

@@ -170,3 +170,28 @@ def test_refuses_an_example(changes: dict[str, Any], message: str, truth_file: s
 def test_wants_an_annotation_file() -> None:
     with pytest.raises(ValueError, match="`annotations_loc` must be the path"):
         DetrGlobalEvaluator("coco")
+
+
+def test_id_may_have_an_axis_of_its_own(truth_file: str) -> None:
+    evaluator = DetrGlobalEvaluator("coco", annotations_loc=truth_file)
+    for image_id in IMAGE_IDS:
+        prediction, target = scenic_example(image_id)
+        evaluator.add_example(prediction, target | {"image/id": np.array([image_id])})
+    assert_numbers(evaluator.compute_metrics(), NAMES, full_oracle())
+
+
+@pytest.mark.parametrize(
+    ("image_id", "message"),
+    [
+        (np.array([1, 2]), "must be one id, got"),
+        (IMAGE_IDS[0] + 0.5, "must hold integers of 64 bits, got"),
+        (2**64, "must hold integers of 64 bits, got 18446744073709551616"),
+        ("one", "must hold integers of 64 bits, got"),
+        (2**32 + IMAGE_IDS[0], "must be an image of the annotation file, got"),
+    ],
+)
+def test_id_that_is_none_is_refused(truth_file: str, image_id: Any, message: str) -> None:
+    evaluator = DetrGlobalEvaluator("coco", annotations_loc=truth_file)
+    prediction, target = scenic_example(IMAGE_IDS[0])
+    with pytest.raises(ValueError, match=f"`target.'image/id'.` {message}"):
+        evaluator.add_example(prediction, target | {"image/id": image_id})
