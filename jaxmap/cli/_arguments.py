@@ -160,10 +160,8 @@ def _grid(text: str) -> list[float]:
         raise argparse.ArgumentTypeError(f"{text!r} is no range: write first:last:step, like 0.5:0.95:0.05")
     first, last, step = parts
     steps = (last - first) / step
-    if steps >= MAX_THRESHOLDS:  # before any of them is made
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is a range of {steps + 1:.4g} values, at most {MAX_THRESHOLDS:,} are"
-        )
+    if steps >= _MOST_VALUES:  # before any of them is made
+        raise argparse.ArgumentTypeError(f"{text!r} is a range of {steps + 1:.4g} values, at most {_MOST_VALUES:,} are")
     count = round(steps)
     if abs(first + count * step - last) > 1e-6 * step:
         raise argparse.ArgumentTypeError(f"{text!r}: the step must lead from the first to the last value")
