@@ -13,10 +13,12 @@ import numpy as np
 
 from ..host import check_confusion_options, normalize_confusion
 from ..pairing import NO_PAIR, pair_greedily
-from ..protocols import COCO, UNLIMITED, AreaRange, EvaluationProtocol
+from ..protocols import COCO, UNLIMITED, AreaRange
 from ..similarity import similarity_places
 from ..types import UNMATCHED, Array, Candidates, Detections, GroundTruths
 from ._batch import BatchRules, PreparedImage, check_batch, prepare_image, with_candidate_lists
+from ._contract import Contract
+from ._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes
 
 __all__ = ["ConfusionMatrix", "ConfusionMatrixResult", "ConfusionMatrixState"]
 
@@ -39,6 +41,7 @@ class ConfusionMatrixState:
       num_padded_images: images marked as not valid.
       num_not_finite: valid rows whose box, score or area was NaN or infinite; they took no part.
       num_bad_labels: valid rows whose label was no class; they took no part.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
     counts: Array  # [K + 1, K + 1]
@@ -47,6 +50,7 @@ class ConfusionMatrixState:
     num_padded_images: Array  # []
     num_not_finite: Array  # []
     num_bad_labels: Array  # []
+    configuration: Array  # [2]
 
 
 COUNTERS = ("num_images", "num_padded_images", "num_not_finite", "num_bad_labels")
@@ -59,11 +63,13 @@ class ConfusionMatrixResult(NamedTuple):
       counts: `[K + 1, K + 1]` int32; the last row and column are the background.
       num_left_out: detections that met only a crowd or an ignored ground truth, int32 scalar.
       counters: int32 scalars by name, those of the state.
+      configuration: that of the state.
     """
 
     counts: Array
     num_left_out: Array
     counters: dict[str, Array]
+    configuration: Array | None = None  # [2]
 
     def normalized(self, by: str | None) -> np.ndarray:
         """Returns float64 shares of each row (`true`), each column (`pred`) or the sum (`all`), on the host."""
@@ -72,7 +78,7 @@ class ConfusionMatrixResult(NamedTuple):
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ConfusionMatrix:
+class ConfusionMatrix(Contract):
     """Which class each ground truth was detected as; `jaxmap.confusion_matrix` explains the rules of pairing.
 
     Overlaps are compared in double-float arithmetic, and everything after is integers, so the counts are those of the
@@ -85,7 +91,7 @@ class ConfusionMatrix:
       score_threshold: the least score of a detection that takes part, rounded to float32 as scores are; -inf for all.
       pairing: `score`, `iou`, `class_first` or `best_only`.
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
-      protocol: its `iou_type` says what is compared; its other rules play no part.
+      protocol: itself or its name; its `iou_type` says what is compared; its other rules play no part.
 
     Example:
       >>> metric = ConfusionMatrix(num_classes=2)
@@ -101,14 +107,24 @@ class ConfusionMatrix:
     score_threshold: float = 0.25
     pairing: str = "score"
     box_format: str = "xyxy"
-    protocol: EvaluationProtocol = COCO
+    protocol: NamedProtocol = COCO_OR_OTHER
+
+    _STATE, _RESULT, _OF_PROTOCOL = ConfusionMatrixState, ConfusionMatrixResult, COMPARED
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "num_classes")
+        check_confusion_options(self.iou_threshold, self.score_threshold, self.pairing)
+        check_box_format(self)
+        check_memory(self, "num_classes")
 
     def init(self) -> ConfusionMatrixState:
         """Returns the state that has seen nothing."""
         side = self.num_classes + 1
-        names = [field.name for field in dataclasses.fields(ConfusionMatrixState)][1:]
         return ConfusionMatrixState(
-            counts=jnp.zeros((side, side), jnp.int32), **{name: jnp.zeros((), jnp.int32) for name in names}
+            counts=jnp.zeros((side, side), jnp.int32),
+            num_left_out=jnp.zeros((), jnp.int32),
+            **{name: jnp.zeros((), jnp.int32) for name in COUNTERS},
+            configuration=jnp.asarray(self._words()),
         )
 
     def update(
@@ -123,10 +139,10 @@ class ConfusionMatrix:
         """Adds a batch, as `AveragePrecision.update` does; the image ids are checked but not kept.
 
         Raises:
-          ValueError: while tracing, if an option of the metric or a shape is not as described.
+          ValueError: while tracing, if a shape is not as described.
           TypeError: while tracing, if labels or image ids are not integers.
         """
-        check_confusion_options(self.iou_threshold, self.score_threshold, self.pairing)
+        self._accept(state=state)
         compared = {name: getattr(self.protocol, name) for name in COMPARED}
         rules = BatchRules(dataclasses.replace(_NO_LIMITS, **compared), self.num_classes, self.box_format)
         found, truth, _, valid = check_batch(detections, ground_truths, image_id, valid, rules)
@@ -144,18 +160,21 @@ class ConfusionMatrix:
                 num_padded_images=(~valid).sum(dtype=jnp.int32),
                 num_not_finite=images.num_not_finite.sum(dtype=jnp.int32),
                 num_bad_labels=images.num_bad_labels.sum(dtype=jnp.int32),
+                configuration=jnp.asarray(self._words()),
             ),
         )
 
     def merge(self, state: ConfusionMatrixState, other: ConfusionMatrixState) -> ConfusionMatrixState:
         """Returns one state that has seen what both have."""
+        configuration = self._accept(state=state, other=other)
         merged: ConfusionMatrixState = jax.tree.map(jnp.add, state, other)
-        return merged
+        return dataclasses.replace(merged, configuration=configuration)
 
     def compute(self, state: ConfusionMatrixState) -> ConfusionMatrixResult:
         """Returns the counts; jittable."""
+        configuration = self._accept(state=state)
         counters = {name: getattr(state, name) for name in COUNTERS}
-        return ConfusionMatrixResult(state.counts, state.num_left_out, counters)
+        return ConfusionMatrixResult(state.counts, state.num_left_out, counters, configuration)
 
     def summarize(self, result: ConfusionMatrixResult) -> dict[str, float]:
         """Returns what the matrix adds up to, NaN where undefined, and the counters beside it.
@@ -165,6 +184,7 @@ class ConfusionMatrix:
           pairs of one class; `num_confused`, of two; `num_missed`, ground truths; `num_background`, detections of none;
           `num_left_out`; then the counters.
         """
+        self._accept_result(result)
         counts = np.asarray(result.counts, np.int64)
         correct, paired = int(np.trace(counts[:-1, :-1])), int(counts[:-1, :-1].sum())
         missed, background = int(counts[:, -1].sum()), int(counts[-1].sum())

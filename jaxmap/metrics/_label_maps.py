@@ -45,18 +45,29 @@ class LabelRule:
     ignore_index: int | None
     reduce_zero_label: bool
 
+    def check(self) -> None:
+        """Refuses a rule under which a label would be two things.
+
+        Raises:
+          ValueError: if `ignore_index` is the label of a class.
+          TypeError: if it is no whole number.
+        """
+        first, ignored = int(self.reduce_zero_label), self.ignore_index
+        if ignored is not None and (isinstance(ignored, bool) or not isinstance(ignored, int | np.integer)):
+            raise TypeError(f"`ignore_index` must be a whole number or None, got {ignored!r}.")
+        if ignored is not None and first <= ignored < first + self.num_classes:
+            raise ValueError(
+                f"`ignore_index` must not be the label of a class, {first} to {first + self.num_classes - 1}, got "
+                f"{ignored}; pass None to ignore nothing, and see `reduce_zero_label` if it is 0."
+            )
+
     def truth_rows(self, truth: Array, valid: Array | None) -> jax.Array:
         """Returns, for true labels in int32, the class from 0 or K plus `IGNORED`, `BAD` or `PADDING`.
 
         Raises:
-          ValueError: if `valid` does not have the first axes of `truth`, or `ignore_index` is the label of a class.
+          ValueError: if `valid` does not have the first axes of `truth`.
         """
         first = int(self.reduce_zero_label)
-        if self.ignore_index is not None and first <= self.ignore_index < first + self.num_classes:
-            raise ValueError(
-                f"`ignore_index` must not be the label of a class, {first} to {first + self.num_classes - 1}, got "
-                f"{self.ignore_index}; pass None to ignore nothing, and see `reduce_zero_label` if it is 0."
-            )
         is_class = (truth >= first) & (truth < first + self.num_classes)
         ignored = (truth == 0) & self.reduce_zero_label
         if self.ignore_index is not None:
