@@ -95,6 +95,8 @@ def gather(metric: Metric[State], state: State, *, timeout: float = 1800.0) -> S
     Raises:
       ValueError: on every process, if the processes' states differ in shape, or their metrics in what decides a count.
       TimeoutError: on the processes that wait, if one has not come in time; its number is named.
+      RuntimeError: likewise if one has died, which `jax.distributed` notices after the `heartbeat_timeout_seconds` of
+        its `initialize`, 100 s, and then ends every process.
     """
     _wait_for_all(timeout)
     if not all(leaf.is_fully_addressable for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)):
@@ -133,12 +135,23 @@ def _wait_for_all(timeout: float) -> None:
     try:
         wait(f"jaxmap.distributed.gather:{number}", timeout_in_ms=int(timeout * 1000))
     except jax.errors.JaxRuntimeError as error:
-        late = sorted(set(map(int, re.findall(r"task:(\d+)", str(error).partition("timed out task names")[2]))))
-        who = f"processes {late} have" if late else "some process has"
-        raise TimeoutError(
-            f"{who} not called `gather` within {timeout:g} s of process {jax.process_index()}: dead, or still busy "
-            f"(then raise `timeout`). The service says: {' '.join(str(error).split())}"
+        here, text = jax.process_index(), str(error)
+        if "DEADLINE_EXCEEDED" in text:
+            late = re.findall(r"(\d+)(?=[\s,]|$)", text.partition("task names:")[2].partition("RPC:")[0])
+            raise TimeoutError(
+                f"{_processes(late)} did not call `gather` within {timeout:g} s of process {here}; see whether they "
+                "have died, or raise `timeout` if they are still busy."
+            ) from error
+        dead = re.findall(r"Task:? (\d+)", text)
+        raise RuntimeError(
+            f"{_processes(dead)} died while process {here} waited in `gather`; see its output."
         ) from error
+
+
+def _processes(found: list[str]) -> str:
+    """Names processes whose numbers were found in the service's message, or sends the reader to it."""
+    numbers = sorted(set(map(int, found)))
+    return f"processes {numbers}" if numbers else "a process, named in the error above,"
 
 
 def _check_alike(metric: Any, state: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from ..protocols import COCO, EvaluationProtocol
 from ..records import count_ground_truths
 from ..summary import summarize_on_device
 from ..types import Array, Detections, GroundTruths, PrecisionRecall, Records
-from ._batch import BatchRules, match_batch
+from ._batch import BatchRules, MatchedBatch, match_batch
 from ._contract import Contract
 from ._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
 from ._result import AveragePrecisionResult, curves_on_host, summarize_result
@@ -104,6 +105,7 @@ class AveragePrecision(Contract):
         configuration = self._accept(state=state)
         rules = BatchRules(self.protocol, self.num_classes, self.box_format)
         batch = match_batch(detections, ground_truths, image_id, valid, rules)
+        self._warn_of_too_little_room(state, batch)
         state = insert_images(state, rows_of_batch(batch, state.images), batch.image_valid)
         return dataclasses.replace(state, configuration=configuration)
 
@@ -153,6 +155,22 @@ class AveragePrecision(Contract):
         self._accept_result(result)
         return summarize_result(result, self.protocol, class_group=self.class_group, allow_overflow=allow_overflow)
 
+    def _warn_of_too_little_room(self, state: AveragePrecisionState, batch: MatchedBatch) -> None:
+        """Says while tracing what would be an error after the last batch, if all rows were real."""
+        limit, of_image = self.protocol.max_detections[-1], self.protocol.limit_scope == "image"
+        num_classes = 1 if of_image or self.protocol.class_agnostic else self.num_classes
+        rows_and_slots = {
+            "detections": (min(batch.scores.shape[1], limit * num_classes), state.images.scores.shape[1]),
+            "ground_truths": (batch.ground_truth_labels.shape[1], state.images.ground_truth_labels.shape[1]),
+        }
+        for side, (rows, slots) in rows_and_slots.items():
+            if rows > slots:
+                warnings.warn(
+                    f"the batch has room for {rows} {side} of an image and the state for {slots}; if more than {slots} "
+                    f"are valid, `summarize` raises: set `max_{side}_per_image={rows}`, or give fewer.",
+                    stacklevel=3,
+                )
+
     def _with_room_of(self, state: AveragePrecisionState) -> AveragePrecision:
         images, detections = jnp.shape(state.images.labels)[-2:]
         ground_truths = jnp.shape(state.images.ground_truth_labels)[-1]
@@ -190,7 +208,7 @@ def average_precision(
     ground_truths: GroundTruths,
     *,
     num_classes: int,
-    protocol: EvaluationProtocol = COCO,
+    protocol: str | EvaluationProtocol = COCO,
     box_format: str = "xyxy",
     class_group: tuple[str, ...] | None = None,
 ) -> dict[str, jax.Array]:
@@ -203,7 +221,7 @@ def average_precision(
       detections: `[I, D, ...]`; boxes and scores are taken as float32.
       ground_truths: `[I, G, ...]`.
       num_classes: K; labels lie in [0, K).
-      protocol: static; its recall points must be multiples of one fraction.
+      protocol: static; itself or its name. Its recall points must be multiples of one fraction.
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
       class_group: static; the group of each class, as `AveragePrecision` takes it.
 
@@ -233,10 +251,11 @@ def average_precision(
         max_ground_truths_per_image=num_ground_truths,
         protocol=protocol,
         box_format=box_format,
+        class_group=class_group,
     )
     image_id = jnp.arange(num_images, dtype=jnp.int32)
     state = metric.update(metric.init(), detections, ground_truths, image_id=image_id)
-    numbers = summarize_on_device(metric._compute_on_device(state), protocol, class_group)
+    numbers = summarize_on_device(metric._compute_on_device(state), metric.protocol, metric.class_group)
     counters = total_counters(state)
     sound = counters["num_not_finite"] + counters["num_bad_labels"] == 0
     return {name: jnp.where(sound, value, jnp.nan) for name, value in numbers.items()}

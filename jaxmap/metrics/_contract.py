@@ -23,7 +23,7 @@ import numpy as np
 from ..protocols import AreaRange, EvaluationProtocol
 from ..types import Array
 
-__all__ = ["Contract", "configuration", "difference", "expect", "initial_shapes", "shapes_by_name"]
+__all__ = ["Contract", "check_alike", "configuration", "difference", "expect", "initial_shapes", "shapes_by_name"]
 
 # What no count depends on: how much room there is, and what only reads the counts.
 _READ_LATER = {
@@ -61,14 +61,14 @@ class Contract:
         own = self._words()
         joined = jnp.asarray(own)
         for name, state in states.items():
-            expect(name, state, self._STATE, "from `init`, `update` or `merge`")
+            expect(name, state, self._STATE, "`init`, `update` or `merge`")
             words = getattr(state, "configuration", None)
             if words is None:
                 raise ValueError(
                     f"`{name}` must carry the configuration that it was made under; an earlier version of jaxmap saved "
                     "it without, so evaluate again."
                 )
-            self._check_words(name, words)
+            check_alike(f"`{name}`", words, own)
             self._check_shapes(name, state)
             if not _is_known(words):
                 foreign = words[0] != own[0] * words[1]
@@ -77,24 +77,9 @@ class Contract:
 
     def _accept_result(self, result: Any) -> None:
         """Raises a TypeError or ValueError, as `_accept` does, about what is no result of this configuration."""
-        expect("result", result, self._RESULT, "from `compute`")
+        expect("result", result, self._RESULT, "`compute`")
         if result.configuration is not None:
-            self._check_words("result", result.configuration)
-
-    def _check_words(self, name: str, words: Array) -> None:
-        if not _is_known(words):
-            return
-        own = int(self._words()[0])
-        rows = np.asarray(words).reshape(-1, 2)  # of several states along a leading axis, each
-        foreign = rows[rows[:, 0] != np.uint32(own) * rows[:, 1]]
-        if not len(foreign):
-            return
-        word, count = foreign[0].tolist()
-        happened = "was made under another configuration" if count else "met another configuration inside `jit`"
-        what = f"its fingerprint is {word:08x}, that of this metric {own:08x}"
-        if word in _known:
-            what = difference(configuration(self), _known[word], "here", "there")
-        raise ValueError(f"`{name}` {happened}, whose counts do not add up: {what}; give every state the same metric.")
+            check_alike("`result`", result.configuration, self._words())
 
     def _check_shapes(self, name: str, state: Any) -> None:
         like = self._with_room_of(state)
@@ -106,6 +91,32 @@ class Contract:
                 f"`{name}` must have the shapes of this metric's states; it is of another configuration, or several "
                 f"states along a leading axis: {difference(expected, got, 'here', 'there')}."
             )
+
+
+def check_alike(name: str, words: Array, own: Array) -> None:
+    """Refuses words that are not those of a metric, as far as their values are known.
+
+    Args:
+      name: of what carries them, for the message.
+      words: `[..., 2]` uint32, of one state or of several along leading axes.
+      own: `[2]` uint32, as a metric's `init` gives them.
+
+    Raises:
+      ValueError: saying in what the configurations differ.
+    """
+    if not (_is_known(words) and _is_known(own)):
+        return
+    fingerprint = np.asarray(own)[0]
+    rows = np.asarray(words).reshape(-1, 2)
+    foreign = rows[rows[:, 0] != fingerprint * rows[:, 1]]
+    if not len(foreign):
+        return
+    word, count = foreign[0].tolist()
+    happened = "was made under another configuration" if count else "met another configuration inside `jit`"
+    what = f"its fingerprint is {word:08x}, that of this metric {fingerprint:08x}"
+    if word in _known and int(fingerprint) in _known:
+        what = difference(_known[int(fingerprint)], _known[word], "here", "there")
+    raise ValueError(f"{name} {happened}, whose counts do not add up: {what}; give every state the same metric.")
 
 
 def expect(name: str, value: Any, kind: type, origin: str = "") -> None:
@@ -123,7 +134,8 @@ def expect(name: str, value: Any, kind: type, origin: str = "") -> None:
     if isinstance(value, kind):
         return
     if origin:
-        raise TypeError(f"`{name}` must be a {kind.__name__}, {origin}, got {type(value).__name__}; {_CALLS}.")
+        came = f"{origin} of this metric, as {kind.__name__}"
+        raise TypeError(f"`{name}` must come from {came}, got {type(value).__name__}; {_CALLS}.")
     advice = "`update` takes the state, the detections, then the ground truths"
     if isinstance(value, dict):
         advice = f"wrap it: `jaxmap.{kind.__name__}(**{name})`"
