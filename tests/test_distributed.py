@@ -274,10 +274,11 @@ import jax
 jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
 import jaxmap
 metric = jaxmap.metrics.ConfusionMatrix(num_classes=2)
+state = metric.init()
 if sys.argv[2] == "1":
     time.sleep(600)
 try:
-    jaxmap.distributed.gather(metric, metric.init(), timeout=2)
+    jaxmap.distributed.gather(metric, state, timeout=2)
 except TimeoutError as error:
     print(error, flush=True)
 os._exit(0)

@@ -33,6 +33,8 @@ _READ_LATER = {
 _READ_LATER_OF_PROTOCOL = {"name", "description", "summary", "class_groups", "recall_points", "average"}
 _CALLS = "the calls are `update(state, ...)`, `merge(state, other)`, `compute(state)` and `summarize(result)`"
 
+_SHOWN = 4  # differences in one message
+
 _known: dict[int, dict[str, Any]] = {}  # the configurations of this process, by fingerprint
 
 
@@ -149,11 +151,11 @@ def difference(one: dict[str, Any], other: dict[str, Any], where: str, where_oth
         here, there = one.get(name), other.get(name)
         if here == there:
             continue
-        if isinstance(here, tuple) and isinstance(there, tuple) and len(here) == len(there):
+        if isinstance(here, tuple | list) and isinstance(there, tuple | list) and len(here) == len(there):
             place = next(index for index in range(len(here)) if here[index] != there[index])
             name, here, there = f"{name}[{place}]", here[place], there[place]
         found.append(f"{name} is {_short(here)} {where} and {_short(there)} {where_other}")
-    return ", ".join(found)
+    return ", ".join(found[:_SHOWN] + [f"and {len(found) - _SHOWN} more"] * (len(found) > _SHOWN))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -205,8 +207,8 @@ def _plain(value: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:45]}... of {len(value)}"
+    text = str(value)
+    return text if isinstance(value, str) or len(text) <= 60 else f"{text[:45]}... of {len(value)}"
 
 
 def _is_known(words: Array) -> bool:
