@@ -9,7 +9,8 @@ Three ways to evaluate on more than one device, all with the same numbers to the
 
 Both know only what a metric promises: `init` gives the state that has seen nothing, and `merge` gives one that has seen
 what both have, in the shapes of its first argument. The metric that is passed decides how large the result is, so a
-device or a process may use one with a `max_images` just large enough for its share.
+device or a process may use one with a `max_images` just large enough for its share. States of the metrics here know the
+configuration that they were made under, and another one raises, as `jaxmap.metrics` says.
 
 >>> from jaxmap import AveragePrecision
 >>> metric = AveragePrecision(num_classes=2, max_images=4)
@@ -22,6 +23,9 @@ device or a process may use one with a `max_images` just large enough for its sh
 from __future__ import annotations
 
 import functools
+import itertools
+import json
+import re
 import zlib
 from typing import Any, Protocol, TypeVar
 
@@ -30,9 +34,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+from .metrics._contract import Contract, configuration, difference, shapes_by_name
+
 __all__ = ["Metric", "gather", "reduce"]
 
 State = TypeVar("State")
+_number_of_gather = itertools.count()
 
 
 class Metric(Protocol[State]):
@@ -66,7 +73,7 @@ def reduce(metric: Metric[State], state: State, axis_name: str | tuple[str, ...]
     return _fold(metric, states)
 
 
-def gather(metric: Metric[State], state: State) -> State:
+def gather(metric: Metric[State], state: State, *, timeout: float = 1800.0) -> State:
     """Merges the states of all processes; every process must call it, and every process gets the same result.
 
     Call it once an evaluation. It goes through the runtime that `jax.distributed.initialize` set up; with a single
@@ -80,17 +87,22 @@ def gather(metric: Metric[State], state: State) -> State:
     Args:
       metric: its `init` gives the result's shapes; it may have more room than the metric behind `state`.
       state: of this process; its shapes must be those of every other process.
+      timeout: seconds that a process waits here for the others, which may have more images.
 
     Returns:
       The merged state, on this process's default device.
 
     Raises:
-      ValueError: on every process, if the shapes of the processes' states differ.
+      ValueError: on every process, if the processes' states differ in shape, or their metrics in what decides a count.
+      TimeoutError: on the processes that wait, if one has not come in time; its number is named.
+      RuntimeError: likewise if one has died, which `jax.distributed` notices after the `heartbeat_timeout_seconds` of
+        its `initialize`, 100 s, and then ends every process.
     """
+    _wait_for_all(timeout)
     if not all(leaf.is_fully_addressable for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)):
         complete: State = jax.tree.map(jnp.asarray, multihost_utils.process_allgather(state, tiled=True))
         return complete
-    _check_same_shapes(state)
+    _check_alike(metric, state)
     merged: State = _fold_on_device(metric, _stack(state))
     return merged
 
@@ -109,13 +121,59 @@ def _stack(tree: Any) -> Any:
     return multihost_utils.process_allgather(jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree), tiled=True)
 
 
-def _check_same_shapes(state: Any) -> None:
-    """Raises on every process if the shapes differ anywhere; the gather itself would hang or mix the states up."""
-    shapes = [(jnp.shape(leaf), str(jnp.result_type(leaf))) for leaf in jax.tree.leaves(state)]
-    prints = _stack(np.uint32(zlib.crc32(repr(shapes).encode())))
-    if (prints != prints[0]).any():
+def _wait_for_all(timeout: float) -> None:
+    """Waits until every process is here: a collective gives up after 30 seconds on CPUs, or never, and names nobody.
+
+    JAX has no public call for it: `sync_global_devices` is a collective itself. Where the client of its coordination
+    service is not to be found, or there is one process, nothing is waited for.
+    """
+    number = next(_number_of_gather)  # of this call, the same on every process
+    client = getattr(getattr(getattr(jax, "_src", None), "distributed", None), "global_state", None)
+    wait = getattr(getattr(client, "client", None), "wait_at_barrier", None)
+    if wait is None or jax.process_count() == 1:
+        return
+    try:
+        wait(f"jaxmap.distributed.gather:{number}", timeout_in_ms=int(timeout * 1000))
+    except jax.errors.JaxRuntimeError as error:
+        here, text = jax.process_index(), str(error)
+        if "DEADLINE_EXCEEDED" in text:
+            late = re.findall(r"(\d+)(?=[\s,]|$)", text.partition("task names:")[2].partition("RPC:")[0])
+            raise TimeoutError(
+                f"{_processes(late)} did not call `gather` within {timeout:g} s of process {here}; see whether they "
+                "have died, or raise `timeout` if they are still busy."
+            ) from error
+        dead = re.findall(r"Task:? (\d+)", text)
+        raise RuntimeError(
+            f"{_processes(dead)} died while process {here} waited in `gather`; see its output."
+        ) from error
+
+
+def _processes(found: list[str]) -> str:
+    """Names processes whose numbers were found in the service's message, or sends the reader to it."""
+    numbers = sorted(set(map(int, found)))
+    return f"processes {numbers}" if numbers else "a process, named in the error above,"
+
+
+def _check_alike(metric: Any, state: Any) -> None:
+    """Raises on every process if metrics or shapes differ anywhere; a gather itself would hang or mix the states up."""
+    own: dict[str, Any] = {f"state.{name}": shape for name, shape in shapes_by_name(state).items()}
+    foreign = None
+    if isinstance(metric, Contract):
+        own |= configuration(metric)
+        try:
+            metric._accept(state=state)
+        except (TypeError, ValueError) as error:  # the others must hear of it, rather than wait
+            foreign = error
+            own["state"] = str(error)
+    text = json.dumps(own).encode()
+    prints = _stack(np.array([zlib.crc32(text), len(text)], np.uint32))
+    differ = np.flatnonzero((prints != prints[0]).any(1))
+    if len(differ):
+        texts = _stack(np.frombuffer(text.ljust(int(prints[:, 1].max())), np.uint8))
+        first, other = (json.loads(texts[process, : prints[process, 1]].tobytes()) for process in (0, differ[0]))
         raise ValueError(
-            "`state` must have the same shapes on every process; process "
-            f"{jax.process_index()} has {[shape for shape, _ in shapes]}, and processes "
-            f"{np.flatnonzero(prints != prints[0]).tolist()} differ from process 0. Give every process the same metric."
+            f"`metric` and the shapes of `state` must be the same on every process; processes {differ.tolist()} "
+            f"differ from process 0: {difference(first, other, 'on process 0', f'on process {differ[0]}')}."
         )
+    if foreign is not None:
+        raise foreign

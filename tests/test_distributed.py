@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import os
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -242,6 +246,63 @@ def test_gather_refuses_states_of_different_shapes_on_every_process(monkeypatch:
     for result in run_processes(monkeypatch, [functools.partial(gather, state) for state in states]):
         assert isinstance(result, ValueError)
         assert "processes [1] differ from process 0" in str(result)
+
+
+def test_gather_refuses_metrics_of_different_configurations_on_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = batches.metric()
+    other = dataclasses.replace(usual, protocol=usual.protocol.customize(max_detections=[1, 10, 50]))
+    calls = [functools.partial(distributed.gather, metric, metric.init()) for metric in (usual, usual, other)]
+    for result in run_processes(monkeypatch, calls):
+        assert isinstance(result, ValueError)
+        assert str(result).endswith(
+            "processes [2] differ from process 0: protocol.max_detections[2] is 100 on process 0 and 50 on process 2."
+        )
+
+
+def test_gather_refuses_on_every_process_what_one_of_them_passes_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = batches.metric()
+    other = dataclasses.replace(usual, box_format="xywh" if usual.box_format != "xywh" else "xyxy")
+    calls = [functools.partial(distributed.gather, usual, metric.init()) for metric in (usual, other)]
+    for result in run_processes(monkeypatch, calls):
+        assert isinstance(result, ValueError)
+        assert "processes [1] differ" in str(result) and "made under another configuration" in str(result)
+
+
+WAITING = """
+import os, sys, time
+import jax
+jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+import jaxmap
+metric = jaxmap.metrics.ConfusionMatrix(num_classes=2)
+state = metric.init()
+if sys.argv[2] == "1":
+    time.sleep(600)
+try:
+    jaxmap.distributed.gather(metric, state, timeout=2)
+except TimeoutError as error:
+    print(error, flush=True)
+os._exit(0)
+"""
+
+
+def test_gather_names_the_process_that_does_not_come_in_time() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    waiting, late = (
+        subprocess.Popen(
+            [sys.executable, "-c", WAITING, address, str(process)], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for process in range(2)
+    )
+    try:
+        said = waiting.communicate(timeout=120)[0]
+    finally:
+        for process in (waiting, late):
+            process.kill()
+            process.wait()
+    assert "processes [1] did not call `gather` within 2 s of process 0; " in said
 
 
 def test_update_never_waits_for_the_host() -> None:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ..metrics import AveragePrecision, AveragePrecisionState
+from ..metrics._contract import check_alike
 from ..types import Array, Detections, GroundTruths
 
 __all__ = ["Adapter", "evaluate_batch", "merge", "update"]
@@ -92,7 +93,9 @@ def _from_state_dict(state: AveragePrecisionState, saved: dict[str, Array]) -> A
     names = list(_to_state_dict(state))
     if set(names) != set(saved):
         raise ValueError(f"the saved state must hold {sorted(names)}, got {sorted(saved)}; it is of another version.")
-    return jax.tree.unflatten(jax.tree.structure(state), [saved[name] for name in names])
+    restored: AveragePrecisionState = jax.tree.unflatten(jax.tree.structure(state), [saved[name] for name in names])
+    check_alike("the saved state", restored.configuration, state.configuration)
+    return restored
 
 
 # Without this, `flax.serialization` takes the state for one leaf and cannot write it.

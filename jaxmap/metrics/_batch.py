@@ -19,7 +19,8 @@ from ..protocols import EvaluationProtocol
 from ..records import counted_words, outcome
 from ..shapes import SHAPE_FIELDS, SHAPES
 from ..similarity import BoxSimilarity, DenseSimilarity, find_candidates, image_similarity, inside_ranges
-from ..types import BOX_FORMATS, Array, Candidates, Detections, GroundTruths
+from ..types import Array, Candidates, Detections, GroundTruths
+from ._contract import expect
 from ._data_checks import LARGEST, count_oddities
 
 __all__ = [
@@ -93,12 +94,13 @@ def check_batch(
       Detections, ground truths, `[I, 2]` int32 image ids in words and `[I]` bool valid images.
 
     Raises:
-      ValueError: if a shape is not `[I, D, ...]` or `[I, G, ...]`, the two sides differ in I, or the format is unknown.
-      TypeError: if labels or image ids are not integers, or masks are neither bool nor integers.
+      ValueError: if a shape is not `[I, D, ...]` or `[I, G, ...]`, or the two sides differ in I.
+      TypeError: if labels or image ids are not integers, masks are neither bool nor integers, or a side is not of its
+        type.
     """
-    protocol, num_classes, box_format = rules
-    if box_format not in BOX_FORMATS:
-        raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
+    expect("detections", detections, Detections)
+    expect("ground_truths", ground_truths, GroundTruths)
+    protocol, num_classes, _ = rules
     if protocol.range_of != "area":
         raise ValueError(f"the ranges of the protocol {protocol.name!r} need `evaluate`; a batch knows areas alone.")
     compared = SHAPES[protocol.iou_type]

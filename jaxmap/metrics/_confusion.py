@@ -14,11 +14,13 @@ import numpy as np
 from ..host import check_confusion_options, normalize_confusion
 from ..integer_bounds import check_int32
 from ..pairing import NO_PAIR, pair_greedily
-from ..protocols import COCO, UNLIMITED, AreaRange, EvaluationProtocol
+from ..protocols import COCO, UNLIMITED, AreaRange
 from ..similarity import similarity_places
 from ..types import UNMATCHED, Array, Candidates, Detections, GroundTruths
 from ._batch import BatchRules, PreparedImage, check_batch, prepare_image, with_candidate_lists
+from ._contract import Contract
 from ._data_checks import CHECKS, advise, checks_by_name, warn_once
+from ._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes
 from ._wide_counts import add_counts, check_counts
 
 __all__ = ["ConfusionMatrix", "ConfusionMatrixResult", "ConfusionMatrixState"]
@@ -43,6 +45,7 @@ class ConfusionMatrixState:
       num_not_finite: valid rows whose box, score or area was NaN or infinite; they took no part.
       num_bad_labels: valid rows whose label was no class; they took no part.
       checks: `[C]` int32, rows that were odd in each of the ways of `CHECKS`.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
     counts: Array  # [K + 1, K + 1]
@@ -52,6 +55,7 @@ class ConfusionMatrixState:
     num_not_finite: Array  # []
     num_bad_labels: Array  # []
     checks: Array  # [C]
+    configuration: Array  # [2]
 
 
 COUNTERS = ("num_images", "num_padded_images", "num_not_finite", "num_bad_labels")
@@ -65,12 +69,14 @@ class ConfusionMatrixResult(NamedTuple):
       num_left_out: detections that met only a crowd or an ignored ground truth, int32 scalar.
       counters: int32 scalars by name, those of the state.
       checks: int32 scalars by name, what `summarize` may warn about.
+      configuration: that of the state.
     """
 
     counts: Array
     num_left_out: Array
     counters: dict[str, Array]
     checks: dict[str, Array]
+    configuration: Array | None = None  # [2]
 
     def normalized(self, by: str | None) -> np.ndarray:
         """Returns float64 shares of each row (`true`), each column (`pred`) or the sum (`all`), on the host."""
@@ -79,7 +85,7 @@ class ConfusionMatrixResult(NamedTuple):
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ConfusionMatrix:
+class ConfusionMatrix(Contract):
     """Which class each ground truth was detected as; `jaxmap.confusion_matrix` explains the rules of pairing.
 
     Overlaps are compared in double-float arithmetic, and everything after is integers, so the counts are those of the
@@ -92,7 +98,7 @@ class ConfusionMatrix:
       score_threshold: the least score of a detection that takes part, rounded to float32 as scores are; -inf for all.
       pairing: `score`, `iou`, `class_first` or `best_only`.
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
-      protocol: its `iou_type` says what is compared; its other rules play no part.
+      protocol: itself or its name; its `iou_type` says what is compared; its other rules play no part.
 
     Example:
       >>> metric = ConfusionMatrix(num_classes=2)
@@ -108,7 +114,15 @@ class ConfusionMatrix:
     score_threshold: float = 0.25
     pairing: str = "score"
     box_format: str = "xyxy"
-    protocol: EvaluationProtocol = COCO
+    protocol: NamedProtocol = COCO_OR_OTHER
+
+    _STATE, _RESULT, _OF_PROTOCOL = ConfusionMatrixState, ConfusionMatrixResult, COMPARED
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "num_classes")
+        check_confusion_options(self.iou_threshold, self.score_threshold, self.pairing)
+        check_box_format(self)
+        check_memory(self, "num_classes")
 
     def init(self) -> ConfusionMatrixState:
         """Returns the state that has seen nothing."""
@@ -116,8 +130,10 @@ class ConfusionMatrix:
         check_int32("cells of the matrix", side * side, "take fewer classes")
         return ConfusionMatrixState(
             counts=jnp.zeros((side, side), jnp.int32),
+            num_left_out=jnp.zeros((), jnp.int32),
+            **{name: jnp.zeros((), jnp.int32) for name in COUNTERS},
             checks=jnp.zeros(len(CHECKS), jnp.int32),
-            **{name: jnp.zeros((), jnp.int32) for name in ("num_left_out", *COUNTERS)},
+            configuration=jnp.asarray(self._words()),
         )
 
     def update(
@@ -132,10 +148,10 @@ class ConfusionMatrix:
         """Adds a batch, as `AveragePrecision.update` does; the image ids are checked but not kept.
 
         Raises:
-          ValueError: while tracing, if an option of the metric or a shape is not as described.
+          ValueError: while tracing, if a shape is not as described.
           TypeError: while tracing, if labels or image ids are not integers.
         """
-        check_confusion_options(self.iou_threshold, self.score_threshold, self.pairing)
+        self._accept(state=state)
         compared = {name: getattr(self.protocol, name) for name in COMPARED}
         rules = BatchRules(dataclasses.replace(_NO_LIMITS, **compared), self.num_classes, self.box_format)
         found, truth, _, valid = check_batch(detections, ground_truths, image_id, valid, rules)
@@ -154,18 +170,22 @@ class ConfusionMatrix:
                 num_not_finite=images.num_not_finite.sum(dtype=jnp.int32),
                 num_bad_labels=images.num_bad_labels.sum(dtype=jnp.int32),
                 checks=images.checks.sum(0, dtype=jnp.int32),
+                configuration=jnp.asarray(self._words()),
             ),
         )
 
     def merge(self, state: ConfusionMatrixState, other: ConfusionMatrixState) -> ConfusionMatrixState:
         """Returns one state that has seen what both have."""
+        configuration = self._accept(state=state, other=other)
         merged: ConfusionMatrixState = add_counts(state, other)
-        return merged
+        return dataclasses.replace(merged, configuration=configuration)
 
     def compute(self, state: ConfusionMatrixState) -> ConfusionMatrixResult:
         """Returns the counts; jittable."""
+        configuration = self._accept(state=state)
         counters = {name: getattr(state, name) for name in COUNTERS}
-        return ConfusionMatrixResult(state.counts, state.num_left_out, counters, checks_by_name(state.checks))
+        checks = checks_by_name(state.checks)
+        return ConfusionMatrixResult(state.counts, state.num_left_out, counters, checks, configuration)
 
     def summarize(self, result: ConfusionMatrixResult) -> dict[str, float]:
         """Returns what the matrix adds up to, NaN where undefined, and the counters beside it; warns of what is odd.
@@ -178,7 +198,8 @@ class ConfusionMatrix:
         Raises:
           ValueError: if a count reached 2^31 - 1.
         """
-        check_counts(result)
+        self._accept_result(result)
+        check_counts((result.counts, result.num_left_out, result.counters))
         counters, checks = ({name: int(value) for name, value in of.items()} for of in (result.counters, result.checks))
         warn_once(advise(checks, counters, num_classes=self.num_classes, box_format=self.box_format))
         counts = np.asarray(result.counts, np.int64)

@@ -54,6 +54,7 @@ def pixel_average_precision(
     real = [True] * len(labels) if valid is None else list(valid)
     num_classes = _check(maps, labels, real)
     rule = LabelRule(num_classes=num_classes, ignore_index=ignore_index, reduce_zero_label=reduce_zero_label)
+    rule.check()
     flags = [
         np.broadcast_to(np.asarray(flag, bool), image.shape).ravel() for flag, image in zip(real, labels, strict=True)
     ]

@@ -10,11 +10,20 @@ import jax.numpy as jnp
 from ..curves import interpolate, mask_undefined
 from ..integer_bounds import INT32_MAX, check_int32
 from ..planes import WORD_BITS
-from ..protocols import COCO, EvaluationProtocol
 from ..records import count_ground_truths
 from ..types import UNDEFINED, Array, Detections, GroundTruths, PrecisionRecall
 from ._batch import BatchRules, match_batch
+from ._contract import Contract
 from ._data_checks import CHECKS, checks_by_name
+from ._options import (
+    COCO_OR_OTHER,
+    NamedProtocol,
+    check_box_format,
+    check_memory,
+    check_score_range,
+    check_sizes,
+    take_class_group,
+)
 from ._result import AveragePrecisionResult, summarize_result
 from ._wide_counts import add_counts, check_counts
 
@@ -37,6 +46,7 @@ class HistogramState:
       num_not_finite: valid rows whose box, score or area was NaN or infinite; they took no part.
       num_bad_labels: valid rows whose label was no class; they took no part.
       checks: `[C]` int32, rows that were odd in each of the ways of `CHECKS`.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
     true_positives: Array  # [T, A, K, S]
@@ -49,6 +59,7 @@ class HistogramState:
     num_not_finite: Array  # []
     num_bad_labels: Array  # []
     checks: Array  # [C]
+    configuration: Array  # [2]
 
 
 COUNTERS = tuple(field.name for field in dataclasses.fields(HistogramState) if field.name.startswith("num_"))[1:]
@@ -56,7 +67,7 @@ COUNTERS = tuple(field.name for field in dataclasses.fields(HistogramState) if f
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class HistogramAveragePrecision:
+class HistogramAveragePrecision(Contract):
     """Average precision from binned scores: an approximation, for when the exact state does not fit.
 
     Detections of one bin count as one step of the curve. Matches, counts and recall are exact; precision is read at the
@@ -67,7 +78,8 @@ class HistogramAveragePrecision:
       num_classes: K; labels lie in [0, K).
       num_bins: S, equal bins of the score range.
       score_range: lowest and highest score.
-      protocol: grids, limits and table of results; its recall points must be multiples of one fraction.
+      protocol: grids, limits and table of results, or the name of one; its recall points must be multiples of one
+        fraction.
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
       class_group: the group of each class, K names, where the protocol's table has numbers of groups (LVIS: `r`, `c`
         or `f`); without it those are undefined.
@@ -76,9 +88,19 @@ class HistogramAveragePrecision:
     num_classes: int
     num_bins: int = 1000
     score_range: tuple[float, float] = (0.0, 1.0)
-    protocol: EvaluationProtocol = COCO
+    protocol: NamedProtocol = COCO_OR_OTHER
     box_format: str = "xyxy"
     class_group: tuple[str, ...] | None = None
+
+    _STATE, _RESULT = HistogramState, AveragePrecisionResult
+
+    def __post_init__(self) -> None:
+        sizes = "num_classes", "num_bins"
+        check_sizes(self, *sizes)
+        check_box_format(self)
+        check_score_range(self)
+        take_class_group(self)
+        check_memory(self, *sizes, curves=True)
 
     def init(self) -> HistogramState:
         """Returns the state that has seen nothing."""
@@ -92,6 +114,7 @@ class HistogramAveragePrecision:
             num_ground_truths=jnp.zeros((self.num_classes, grid[1]), jnp.int32),
             checks=jnp.zeros(len(CHECKS), jnp.int32),
             **{name: jnp.zeros((), jnp.int32) for name in COUNTERS},
+            configuration=jnp.asarray(self._words()),
         )
 
     def update(
@@ -104,6 +127,7 @@ class HistogramAveragePrecision:
         valid: Array | None = None,
     ) -> HistogramState:
         """Adds a batch, as `AveragePrecision.update` does; the image ids are checked but not kept."""
+        self._accept(state=state)
         batch = match_batch(detections, ground_truths, image_id, valid, self._rules)
         low, high = self.score_range
         place = (high - batch.scores) * (self.num_bins / (high - low))  # the best score in bin 0
@@ -152,21 +176,24 @@ class HistogramAveragePrecision:
                 num_not_finite=batch.num_not_finite.sum(dtype=jnp.int32),
                 num_bad_labels=batch.num_bad_labels.sum(dtype=jnp.int32),
                 checks=batch.checks.sum(0, dtype=jnp.int32),
+                configuration=jnp.asarray(self._words()),
             ),
         )
 
     def merge(self, state: HistogramState, other: HistogramState) -> HistogramState:
         """Returns one state that has seen what both have."""
+        configuration = self._accept(state=state, other=other)
         merged: HistogramState = add_counts(state, other)
-        return merged
+        return dataclasses.replace(merged, configuration=configuration)
 
     def compute(self, state: HistogramState) -> AveragePrecisionResult:
         """Integrates the state into curves in float32; jittable. Only the largest limit has precision and scores.
 
         Where a class has 2^31 - 1 detections or more in a range, its `num_ground_truths` is 2^31 - 1.
         """
+        configuration = self._accept(state=state)
         counters = {name: getattr(state, name) for name in COUNTERS}
-        return AveragePrecisionResult(self._curves(state), counters, checks_by_name(state.checks))
+        return AveragePrecisionResult(self._curves(state), counters, checks_by_name(state.checks), configuration)
 
     def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
         """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them.
@@ -174,6 +201,7 @@ class HistogramAveragePrecision:
         Raises:
           ValueError: if a count reached 2^31 - 1.
         """
+        self._accept_result(result)
         check_counts((result.curves.num_ground_truths, result.counters))
         return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=False)
 

@@ -11,12 +11,13 @@ import numpy as np
 
 from ..integers import as_words
 from ..planes import num_words
-from ..protocols import COCO, EvaluationProtocol
 from ..types import Array, Detections, GroundTruths
 from ._batch import BatchRules, match_batch
+from ._contract import Contract
 from ._data_checks import checks_by_name
+from ._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
 from ._result import AveragePrecisionResult, curves_on_host, summarize_result
-from ._state import ImageRows, content_of, contents_differ, empty_state, rows_of_batch, whole_ids
+from ._state import ImageRows, content_of, contents_differ, empty_rows, rows_of_batch, whole_ids
 
 __all__ = ["HostAveragePrecision", "HostState"]
 
@@ -33,14 +34,20 @@ class _Batch(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class HostState:
-    """Everything seen so far: the batches in the order of arrival, all but the last few as NumPy arrays."""
+    """Everything seen so far: the batches in the order of arrival, all but the last few as NumPy arrays.
+
+    Attributes:
+      batches: their rows.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
+    """
 
     batches: tuple[_Batch, ...]
+    configuration: Array  # [2]
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class HostAveragePrecision:
+class HostAveragePrecision(Contract):
     """Exact average precision whose rows leave the device after each update; no capacity to choose.
 
     `update` is called from Python and runs its own compiled program, whose results are copied to the host while the
@@ -48,22 +55,30 @@ class HostAveragePrecision:
 
     Attributes:
       num_classes: K; labels lie in [0, K).
-      protocol: grids, limits and table of results.
+      protocol: grids, limits and table of results, or the name of one.
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
       class_group: the group of each class, K names, where the protocol's table has numbers of groups (LVIS: `r`, `c`
         or `f`); without it those are undefined.
     """
 
     num_classes: int
-    protocol: EvaluationProtocol = COCO
+    protocol: NamedProtocol = COCO_OR_OTHER
     box_format: str = "xyxy"
     class_group: tuple[str, ...] | None = None
+
+    _STATE, _RESULT = HostState, AveragePrecisionResult
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "num_classes")
+        check_box_format(self)
+        take_class_group(self)
+        check_memory(self, "num_classes", curves=True)
 
     def init(self) -> HostState:
         """Returns the state that has seen nothing."""
         grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
-        images = empty_state(0, 0, 0, num_words(*grid), self.num_classes, grid[1]).images
-        return HostState((_Batch(jax.device_get(images), np.zeros(0, bool)),))
+        images = empty_rows(0, 0, 0, num_words(*grid), self.num_classes, grid[1])
+        return HostState((_Batch(jax.device_get(images), np.zeros(0, bool)),), self._words())
 
     def update(
         self,
@@ -77,9 +92,11 @@ class HostAveragePrecision:
         """Adds a batch, as `AveragePrecision.update` does; not inside `jit`.
 
         Raises:
-          ValueError: if a shape is not as described.
-          TypeError: if labels or image ids are not integers, or it is called inside `jit`.
+          ValueError: if a shape is not as described, or the state is of another configuration.
+          TypeError: if labels or image ids are not integers, an argument stands in another's place, or it is called
+            inside `jit`.
         """
+        self._accept(state=state)
         if isinstance(image_id, jax.core.Tracer):
             raise TypeError("`HostAveragePrecision.update` must be called outside jit; use `AveragePrecision` inside.")
         words = as_words(image_id, len(detections.labels))  # here, since `jit` cuts ids to 32 bits
@@ -90,14 +107,16 @@ class HostAveragePrecision:
         arrived = len(batches) - 1 - IN_FLIGHT
         if arrived >= 0:
             batches = (*batches[:arrived], jax.device_get(batches[arrived]), *batches[arrived + 1 :])
-        return HostState(batches)
+        return HostState(batches, self._words())
 
     def merge(self, state: HostState, other: HostState) -> HostState:
         """Returns one state that has seen what both have; images that both hold count once."""
-        return HostState(state.batches + other.batches)
+        self._accept(state=state, other=other)
+        return HostState(state.batches + other.batches, self._words())
 
     def compute(self, state: HostState) -> AveragePrecisionResult:
         """Integrates the state into curves in float64."""
+        self._accept(state=state)
         batches = jax.device_get(state.batches)
         image_id = np.concatenate([whole_ids(batch.images) for batch in batches])
         valid = np.concatenate([batch.valid for batch in batches])
@@ -120,15 +139,20 @@ class HostAveragePrecision:
         for name in ("num_not_finite", "num_bad_labels"):  # nothing is ever over capacity here
             counters[name] = np.concatenate([getattr(images, name) for images in rows]).sum()
         checks = checks_by_name(np.concatenate([images.checks for images in rows]).sum(0))
-        return AveragePrecisionResult(curves_on_host(rows, self.protocol, self.num_classes), counters, checks)
+        curves = curves_on_host(rows, self.protocol, self.num_classes)
+        return AveragePrecisionResult(curves, counters, checks, self._words())
 
     def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
         """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them."""
+        self._accept_result(result)
         return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=False)
 
     @property
     def _rules(self) -> BatchRules:
         return BatchRules(self.protocol, self.num_classes, self.box_format)
+
+    def _with_room_of(self, state: HostState) -> None:
+        """Any number of batches of any size will do."""
 
 
 @partial(jax.jit, static_argnums=0)
@@ -142,5 +166,5 @@ def _match(
     batch = match_batch(detections, ground_truths, image_id, valid, metric._rules)
     slots = batch.scores.shape[1], batch.ground_truth_labels.shape[1]
     grid = batch.matched.shape[-1], metric.num_classes, batch.ground_truth_counted.shape[-1]
-    rows = rows_of_batch(batch, empty_state(0, *slots, *grid).images)  # as many slots as rows
+    rows = rows_of_batch(batch, empty_rows(0, *slots, *grid))  # as many slots as rows
     return _Batch(rows, batch.image_valid)

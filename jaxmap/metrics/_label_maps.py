@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Iterable, Iterator, Mapping
 
 import jax
@@ -48,34 +47,33 @@ class LabelRule:
     ignore_index: int | None
     reduce_zero_label: bool
 
-    def __post_init__(self) -> None:
-        """Checks `ignore_index`; the ends of int32 stand for all that does not fit.
+    def check(self) -> None:
+        """Refuses a rule under which a label would be two things; the ends of int32 stand for all that does not fit.
 
         Raises:
-          TypeError: if it is neither None nor an integer.
-          ValueError: if it does not fit.
+          ValueError: if `ignore_index` is the label of a class, or does not fit.
+          TypeError: if it is no whole number.
         """
-        if self.ignore_index is None:
+        first, ignored = int(self.reduce_zero_label), self.ignore_index
+        if ignored is None:
             return
-        try:
-            index = operator.index(self.ignore_index)
-        except TypeError:
-            raise TypeError(f"`ignore_index` must be an integer or None, got {self.ignore_index!r}.") from None
-        if not -(2**31) < index < 2**31 - 1:
-            raise ValueError(f"`ignore_index` must be between -2^31 and 2^31 - 1, got {index}.")
+        if isinstance(ignored, bool) or not isinstance(ignored, int | np.integer):
+            raise TypeError(f"`ignore_index` must be a whole number or None, got {ignored!r}.")
+        if not -(2**31) < ignored < 2**31 - 1:
+            raise ValueError(f"`ignore_index` must be between -2^31 and 2^31 - 1, got {ignored}.")
+        if first <= ignored < first + self.num_classes:
+            raise ValueError(
+                f"`ignore_index` must not be the label of a class, {first} to {first + self.num_classes - 1}, got "
+                f"{ignored}; pass None to ignore nothing, and see `reduce_zero_label` if it is 0."
+            )
 
     def truth_rows(self, truth: Array, valid: Array | None) -> jax.Array:
         """Returns, for true labels in int32, the class from 0 or K plus `IGNORED`, `BAD` or `PADDING`.
 
         Raises:
-          ValueError: if `valid` does not have the first axes of `truth`, or `ignore_index` is the label of a class.
+          ValueError: if `valid` does not have the first axes of `truth`.
         """
         first = int(self.reduce_zero_label)
-        if self.ignore_index is not None and first <= self.ignore_index < first + self.num_classes:
-            raise ValueError(
-                f"`ignore_index` must not be the label of a class, {first} to {first + self.num_classes - 1}, got "
-                f"{self.ignore_index}; pass None to ignore nothing, and see `reduce_zero_label` if it is 0."
-            )
         is_class = (truth >= first) & (truth < first + self.num_classes)
         ignored = (truth == 0) & self.reduce_zero_label
         if self.ignore_index is not None:

@@ -13,8 +13,10 @@ from ..host import class_groups
 from ..integers import as_labels
 from ..types import UNDEFINED, Array
 from . import _wide_counts as wide
+from ._contract import Contract
 from ._data_checks import warn_once
 from ._label_maps import check_map, real_pixels
+from ._options import check_memory, check_sizes
 from ._segment_matching import joint_histogram, match_segments
 from ._wide_counts import WideCount
 
@@ -46,11 +48,13 @@ class PanopticQualityState:
       iou_sum: `[K]`, the sum of the IoUs of a class's matches, in units of 2^-32, to which each is rounded.
       segments: `[3, K]`, matches, false positives and false negatives.
       pixels: `[5]`, the counters of `PanopticQuality`, in their order.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
     iou_sum: WideCount  # [K]
     segments: WideCount  # [3, K]
     pixels: WideCount  # [5]
+    configuration: Array  # [2]
 
 
 class PanopticQualityResult(NamedTuple):
@@ -65,6 +69,7 @@ class PanopticQualityResult(NamedTuple):
       false_positives: `[K]`.
       false_negatives: `[K]`.
       counters: pixels by what became of them, see `PanopticQuality`.
+      configuration: that of the state.
     """
 
     numbers: dict[str, Array]
@@ -75,11 +80,12 @@ class PanopticQualityResult(NamedTuple):
     false_positives: Array  # [K]
     false_negatives: Array  # [K]
     counters: dict[str, Array]
+    configuration: Array | None = None  # [2]
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PanopticQuality:
+class PanopticQuality(Contract):
     """Panoptic quality of segment maps, PQ = SQ * RQ for each class, by the rules of panopticapi.
 
     A predicted and a true segment match if they have one class and an IoU above 1/2, which a segment can have with one
@@ -115,12 +121,20 @@ class PanopticQuality:
     num_classes: int
     things: tuple[int, ...] | None = None
 
+    _STATE, _RESULT = PanopticQualityState, PanopticQualityResult
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "num_classes")
+        class_groups(self.things, self.num_classes)
+        check_memory(self, "num_classes")
+
     def init(self) -> PanopticQualityState:
         """Returns the state that has seen nothing."""
         return PanopticQualityState(
             iou_sum=wide.zeros((self.num_classes,)),
             segments=wide.zeros((3, self.num_classes)),
             pixels=wide.zeros((len(_PIXEL_COUNTERS),)),
+            configuration=jnp.asarray(self._words()),
         )
 
     def update(
@@ -148,10 +162,10 @@ class PanopticQuality:
             pad an image; None means that all are real.
 
         Raises:
-          ValueError: while tracing, if a shape is not as described, a thing is no class, or a batch is too large.
+          ValueError: while tracing, if a shape is not as described or a batch is too large.
           TypeError: while tracing, if segments or labels are not integers.
         """
-        class_groups(self.things, self.num_classes)
+        self._accept(state=state)
         predicted, truth = check_map("predicted", predicted), check_map("truth", truth)
         if predicted.shape != truth.shape:
             raise ValueError(
@@ -182,30 +196,34 @@ class PanopticQuality:
             iou_sum=self._sum_by_class(matched.iou, true),
             segments=wide.widen(jnp.stack(counts)),
             pixels=wide.widen(jnp.stack(pixels)),
+            configuration=jnp.asarray(self._words()),
         )
         return self.merge(state, batch)
 
     def merge(self, state: PanopticQualityState, other: PanopticQualityState) -> PanopticQualityState:
         """Returns one state that has seen what both have."""
+        configuration = self._accept(state=state, other=other)
         return PanopticQualityState(
             iou_sum=wide.add(state.iou_sum, other.iou_sum),
             segments=wide.add(state.segments, other.segments),
             pixels=wide.add(state.pixels, other.pixels),
+            configuration=configuration,
         )
 
     def compute(self, state: PanopticQualityState) -> PanopticQualityResult:
         """Reads the numbers from the counts: in float64 on the host, or, inside `jit`, in float32 on the device."""
+        configuration = self._accept(state=state)
         groups = class_groups(self.things, self.num_classes)
-        if isinstance(state.iou_sum.low, jax.core.Tracer):
-            return _numbers((state, groups))
-        result: PanopticQualityResult = wide.in_float64(_numbers, (state, groups))
-        return result
+        in_jit = isinstance(state.iou_sum.low, jax.core.Tracer)
+        result = _numbers((state, groups)) if in_jit else wide.in_float64(_numbers, (state, groups))
+        return result._replace(configuration=configuration)
 
     def summarize(self, result: PanopticQualityResult) -> dict[str, float]:
         """Returns `PQ`, `SQ`, `RQ` and those of things and stuff, NaN where undefined, and the counters beside them.
 
         Pixels of segments without a class are most likely not meant, and are said in one `UserWarning`.
         """
+        self._accept_result(result)
         result = wide.to_host(result)
         warn_once(
             f"{result.counters[f'num_bad_{side}_pixels']} {side} pixels are of a segment that is beyond `{labels}` or "

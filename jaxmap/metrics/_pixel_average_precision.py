@@ -12,8 +12,10 @@ import numpy as np
 
 from ..types import Array
 from . import _wide_counts as wide
+from ._contract import Contract
 from ._data_checks import warn_once
 from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule, advise_on_maps, check_map
+from ._options import check_memory, check_score_range, check_sizes
 from ._wide_counts import WideCount
 
 __all__ = ["PixelAveragePrecision", "PixelAveragePrecisionResult", "PixelAveragePrecisionState"]
@@ -30,6 +32,7 @@ class PixelAveragePrecisionState:
       pixels: `[4]`, pixels that are scored, ignored, whose true label is neither a class nor ignored, and padding.
       not_finite: scores that are NaN or infinite, on scored pixels; they take no part.
       out_of_range: scores outside the range, on scored pixels; they fall into the first or last bin.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
     positives: WideCount  # [K, S]
@@ -37,6 +40,7 @@ class PixelAveragePrecisionState:
     pixels: WideCount  # [4]
     not_finite: WideCount  # []
     out_of_range: WideCount  # []
+    configuration: Array  # [2]
 
 
 class PixelAveragePrecisionResult(NamedTuple):
@@ -52,6 +56,7 @@ class PixelAveragePrecisionResult(NamedTuple):
       num_positives: `[K]`, true pixels. From inside `jit` a `WideCount`, as are the counters.
       counters: `num_pixels` scored, `num_ignored_pixels`, `num_bad_true_labels`, `num_padded_pixels`, and of the scores
         on scored pixels `num_not_finite`, which take no part, and `num_scores_out_of_range`.
+      configuration: that of the state; None from `pixel_average_precision`.
     """
 
     average_precision: Array  # [K]
@@ -62,11 +67,12 @@ class PixelAveragePrecisionResult(NamedTuple):
     mean_highest: Array  # []
     num_positives: Array  # [K]
     counters: dict[str, Array]
+    configuration: Array | None = None  # [2]
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PixelAveragePrecision:
+class PixelAveragePrecision(Contract):
     """Average precision of pixels from binned scores: constant memory, and bounds that hold the exact number.
 
     Every pixel is a case of each class, positive for the one that it is of. Only the order of the bins is known: the
@@ -97,6 +103,15 @@ class PixelAveragePrecision:
     ignore_index: int | None = 255
     reduce_zero_label: bool = False
 
+    _STATE, _RESULT = PixelAveragePrecisionState, PixelAveragePrecisionResult
+
+    def __post_init__(self) -> None:
+        sizes = "num_classes", "num_bins"
+        check_sizes(self, *sizes)
+        check_score_range(self)
+        self._labels.check()
+        check_memory(self, *sizes)
+
     def init(self) -> PixelAveragePrecisionState:
         """Returns the state that has seen nothing."""
         return PixelAveragePrecisionState(
@@ -105,6 +120,7 @@ class PixelAveragePrecision:
             pixels=wide.zeros((1 + NUM_ROWS,)),
             not_finite=wide.zeros(()),
             out_of_range=wide.zeros(()),
+            configuration=jnp.asarray(self._words()),
         )
 
     def update(
@@ -120,10 +136,10 @@ class PixelAveragePrecision:
             pad an image; None means that all are real.
 
         Raises:
-          ValueError: while tracing, if a shape is not as described, `ignore_index` is the label of a class, or
-            `score_range` is empty.
+          ValueError: while tracing, if a shape is not as described.
           TypeError: while tracing, if labels are not integers, or scores are complex.
         """
+        self._accept(state=state)
         truth = check_map("truth", truth)
         if jnp.issubdtype(jnp.result_type(scores), jnp.complexfloating):
             raise TypeError(f"`scores` must be real numbers, got dtype {jnp.result_type(scores)}.")
@@ -133,8 +149,6 @@ class PixelAveragePrecision:
                 f"class, got {list(jnp.shape(scores))}."
             )
         low, high = self.score_range
-        if not low < high:
-            raise ValueError(f"`score_range` must be the lowest and the highest score, got {self.score_range}.")
         rows = self._labels.truth_rows(truth, valid).ravel()
         scale = self.num_bins / (high - low)
 
@@ -163,28 +177,35 @@ class PixelAveragePrecision:
                 pixels=wide.widen(pixels),
                 not_finite=wide.total(wide.widen(not_finite), (0,)),
                 out_of_range=wide.total(wide.widen(out_of_range), (0,)),
+                configuration=jnp.asarray(self._words()),
             ),
         )
 
     def merge(self, state: PixelAveragePrecisionState, other: PixelAveragePrecisionState) -> PixelAveragePrecisionState:
         """Returns one state that has seen what both have."""
-        merged: PixelAveragePrecisionState = jax.tree.map(
-            wide.add, state, other, is_leaf=lambda node: isinstance(node, WideCount)
+        configuration = self._accept(state=state, other=other)
+        return PixelAveragePrecisionState(
+            positives=wide.add(state.positives, other.positives),
+            negatives=wide.add(state.negatives, other.negatives),
+            pixels=wide.add(state.pixels, other.pixels),
+            not_finite=wide.add(state.not_finite, other.not_finite),
+            out_of_range=wide.add(state.out_of_range, other.out_of_range),
+            configuration=configuration,
         )
-        return merged
 
     def compute(self, state: PixelAveragePrecisionState) -> PixelAveragePrecisionResult:
         """Integrates the counts: in float64 on the host, or, inside `jit`, in float32 on the device."""
-        if isinstance(state.pixels.low, jax.core.Tracer):
-            return _integrate(state)
-        result: PixelAveragePrecisionResult = wide.in_float64(_integrate, state)
-        return result
+        configuration = self._accept(state=state)
+        in_jit = isinstance(state.pixels.low, jax.core.Tracer)
+        result = _integrate(state) if in_jit else wide.in_float64(_integrate, state)
+        return result._replace(configuration=configuration)
 
     def summarize(self, result: PixelAveragePrecisionResult) -> dict[str, float]:
         """Returns the mean and its bounds by name, NaN where undefined, and the counters beside them.
 
         What is most likely not as it was meant, such as scores outside the range, is said in one `UserWarning`.
         """
+        self._accept_result(result)
         result = wide.to_host(result)
         warn_once(self._advise(result))
         names = ("mean_average_precision", "mean_lowest", "mean_highest")

@@ -13,7 +13,9 @@ import numpy as np
 from ..similarity import DoubleFloat
 from ..similarity import _double_float as df
 from ..types import UNDEFINED, Array
+from ._contract import Contract
 from ._data_checks import warn_once
+from ._options import check_sizes
 from ._ranking import as_items, exact, get_definition, rank_rows, total
 
 __all__ = [
@@ -37,6 +39,7 @@ class MeanAveragePrecisionAtKState:
       num_empty_rows: those of them without relevant items.
       num_padded_rows: rows marked as not valid.
       num_bad_weights: rows whose weight was negative, NaN or infinite; they took no part.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
     total: DoubleFloat  # []
@@ -46,6 +49,7 @@ class MeanAveragePrecisionAtKState:
     num_empty_rows: Array  # []
     num_padded_rows: Array  # []
     num_bad_weights: Array  # []
+    configuration: Array  # [2]
 
 
 SUMS = ("total", "weight", "empty_weight")
@@ -58,15 +62,17 @@ class MeanAveragePrecisionAtKResult(NamedTuple):
     Attributes:
       mean_average_precision: float64 with NaN where undefined, or, from inside `jit`, float32 with `UNDEFINED`.
       counters: int32 scalars by name, those of the state.
+      configuration: that of the state.
     """
 
     mean_average_precision: Array  # []
     counters: dict[str, Array]
+    configuration: Array | None = None  # [2]
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MeanAveragePrecisionAtK:
+class MeanAveragePrecisionAtK(Contract):
     """The mean of AP@k over rows, `sum(weight * AP@k) / sum(weight)`, accumulated batch by batch.
 
     With `definition="tensorflow"`, a single row without relevant items makes the number NaN, whatever its weight, as it
@@ -91,11 +97,17 @@ class MeanAveragePrecisionAtK:
     definition: str = "kaggle"
     empty: str | None = None
 
+    _STATE, _RESULT = MeanAveragePrecisionAtKState, MeanAveragePrecisionAtKResult
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "k")
+        get_definition(self.definition, self.empty)
+
     def init(self) -> MeanAveragePrecisionAtKState:
         """Returns the state that has seen nothing."""
         sums = {name: exact(jnp.zeros((), jnp.float32)) for name in SUMS}
         counts: dict[str, Array] = {name: jnp.zeros((), jnp.int32) for name in COUNTERS}
-        return MeanAveragePrecisionAtKState(**sums, **counts)
+        return MeanAveragePrecisionAtKState(**sums, **counts, configuration=jnp.asarray(self._words()))
 
     def update(
         self,
@@ -123,6 +135,7 @@ class MeanAveragePrecisionAtK:
           ValueError: while tracing, if shapes do not agree, k is less than 1, or a name is unknown.
           TypeError: while tracing, if items are not integers.
         """
+        self._accept(state=state)
         divisor = get_definition(self.definition, self.empty).divisor
         rows, num_relevant = rank_rows(relevant, predicted, relevant_valid, predicted_valid, k=self.k, divisor=divisor)
         shape = num_relevant.shape
@@ -148,6 +161,7 @@ class MeanAveragePrecisionAtK:
                 num_empty_rows=(taken & is_empty).sum(dtype=jnp.int32),
                 num_padded_rows=(~real).sum(dtype=jnp.int32),
                 num_bad_weights=(real & ~sound).sum(dtype=jnp.int32),
+                configuration=jnp.asarray(self._words()),
             ),
         )
 
@@ -155,23 +169,27 @@ class MeanAveragePrecisionAtK:
         self, state: MeanAveragePrecisionAtKState, other: MeanAveragePrecisionAtKState
     ) -> MeanAveragePrecisionAtKState:
         """Returns one state that has seen what both have."""
+        configuration = self._accept(state=state, other=other)
         return MeanAveragePrecisionAtKState(
             **{name: df.add(getattr(state, name), getattr(other, name)) for name in SUMS},
             **{name: getattr(state, name) + getattr(other, name) for name in COUNTERS},
+            configuration=configuration,
         )
 
     def compute(self, state: MeanAveragePrecisionAtKState) -> MeanAveragePrecisionAtKResult:
         """Divides the sums: to float64 outside of `jit`, and to float32 inside."""
+        configuration = self._accept(state=state)
         counters = {name: getattr(state, name) for name in COUNTERS}
         mean, defined = _divide(get_definition(self.definition, self.empty).empty, state)
         if isinstance(state.num_rows, jax.core.Tracer):
-            return MeanAveragePrecisionAtKResult(jnp.where(defined, mean.hi, UNDEFINED), counters)
+            return MeanAveragePrecisionAtKResult(jnp.where(defined, mean.hi, UNDEFINED), counters, configuration)
         mean, defined, counters = jax.device_get((mean, defined, counters))
         value = np.float64(mean.hi) + np.float64(mean.lo) if defined else np.float64(np.nan)
-        return MeanAveragePrecisionAtKResult(value, counters)
+        return MeanAveragePrecisionAtKResult(value, counters, configuration)
 
     def summarize(self, result: MeanAveragePrecisionAtKResult) -> dict[str, float]:
         """Returns the mean, NaN where undefined, and the counters beside it; warns of weights that are none."""
+        self._accept_result(result)
         if bad := int(result.counters["num_bad_weights"]):
             warn_once([f"{bad} rows have a weight that is negative, NaN or infinite, and are excluded"])
         mean = float(result.mean_average_precision)

@@ -33,11 +33,13 @@ class AveragePrecisionResult(NamedTuple):
       curves: float64 NumPy with NaN where undefined, or, from inside `jit`, float32 with `UNDEFINED`.
       counters: int32 scalars by name, those of the state.
       checks: int32 scalars by name, what `summarize` may warn about.
+      configuration: that of the state.
     """
 
     curves: PrecisionRecall
     counters: dict[str, Array]
     checks: dict[str, Array]
+    configuration: Array | None = None  # [2]
 
 
 def curves_on_host(batches: Sequence[ImageRows], protocol: EvaluationProtocol, num_classes: int) -> PrecisionRecall:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ..types import Array
 from . import _wide_counts as wide
+from ._contract import Contract
 from ._data_checks import warn_once
 from ._label_maps import (
     BAD,
@@ -23,6 +24,7 @@ from ._label_maps import (
     advise_on_maps,
     check_map,
 )
+from ._options import check_memory, check_sizes
 from ._wide_counts import WideCount
 
 __all__ = ["SegmentationResult", "SegmentationState", "SemanticSegmentation", "semantic_segmentation"]
@@ -37,10 +39,12 @@ class SegmentationState:
       confusion: `[K, K + 2]`, scored pixels by true class and predicted class; behind the classes are pixels that were
         given no class, and those whose predicted label is no class.
       unscored: `[3]`, pixels that are ignored, those whose true label is neither a class nor ignored, and padding.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
     confusion: WideCount  # [K, K + 2]
     unscored: WideCount  # [3]
+    configuration: Array  # [2]
 
 
 class SegmentationResult(NamedTuple):
@@ -57,6 +61,7 @@ class SegmentationResult(NamedTuple):
       dice: `[K]`, twice the intersection over the sum (F1); undefined where `iou` is.
       confusion: `[K, K + 2]`, as the state has it. From inside `jit` a `WideCount`, as are the counters.
       counters: pixels by what became of them, see `SemanticSegmentation`.
+      configuration: that of the state.
     """
 
     mean_iou: Array  # []
@@ -69,11 +74,12 @@ class SegmentationResult(NamedTuple):
     dice: Array  # [K]
     confusion: Array  # [K, K + 2]
     counters: dict[str, Array]
+    configuration: Array | None = None  # [2]
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SemanticSegmentation:
+class SemanticSegmentation(Contract):
     """IoU, Dice and accuracy of label maps from the confusion matrix of the whole dataset, exact up to 2^63 pixels.
 
     Numbers are those of all pixels together, not means over batches or images. A pixel whose true label is a class is
@@ -102,10 +108,19 @@ class SemanticSegmentation:
     ignore_index: int | None = 255
     reduce_zero_label: bool = False
 
+    _STATE, _RESULT = SegmentationState, SegmentationResult
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "num_classes")
+        self._labels.check()
+        check_memory(self, "num_classes")
+
     def init(self) -> SegmentationState:
         """Returns the state that has seen nothing."""
         return SegmentationState(
-            confusion=wide.zeros((self.num_classes, self.num_classes + NUM_COLUMNS)), unscored=wide.zeros((NUM_ROWS,))
+            confusion=wide.zeros((self.num_classes, self.num_classes + NUM_COLUMNS)),
+            unscored=wide.zeros((NUM_ROWS,)),
+            configuration=jnp.asarray(self._words()),
         )
 
     def update(
@@ -121,9 +136,10 @@ class SemanticSegmentation:
             pad an image; None means that all are real.
 
         Raises:
-          ValueError: while tracing, if a shape is not as described, or `ignore_index` is the label of a class.
+          ValueError: while tracing, if a shape is not as described.
           TypeError: while tracing, if labels are not integers.
         """
+        self._accept(state=state)
         predicted, truth = check_map("predicted", predicted), check_map("truth", truth)
         if predicted.shape != truth.shape:
             raise ValueError(
@@ -136,28 +152,34 @@ class SemanticSegmentation:
         # On a CPU, scattering is 9 times (19 classes) to 90 times (150) faster than a product of one-hot matrices.
         counts = jax.ops.segment_sum(jnp.ones_like(cell, jnp.uint32).ravel(), cell.ravel(), num_cells + NUM_ROWS)
         batch = SegmentationState(
-            confusion=wide.widen(counts[:num_cells].reshape(shape)), unscored=wide.widen(counts[num_cells:])
+            confusion=wide.widen(counts[:num_cells].reshape(shape)),
+            unscored=wide.widen(counts[num_cells:]),
+            configuration=jnp.asarray(self._words()),
         )
         return self.merge(state, batch)
 
     def merge(self, state: SegmentationState, other: SegmentationState) -> SegmentationState:
         """Returns one state that has seen what both have."""
+        configuration = self._accept(state=state, other=other)
         return SegmentationState(
-            confusion=wide.add(state.confusion, other.confusion), unscored=wide.add(state.unscored, other.unscored)
+            confusion=wide.add(state.confusion, other.confusion),
+            unscored=wide.add(state.unscored, other.unscored),
+            configuration=configuration,
         )
 
     def compute(self, state: SegmentationState) -> SegmentationResult:
         """Reads the numbers from the counts: in float64 on the host, or, inside `jit`, in float32 on the device."""
-        if isinstance(state.confusion.low, jax.core.Tracer):
-            return _numbers(state)
-        result: SegmentationResult = wide.in_float64(_numbers, state)
-        return result
+        configuration = self._accept(state=state)
+        in_jit = isinstance(state.confusion.low, jax.core.Tracer)
+        result = _numbers(state) if in_jit else wide.in_float64(_numbers, state)
+        return result._replace(configuration=configuration)
 
     def summarize(self, result: SegmentationResult) -> dict[str, float]:
         """Returns the five overall numbers by name, NaN where undefined, and the counters beside them.
 
         What is most likely not as it was meant, such as labels that are no class, is said in one `UserWarning`.
         """
+        self._accept_result(result)
         result = wide.to_host(result)
         warn_once(advise_on_maps(result.confusion.sum(1), result.counters, self._labels))
         numbers = {name: float(getattr(result, name)) for name in SegmentationResult._fields[:5]}

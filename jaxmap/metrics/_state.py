@@ -19,7 +19,8 @@ __all__ = [
     "ImageRows",
     "content_of",
     "contents_differ",
-    "empty_state",
+    "empty_rows",
+    "in_slots",
     "insert_images",
     "order_of_ids",
     "rows_of_batch",
@@ -81,6 +82,7 @@ class AveragePrecisionState:
       num_conflicting_images: those of them whose ground truths or detections were others: their ids are not distinct.
       num_padded_images: images marked as not valid.
       num_images_over_capacity: images for which no slot was left.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
     images: ImageRows
@@ -89,34 +91,34 @@ class AveragePrecisionState:
     num_conflicting_images: Array  # []
     num_padded_images: Array  # []
     num_images_over_capacity: Array  # []
+    configuration: Array  # [2]
 
 
 # Counts of an image go with it, so that one that comes again, or is in two states that are merged, counts once.
 OF_IMAGE = tuple(field.name for field in dataclasses.fields(ImageRows) if field.name.startswith("num_"))
+OF_DETECTIONS = ("scores", "labels", "rank", "matched", "ignored")
+OF_GROUND_TRUTHS = ("ground_truth_labels", "ground_truth_counted")
 OF_STATE = tuple(field.name for field in dataclasses.fields(AveragePrecisionState) if field.name.startswith("num_"))
 
 
-def empty_state(
+def empty_rows(
     num_images: int, num_detections: int, num_ground_truths: int, num_words: int, num_classes: int, num_areas: int
-) -> AveragePrecisionState:
-    """Returns a state without images, every slot empty."""
+) -> ImageRows:
+    """Returns rows without images, every slot empty."""
     label = _label_dtype(num_classes)
     words = (num_images, num_detections, num_words)
-    return AveragePrecisionState(
-        images=ImageRows(
-            image_id=jnp.zeros(num_images, jnp.int32),
-            image_id_high=jnp.zeros(num_images, jnp.int32),
-            scores=jnp.zeros((num_images, num_detections), jnp.float32),
-            labels=jnp.full((num_images, num_detections), EMPTY, label),
-            rank=jnp.zeros((num_images, num_detections), _label_dtype(num_detections)),
-            matched=jnp.zeros(words, jnp.uint32),
-            ignored=jnp.zeros(words, jnp.uint32),
-            ground_truth_labels=jnp.full((num_images, num_ground_truths), EMPTY, label),
-            ground_truth_counted=jnp.zeros((num_images, num_ground_truths), _bits_dtype(num_areas)),
-            **{name: jnp.zeros(num_images, jnp.int32) for name in OF_IMAGE},
-            checks=jnp.zeros((num_images, len(CHECKS)), jnp.int32),
-        ),
-        **{name: jnp.zeros((), jnp.int32) for name in OF_STATE},
+    return ImageRows(
+        image_id=jnp.zeros(num_images, jnp.int32),
+        image_id_high=jnp.zeros(num_images, jnp.int32),
+        scores=jnp.zeros((num_images, num_detections), jnp.float32),
+        labels=jnp.full((num_images, num_detections), EMPTY, label),
+        rank=jnp.zeros((num_images, num_detections), _label_dtype(num_detections)),
+        matched=jnp.zeros(words, jnp.uint32),
+        ignored=jnp.zeros(words, jnp.uint32),
+        ground_truth_labels=jnp.full((num_images, num_ground_truths), EMPTY, label),
+        ground_truth_counted=jnp.zeros((num_images, num_ground_truths), _bits_dtype(num_areas)),
+        **{name: jnp.zeros(num_images, jnp.int32) for name in OF_IMAGE},
+        checks=jnp.zeros((num_images, len(CHECKS)), jnp.int32),
     )
 
 
@@ -176,29 +178,34 @@ def rows_of_batch(batch: MatchedBatch, like: ImageRows) -> ImageRows:
     bits = jnp.left_shift(jnp.uint32(1), jnp.arange(counted.shape[-1], dtype=jnp.uint32))
     counted_bits = jnp.where(counted, bits[None, None], jnp.uint32(0)).sum(-1, dtype=jnp.uint32)
     empty = jnp.int32(EMPTY)
-    found = {
-        "scores": batch.scores,
-        "labels": jnp.where(batch.valid, batch.labels, empty),
-        "rank": jnp.where(batch.valid, batch.rank, 0),
-        "matched": jnp.where(batch.valid[..., None], batch.matched, jnp.uint32(0)),
-        "ignored": jnp.where(batch.valid[..., None], batch.ignored, jnp.uint32(0)),
-    }
-    truth = {
-        "ground_truth_labels": jnp.where(counted.any(-1), batch.ground_truth_labels, empty),
-        "ground_truth_counted": counted_bits,
-    }
-    found, lost = _fit(found, batch.valid, like.scores.shape[1])
-    truth, truth_lost = _fit(truth, counted.any(-1), like.ground_truth_labels.shape[1])
-    columns = {name: value.astype(getattr(like, name).dtype) for name, value in (found | truth).items()}
-    return ImageRows(
+    rows = ImageRows(
         image_id=batch.image_id[:, 1],
         image_id_high=batch.image_id[:, 0],
-        **columns,
-        num_detections_over_capacity=lost,
-        num_ground_truths_over_capacity=truth_lost,
+        scores=batch.scores,
+        labels=jnp.where(batch.valid, batch.labels, empty),
+        rank=jnp.where(batch.valid, batch.rank, 0),
+        matched=jnp.where(batch.valid[..., None], batch.matched, jnp.uint32(0)),
+        ignored=jnp.where(batch.valid[..., None], batch.ignored, jnp.uint32(0)),
+        ground_truth_labels=jnp.where(counted.any(-1), batch.ground_truth_labels, empty),
+        ground_truth_counted=counted_bits,
+        num_detections_over_capacity=jnp.zeros_like(batch.num_not_finite),
+        num_ground_truths_over_capacity=jnp.zeros_like(batch.num_not_finite),
         num_not_finite=batch.num_not_finite,
         num_bad_labels=batch.num_bad_labels,
         checks=batch.checks,
+    )
+    return in_slots(rows, like)
+
+
+def in_slots(rows: ImageRows, like: ImageRows) -> ImageRows:
+    """Brings rows to the slots and dtypes of others, and counts what finds no slot."""
+    found, lost = _fit(rows, OF_DETECTIONS, rows.labels >= 0, like.labels.shape[1])
+    truth, truth_lost = _fit(rows, OF_GROUND_TRUTHS, rows.ground_truth_labels >= 0, like.ground_truth_labels.shape[1])
+    return dataclasses.replace(
+        rows,
+        **{name: value.astype(getattr(like, name).dtype) for name, value in (found | truth).items()},
+        num_detections_over_capacity=rows.num_detections_over_capacity + lost,
+        num_ground_truths_over_capacity=rows.num_ground_truths_over_capacity + truth_lost,
     )
 
 
@@ -263,8 +270,11 @@ def _at_places(images: ImageRows, rows: ImageRows, place: jax.Array) -> ImageRow
     return taken
 
 
-def _fit(columns: dict[str, jax.Array], valid: jax.Array, slots: int) -> tuple[dict[str, jax.Array], jax.Array]:
+def _fit(
+    rows: ImageRows, names: tuple[str, ...], valid: jax.Array, slots: int
+) -> tuple[dict[str, jax.Array], jax.Array]:
     """Cuts or pads axis 1 to a number of slots; valid rows come first when it must be cut, and the lost are counted."""
+    columns = {name: getattr(rows, name) for name in names}
     width = valid.shape[1]
     if width > slots:
         order = jnp.argsort(~valid, axis=1, stable=True)[:, :slots]

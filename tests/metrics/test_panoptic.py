@@ -235,9 +235,8 @@ def test_bad_input_is_refused(spoil: dict[str, Any], error: type[Exception], mes
 
 
 def test_a_thing_that_is_no_class_is_refused() -> None:
-    maps, labels = np.zeros((1, 1, 6), int), np.array([LABELS])
-    metric = PanopticQuality(num_classes=2, things=(2,))
     with pytest.raises(ValueError, match="`things` must be classes from 0 to 1, got 2"):
-        metric.update(metric.init(), maps, maps, predicted_labels=labels, truth_labels=labels)
+        PanopticQuality(num_classes=2, things=(2,))
+    maps = np.zeros((1, 1, 6), int)
     with pytest.raises(ValueError, match=r"`maps` must have shape \[images, height, width, 2\], got \[1, 1, 6\]"):
         category_instance_to_segments(maps, num_classes=2, max_segments=4)

@@ -206,6 +206,5 @@ def test_bad_input_is_refused(
 def test_score_maps_must_fit_the_labels() -> None:
     with pytest.raises(ValueError, match=r"`scores` must have shape \[2, 3, 4, 4\], .* got \[2, 3, 4, 2\]"):
         METRIC.update(METRIC.init(), SCORES, TRUTH)
-    with pytest.raises(ValueError, match=r"`score_range` must be the lowest and the highest score, got \(1, 0\)"):
-        metric = PixelAveragePrecision(num_classes=2, score_range=(1, 0))
-        metric.update(metric.init(), SCORES, TRUTH)
+    with pytest.raises(ValueError, match=r"`score_range` must be the lowest and the highest score, .* got \(1, 0\)"):
+        PixelAveragePrecision(num_classes=2, score_range=(1, 0))

@@ -115,12 +115,12 @@ def test_groups_need_the_group_of_every_class() -> None:
     files = federated_scene(np.random.default_rng(1), max_classes=K, max_objects=2)
     found, truth = arrays(evaluate_lvis(files))
     state = update(found, truth)
-    without, short = (dataclasses.replace(METRIC, class_group=groups) for groups in (None, ("r", "c", "f")))
+    without = dataclasses.replace(METRIC, class_group=None)
     numbers = without.summarize(without.compute(state))
     assert numbers["AP"] > 0
     assert np.isnan([numbers[name] for name in ("APr", "APc", "APf")]).all()
     with pytest.raises(ValueError, match="`class_group` must name the group of each of 4 classes, got 3"):
-        short.summarize(short.compute(state))
+        dataclasses.replace(METRIC, class_group=("r", "c", "f"))
     with pytest.raises(ValueError, match="`class_group` must name the group of each of 4 classes, got 3"):
-        options = {"protocol": LIMITED, "num_classes": K, "class_group": short.class_group}
+        options = {"protocol": LIMITED, "num_classes": K, "class_group": ("r", "c", "f")}
         jax.eval_shape(functools.partial(jaxmap.average_precision, **options), found, truth)
