@@ -119,10 +119,11 @@ def coco_ground_truths(
     silently. An annotation whose id is 0 counts like any other, with a warning (pycocotools reads its match as none).
 
     Args:
-      data: holds the lists `images` (`id`), `categories` (`id`, and `name` if it has one) and `annotations` (`id`,
-        `image_id`, `category_id`, `bbox` in xywh, `area`, that of its shape if it is missing, and `iscrowd` if it is
-        not 0). Ids are integers or text, and `"7"` is 7. For masks `segmentation` and the images' `height` and
-        `width` in place of `bbox`; for keypoints also `keypoints`, and `num_keypoints` if it is not those labelled.
+      data: holds the lists `images` (`id`, and `file_name` if it has one), `categories` (`id`, and `name` if it has
+        one) and `annotations` (`id`, `image_id`, `category_id`, `bbox` in xywh, `area`, and `iscrowd` if it is not 0).
+        Ids are integers or text, and `"7"` is 7. An area that is missing is that of the shape, with a warning. For
+        masks `segmentation` and the images' `height` and `width` in place of `bbox`; for keypoints also `keypoints`,
+        and `num_keypoints` if it is not those labelled.
       iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
       source: what messages call the data.
 
@@ -152,7 +153,8 @@ def coco_detections(
     Args:
       data: one object for each detection with `image_id`, `category_id`, `score`, and `bbox` in xywh, or
         `segmentation`, or `keypoints`; may be empty. Where the first has a `bbox`, all need one, and it gives the area
-        of detections, as in pycocotools; else the area is that of the mask, or of what encloses the keypoints.
+        of detections, as in pycocotools; else the area is that of the mask, or of what encloses the keypoints. In place
+        of an `image_id` may stand the name of the image's file, with its suffix or without, if no other image has it.
       ground_truths: defines the images and categories.
       iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
       source: what messages call the data.

@@ -30,7 +30,7 @@ __all__ = ["LONGEST", "column", "doubtful", "identifier", "index_of", "integer"]
 LONGEST = 1024  # characters of a text
 _EXACT_FLOATS = 2**53  # up to here every integer is a double of its own
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
-_PADDED = re.compile(r"(-?)0+(0|[1-9][0-9]*)")
+_OTHERWISE = re.compile(r"(-?)0*(0|[1-9][0-9]*)(?:\.0+)?")
 
 
 def integer(value: Any) -> int | None:
@@ -70,8 +70,9 @@ def column(values: Sequence[Any]) -> np.ndarray | None:
 def index_of(ids: np.ndarray, known: np.ndarray, files: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Returns the index of every id among known ones, and whether it is there.
 
-    A text that spells a padded integer, such as "000000000139", is that integer, and the name of a file, with its
-    suffix or without, is the id that the file belongs to: where they are no ids themselves, and there is no doubt.
+    A text that spells an integer otherwise, such as "000000000139" or "139.0", is that integer, and the name of a file,
+    with its suffix or without, is the id that the file belongs to: where they are no ids themselves, and there is no
+    doubt.
 
     Args:
       ids: `[N]`, as `column` returns them.
@@ -108,18 +109,18 @@ def _fits(number: int) -> bool:
 
 
 def _meant(texts: Iterable[str], listed: Sequence[str], files: np.ndarray | None) -> dict[str, list[str]]:
-    """Returns for each text the listed ids that it may stand for: one padded otherwise, or that of a file."""
+    """Returns for each text the listed ids that it may stand for: one spelled otherwise, or that of a file."""
     of_number, of_file = collections.defaultdict(list), collections.defaultdict(list)
     for one in listed:
-        of_number[_unpadded(one)].append(one)
+        of_number[_plain(one)].append(one)
     for one, file in zip(listed, [] if files is None else files.tolist(), strict=False):
         for name in _names(file) if file else ():
             of_file[name].append(one)
     # Where the name of one image's file is the id of another image, other texts tell nothing of files.
-    confused = any(of_number.get(_unpadded(name), ids) != ids for name, ids in of_file.items())
+    confused = any(of_number.get(_plain(name), ids) != ids for name, ids in of_file.items())
     meant = {}
     for text in texts:
-        numbers = of_number.get(_unpadded(text), [])
+        numbers = of_number.get(_plain(text), [])
         meant[text] = list(dict.fromkeys([*numbers, *([] if confused and not numbers else of_file.get(text, []))]))
     return meant
 
@@ -130,6 +131,6 @@ def _names(file: str) -> set[str]:
     return {file, file.removesuffix(path.suffix), path.name, path.stem} - {""}
 
 
-def _unpadded(text: str) -> str:
-    padded = _PADDED.fullmatch(text)
-    return padded[1] + padded[2] if padded else text
+def _plain(text: str) -> str:
+    match = _OTHERWISE.fullmatch(text)
+    return match[1] + match[2] if match else text

@@ -220,7 +220,7 @@ class Entries:
         with contextlib.suppress(TypeError):  # a value that cannot be hashed
             if set(values) <= {0, 1, None}:  # False and True equal these
                 return np.fromiter(values, np.bool_, len(values))
-        raise self._error(field, values, _is_flag, "0 or 1", "write it as a number without quotes")
+        raise self._error(field, values, _is_flag, "0 or 1", "write one of them, without quotes")
 
     def names(self, field: str) -> list[Any]:
         """Returns the field of every entry as it is; None where an entry lacks it."""

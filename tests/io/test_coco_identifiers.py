@@ -61,6 +61,7 @@ FORMS = {
     "some quoted": [1, "2", 10],
     "as pandas writes": [1.0, 2.0, 10.0],
     "padded": ["0001", "0002", "0010"],
+    "quoted floats": ["1.0", "2.0", "10.00"],
 }
 
 
@@ -68,9 +69,11 @@ FORMS = {
 @pytest.mark.parametrize("wanted", FORMS)
 def test_an_id_means_the_same_however_it_is_written(read: Any, wanted: str, given: str) -> None:
     truth, found = read(truth_of(FORMS[wanted], FORMS[wanted]), found_of(FORMS[given], FORMS[given]))
-    assert found.image_index.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert found.labels.tolist() == [0, 1, 2] * 3
-    assert truth.image_ids.tolist() == (FORMS["padded"] if wanted == "padded" else FORMS["integers"])
+    assert found.image_index.tolist() == truth.image_index.tolist()
+    assert found.labels.tolist() == truth.labels.tolist()
+    assert truth.image_ids[found.image_index[[0, 3, 6]]].tolist() == (
+        FORMS[wanted] if wanted in ("padded", "quoted floats") else FORMS["integers"]
+    )
 
 
 @pytest.mark.parametrize("wanted", [[1, 2], ["1", "2"], [1, 2, "background"], ["1", "2", "background"]])

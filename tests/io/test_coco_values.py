@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from jaxmap.io import coco_ground_truths, read_coco_detections, read_coco_ground_truths
 
@@ -131,6 +133,24 @@ def test_crowdposes_files_have_no_areas(tmp_path: pathlib.Path) -> None:
     assert columns["area"] == [106] and not messages
 
 
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 2**65) | st.floats() | st.sampled_from(["7", "007", "7.0", "x", ""]),
+    lambda inner: st.lists(inner, max_size=4),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from([*PERSON, "score", "iscrowd"]), values, st.sampled_from(["bbox", "keypoints"]), st.booleans())
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_both_decoders_agree_on_any_value(
+    tmp_path: pathlib.Path, field: str, value: Any, iou_type: str, results: bool
+) -> None:
+    entry = (RESULT | {"keypoints": PERSON["keypoints"]} if results else PERSON) | {field: value}
+    content = json.dumps([RESULT, entry]) if results else truth_with(PERSON, entry)
+    columns, _, problem = outcome(tmp_path / "file.json", content.encode(), iou_type, results)
+    assert columns or problem
+
+
 # ---- accepted, with a word ----
 
 SAID_ONCE = {
@@ -171,7 +191,7 @@ def test_a_few_boxes_of_size_0_are_as_in_real_files(tmp_path: pathlib.Path) -> N
 # ---- refused ----
 
 REFUSED_TRUTH = {
-    "quoted flag": (written(ANNOTATION, iscrowd='"0"'), "bbox", "iscrowd` must be 0 or 1, got '0' (str); write it"),
+    "quoted flag": (written(ANNOTATION, iscrowd='"0"'), "bbox", "iscrowd` must be 0 or 1, got '0' (str); write one of"),
     "quoted area": (written(ANNOTATION, area='"150"'), "bbox", "area` must be a finite number, got '150' (str)"),
     "huge box": (
         written(ANNOTATION, bbox="[0, 0, 1e200, 1e200]"),
