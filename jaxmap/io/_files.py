@@ -31,6 +31,8 @@ _STANDARD_INPUT = "-"
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 _OTHERS = {b"PK\x03\x04": "a ZIP archive", b"PK\x05\x06": "a ZIP archive", b"\x28\xb5\x2f\xfd": "packed by zstd"}
 
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+
 # Unpacked, data may have `_ALWAYS_ALLOWED` bytes, or `_MAX_RATIO` for each packed one. Annotations are packed 5 to 20
 # times, long runs of one row 100 times.
 _ALWAYS_ALLOWED = 1 << 28
@@ -89,10 +91,12 @@ def read_bytes(path: PathLike) -> bytes:
 
 
 def is_archive(path: PathLike) -> bool:
-    """Returns True for a tar archive, plain or packed, as far as its beginning tells."""
+    """Returns True for a tar archive, plain or packed, as its name or its beginning tells; it may be damaged."""
     try:
         if not os.path.isfile(path):
             return False
+        if os.fspath(path).lower().endswith(_ARCHIVES):
+            return True
         with open(path, "rb") as file:
             head = file.read(_HEAD)
     except OSError:

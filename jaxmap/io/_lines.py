@@ -70,8 +70,9 @@ def check_encoding(name: str, data: bytes) -> None:
     """
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError(f"{name}: a text file in UTF-16, but UTF-8 is read; save it as UTF-8.")
-    if b"\0" in data:
-        raise ValueError(f"{name}: not a text file in UTF-8, it holds zero bytes; it is damaged, or in UTF-16.")
+    if (place := data.find(b"\0")) >= 0:
+        line = data.count(b"\n", 0, place) + 1
+        raise ValueError(f"{name}, line {line}: not a text in UTF-8, it holds zero bytes; it is damaged, or in UTF-16.")
 
 
 def lines_of(name: str, data: bytes) -> list[str]:

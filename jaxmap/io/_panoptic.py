@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import pathlib
+import reprlib
 import struct
 import warnings
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ Image = dict[str, np.ndarray]
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NUM_COLOURS = 1 << 24
 _PIXELS_AT_ONCE = 1 << 20
+_LONGEST_NAME = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -219,11 +221,11 @@ def _folder(path: PathLike, folder: PathLike | None) -> pathlib.Path:
 def _check_file_names(annotations: Entries) -> None:
     """Refuses a file that is not inside the folder: a JSON file from elsewhere must not open others."""
     for index, name in enumerate(annotations.values("file_name")):
-        path = pathlib.PureWindowsPath(name) if isinstance(name, str) else None  # it knows both kinds of slashes
-        if path is None or not path.name or path.anchor or ".." in path.parts:
+        path = pathlib.PureWindowsPath(name if isinstance(name, str) else "")  # it knows both kinds of slashes
+        if not path.name or path.anchor or ".." in path.parts or not name.isprintable() or len(name) > _LONGEST_NAME:
             raise ValueError(
                 f"{annotations.source}: `annotations[{index}].file_name` must be a file inside the folder of the PNG "
-                f"files, got {name!r}; no absolute path and no `..` may stand there."
+                f"files, got {reprlib.repr(name)}; no absolute path and no `..` may stand there."
             )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jaxmap.io import load_json, read_voc_detections, read_voc_ground_truths
+from jaxmap.io import is_voc, load_json, read_voc_detections, read_voc_ground_truths
 from jaxmap.io._files import files_in, is_archive, names_in, read_bytes
 
 PACKERS = pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gzip", "bzip2", "xz"])
@@ -212,6 +212,16 @@ def test_an_archive_cut_anywhere_is_refused(tmp_path: pathlib.Path) -> None:
     path.write_bytes(bytes(damaged))
     with pytest.raises(ValueError, match="the mark of its end is missing"):
         read_voc_ground_truths(path)
+
+
+@pytest.mark.parametrize("name", ["cut.tar", "cut.tgz", "cut.TAR.GZ", "cut.tar.xz"])
+def test_an_archive_of_which_little_is_left_is_known_by_its_name(tmp_path: pathlib.Path, name: str) -> None:
+    whole = tar_of(two_annotations())
+    for content in (b"", whole[:100], gzip.compress(whole)[:2], gzip.compress(whole)[:10], lzma.compress(whole)[:10]):
+        (tmp_path / name).write_bytes(content)
+        assert is_voc(tmp_path / name)
+        with pytest.raises(ValueError, match=f"{name}: broken .* is damaged or cut off"):
+            read_voc_ground_truths(tmp_path / name)
 
 
 def test_links_in_an_archive_are_followed_or_refused(tmp_path: pathlib.Path) -> None:

@@ -247,7 +247,8 @@ def png_of(width: int, height: int, bits: int = 8) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "name", ["../3.png", "/etc/passwd", "a/../../3.png", "..\\3.png", "C:\\3.png", "", "..", ".", None, 3]
+    "name",
+    ["../3.png", "/etc/passwd", "a/../../3.png", "..\\3.png", "C:\\3.png", "", "..", ".", None, 3, "a\nb", "x" * 9999],
 )
 def test_a_file_name_may_not_leave_its_folder(tmp_path: pathlib.Path, name: object) -> None:
     write_png(tmp_path / "3.png", [[1, 1]])
