@@ -21,8 +21,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .types import Array
-
 __all__ = ["as_labels", "as_numbers", "as_words", "image_id_words", "is_seen"]
 
 _LOW, _HIGH = np.iinfo(np.int32).min, np.iinfo(np.int32).max
@@ -65,7 +63,7 @@ def as_numbers(name: str, values: Any, hint: str = "number them from 0 instead")
     return jnp.asarray(values.astype(dtype))
 
 
-def image_id_words(image_id: Any) -> Array:
+def image_id_words(image_id: Any) -> Any:
     """Returns image ids of up to 64 bits as two words, which cross `jit` whole.
 
     Without x64, `jit` cuts a 64-bit id to its low 32 bits before a metric sees it. Split ids on the host, and pass the

@@ -115,6 +115,8 @@ def advise(
             f"{counters['num_conflicting_images']} images have the id of an image with other content and are excluded: "
             "`jit` cuts ids to 32 bits (pass `jaxmap.metrics.image_id_words(ids)`), or ids are used twice"
         )
+    if counters.get("num_scores_out_of_range"):
+        yield f"{counters['num_scores_out_of_range']} scores are outside `score_range` and count in an outer bin"
     found, truth = checks["detections"], checks["ground_truths"]
     if checks["empty_ground_truths"]:
         yield (

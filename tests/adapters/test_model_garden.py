@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jaxmap.adapters import EvaluationBatch, from_model_garden
+from jaxmap.metrics import image_id_words
 
 NUM_IMAGES, NUM_ROWS, NUM_TRUTHS = 4, 7, 3
 
@@ -122,15 +123,24 @@ def test_from_model_garden_without_ground_truths() -> None:
     [
         (lambda p, b: p.pop("image_info"), r"'image_info', or boxes must be in the original image"),
         (lambda p, b: b.pop("classes"), r"`labels` must have the entry 'classes'"),
-        (lambda p, b: b.update(source_id=np.ones(4)), r"`source_id` must be 4 integers, one an image"),
-        (lambda p, b: b.update(source_id=np.ones(3, int)), r"`source_id` must be 4 integers"),
+        (lambda p, b: b.update(source_id=np.ones(4)), r"`source_id` must hold integers, got dtype float64"),
+        (lambda p, b: b.update(source_id=np.ones(3, int)), r"`source_id` must have shape \[4\], one per image"),
+        (lambda p, b: b.update(source_id=np.full(4, 2**32)), r"`source_id` must fit int32, .*image_id_words"),
     ],
 )
 def test_from_model_garden_names_what_is_missing_or_misshapen(change: Callable[..., Any], message: str) -> None:
     predictions, batch = inputs()
     change(predictions, batch)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         from_model_garden(predictions, batch)
+
+
+def test_from_model_garden_passes_on_the_words_of_long_ids() -> None:
+    predictions, labels = inputs()
+    ids = [2**32 + 1, 1, 0, -1]
+    adapted = from_model_garden(predictions, labels | {"source_id": image_id_words(ids)}, smallest_image_id=1)
+    np.testing.assert_array_equal(adapted.image_id, image_id_words(ids))
+    np.testing.assert_array_equal(adapted.valid, [True, True, False, False])
 
 
 @pytest.mark.parametrize("option", ["detections_in", "ground_truths_in"])

@@ -181,8 +181,12 @@ def test_pixels_of_no_segment_are_counted_by_their_reason() -> None:
     scene["predicted_labels"][2, 4] = NUM_CLASSES
     num_bad_labels = (scene["predicted"][2] == 4).sum()
     assert num_bad_labels > 0
-    counters = METRIC.compute(update(METRIC.init(), scene)).counters
-    assert counters == {
+    result = METRIC.compute(update(METRIC.init(), scene))
+    with pytest.warns(
+        UserWarning, match="3 true pixels are of a segment that is beyond `truth_labels` .*; .* predicted"
+    ):
+        METRIC.summarize(result)
+    assert result.counters == {
         "num_pixels": 6 * 14 * 17,
         "num_void_pixels": is_void.sum(),
         "num_bad_true_pixels": 3,
@@ -213,6 +217,15 @@ def test_category_and_instance_maps_become_segments() -> None:
         assert len(places) > 6  # so that not all have room
         assert numbers.ravel().tolist() == [-1 if pair is None else places.index(pair) for pair in pairs]
         assert of_segment.tolist() == [label for label, _ in places][:6]
+
+
+def test_instances_of_64_bits_stay_apart_or_are_refused() -> None:
+    maps = np.array([[[[0, 1], [0, 2**32 + 1]]]])
+    with pytest.raises(ValueError, match=r"`maps` must fit int32, got 4294967297 at \[0, 0, 1\]; number the instances"):
+        category_instance_to_segments(maps, num_classes=1, max_segments=2)
+    with jax.enable_x64(True):
+        segments, _ = category_instance_to_segments(maps, num_classes=1, max_segments=2)
+    assert segments.tolist() == [[[0, 1]]]
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,7 @@ PIXELS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(0,
 
 @settings(max_examples=30, deadline=None)
 @given(PIXELS)
+@pytest.mark.filterwarnings("ignore:the numbers may not be what you meant")  # class 0 alone
 def test_bounds_hold_whatever_lies_in_a_bin(pixels: list[tuple[int, int, int]]) -> None:
     truth, scores = np.full(SHAPE, 255), np.zeros((*SHAPE, K), np.float32)
     for i, (label, place, step) in enumerate(pixels):
@@ -153,7 +154,8 @@ def test_scores_that_are_no_number_or_out_of_range_are_counted() -> None:
     scores[(*scored[2], 0)], scores[(*scored[3], 1)] = -0.5, 1.5
     scores[truth == 255] = np.nan  # of no concern
     truth[tuple(scored[4])] = 9
-    counters = METRIC.summarize(METRIC.compute(update(METRIC.init(), scores, truth)))
+    with pytest.warns(UserWarning, match=r"1 pixels have a true label .*; 2 scores are NaN .*; 2 scores lie outside"):
+        counters = METRIC.summarize(METRIC.compute(update(METRIC.init(), scores, truth)))
     assert {name: value for name, value in counters.items() if name.startswith("num_")} == {
         "num_pixels": len(scored) - 1,
         "num_ignored_pixels": (truth == 255).sum(),
@@ -186,6 +188,8 @@ SCORES, TRUTH = np.zeros((2, 3, 4, 2), np.float32), np.zeros((2, 3, 4), int)
         ),
         (SCORES[:1], TRUTH, {}, ValueError, "must hold the same images, at least one, got 1, 2 and 2"),
         (SCORES[:, 1:], TRUTH, {}, ValueError, r"got \[2, 4, 2\] and \[3, 4\] in image 0"),
+        (SCORES * 1j, TRUTH, {}, TypeError, "`scores` must be real numbers, got dtype complex64 in image 0"),
+        (SCORES, TRUTH + 2**32, {}, ValueError, "must hold classes 0 to 1 or 255 .* got 4294967296 in image 0"),
         (SCORES, TRUTH * 0.5, {}, TypeError, "`truth` must hold integers, got dtype float64 in image 0"),
         (
             SCORES,

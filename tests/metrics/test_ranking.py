@@ -248,7 +248,9 @@ def test_mean_without_weight_is_undefined() -> None:
 def test_rows_whose_weight_is_no_weight_take_no_part_and_are_reported() -> None:
     arrays = batch([[1], [2], [3], [4]], [[1], [9], [9], [9]], [1.0, np.nan, -1.0, np.inf])
     metric = MeanAveragePrecisionAtK(k=K)
-    assert metric.summarize(metric.compute(update_of(K)(metric.init(), **arrays))) == {
+    with pytest.warns(UserWarning, match="3 rows have a weight that is negative, NaN or infinite"):
+        numbers = metric.summarize(metric.compute(update_of(K)(metric.init(), **arrays)))
+    assert numbers == {
         "mean_average_precision": 1.0,
         "num_rows": 1,
         "num_empty_rows": 0,
@@ -266,6 +268,12 @@ def test_classes_are_ranked_by_score_then_number() -> None:
     np.testing.assert_array_equal(rank(scores, k=4), [[0, 2, 1, 3], [2, 3, 0, 1]])
 
 
+def test_more_places_than_items_change_nothing() -> None:
+    relevant, predicted = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[1, 9], [4, 5]])
+    expected = average_precision_at_k(relevant, predicted, k=3)
+    np.testing.assert_array_equal(average_precision_at_k(relevant, predicted, k=2**40), expected)
+
+
 ITEMS_OK = np.ones((2, 3), np.int32)
 
 
@@ -273,6 +281,12 @@ ITEMS_OK = np.ones((2, 3), np.int32)
     ("call", "error", "message"),
     [
         (lambda: average_precision_at_k(ITEMS_OK, ITEMS_OK, k=0), ValueError, "`k` must be at least 1, got 0"),
+        (lambda: average_precision_at_k(ITEMS_OK, ITEMS_OK, k=2.5), TypeError, "`k` must be an integer, got 2.5"),
+        (
+            lambda: average_precision_at_k(ITEMS_OK, np.zeros((1, 2**15), int), k=10**9),
+            ValueError,
+            r"`predicted` must have at most 8192 places beside 32768 items, got 32768; lower `k`",
+        ),
         (lambda: rank_classes(np.ones((2, 3)), k=4), ValueError, "the number of classes, 3, got 4"),
         (
             lambda: average_precision_at_k(ITEMS_OK, ITEMS_OK, definition="map"),
@@ -294,10 +308,10 @@ ITEMS_OK = np.ones((2, 3), np.int32)
         (
             lambda: mean_average_precision_at_k(ITEMS_OK, np.full((2, 3), 2**40)),
             ValueError,
-            f"`predicted` must fit int32, got {2**40} to {2**40}; number the items",
+            rf"`predicted` must fit int32, got {2**40} at \[0, 0\]; number the items",
         ),
         (
-            lambda: average_precision_at_k(ITEMS_OK, jnp.ones((2, 3), jnp.uint32)),
+            lambda: jax.jit(average_precision_at_k)(ITEMS_OK, np.ones((2, 3), np.uint32)),
             TypeError,
             "`predicted` must fit int32, got dtype uint32",
         ),

@@ -47,7 +47,10 @@ def test_every_pixel_stands_in_one_cell() -> None:
     np.testing.assert_allclose(result.iou, [1 / 2, 1 / 4])  # 0: 1 of 2. 1: 1 of 3 true and 1 false
     np.testing.assert_allclose(result.dice, [2 / 3, 2 / 5])
     np.testing.assert_allclose(result.accuracy, [1 / 2, 1 / 3])
-    numbers = metric.summarize(result)
+    with pytest.warns(
+        UserWarning, match=r"^the numbers may not be .*: 1 pixels are predicted as `ignore_index=255` .*; 1"
+    ):
+        numbers = metric.summarize(result)
     assert numbers == {
         "mean_iou": pytest.approx(3 / 8),
         "frequency_weighted_iou": pytest.approx((2 * 1 / 2 + 3 * 1 / 4) / 5),
@@ -213,7 +216,8 @@ def test_real_image_equals_the_published_numbers_and_scikit_learn(shared_data: p
         result.confusion[:, : len(CLASSES)],
         sklearn.confusion_matrix(truth[kept], predicted[kept], labels=range(len(CLASSES))),
     )
-    empty = semantic_segmentation(nothing, truth, num_classes=len(CLASSES))
+    with pytest.warns(UserWarning, match="pixels are predicted as `ignore_index=255` and are missed"):
+        empty = semantic_segmentation(nothing, truth, num_classes=len(CLASSES))
     assert empty.mean_iou == empty.pixel_accuracy == 0
     assert empty.counters["num_unpredicted_pixels"] == kept.sum()
 
@@ -262,6 +266,10 @@ def spoiled(value: int) -> np.ndarray:
             r"must have shape \[2\], one an image, or \[2, 3, 4\]",
         ),
         (MAPS * 0.5, MAPS, {}, TypeError, "`predicted` must hold integers, got dtype float"),
+        (MAPS * 1j, MAPS, {}, TypeError, "`predicted` must hold integers, got dtype complex"),
+        (MAPS, spoiled(2**32), {}, ValueError, "`truth` must hold classes 0 to 1 or 255 .*, got 4294967296 in image 1"),
+        (MAPS, MAPS, {"ignore_index": 255.0}, TypeError, r"`ignore_index` must be an integer or None, got 255.0"),
+        (MAPS, MAPS, {"ignore_index": 2**31}, ValueError, "`ignore_index` must be between .*, got 2147483648"),
     ],
 )
 def test_bad_input_is_refused(
@@ -269,6 +277,32 @@ def test_bad_input_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         semantic_segmentation(predicted, truth, num_classes=2, **options)
+
+
+def test_binary_maps_of_0_and_255_are_noticed() -> None:
+    truth = np.array([[[0, 255, 0, 255]]], np.uint8)
+    zeros = np.zeros_like(truth)
+    message = (
+        "the truth holds only class 0 and `ignore_index=255` .2 pixels are excluded.; if it is a binary map of 0 and"
+    )
+    metric = SemanticSegmentation(num_classes=2)
+    with pytest.warns(UserWarning, match=message) as caught:
+        semantic_segmentation(zeros, truth, num_classes=2)
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match=message):
+        metric.summarize(metric.compute(jax.jit(metric.update)(metric.init(), zeros, truth)))
+    semantic_segmentation(zeros, truth // 255, num_classes=2)  # no warning
+    semantic_segmentation(zeros, truth, num_classes=1)
+
+
+def test_labels_of_64_bits_are_no_class() -> None:
+    metric = SemanticSegmentation(num_classes=2)
+    wide = np.array([[[0, 2**32, 1 - 2**32, 2**63 - 1]]])
+    zeros = np.zeros_like(wide)
+    with jax.enable_x64(True):
+        in_jit = jax.jit(metric.update)(metric.init(), zeros, wide)
+    for state in (metric.update(metric.init(), zeros, wide), in_jit):
+        assert to_host(state.unscored).tolist() == [0, 3, 0]
 
 
 def test_a_batch_whose_counts_might_wrap_is_refused() -> None:
