@@ -66,8 +66,10 @@ def test_area_ranges_fit_a_state_or_are_refused() -> None:
     counted = jnp.arange(32)[None, None] >= jnp.array([0, 31])[None, :, None]  # in all of them; in the last
     none, zeros = jnp.zeros((1, 0)), jnp.zeros(1, jnp.int32)
     batch = MatchedBatch(
-        **dict.fromkeys(("image_id", "image_valid", "num_not_finite", "num_bad_labels"), zeros),
-        **dict.fromkeys(("scores", "labels", "rank"), none),
+        image_valid=jnp.ones(1, bool),
+        **dict.fromkeys(("image_id", "num_not_finite", "num_bad_labels"), zeros),
+        scores=none,
+        **dict.fromkeys(("labels", "rank"), none.astype(jnp.int32)),
         **dict.fromkeys(("matched", "ignored"), none[..., None].astype(jnp.uint32)),
         valid=none.astype(bool),
         ground_truth_labels=jnp.zeros((1, 2), jnp.int32),
