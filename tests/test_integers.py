@@ -14,7 +14,13 @@ import pytest
 import jaxmap
 from jaxmap import curves
 from jaxmap.integers import INT32_MAX, check_int32, level_dtype
-from jaxmap.metrics import AveragePrecision, ConfusionMatrix, HistogramAveragePrecision
+from jaxmap.metrics import (
+    AveragePrecision,
+    ConfusionMatrix,
+    HistogramAveragePrecision,
+    PixelAveragePrecision,
+    SemanticSegmentation,
+)
 from jaxmap.metrics._batch import MatchedBatch
 from jaxmap.metrics._state import rows_of_batch
 from jaxmap.protocols import COCO, AreaRange, SummaryRow
@@ -150,6 +156,10 @@ def test_rows_and_cells_beyond_int32_are_refused_while_tracing() -> None:
         ValueError, match=r"cells of the matrix must be at most 2\^31 - 1, got 2147488281; take fewer cl"
     ):
         ConfusionMatrix(num_classes=46340).init()
+    with pytest.raises(ValueError, match=r"cells of the matrix must be at most 2\^31 - 1"):
+        SemanticSegmentation(num_classes=46339).init()
+    with pytest.raises(ValueError, match=r"`num_bins` of both kinds of pixels must be at most 2\^31 - 1"):
+        PixelAveragePrecision(num_classes=1, num_bins=2**30).init()
 
 
 BINS = 4

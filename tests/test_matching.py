@@ -195,7 +195,7 @@ def test_match_of_nothing_is_empty(shape: tuple[int, int, int]) -> None:
 
 
 def test_match_refuses_what_is_no_integer() -> None:
-    with pytest.raises(TypeError, match="`candidates.level` must hold integers, got dtype float32"):
+    with pytest.raises(TypeError, match=r"`candidates\.level` must hold integers, got dtype float32"):
         jaxmap.match(
             Candidates(index=jnp.zeros((D, 2), jnp.int32), level=jnp.zeros((D, 2))),
             counted=jnp.zeros((G, 2), jnp.uint32),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..integers import check_int32
 from ..types import Array
 from . import _wide_counts as wide
 from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule, check_map
@@ -96,6 +97,7 @@ class PixelAveragePrecision:
 
     def init(self) -> PixelAveragePrecisionState:
         """Returns the state that has seen nothing."""
+        check_int32("`num_bins` of both kinds of pixels", 2 * self.num_bins + 2, "take fewer bins")
         return PixelAveragePrecisionState(
             positives=wide.zeros((self.num_classes, self.num_bins)),
             negatives=wide.zeros((self.num_classes, self.num_bins)),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..integers import check_int32
 from ..types import Array
 from . import _wide_counts as wide
 from ._label_maps import BAD, IGNORED, NUM_COLUMNS, NUM_ROWS, PADDING, UNPREDICTED, LabelRule, check_map
@@ -93,6 +94,7 @@ class SemanticSegmentation:
 
     def init(self) -> SegmentationState:
         """Returns the state that has seen nothing."""
+        check_int32("cells of the matrix", (self.num_classes + NUM_COLUMNS) ** 2, "take fewer classes")
         return SegmentationState(
             confusion=wide.zeros((self.num_classes, self.num_classes + NUM_COLUMNS)), unscored=wide.zeros((NUM_ROWS,))
         )
