@@ -224,3 +224,17 @@ def test_a_confusion_matrix_stops_at_the_largest_and_is_refused() -> None:
     over = metric.merge(nearly, dataclasses.replace(metric.init(), counts=jnp.array([[9, 0], [0, 0]], jnp.int32)))
     with pytest.raises(ValueError, match=r"a count reached 2\^31 - 1"):
         metric.summarize(metric.compute(over))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_bins": 0}, "`num_bins` must be at least 1, got 0"),
+        ({"score_range": (1.0, 0.0)}, r"`score_range` must be the lowest and the highest score, got \(1\.0, 0\.0\)"),
+        ({"score_range": (0.5, 0.5)}, "`score_range` must be the lowest and the highest score"),
+        ({"score_range": (0.0, float("nan"))}, "`score_range` must be the lowest and the highest score"),
+    ],
+)
+def test_histograms_without_a_bin_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(HISTOGRAM, **options).init()
