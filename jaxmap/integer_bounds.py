@@ -7,6 +7,7 @@
 | area ranges of a ground truth, in a state | bits of uint8 or uint32 | 32 ranges | `metrics` refuses more |
 | labels and ranks in a state | int16, or int32 | K, and the slots of an image | chosen by their number |
 | rows, and flat indices, inside `jit` | int32 | 2^31 - 1 | `check_int32`, while tracing |
+| places of pairs in a confusion matrix | int32 | 2^30 pairs of an image | `check_int32`, while tracing |
 | counts of rows, inside `jit` | int32 | 2^31 - 1 | rows are no more |
 | counts of a class in states that add up | int32 | 2^31 - 1 | they stop there (`add_counts`), `summarize` raises |
 | recall times q, inside `jit` | int32, or a long division | 2^31 - 1 true positives | `curves` |

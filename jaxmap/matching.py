@@ -10,7 +10,6 @@ reach, a crowd may be taken any number of times, everything else once; or every 
 
 from __future__ import annotations
 
-import chex
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -37,6 +36,10 @@ def match(
       levels: `[T + 1, W]` uint32, the planes that a pair of each level passes (`planes.level_words`).
       ignored_absorb: static; True where any ground truth may be taken again in the planes in which it does not count.
 
+    Raises:
+      ValueError: if a shape is not as described.
+      TypeError: if candidates or words are not integers.
+
     Returns:
       `[D, C, W]` uint32: the planes in which each detection takes each of its candidates; at most one for a plane.
 
@@ -50,11 +53,20 @@ def match(
 
     References: pycocotools cocoeval.py, evaluateImg; serial dictatorship.
     """
+    kinds = {"candidates.index": candidates.index, "candidates.level": candidates.level, "counted": counted}
+    for name, value in kinds.items():
+        if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
+            raise TypeError(f"`{name}` must hold integers, got dtype {jnp.result_type(value)}.")
     num_ground_truths, num_words = counted.shape
-    chex.assert_equal_shape([candidates.index, candidates.level])
-    chex.assert_shape(crowd, (num_ground_truths,))
     levels = jnp.asarray(levels)
-    chex.assert_shape(levels, (None, num_words))
+    shapes = {
+        "candidates.level": (candidates.level.shape, candidates.index.shape),
+        "crowd": (crowd.shape, (num_ground_truths,)),
+        "levels": (levels.shape, (len(levels), num_words)),
+    }
+    for name, (shape, expected) in shapes.items():
+        if shape != expected:
+            raise ValueError(f"`{name}` must have shape {list(expected)}, got {list(shape)}.")
     if not candidates.index.size or not num_ground_truths:
         return jnp.zeros((*candidates.index.shape, num_words), jnp.uint32)
     # Padding passes nothing, but its index must be one.

@@ -14,7 +14,13 @@ import pytest
 import jaxmap
 from jaxmap import curves
 from jaxmap.integer_bounds import INT32_MAX, check_int32, level_dtype
-from jaxmap.metrics import AveragePrecision, ConfusionMatrix, HistogramAveragePrecision
+from jaxmap.metrics import (
+    AveragePrecision,
+    ConfusionMatrix,
+    HistogramAveragePrecision,
+    PixelAveragePrecision,
+    SemanticSegmentation,
+)
 from jaxmap.metrics._batch import MatchedBatch
 from jaxmap.metrics._state import rows_of_batch
 from jaxmap.protocols import COCO, AreaRange, SummaryRow
@@ -66,8 +72,10 @@ def test_area_ranges_fit_a_state_or_are_refused() -> None:
     counted = jnp.arange(32)[None, None] >= jnp.array([0, 31])[None, :, None]  # in all of them; in the last
     none, zeros = jnp.zeros((1, 0)), jnp.zeros(1, jnp.int32)
     batch = MatchedBatch(
-        **dict.fromkeys(("image_id", "image_valid", "num_not_finite", "num_bad_labels"), zeros),
-        **dict.fromkeys(("scores", "labels", "rank"), none),
+        image_valid=jnp.ones(1, bool),
+        **dict.fromkeys(("image_id", "num_not_finite", "num_bad_labels"), zeros),
+        scores=none,
+        **dict.fromkeys(("labels", "rank"), none.astype(jnp.int32)),
         **dict.fromkeys(("matched", "ignored"), none[..., None].astype(jnp.uint32)),
         valid=none.astype(bool),
         ground_truth_labels=jnp.zeros((1, 2), jnp.int32),
@@ -148,6 +156,10 @@ def test_rows_and_cells_beyond_int32_are_refused_while_tracing() -> None:
         ValueError, match=r"cells of the matrix must be at most 2\^31 - 1, got 2147488281; take fewer cl"
     ):
         ConfusionMatrix(num_classes=46340).init()
+    with pytest.raises(ValueError, match=r"cells of the matrix must be at most 2\^31 - 1"):
+        SemanticSegmentation(num_classes=46339).init()
+    with pytest.raises(ValueError, match=r"`num_bins` of both kinds of pixels must be at most 2\^31 - 1"):
+        PixelAveragePrecision(num_classes=1, num_bins=2**30).init()
 
 
 BINS = 4
@@ -212,3 +224,17 @@ def test_a_confusion_matrix_stops_at_the_largest_and_is_refused() -> None:
     over = metric.merge(nearly, dataclasses.replace(metric.init(), counts=jnp.array([[9, 0], [0, 0]], jnp.int32)))
     with pytest.raises(ValueError, match=r"a count reached 2\^31 - 1"):
         metric.summarize(metric.compute(over))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_bins": 0}, "`num_bins` must be at least 1, got 0"),
+        ({"score_range": (1.0, 0.0)}, r"`score_range` must be the lowest and the highest score, got \(1\.0, 0\.0\)"),
+        ({"score_range": (0.5, 0.5)}, "`score_range` must be the lowest and the highest score"),
+        ({"score_range": (0.0, float("nan"))}, "`score_range` must be the lowest and the highest score"),
+    ],
+)
+def test_histograms_without_a_bin_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(HISTOGRAM, **options).init()

@@ -194,8 +194,18 @@ def test_match_of_nothing_is_empty(shape: tuple[int, int, int]) -> None:
     assert chosen.shape == (num_detections, num_candidates, 2)
 
 
+def test_match_refuses_what_is_no_integer() -> None:
+    with pytest.raises(TypeError, match=r"`candidates\.level` must hold integers, got dtype float32"):
+        jaxmap.match(
+            Candidates(index=jnp.zeros((D, 2), jnp.int32), level=jnp.zeros((D, 2))),
+            counted=jnp.zeros((G, 2), jnp.uint32),
+            crowd=jnp.zeros(G, bool),
+            levels=level_words(T, A),
+        )
+
+
 def test_match_refuses_lists_of_two_shapes() -> None:
-    with pytest.raises(AssertionError):
+    with pytest.raises(ValueError, match=r"`candidates.level` must have shape \[\d+, 2\], got \[\d+, 3\]"):
         jaxmap.match(
             Candidates(index=jnp.zeros((D, 2), jnp.int32), level=jnp.zeros((D, 3), jnp.int8)),
             counted=jnp.zeros((G, 2), jnp.uint32),

@@ -237,5 +237,7 @@ def test_building_block_takes_lists_and_refuses_other_shapes() -> None:
     assert oriented_box_iou([[0, 0, 2, 2, 0]], [[1, 0, 2, 2, 0]]).tolist() == [[pytest.approx(1 / 3)]]
     with pytest.raises(ValueError, match=r"`other_boxes` must have shape \[n, 5\], got \[2, 4\]"):
         oriented_box_iou(jnp.zeros((2, 5)), jnp.zeros((2, 4)))
-    with pytest.raises(AssertionError):
+    with pytest.raises(ValueError, match=r"`crowd` must have shape \[2\], one flag per ground truth, got \[3\]"):
         oriented_box_iou(jnp.zeros((2, 5)), jnp.zeros((2, 5)), crowd=jnp.zeros(3, bool))
+    with pytest.raises(TypeError, match="`boxes` must hold real numbers, got dtype complex128"):
+        oriented_box_iou(np.zeros((2, 5), complex), jnp.zeros((2, 5)))

@@ -265,6 +265,7 @@ def _pair_image(
 
 def _places(image: PreparedImage, candidates: Candidates, allowed: jax.Array, pairing: str) -> jax.Array:
     """Returns `[D, C]` int32: the place of each pair in the order in which `pairing` takes them."""
+    check_int32("pairs of an image, twice", 2 * allowed.size, "give fewer detections or ground truths per image")
     row = jnp.arange(allowed.size, dtype=jnp.int32).reshape(allowed.shape)  # by detection, the most similar first
     if pairing == "score":
         return jnp.where(allowed, row, NO_PAIR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -103,7 +104,16 @@ class HistogramAveragePrecision(Contract):
         check_memory(self, *sizes, curves=True)
 
     def init(self) -> HistogramState:
-        """Returns the state that has seen nothing."""
+        """Returns the state that has seen nothing.
+
+        Raises:
+          ValueError: if there is no bin, or too many, or the score range is empty or reversed.
+        """
+        low, high = self.score_range
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"`score_range` must be the lowest and the highest score, got {self.score_range}.")
+        if self.num_bins < 1:
+            raise ValueError(f"`num_bins` must be at least 1, got {self.num_bins}.")
         check_int32("`num_classes` x `num_bins`", self.num_classes * self.num_bins + 1, "take fewer bins")
         grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
         bins = (*grid, self.num_classes, self.num_bins)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..integer_bounds import check_int32
 from ..types import Array
 from . import _wide_counts as wide
 from ._contract import Contract
@@ -114,6 +115,7 @@ class PixelAveragePrecision(Contract):
 
     def init(self) -> PixelAveragePrecisionState:
         """Returns the state that has seen nothing."""
+        check_int32("`num_bins` of both kinds of pixels", 2 * self.num_bins + 2, "take fewer bins")
         return PixelAveragePrecisionState(
             positives=wide.zeros((self.num_classes, self.num_bins)),
             negatives=wide.zeros((self.num_classes, self.num_bins)),

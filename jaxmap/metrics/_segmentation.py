@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..integer_bounds import check_int32
 from ..types import Array
 from . import _wide_counts as wide
 from ._contract import Contract
@@ -117,6 +118,7 @@ class SemanticSegmentation(Contract):
 
     def init(self) -> SegmentationState:
         """Returns the state that has seen nothing."""
+        check_int32("cells of the matrix", (self.num_classes + NUM_COLUMNS) ** 2, "take fewer classes")
         return SegmentationState(
             confusion=wide.zeros((self.num_classes, self.num_classes + NUM_COLUMNS)),
             unscored=wide.zeros((NUM_ROWS,)),

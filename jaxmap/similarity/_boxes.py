@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +25,7 @@ from ..types import BOX_FORMATS
 from . import _double_float as df
 from ._double_float import DoubleFloat
 
-__all__ = ["BoxGeometry", "approximate_iou", "box_geometry", "box_iou", "exact_iou"]
+__all__ = ["BoxGeometry", "approximate_iou", "box_geometry", "box_iou", "check_boxes", "check_crowd", "exact_iou"]
 
 
 class BoxGeometry(NamedTuple):
@@ -133,15 +132,46 @@ def box_iou(
 
     Raises:
       ValueError: if an input is not `[n, 4]`, or the box format is unknown.
+      TypeError: if an input does not hold real numbers, or `crowd` no flags.
 
     References: pycocotools maskApi.c, bbIou.
     """
-    sides = []
-    for name, value in (("boxes", boxes), ("other_boxes", other_boxes)):
-        array = jnp.asarray(value, jnp.float32)
-        if array.ndim != 2 or array.shape[-1] != 4:
-            raise ValueError(f"`{name}` must have shape [n, 4], got {list(array.shape)}; use `jax.vmap` for batches.")
-        sides.append(box_geometry(array, box_format))
-    crowd = jnp.zeros(sides[1].area.hi.shape, bool) if crowd is None else jnp.asarray(crowd, bool)
-    chex.assert_shape(crowd, sides[1].area.hi.shape)
+    sides = [
+        box_geometry(check_boxes(name, value, 4), box_format)
+        for name, value in (("boxes", boxes), ("other_boxes", other_boxes))
+    ]
+    crowd = check_crowd(crowd, len(sides[1].area.hi))
     return exact_iou(sides[0].select(np.s_[:, None]), sides[1].select(np.s_[None, :]), crowd[None, :]).hi
+
+
+def check_boxes(name: str, boxes: ArrayLike, width: int) -> jax.Array:
+    """Returns boxes `[n, width]` in float32.
+
+    Raises:
+      ValueError: if the shape is another.
+      TypeError: if they are no real numbers.
+    """
+    kind = np.asarray(boxes).dtype if not isinstance(boxes, jax.Array) else boxes.dtype
+    if not (jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)):
+        raise TypeError(f"`{name}` must hold real numbers, got dtype {kind}.")
+    array = jnp.asarray(boxes, jnp.float32)
+    if array.ndim != 2 or array.shape[-1] != width:
+        raise ValueError(f"`{name}` must have shape [n, {width}], got {list(array.shape)}; use `jax.vmap` for batches.")
+    return array
+
+
+def check_crowd(crowd: ArrayLike | None, count: int) -> jax.Array:
+    """Returns flags `[count]`, none of them set for None.
+
+    Raises:
+      ValueError: if the shape is another.
+      TypeError: if they are no flags.
+    """
+    if crowd is None:
+        return jnp.zeros(count, bool)
+    flags = crowd if isinstance(crowd, jax.Array) else np.asarray(crowd)
+    if flags.dtype != bool and not jnp.issubdtype(flags.dtype, jnp.integer) and flags.size:
+        raise TypeError(f"`crowd` must hold flags, got dtype {flags.dtype}.")
+    if flags.shape != (count,):
+        raise ValueError(f"`crowd` must have shape [{count}], one flag per ground truth, got {list(flags.shape)}.")
+    return jnp.asarray(flags, bool)

@@ -9,12 +9,11 @@
 
 from __future__ import annotations
 
-import chex
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ..oriented import oriented_iou
+from ._boxes import check_boxes, check_crowd
 
 __all__ = ["oriented_box_iou"]
 
@@ -38,13 +37,7 @@ def oriented_box_iou(boxes: ArrayLike, other_boxes: ArrayLike, *, crowd: ArrayLi
 
     Raises:
       ValueError: if an input is not `[n, 5]`.
+      TypeError: if an input does not hold real numbers, or `crowd` no flags.
     """
-    sides = []
-    for name, value in (("boxes", boxes), ("other_boxes", other_boxes)):
-        array = jnp.asarray(value, jnp.float32)
-        if array.ndim != 2 or array.shape[-1] != 5:
-            raise ValueError(f"`{name}` must have shape [n, 5], got {list(array.shape)}; use `jax.vmap` for batches.")
-        sides.append(array)
-    crowd = jnp.zeros(sides[1].shape[:1], bool) if crowd is None else jnp.asarray(crowd, bool)
-    chex.assert_shape(crowd, sides[1].shape[:1])
-    return _compiled_iou(sides[0][:, None], sides[1][None, :], crowd[None, :])
+    one, other = check_boxes("boxes", boxes, 5), check_boxes("other_boxes", other_boxes, 5)
+    return _compiled_iou(one[:, None], other[None, :], check_crowd(crowd, len(other))[None, :])

@@ -184,3 +184,17 @@ def test_box_iou_refuses_other_shapes_and_formats(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         jaxmap.box_iou(boxes, others, **options)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "crowd", "message"),
+    [
+        (np.ones((3, 4), complex), None, "`boxes` must hold real numbers, got dtype complex128"),
+        (np.ones((3, 4), bool), None, "`boxes` must hold real numbers, got dtype bool"),
+        (np.full((3, 4), "1"), None, "`boxes` must hold real numbers, got dtype <U1"),
+        (np.ones((3, 4)), np.ones(3), "`crowd` must hold flags, got dtype float64"),
+    ],
+)
+def test_box_iou_refuses_other_kinds(boxes: np.ndarray, crowd: np.ndarray | None, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        jaxmap.box_iou(boxes, np.ones((3, 4)), crowd=crowd)
