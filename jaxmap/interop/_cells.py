@@ -106,6 +106,7 @@ def read_eval_images(
     num_classes: int,
     num_areas: int,
     num_images: int,
+    num_rows: int,
     thresholds: np.ndarray,
 ) -> tuple[Records, np.ndarray, np.ndarray]:
     """Returns the records of `evalImgs`, their order for the curves, and `[K, A]` int64, how many ground truths count.
@@ -113,10 +114,11 @@ def read_eval_images(
     Args:
       entries: by class, area range and image.
       num_classes, num_areas, num_images: K, A and I.
-      thresholds: `[T]` int, the rows of the entries' `dtMatches` and `dtIgnore` that are wanted.
+      num_rows: how many rows the entries' `dtMatches` and `dtIgnore` have.
+      thresholds: `[T]` int, those that are wanted.
 
     Raises:
-      ValueError: if the list has not one entry for each class, area range and image.
+      ValueError: if the list has not one entry for each class, area range and image, or one lacks something.
     """
     if len(entries) != num_classes * num_areas * num_images:
         raise ValueError(
@@ -134,14 +136,22 @@ def read_eval_images(
             ]
             if not cell:
                 continue
-            counts[label] += [np.count_nonzero(np.asarray(entry["gtIgnore"]) == 0) for entry in cell]
-            scores.append(np.asarray(cell[0]["dtScores"], np.float64))
+            try:
+                if any(len(entry[name]) != num_rows for entry in cell for name in ("dtMatches", "dtIgnore")):
+                    raise ValueError(f"not {num_rows} rows")
+                counts[label] += [np.count_nonzero(np.asarray(entry["gtIgnore"]) == 0) for entry in cell]
+                scores.append(np.asarray(cell[0]["dtScores"], np.float64))
+                matched = [np.asarray(entry["dtMatches"])[thresholds] != 0 for entry in cell]
+                ignored = [np.asarray(entry["dtIgnore"], bool)[thresholds] for entry in cell]
+                flags.append(np.stack([matched, ignored]))
+            except (KeyError, IndexError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"`evalImgs[{first}]` must hold `gtIgnore`, `dtScores`, and `dtMatches` and `dtIgnore` with a row "
+                    f"for each of `params.iouThrs`, {num_rows}; it does not: {error}."
+                ) from error
             ranks.append(np.arange(len(scores[-1])))
             labels.append(np.full(len(scores[-1]), label))
             images.append(np.full(len(scores[-1]), image))
-            matched = [np.asarray(entry["dtMatches"])[thresholds] != 0 for entry in cell]
-            ignored = [np.asarray(entry["dtIgnore"], bool)[thresholds] for entry in cell]
-            flags.append(np.stack([matched, ignored]))
     matched_words, ignored_words = _pack(np.concatenate(flags, axis=-1))
     rank = np.concatenate(ranks)
     records = Records(

@@ -5,6 +5,7 @@ Code written for them runs with only its import changed, on the objects of eithe
 purpose: an annotation whose id is 0 counts (pycocotools reads its match as none), results are copied and not written
 to, an empty list of results is scored, `useCats = 0` leaves `params.catIds` as they are and works for keypoints too,
 and what cannot be scored, such as a NaN or a mask of another size than its image, is an error that names the entry.
+An annotation id of 0, ids that repeat, and ids of `params` that the ground truths lack are warned of.
 Masks need the codec of pycocotools, the extra `coco`.
 
 >>> import contextlib, io
@@ -302,6 +303,7 @@ def _curves_of(entries: Any, params: Any) -> PrecisionRecall:
         num_classes=len(class_ids(params)),
         num_areas=len(params.areaRng),
         num_images=len(params.imgIds),
+        num_rows=len(axes.thresholds),
         thresholds=np.unique(axes.thresholds, return_index=True)[1],
     )
     return axes.spread(precision_recall(records, order, counts, axes.protocol))

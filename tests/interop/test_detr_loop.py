@@ -98,3 +98,20 @@ def test_entry_that_was_not_evaluated_is_refused() -> None:
                 assert run.evaluateImg(*place, 100) is run.evalImgs[0]
             with pytest.raises(ValueError, match="must be asked for a category, area range and image"):
                 run.evaluateImg(*place, 10)
+
+
+@pytest.mark.parametrize("change", ["fewer thresholds", "no scores", "fewer images"])
+def test_entries_that_do_not_fit_the_parameters_are_refused(change: str) -> None:
+    with contextlib.redirect_stdout(io.StringIO()):
+        run = OURS[1](*load(OURS, TRUTH, RESULTS), "bbox")
+        run.evaluate()
+        run.evalImgs = copy.deepcopy(run.evalImgs)
+        message = r"`evalImgs\[\d+\]` must hold .* a row for each of `params.iouThrs`"
+        if change == "fewer thresholds":
+            run.params.iouThrs = run.params.iouThrs[5:6]  # not the first rows of the entries
+        elif change == "no scores":
+            del next(entry for entry in run.evalImgs if entry is not None)["dtScores"]
+        else:
+            run.params.imgIds, message = run.params.imgIds[1:], "must have one entry for each of `params.catIds`"
+        with pytest.raises(ValueError, match=message):
+            run.accumulate()

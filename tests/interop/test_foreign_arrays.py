@@ -73,3 +73,17 @@ def test_large_labels_keep_their_numbers_in_the_torchmetrics_shell(label: int, d
     )
     numbers = metric.compute()
     assert (numbers["map"], int(numbers["classes"]), numbers["classes"].dtype) == (1.0, label, dtype)
+
+
+def test_wide_ids_stay_apart_in_the_model_garden_shell() -> None:
+    evaluator = COCOEvaluator(annotation_file=None, include_mask=False, need_rescale_bboxes=False)
+    boxes = np.array([[[20.0, 16.0, 60.0, 48.0]], [[10.0, 10.0, 30.0, 30.0]]])
+    ids, sizes = np.array([1, 2**32 + 1]), np.array([100, 100])
+    truth = {"source_id": ids, "height": sizes, "width": sizes, "boxes": boxes, "num_detections": [1, 1]}
+    truth |= {"classes": np.array([[18], [18]])}
+    found = {"source_id": ids[::-1], "num_detections": [1, 1], "detection_boxes": boxes[::-1]}
+    found |= {"detection_classes": truth["classes"], "detection_scores": np.array([[0.9], [0.8]])}
+    evaluator.update_state(truth, found)
+    assert evaluator.result()["AP"] == 1.0
+    with pytest.raises(ValueError, match=r"`groundtruths\['source_id'\]` must hold integers of 64 bits, got 1844"):
+        evaluator.update_state(truth | {"source_id": [str(2**64), "1"]}, found)
