@@ -25,6 +25,7 @@ import numpy as np
 from ..similarity import DoubleFloat
 from ..similarity import _double_float as df
 from ..types import Array
+from ._options import whole
 
 __all__ = [
     "as_items",
@@ -131,7 +132,7 @@ def rank_classes(scores: Array, *, k: int = 10) -> jax.Array:
       [1, 2, 3]
     """
     scores = jnp.asarray(scores)
-    if not 1 <= k <= scores.shape[-1]:
+    if not 1 <= whole("k", k) <= scores.shape[-1]:
         raise ValueError(f"`k` must lie between 1 and the number of classes, {scores.shape[-1]}, got {k}.")
     ordered = jnp.where(jnp.isnan(scores), -jnp.inf, jnp.where(scores == 0, 0.0, scores))  # -0 ties with 0
     return jax.lax.top_k(ordered, k)[1]
@@ -152,8 +153,7 @@ def rank_rows(
       ValueError: as `average_precision_at_k` says.
       TypeError: likewise.
     """
-    if k < 1:
-        raise ValueError(f"`k` must be at least 1, got {k}.")
+    k = whole("k", k)
     relevant, predicted = as_items("relevant", relevant), as_items("predicted", predicted)
     is_relevant = _flags("relevant", relevant, relevant_valid)
     is_predicted = _flags("predicted", predicted, predicted_valid)
