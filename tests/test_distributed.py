@@ -301,7 +301,7 @@ def test_gather_names_the_process_that_does_not_come_in_time() -> None:
     finally:
         for process in (waiting, late):
             process.kill()
-            process.wait()
+            process.communicate()
     assert "processes [1] did not call `gather` within 2 s of process 0; " in said
 
 

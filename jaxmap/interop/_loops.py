@@ -57,7 +57,7 @@ def evaluate_batch(
     metric: AveragePrecision, adapter: Adapter | None, *, image_id: Array, **model_output: Any
 ) -> AveragePrecisionState:
     """Returns the state of one step alone, with slots for the images of its batch and no more."""
-    slots = min(jnp.size(image_id), metric.max_images)
+    slots = max(min(jnp.size(image_id), metric.max_images), 1)
     batch = dataclasses.replace(metric, max_images=slots)
     return update(batch, batch.init(), adapter, image_id=image_id, **model_output)
 

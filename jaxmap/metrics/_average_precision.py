@@ -263,9 +263,9 @@ def average_precision(
     )
     metric = AveragePrecision(
         num_classes=num_classes,
-        max_images=num_images,
-        max_detections_per_image=num_detections,
-        max_ground_truths_per_image=num_ground_truths,
+        max_images=max(num_images, 1),
+        max_detections_per_image=max(num_detections, 1),
+        max_ground_truths_per_image=max(num_ground_truths, 1),
         protocol=protocol,
         box_format=box_format,
         class_group=class_group,

@@ -32,7 +32,6 @@ _READ_LATER = {
 }
 _READ_LATER_OF_PROTOCOL = {"name", "description", "summary", "class_groups", "recall_points", "average"}
 _CALLS = "the calls are `update(state, ...)`, `merge(state, other)`, `compute(state)` and `summarize(result)`"
-
 _SHOWN = 4  # differences in one message
 
 _known: dict[int, dict[str, Any]] = {}  # the configurations of this process, by fingerprint
@@ -118,6 +117,8 @@ def check_alike(name: str, words: Array, own: Array) -> None:
     what = f"its fingerprint is {word:08x}, that of this metric {fingerprint:08x}"
     if word in _known and int(fingerprint) in _known:
         what = difference(_known[int(fingerprint)], _known[word], "here", "there")
+    if word == fingerprint:  # the other one marked it
+        what = "it holds counts of this one and of another"
     raise ValueError(f"{name} {happened}, whose counts do not add up: {what}; give every state the same metric.")
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "check_score_range",
     "check_sizes",
     "take_class_group",
+    "whole",
 ]
 
 MAX_BYTES = 2**36  # of a state and the curves made of it; more is a slip in a number, not a large evaluation
@@ -39,20 +40,24 @@ class NamedProtocol:
 COCO_OR_OTHER = NamedProtocol()
 
 
-def check_sizes(metric: Any, *names: str) -> None:
-    """Takes fields as whole numbers of at least 1, also NumPy's.
+def whole(name: str, value: Any) -> int:
+    """Returns a number of things, also NumPy's, as Python's.
 
     Raises:
-      TypeError: if one is no whole number.
-      ValueError: if one is out of its range.
+      TypeError: if it is no whole number.
+      ValueError: if it is less than 1, or no int32.
     """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"`{name}` must be a whole number, got {value!r} ({type(value).__name__}).")
+    if not 1 <= value < 2**31:
+        raise ValueError(f"`{name}` must be {'at least 1' if value < 1 else 'below 2^31'}, got {value}.")
+    return int(value)
+
+
+def check_sizes(metric: Any, *names: str) -> None:
+    """Takes fields as `whole` does."""
     for name in names:
-        value = getattr(metric, name)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise TypeError(f"`{name}` must be a whole number, got {value!r} ({type(value).__name__}).")
-        if not 1 <= value < 2**31:
-            raise ValueError(f"`{name}` must be at least 1 and below 2^31, got {value}.")
-        object.__setattr__(metric, name, int(value))
+        object.__setattr__(metric, name, whole(name, getattr(metric, name)))
 
 
 def check_box_format(metric: Any) -> None:

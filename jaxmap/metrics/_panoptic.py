@@ -125,8 +125,8 @@ class PanopticQuality(Contract):
 
     def __post_init__(self) -> None:
         check_sizes(self, "num_classes")
-        class_groups(self.things, self.num_classes)
         check_memory(self, "num_classes")
+        class_groups(self.things, self.num_classes)
 
     def init(self) -> PanopticQualityState:
         """Returns the state that has seen nothing."""

@@ -16,7 +16,6 @@ the size of a set, as in TensorFlow's sparse labels.
 
 from __future__ import annotations
 
-import operator
 from typing import NamedTuple
 
 import jax
@@ -27,6 +26,7 @@ from ..integers import as_numbers
 from ..similarity import DoubleFloat
 from ..similarity import _double_float as df
 from ..types import Array
+from ._options import whole
 
 __all__ = [
     "as_items",
@@ -133,9 +133,8 @@ def rank_classes(scores: Array, *, k: int = 10) -> jax.Array:
       >>> rank_classes(jnp.array([0.1, 0.4, 0.4, 0.2]), k=3).tolist()
       [1, 2, 3]
     """
-    k = _places(k)
-    scores = jnp.asarray(scores)
-    if not 1 <= k <= scores.shape[-1]:
+    k, scores = whole("k", k), jnp.asarray(scores)
+    if k > scores.shape[-1]:
         raise ValueError(f"`k` must lie between 1 and the number of classes, {scores.shape[-1]}, got {k}.")
     ordered = jnp.where(jnp.isnan(scores), -jnp.inf, jnp.where(scores == 0, 0.0, scores))  # -0 ties with 0
     return jax.lax.top_k(ordered, k)[1]
@@ -156,9 +155,7 @@ def rank_rows(
       ValueError: as `average_precision_at_k` says.
       TypeError: likewise.
     """
-    k = _places(k)
-    if k < 1:
-        raise ValueError(f"`k` must be at least 1, got {k}.")
+    k = whole("k", k)
     relevant, predicted = as_items("relevant", relevant), as_items("predicted", predicted)
     is_relevant = _flags("relevant", relevant, relevant_valid)
     is_predicted = _flags("predicted", predicted, predicted_valid)
@@ -190,13 +187,6 @@ def rank_rows(
     num_relevant, num_hits = is_relevant.sum(-1, dtype=jnp.int32), hits.sum(-1, dtype=jnp.int32)
     divisors = {"min(n, k)": jnp.minimum(num_relevant, k), "n": num_relevant, "hits": num_hits}
     return df.multiply(summed, of_integer.select(divisors[divisor])), num_relevant
-
-
-def _places(k: int) -> int:
-    try:
-        return operator.index(k)
-    except TypeError:
-        raise TypeError(f"`k` must be an integer, got {k!r}.") from None
 
 
 def exact(counts: jax.Array) -> DoubleFloat:

@@ -274,7 +274,7 @@ def test_eager_equals_jit(runner: Runner) -> None:
 def test_compute_inside_jit_agrees_with_the_host(runner: Runner) -> None:
     state = runner.state_of(dataset())
     on_device, on_host = runner.compute_in_jit(state), runner.metric.compute(state)
-    assert {leaf.dtype for leaf in jax.tree.leaves(on_device)} == {np.dtype(np.float32), np.dtype(np.int32)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(on_device[:2])} == {np.dtype(np.float32), np.dtype(np.int32)}
     assert on_device.curves.average_precision is on_host.curves.average_precision is None  # a mean over recall points
     for name, cells in vars(on_device.curves).items():
         if cells is None:
@@ -291,7 +291,8 @@ def test_what_finds_no_room_is_counted_and_refused_by_name() -> None:
     slots = {"max_images": 20, "max_detections_per_image": 4, "max_ground_truths_per_image": 3}
     metric = AveragePrecision(**CONFIG, **slots)
     update = jax.jit(metric.update)
-    state = functools.reduce(lambda state, batch: update(state, **batch), batches(data, SMALL), metric.init())
+    with pytest.warns(UserWarning, match="the batch has room for"):
+        state = functools.reduce(lambda state, batch: update(state, **batch), batches(data, SMALL), metric.init())
     counts = (data["ground_truths"].valid & ~data["ground_truths"].crowd & (data["ground_truths"].area <= 1e10)).sum(1)
     expected = {
         "num_images_over_capacity": NUM_IMAGES - 20,

@@ -22,6 +22,7 @@ from jaxmap.metrics import (
     PanopticQuality,
     PixelAveragePrecision,
     SemanticSegmentation,
+    average_precision_at_k,
 )
 from jaxmap.protocols import COCO, LVIS
 
@@ -36,10 +37,10 @@ ROOM = {"num_classes": 2, "max_images": 3}
 @pytest.mark.parametrize(
     ("kind", "options", "error", "words"),
     [
-        (AveragePrecision, ROOM | {"num_classes": 0}, ValueError, "`num_classes` must be at least 1 .*, got 0"),
-        (AveragePrecision, ROOM | {"max_images": 0}, ValueError, "`max_images` must be at least 1 .*, got 0"),
-        (AveragePrecision, ROOM | {"max_images": -1}, ValueError, "`max_images` must be at least 1 .*, got -1"),
-        (AveragePrecision, ROOM | {"max_images": 2**40}, ValueError, r"`max_images` must be .* below 2\^31"),
+        (AveragePrecision, ROOM | {"num_classes": 0}, ValueError, "`num_classes` must be at least 1, got 0"),
+        (AveragePrecision, ROOM | {"max_images": 0}, ValueError, "`max_images` must be at least 1, got 0"),
+        (AveragePrecision, ROOM | {"max_images": -1}, ValueError, "`max_images` must be at least 1, got -1"),
+        (AveragePrecision, ROOM | {"max_images": 2**40}, ValueError, r"`max_images` must be below 2\^31"),
         (AveragePrecision, ROOM | {"max_images": True}, TypeError, "`max_images` must be a whole number, got True"),
         (
             AveragePrecision,
@@ -75,7 +76,7 @@ ROOM = {"num_classes": 2, "max_images": 3}
             ValueError,
             "`things` must be classes from 0 to 2, got 3",
         ),
-        (PixelAveragePrecision, {"num_classes": 10**9}, ValueError, "`num_classes=1000000000`, `num_bins=1000` must"),
+        (PixelAveragePrecision, {"num_classes": 2, "num_bins": 2**30}, ValueError, "`num_bins=1073741824` must need"),
         (PixelAveragePrecision, {"num_classes": 2, "num_bins": 0}, ValueError, "`num_bins` must be at least 1"),
         (HistogramAveragePrecision, {"num_classes": 2, "num_bins": 0}, ValueError, "`num_bins` must be at least 1"),
         (HistogramAveragePrecision, {"num_classes": 2, "num_bins": 10**9}, ValueError, "got 596 GiB"),
@@ -136,6 +137,12 @@ def test_sequences_and_numpy_numbers_become_plain_ones() -> None:
     metric = AveragePrecision(num_classes=np.int32(2), max_images=3, protocol="lvis", class_group=["r", "c"])  # type: ignore[arg-type]
     assert metric == AveragePrecision(num_classes=2, max_images=3, protocol="lvis", class_group=("r", "c"))
     assert type(metric.num_classes) is int and hash(metric)
+
+
+@pytest.mark.parametrize("k", [2**31, 10**12])
+def test_more_places_than_int32_has_are_refused(k: int) -> None:
+    with pytest.raises(ValueError, match=rf"`k` must be below 2\^31, got {k}"):
+        average_precision_at_k(np.array([[1, 2]]), np.array([[1, 3]]), k=k)
 
 
 CALLS: list[tuple[Any, str]] = [
