@@ -109,7 +109,7 @@ def ground_truth_table(
     )
 
 
-def _detection_shapes(entries: Entries, iou_type: str, images: Images) -> dict[str, np.ndarray]:
+def _detection_shapes(entries: Entries, iou_type: str, images: Images) -> dict[str, Any]:
     columns = {field: read(entries, field) for field, read in shape_layouts(iou_type).results.items()}
     return detection_shapes(columns, iou_type, *_sizes(entries, iou_type, images), entries.source)
 

@@ -5,13 +5,15 @@ References: pycocotools coco.py, `COCO.annToRLE`, `COCO.loadRes`; cocoeval.py, `
 
 from __future__ import annotations
 
-import operator
+import contextlib
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..keypoints import keypoints_extent, num_labelled
-from ..rle import box_polygon, mask_areas, mask_boxes, mask_column, mask_of_segmentation
+from ..rle import box_polygon, mask_boxes, masks_of_segmentations, warn_of_no_pixels
+from ..types import Masks
 from ._json import Entries
 from ._typed import Columns, Layout
 
@@ -31,7 +33,7 @@ class ShapeLayouts(NamedTuple):
 _BOX: Layout = {"bbox": Entries.boxes}
 _MASKS = ShapeLayouts(
     {"height": Entries.integers, "width": Entries.integers},
-    {"segmentation": Entries.objects},
+    {"segmentation": Entries.objects, "bbox": Entries.names},
     {"segmentation": Entries.names, "bbox": Entries.names},
 )
 _LAYOUTS = {
@@ -57,7 +59,7 @@ def shape_layouts(iou_type: str) -> ShapeLayouts:
     return _LAYOUTS[iou_type]
 
 
-def image_columns(images: Columns, order: np.ndarray, source: str) -> dict[str, np.ndarray]:
+def image_columns(images: Columns, order: np.ndarray, source: str) -> dict[str, Any]:
     """Returns what a table holds of images, in their order there, as far as it was read."""
     columns = {}
     if "height" in images:
@@ -69,7 +71,7 @@ def image_columns(images: Columns, order: np.ndarray, source: str) -> dict[str, 
 
 def ground_truth_shapes(
     rows: Columns, iou_type: str, image_index: np.ndarray, image_sizes: np.ndarray | None, source: str
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Returns the columns of shapes of all annotations, their areas, and which are ignored."""
     others = {"area": rows["area"], "ignore": rows.get("ignore", np.zeros(len(image_index), bool))}
     if iou_type == "bbox":
@@ -83,13 +85,18 @@ def ground_truth_shapes(
         if any(value is not None for value in rows["area"]):
             area = _entries(rows, "area", "annotations", source).numbers("area")
         return {"boxes": rows["bbox"], "keypoints": keypoints, "area": area, "ignore": given == 0}
-    masks = _masks(rows["segmentation"], image_index, image_sizes, f"{source}: `annotations`")
+    where = f"{source}: `annotations`"
+    masks = _masks(rows["segmentation"], image_index, image_sizes, where)
+    stated = np.maximum(rows["area"], _box_areas(rows["bbox"], masks.area == 0))
+    warn_of_no_pixels(masks, rows["segmentation"], stated, rows["id"], where)
+    if image_sizes is not None:  # the results of these images are of the masks' size too, and no news
+        image_sizes[image_index] = masks.sizes
     return {"boxes": mask_boxes(masks), "masks": masks} | others
 
 
 def detection_shapes(
     rows: Columns, iou_type: str, image_index: np.ndarray, image_sizes: np.ndarray | None, source: str
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Returns the columns of shapes of all results, and their areas."""
     if iou_type == "bbox":
         return {"boxes": rows["bbox"]}
@@ -98,19 +105,21 @@ def detection_shapes(
     if first is not None and np.size(first):  # the first alone decides, as in pycocotools
         given = _entries(rows, "bbox", "results", source).boxes("bbox")
     if iou_type == "keypoints":
-        shape, column = "keypoints", _keypoints(rows["keypoints"], f"{source}: `results`")
-        boxes = keypoints_extent(column)
-        area = boxes[:, 2] * boxes[:, 3]
+        keypoints = _keypoints(rows["keypoints"], f"{source}: `results`")
+        boxes = keypoints_extent(keypoints)
+        columns = {"keypoints": keypoints, "boxes": boxes, "area": boxes[:, 2] * boxes[:, 3]}
     else:
         segmentations = rows["segmentation"]
         if given is not None and any(one is None for one in segmentations):  # a box alone stands for all inside it
             pairs = zip(segmentations, given.tolist(), strict=True)
             segmentations = [box_polygon(box) if one is None else one for one, box in pairs]
-        shape, column = "masks", _masks(segmentations, image_index, image_sizes, f"{source}: `results`")
-        boxes, area = mask_boxes(column), mask_areas(column)
+        masks = _masks(segmentations, image_index, image_sizes, f"{source}: `results`")
+        stated = None if given is None else given[:, 2] * given[:, 3]
+        warn_of_no_pixels(masks, segmentations, stated, np.arange(len(masks)), f"{source}: `results`")
+        columns = {"masks": masks, "boxes": mask_boxes(masks), "area": masks.area}
     if given is not None:
-        area = given[:, 2] * given[:, 3]
-    return {shape: column, "boxes": boxes, "area": area}
+        columns["area"] = given[:, 2] * given[:, 3]
+    return columns
 
 
 def _entries(rows: Columns, field: str, name: str, source: str) -> Entries:
@@ -127,24 +136,28 @@ def _keypoints(vectors: np.ndarray, where: str) -> np.ndarray:
     return vectors.reshape(len(vectors), -1, 3)
 
 
-def _masks(segmentations: list[Any], image_index: np.ndarray, image_sizes: np.ndarray | None, where: str) -> np.ndarray:
+def _masks(segmentations: list[Any], image_index: np.ndarray, image_sizes: np.ndarray | None, where: str) -> Masks:
     if image_sizes is None:
         raise ValueError(f"{where} need the sizes of images: read the ground truths with the same `iou_type`.")
     sizes = image_sizes[image_index]
-    masks = list(segmentations)
-    if not _are_compressed(masks, sizes):
-        for row, size in enumerate(sizes.tolist()):
-            try:
-                masks[row] = mask_of_segmentation(masks[row], *size)
-            except ValueError as error:
-                raise ValueError(f"{where}[{row}].segmentation: {error}.") from error
-    return mask_column(masks)
+    masks = masks_of_segmentations(segmentations, sizes, lambda row: f"{where}[{row}].segmentation")
+    other = np.flatnonzero((masks.sizes != sizes).any(axis=1))
+    if len(other):
+        row = other[0]
+        warnings.warn(
+            f"{where}: {len(other)} of {len(masks)} masks are of another size than their image, for example "
+            f"{masks.sizes[row].tolist()} at [{row}] where the image has [height, width] = {sizes[row].tolist()}; "
+            "masks of one image are compared if their own sizes agree.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return masks
 
 
-def _are_compressed(masks: list[Any], sizes: np.ndarray) -> bool:
-    """Returns whether all are compressed and of the right size, as results mostly are: then nothing is left to do."""
-    try:
-        counts, given = (list(map(operator.itemgetter(field), masks)) for field in ("counts", "size"))
-        return set(map(type, counts)) <= {str, bytes} and np.array_equal(np.array(given).reshape(-1, 2), sizes)
-    except (TypeError, KeyError, ValueError):
-        return False
+def _box_areas(boxes: list[Any], wanted: np.ndarray) -> np.ndarray:
+    """Returns `[N]`: width times height of the wanted ones among boxes that may be anything, 0 for others."""
+    areas = np.zeros(len(wanted))
+    for row in np.flatnonzero(wanted).tolist():
+        with contextlib.suppress(TypeError, ValueError, IndexError):
+            areas[row] = float(boxes[row][2]) * float(boxes[row][3])
+    return areas

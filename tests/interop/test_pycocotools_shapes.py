@@ -189,7 +189,12 @@ def test_shapes_that_cannot_be_scored_are_named() -> None:
     small = codec.encode(np.ones((6, 8), np.uint8, order="F"))
     good = result_of(segmentation=codec.encode(np.ones((60, 80), np.uint8, order="F")))
     cases = [
-        ("segm", {"segmentation": small}, good, r"cocoGt: `annotations`\[0\].segmentation: its size \[6, 8\]"),
+        (
+            "segm",
+            {"segmentation": small},
+            good,
+            r"of one image must be of one size, got \[60, 80\] beside \[6, 8\] in image 0",
+        ),
         ("segm", {}, good, r"cocoGt: `annotations\[0\]` has no `segmentation`"),
         ("keypoints", {"keypoints": [1.0, 2.0]}, result_of(keypoints=person()), "three numbers for each"),
         ("keypoints", {}, result_of(keypoints=person()), r"cocoGt: `annotations\[0\]` has no `keypoints`"),

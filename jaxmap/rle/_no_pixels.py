@@ -1,0 +1,64 @@
+"""Masks that nothing can match: without a pixel, although what stands beside them says that there are some."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..types import Masks
+
+__all__ = ["warn_of_no_pixels"]
+
+SHOWN = 5
+EMPTY = "their `segmentation` is []; compare boxes by `iou_type='bbox'`, or give their masks"
+FRACTIONS = "their polygons lie between 0 and 1: fractions of the image, where pixels are expected"
+OUTSIDE = "their polygons lie outside their images: are x and y swapped, or are these of another size?"
+SMALL = "their outlines enclose no pixel of their image"
+
+
+def warn_of_no_pixels(
+    masks: Masks, segmentations: Sequence[Any], stated: np.ndarray | None, ids: np.ndarray, where: str
+) -> None:
+    """Warns once of all masks that have no pixel although their area or box has, or as polygons are out of place.
+
+    Args:
+      masks: `[N]`.
+      segmentations: what each was made from.
+      stated: `[N]` float64, the area that is said of each, by itself or by its box; None if nothing is.
+      ids: `[N]`, what messages call them.
+      where: what messages call all of them.
+    """
+    causes = {}
+    for row in np.flatnonzero(masks.area == 0).tolist():
+        cause = _cause(segmentations[row], masks.sizes[row].tolist())
+        said = 0.0 if stated is None else float(stated[row])
+        if said >= 1 or (cause in (FRACTIONS, OUTSIDE)) or (cause == EMPTY and said > 0):
+            causes[row] = cause
+    if not causes:
+        return
+    rows = list(causes)
+    shown = ", ".join(str(one) for one in ids[rows[:SHOWN]].tolist())
+    more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    found = list(causes.values())
+    warnings.warn(
+        f"{where}: {len(rows)} of {len(masks)} have no pixel although their box or area says otherwise: ids {shown}"
+        f"{more}; {max(set(found), key=found.count)}. Nothing can match them.",
+        UserWarning,
+        stacklevel=5,
+    )
+
+
+def _cause(segmentation: Any, size: list[int]) -> str:
+    if not isinstance(segmentation, list | tuple):
+        return "their run-length encodings are empty"
+    if not segmentation:
+        return EMPTY
+    corners = np.concatenate([np.asarray(polygon, np.float64) for polygon in segmentation]).reshape(-1, 2)
+    if corners.min() >= 0 and corners.max() <= 1:
+        return FRACTIONS
+    height, width = size
+    outside = (corners.max(axis=0) <= 0) | (corners.min(axis=0) >= [width, height])
+    return OUTSIDE if outside.any() else SMALL
