@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -57,6 +58,7 @@ def pair_similarity(
     if protocol.iou_type == "obb":
         return PairSimilarity(partial(_oriented_iou, one, other))
     if protocol.iou_type == "keypoints":
+        _warn_of_no_area(ground_truths)
         sigmas = np.array(protocol.keypoint_sigmas)
         return PairSimilarity(partial(_keypoint_similarity, one, other, sigmas), needs_overlap=False)
     _check_sizes(detections, ground_truths)
@@ -129,6 +131,21 @@ def _keypoint_similarity(
         one.keypoints[rows], other.keypoints[others], other.boxes[others], other.area[others], sigmas
     )
     return similarity
+
+
+def _warn_of_no_area(table: GroundTruthTable) -> None:
+    rows = np.flatnonzero((table.area <= 0) & ~table.ignore & ~table.crowd)
+    if len(rows):
+        shown = ", ".join(map(str, table.ids[rows[:5]].tolist())) + (
+            f" and {len(rows) - 5} more" if rows[5:].size else ""
+        )
+        warnings.warn(
+            f"`ground_truths.area`: {len(rows)} of {len(table.area)} objects have no area, by which the distances of "
+            f"their keypoints are scaled, so that only exact ones match: ids {shown}; give the area of the object, or "
+            "of its box.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _check_sizes(detections: DetectionTable, ground_truths: GroundTruthTable) -> None:

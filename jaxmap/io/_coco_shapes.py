@@ -87,8 +87,8 @@ def ground_truth_shapes(
         return {"boxes": rows["bbox"], "keypoints": keypoints, "area": area, "ignore": given == 0}
     where = f"{source}: `annotations`"
     masks = _masks(rows["segmentation"], image_index, image_sizes, where)
-    stated = np.maximum(rows["area"], _box_areas(rows["bbox"], masks.area == 0))
-    warn_of_no_pixels(masks, rows["segmentation"], stated, rows["id"], where)
+    box_area = _box_areas(rows["bbox"], masks.area == 0)
+    warn_of_no_pixels(masks, rows["segmentation"], rows["area"], box_area, rows["id"], where)
     if image_sizes is not None:  # the results of these images are of the masks' size too, and no news
         image_sizes[image_index] = masks.sizes
     return {"boxes": mask_boxes(masks), "masks": masks} | others
@@ -114,8 +114,8 @@ def detection_shapes(
             pairs = zip(segmentations, given.tolist(), strict=True)
             segmentations = [box_polygon(box) if one is None else one for one, box in pairs]
         masks = _masks(segmentations, image_index, image_sizes, f"{source}: `results`")
-        stated = None if given is None else given[:, 2] * given[:, 3]
-        warn_of_no_pixels(masks, segmentations, stated, np.arange(len(masks)), f"{source}: `results`")
+        box_area = None if given is None else given[:, 2] * given[:, 3]
+        warn_of_no_pixels(masks, segmentations, None, box_area, range(len(masks)), f"{source}: `results`")
         columns = {"masks": masks, "boxes": mask_boxes(masks), "area": masks.area}
     if given is not None:
         columns["area"] = given[:, 2] * given[:, 3]

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import pathlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,10 @@ def in_silence(run: Any) -> Any:
 # The same numbers, text, `evalImgs` and `ious`.
 
 
+NO_PIXELS = pytest.mark.filterwarnings("ignore:.* have no pixel although")  # drawn on purpose
+
+
+@NO_PIXELS
 @pytest.mark.parametrize("iou_type", ["segm", "keypoints"])
 @pytest.mark.parametrize("first", [5000, 5004])
 def test_random_scenes(first: int, iou_type: str) -> None:
@@ -63,6 +68,7 @@ def test_random_scenes(first: int, iou_type: str) -> None:
         assert len(run.stats) == (10 if iou_type == "keypoints" else 12)
 
 
+@NO_PIXELS
 @pytest.mark.parametrize("seed", range(5020, 5024))
 def test_results_of_boxes_alone_are_masks_of_rectangles(seed: int) -> None:
     masks = shape_scene(np.random.default_rng(seed), "segm", default_options=True)
@@ -101,6 +107,7 @@ def test_other_parameters_of_keypoints() -> None:
         assert_same(scene.ground_truths, scene.results, change, iou_type="keypoints")
 
 
+@NO_PIXELS
 def test_datasets_of_pycocotools_itself() -> None:
     for iou_type in ("segm", "keypoints"):
         scene = shape_scene(np.random.default_rng(5001), iou_type, default_options=True)
@@ -200,7 +207,8 @@ def test_shapes_that_cannot_be_scored_are_named() -> None:
         ("keypoints", {}, result_of(keypoints=person()), r"cocoGt: `annotations\[0\]` has no `keypoints`"),
     ]
     for iou_type, annotation, result, message in cases:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".* of another size than their image")
             run = shell.COCOeval(*load(OURS, dataset_of(annotation), [result]), iou_type)
             with pytest.raises(ValueError, match=message):
                 run.evaluate()
