@@ -5,7 +5,6 @@ Code written for them runs with only its import changed, on the objects of eithe
 purpose: an annotation whose id is 0 counts (pycocotools reads its match as none), results are copied and not written
 to, an empty list of results is scored, `useCats = 0` leaves `params.catIds` as they are and works for keypoints too,
 and what cannot be scored, such as a NaN or a mask of another size than its image, is an error that names the entry.
-Masks need the codec of pycocotools, the extra `coco`.
 
 >>> import contextlib, io
 >>> with contextlib.redirect_stdout(io.StringIO()):
