@@ -54,7 +54,8 @@ def evaluate(
     Args:
       detections: one of: `Detections` or a mapping of its fields, padded to `[I, D, ...]`; a sequence of one mapping an
         image, with `boxes` `[D, 4]`, `scores` `[D]` and `labels` `[D]`; a `DetectionTable`. NumPy or JAX arrays.
-        Other shapes than boxes as `Detections` has them; masks also as a list of COCO's run-length encodings.
+        Other shapes than boxes as `Detections` has them; masks also as a list of COCO's run-length encodings, or of
+        polygons beside the `size` of their image, `[height, width]`.
       ground_truths: likewise, with `boxes`, `labels` and optionally `crowd` (or `iscrowd`), `area`, `ignore`,
         `verified` and `not_exhaustive`.
       protocol: a protocol or its name.

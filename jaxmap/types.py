@@ -7,7 +7,7 @@ one detection, `P` keypoints, `W` uint32 words that hold one bit for every (area
 
 Two kinds of container live here. Pytrees (`Detections`, `GroundTruths`, `Candidates`, `Records`, `PrecisionRecall`)
 hold arrays of fixed shape and cross `jit`. Tables (`DetectionTable`, `GroundTruthTable`) are the host's ragged form:
-NumPy columns, one row an object.
+NumPy columns, one row per object, and `Masks` a column of those that are run-length encoded.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ __all__ = [
     "Detections",
     "GroundTruthTable",
     "GroundTruths",
+    "Masks",
     "PrecisionRecall",
     "Records",
 ]
@@ -159,6 +160,49 @@ class PrecisionRecall:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Masks:
+    """A column of N binary masks, run-length encoded: where each one, column by column, turns on and off by turns.
+
+    A mask is a slice of `edges`, ascending and of even length: `edges[start]` is its first pixel, counted down the
+    columns, the next is one after the last pixel of that run, and so on. The slices may stand anywhere, so that rows
+    are taken without a copy of the edges; `rle` makes masks and computes with them.
+
+    Attributes:
+      edges: `[E]` int32, of all masks and possibly of others.
+      start: `[N]` int64, the place of each mask's first edge.
+      stop: `[N]` int64, one after the place of its last.
+      sizes: `[N, 2]` int64, height and width; fewer than 2^31 pixels.
+      area: `[N]` float64, how many pixels are set.
+      split: `[N]` bool, whether a run starts where the one before it ends, as some writers cut runs at each column.
+    """
+
+    edges: np.ndarray  # [E]
+    start: np.ndarray  # [N]
+    stop: np.ndarray  # [N]
+    sizes: np.ndarray  # [N, 2]
+    area: np.ndarray  # [N]
+    split: np.ndarray  # [N]
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """(N,), as of an array."""
+        return self.start.shape
+
+    def __getitem__(self, rows: Any) -> Masks:
+        """Returns the masks of some rows: a slice, indices or flags."""
+        columns = {name: value[rows] for name, value in vars(self).items() if name != "edges"}
+        return dataclasses.replace(self, **columns)
+
+    def take(self, rows: np.ndarray, axis: int = 0) -> Masks:
+        """Returns the masks of some rows."""
+        columns = {name: value.take(rows, axis=axis) for name, value in vars(self).items() if name != "edges"}
+        return dataclasses.replace(self, **columns)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class GroundTruthTable:
     """Every annotated object of a dataset as NumPy columns, with the images and classes that it defines.
 
@@ -173,7 +217,7 @@ class GroundTruthTable:
       image_ids: `[I]` int64 or text, ascending; images without annotations count too.
       class_ids: `[K]` int64 or text, ascending. Where one of the ids is no integer, all are text.
       class_names: K names.
-      masks: `[N]` run-length encoded masks, as `rle` has them.
+      masks: `[N]`, a column `Masks`.
       keypoints: `[N, P, 3]` float64: x, y, visibility.
       oriented: `[N, 5]` float64: centre, width, height, angle in radians.
       verified: `[I, K]` bool, the classes that an image was searched for; None where every image was for all.
@@ -194,7 +238,7 @@ class GroundTruthTable:
     image_ids: np.ndarray  # [I]
     class_ids: np.ndarray  # [K]
     class_names: tuple[str, ...]
-    masks: np.ndarray | None = None  # [N]
+    masks: Masks | None = None  # [N]
     keypoints: np.ndarray | None = None  # [N, P, 3]
     oriented: np.ndarray | None = None  # [N, 5]
     verified: np.ndarray | None = None  # [I, K]
@@ -225,6 +269,6 @@ class DetectionTable:
     scores: np.ndarray  # [N]
     ids: np.ndarray  # [N]
     area: np.ndarray | None = None  # [N]
-    masks: np.ndarray | None = None  # [N]
+    masks: Masks | None = None  # [N]
     keypoints: np.ndarray | None = None  # [N, P, 3]
     oriented: np.ndarray | None = None  # [N, 5]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import sys
+import warnings
 from collections.abc import Iterator
 from functools import partial
 
@@ -25,6 +26,7 @@ PROTOCOLS = {
 
 def check_scene(scene: Scene) -> None:
     """Asserts that every match and every cell equals pycocotools', by way of the files' content and of lists."""
+    warnings.filterwarnings("ignore", message=".* have no pixel although|.* have no area")  # drawn on purpose
     oracle = run_pycocotools(scene.ground_truths, scene.results, iou_type=scene.iou_type, **scene.options)
     options = {"protocol": PROTOCOLS[scene.iou_type]} | scene.options
     ground_truths = io.coco_ground_truths(scene.ground_truths, iou_type=scene.iou_type)

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "jaxmap"
 MAX_LINES = 400
 
 GROUPS = {
-    "data": {"types", "protocols", "planes", "integer_bounds", "integers", "collector", "outputs"},
+    "data": {"types", "protocols", "planes", "integer_bounds", "integers", "ragged", "collector", "outputs"},
     "shape": {"shapes", "keypoints", "oriented", "rle"},
     "device": {"similarity", "matching", "pairing", "records", "curves", "summary"},
     "host": {"host", "io", "packing"},
@@ -49,7 +49,7 @@ MAY_IMPORT = {
 GROUP_OF = {module: group for group, modules in GROUPS.items() for module in modules}
 RUNTIME = {"jax", "numpy", "chex"}
 MAY_IMPORT_OUTSIDE = dict.fromkeys(("data", "device", "driver", "evaluation", "start", "metric"), RUNTIME) | {
-    "shape": {"numpy", "pycocotools"},
+    "shape": {"numpy"},
     "host": {"numpy", "msgspec", "PIL"},
     "analysis": {"numpy"},
 }

@@ -6,7 +6,6 @@ are computed to the end; on COCO a few per cent of the pairs and far below one p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..integer_bounds import level_dtype
+from ..ragged import blocks, ranges
 from ..types import DetectionTable, GroundTruthTable
 from ._ordering import starts_of_runs
 from ._similarity import PairSimilarity
@@ -83,7 +83,7 @@ def find_pairs(
     """
     bounds = np.minimum(iou_thresholds, 1 - 1e-10)
     search = partial(_reaching, detections, order, ground_truths, groups, similarity, bounds[0])
-    found = in_threads(search, _blocks(groups))
+    found = in_threads(search, blocks(groups.detection_count * groups.ground_truth_count, PAIRS_AT_ONCE))
     nothing = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
     detection, ground_truth, values = map(np.concatenate, zip(nothing, *found, strict=True))
     # Pairs come by detection; only those of a detection with several need to be put in order.
@@ -101,16 +101,6 @@ def find_pairs(
     return Pairs(detection, ground_truth, values, level)
 
 
-def _blocks(groups: Groups) -> Iterator[tuple[int, int]]:
-    """Cuts the groups into runs, (first, last), of so many pairs at most, or of one group that has more."""
-    edges = np.concatenate([[0], np.cumsum(groups.detection_count * groups.ground_truth_count)])
-    first = 0
-    while first < len(edges) - 1:
-        last = max(int(np.searchsorted(edges, edges[first] + PAIRS_AT_ONCE, side="right")) - 1, first + 1)
-        yield first, last
-        first = last
-
-
 def _reaching(
     detections: DetectionTable,
     order: np.ndarray,
@@ -123,8 +113,8 @@ def _reaching(
     """Returns sorted detection, ground truth and similarity of the pairs of a block that reach the bound."""
     first, last = block
     counts, other_counts = groups.detection_count[first:last], groups.ground_truth_count[first:last]
-    rows = _ranges(groups.detection_start[first:last], counts)
-    others = _ranges(groups.ground_truth_start[first:last], other_counts)
+    rows = ranges(groups.detection_start[first:last], counts)
+    others = ranges(groups.ground_truth_start[first:last], other_counts)
     table_rows = order.take(rows)
     # Every detection meets a run of `others`: all of its group, or, in a crowded scene, those near it along x.
     start, width = np.repeat(np.cumsum(other_counts) - other_counts, counts), np.repeat(other_counts, counts)
@@ -140,12 +130,15 @@ def _reaching(
     for ends in pairwise([0, *cuts.tolist(), len(rows)]):
         piece = slice(*ends)
         detection = np.repeat(np.arange(*ends), width[piece])
-        ground_truth = _ranges(start[piece], width[piece])
+        ground_truth = ranges(start[piece], width[piece])
         # Overlap along y, then along x, decides most pairs for a part of the work; the arithmetic is `box_iou_pairs`'.
         for (low, high), (other_low, other_high) in extents:
             overlap = np.minimum(high.take(detection), other_high.take(ground_truth))
             overlap -= np.maximum(low.take(detection), other_low.take(ground_truth))
             near = np.flatnonzero(overlap > 0)
+            detection, ground_truth = detection.take(near), ground_truth.take(near)
+        if similarity.bound is not None:
+            near = np.flatnonzero(similarity.bound(table_rows.take(detection), others.take(ground_truth)) >= bound)
             detection, ground_truth = detection.take(near), ground_truth.take(near)
         values = similarity.of_pairs(table_rows.take(detection), others.take(ground_truth))
         reaches = np.flatnonzero(values >= bound)
@@ -174,9 +167,3 @@ def _extents(boxes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns where boxes start and end along y and along x, four contiguous `[N]`."""
     x, y, w, h = boxes.T
     return [(np.ascontiguousarray(low), low + size) for low, size in ((y, h), (x, w))]
-
-
-def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Returns the concatenation of `range(start, start + count)`."""
-    ends = np.cumsum(counts)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)

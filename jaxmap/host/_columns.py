@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..rle import encode_masks, mask_column, mask_of_segmentation
+from ..rle import join_masks
 from ..shapes import SHAPE_FIELDS, Shape
-from ..types import Array
+from ..types import Array, Masks
 from ._foreign import to_numpy
+from ._mask_columns import dense_masks, with_masks
 
 __all__ = ["Columns", "check_finite", "read_columns", "reject"]
 
@@ -27,8 +28,8 @@ class Columns(NamedTuple):
     num_images: int
     image: np.ndarray
     row: np.ndarray
-    fields: dict[str, np.ndarray]
-    of_images: dict[str, np.ndarray]
+    fields: dict[str, Any]
+    of_images: dict[str, Any]
 
 
 def read_columns(side: str, value: Any, kind: type, shape: Shape, fields: tuple[str, ...]) -> Columns:
@@ -78,26 +79,27 @@ def _flattened(array: np.ndarray) -> np.ndarray:
 
 
 def _from_list(side: str, value: Sequence[Any], shape: Shape, fields: tuple[str, ...]) -> Columns:
-    columns: dict[str, list[np.ndarray]] = {}
+    columns: dict[str, list[Any]] = {}
     of_images: dict[str, list[np.ndarray]] = {}
     counts = []
     for image, entry in enumerate(value):
         where = f"{side}[{image}]"
         if not isinstance(entry, Mapping):
             raise TypeError(f"`{where}` must be a mapping with {[shape.field, *fields]}, got {type(entry).__name__}.")
-        given = _given(where, entry, (shape.field, *fields))
+        given = _given(where, with_masks(where, entry) if shape.field == "masks" else entry, (shape.field, *fields))
         for name in OF_IMAGE:
             if name in given:
                 of_images.setdefault(name, []).append(_of_images(where, name, given.pop(name)[None], 1))
         shapes = given[shape.field]
-        if shapes.size == 0 and not shape.fits(shapes.shape[1:]):
-            shapes = given[shape.field] = shapes.reshape(0, *shape.empty())
-        if not shape.fits(shapes.shape[1:]) and not (shapes.dtype == object and shapes.ndim == 1):
-            raise ValueError(f"`{where}['{shape.field}']` must have shape [{shape}], got {list(shapes.shape)}.")
+        if not isinstance(shapes, Masks):
+            if shapes.size == 0 and not shape.fits(shapes.shape[1:]):
+                shapes = given[shape.field] = shapes.reshape(0, *shape.empty())
+            if not shape.fits(shapes.shape[1:]):
+                raise ValueError(f"`{where}['{shape.field}']` must have shape [{shape}], got {list(shapes.shape)}.")
         for name, array in given.items():
             expected = (len(shapes), *TRAILING.get(name, ()))
-            if array.size == 0 and not len(shapes):
-                array = given[name] = array.reshape(expected) if name != shape.field else array
+            if name != shape.field and array.size == 0 and not len(shapes):
+                array = given[name] = array.reshape(expected)
             if name != shape.field and array.shape != expected:
                 raise ValueError(
                     f"`{where}['{name}']` must have shape {list(expected)}, one value for each of `{shape.field}`, got "
@@ -122,8 +124,10 @@ def _from_list(side: str, value: Sequence[Any], shape: Shape, fields: tuple[str,
     return Columns(side, len(counts), image_of_row, row, joined, joined_of_images)
 
 
-def _joined(side: str, name: str, parts: list[np.ndarray]) -> np.ndarray:
+def _joined(side: str, name: str, parts: list[Any]) -> Any:
     """Joins the arrays of all images; empty ones say nothing of the other axes."""
+    if name == "masks":
+        return join_masks(parts)
     filled = [image for image, part in enumerate(parts) if len(part)]
     for image in filled:
         if parts[image].shape[1:] != parts[filled[0]].shape[1:]:
@@ -141,7 +145,7 @@ def _of_images(where: str, name: str, array: np.ndarray, num_images: int) -> np.
     return _typed(f"{where}.{name}", name, array)
 
 
-def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
     """Returns the fields that were given, as arrays; unknown ones are errors, since a typo would change the number."""
     for alias, name in ALIASES.items():
         if value.get(alias) is not None and value.get(name) is not None:
@@ -159,7 +163,7 @@ def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dic
     for name in fields:
         if name in named:
             try:
-                arrays[name] = to_numpy(named[name])
+                arrays[name] = named[name] if isinstance(named[name], Masks) else to_numpy(named[name])
             except ValueError as error:
                 raise ValueError(f"`{where}['{name}']` must be a rectangular array: {error}.") from error
             except (TypeError, RuntimeError) as error:  # such as a list of torch's tensors
@@ -167,14 +171,14 @@ def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dic
     return arrays
 
 
-def _typed(where: str, name: str, array: Array) -> np.ndarray:
+def _typed(where: str, name: str, array: Array) -> Any:
     """Returns a column in the table's dtype."""
     if name == "labels":
         if array.size and not np.issubdtype(array.dtype, np.integer):
             raise TypeError(f"`{where}` must be integers, class indices from 0, got dtype {array.dtype}.")
         return array.astype(np.int64, copy=False)
     if name == "masks":
-        return _masks(where, array)
+        return array if isinstance(array, Masks) else dense_masks(where, array)
     if name in ("crowd", "ignore", "valid", *OF_IMAGE):
         if not ((array == 0) | (array == 1)).all():
             raise ValueError(f"`{where}` must be boolean, or 0 and 1, got {array[(array != 0) & (array != 1)][0]!r}.")
@@ -182,22 +186,6 @@ def _typed(where: str, name: str, array: Array) -> np.ndarray:
     if array.size and not (array.dtype.kind in "iuf" or array.dtype.name == "bfloat16"):
         raise TypeError(f"`{where}` must be real numbers, got dtype {array.dtype}.")
     return array.astype(np.float64, copy=False)
-
-
-def _masks(where: str, array: np.ndarray) -> np.ndarray:
-    """Returns the column of masks that are dense, or run-length encoded already."""
-    if not len(array):
-        return mask_column([])
-    if array.dtype != object:
-        if not ((array == 0) | (array == 1)).all():
-            raise ValueError(f"`{where}` must be boolean, or 0 and 1, got {array[(array != 0) & (array != 1)][0]!r}.")
-        return encode_masks(array)
-    masks = []
-    for row, mask in enumerate(array):
-        if not isinstance(mask, Mapping) or not {"size", "counts"} <= mask.keys():
-            raise ValueError(f"`{where}[{row}]` must be a run-length encoding with `size` and `counts`, got {mask!r}.")
-        masks.append(mask_of_segmentation(mask, *mask["size"]))
-    return mask_column(masks)
 
 
 def reject(columns: Columns, name: str, bad: np.ndarray, expected: str) -> None:

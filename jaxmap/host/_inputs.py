@@ -13,11 +13,11 @@ import numpy as np
 
 from ..keypoints import keypoints_extent, num_labelled
 from ..oriented import oriented_hull
-from ..rle import mask_areas, mask_boxes
+from ..rle import mask_boxes, masks_of_segmentations
 from ..shapes import SHAPES
-from ..types import BOX_FORMATS, Detections, DetectionTable, GroundTruths, GroundTruthTable
+from ..types import BOX_FORMATS, Detections, DetectionTable, GroundTruths, GroundTruthTable, Masks
 from ._columns import Columns, check_finite, read_columns, reject
-from ._ordering import columns_of, take_rows
+from ._ordering import Table, columns_of, take_rows
 
 __all__ = ["as_tables", "merge_classes", "to_xywh"]
 
@@ -52,6 +52,7 @@ def as_tables(
         raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
     are_tables = isinstance(detections, DetectionTable), isinstance(ground_truths, GroundTruthTable)
     if all(are_tables):
+        detections, ground_truths = _with_masks("detections", detections), _with_masks("ground_truths", ground_truths)
         _check_table("detections", detections, ground_truths)
         _check_table("ground_truths", ground_truths, ground_truths)
         return detections, ground_truths
@@ -77,8 +78,6 @@ def as_tables(
                 "by `num_classes` or `class_names`."
             )
     shapes, truth_shapes = (_shapes(columns, iou_type, box_format) for columns in (found, truth))
-    if iou_type in ("segm", "boundary"):
-        _check_sizes(found, truth)
     truth_shapes.setdefault("area", truth_shapes["boxes"][:, 2] * truth_shapes["boxes"][:, 3])
     nothing = np.zeros(len(truth.image), bool)
     ignore = truth.fields.get("ignore", nothing)
@@ -134,12 +133,12 @@ def to_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
     return np.concatenate([first, second - first], axis=1)
 
 
-def _shapes(columns: Columns, iou_type: str, box_format: str) -> dict[str, np.ndarray]:
+def _shapes(columns: Columns, iou_type: str, box_format: str) -> dict[str, Any]:
     """Returns a table's columns of shapes: what is compared, what encloses it, and its area if not that."""
     fields = columns.fields
     if iou_type in ("segm", "boundary"):
         masks = fields["masks"]
-        return {"masks": masks, "boxes": mask_boxes(masks), "area": mask_areas(masks)}
+        return {"masks": masks, "boxes": mask_boxes(masks), "area": masks.area}
     if iou_type == "obb":
         oriented = fields["boxes"]
         return {"oriented": oriented, "boxes": oriented_hull(oriented), "area": oriented[:, 2] * oriented[:, 3]}
@@ -150,22 +149,19 @@ def _shapes(columns: Columns, iou_type: str, box_format: str) -> dict[str, np.nd
     return {"boxes": to_xywh(fields["boxes"], box_format)}
 
 
-def _check_sizes(found: Columns, truth: Columns) -> None:
-    """All masks of an image must be of one size."""
-    size_of: dict[int, Any] = {}
-    for columns in (truth, found):
-        for image, row, mask in zip(columns.image, columns.row, columns.fields["masks"], strict=True):
-            size = size_of.setdefault(image, mask["size"])
-            if list(mask["size"]) != list(size):
-                raise ValueError(
-                    f"`{columns.side}.masks` of one image must be of one size, got {list(mask['size'])} beside "
-                    f"{list(size)} in image {image}, row {row}."
-                )
+def _with_masks(side: str, table: Table) -> Table:
+    """Returns a table with its masks encoded, where a program has filled the column with COCO's objects."""
+    if table.masks is None or isinstance(table.masks, Masks):
+        return table
+    return dataclasses.replace(
+        table, masks=masks_of_segmentations(list(table.masks), None, lambda row: f"`{side}.masks[{row}]`")
+    )
 
 
 def _check_table(side: str, table: DetectionTable | GroundTruthTable, truth: GroundTruthTable) -> None:
     """Checks a table that a program made: columns of one length, indices in range, finite numbers."""
-    columns = {name: np.asarray(value) for name, value in columns_of(table).items()}
+    columns = columns_of(table)
+    columns |= {name: np.asarray(value) for name, value in columns.items() if name != "masks"}
     shape = (len(columns["boxes"]),)
     trailing = {
         "boxes": (4,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -11,10 +12,9 @@ import numpy as np
 from ..keypoints import keypoint_similarity
 from ..oriented import oriented_iou
 from ..protocols import EvaluationProtocol
-from ..rle import boundary_masks, mask_iou
+from ..rle import boundary_masks, mask_iou, mask_iou_bound
 from ..shapes import SHAPES
-from ..types import DetectionTable, GroundTruthTable
-from ._ordering import starts_of_runs
+from ..types import DetectionTable, GroundTruthTable, Masks
 
 __all__ = ["PairSimilarity", "box_iou_pairs", "pair_similarity"]
 
@@ -26,11 +26,13 @@ class PairSimilarity(NamedTuple):
       of_pairs: from rows of the detections and rows of the ground truths, each `[P]`, to `[P]` float64.
       needs_overlap: True if it is 0 where the boxes do not overlap.
       is_box_iou: True if it is the IoU of the boxes themselves.
+      bound: what it is at most, far sooner computed, from the same rows; None where there is none.
     """
 
     of_pairs: Callable[[np.ndarray, np.ndarray], np.ndarray]
     needs_overlap: bool = True
     is_box_iou: bool = False
+    bound: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
 
 def pair_similarity(
@@ -56,18 +58,20 @@ def pair_similarity(
     if protocol.iou_type == "obb":
         return PairSimilarity(partial(_oriented_iou, one, other))
     if protocol.iou_type == "keypoints":
+        _warn_of_no_area(ground_truths)
         sigmas = np.array(protocol.keypoint_sigmas)
         return PairSimilarity(partial(_keypoint_similarity, one, other, sigmas), needs_overlap=False)
-    of_masks = partial(_mask_iou, one, other, lambda masks: masks)
+    _check_sizes(detections, ground_truths)
+    of_masks, bound = partial(_mask_iou, one, other), partial(_mask_iou_bound, one, other)
     if protocol.iou_type == "segm":
-        return PairSimilarity(of_masks)
-    of_boundaries = partial(_mask_iou, one, other, partial(boundary_masks, ratio=protocol.boundary_ratio))
+        return PairSimilarity(of_masks, bound=bound)
+    of_boundaries = partial(_boundary_iou, one, other, protocol.boundary_ratio)
 
     def of_both(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
         values = of_masks(rows, others)
         return np.where(other.crowd[others], values, np.minimum(values, of_boundaries(rows, others)))
 
-    return PairSimilarity(of_both)
+    return PairSimilarity(of_both, bound=bound)
 
 
 def box_iou_pairs(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
@@ -83,14 +87,20 @@ def box_iou_pairs(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray)
 
     References: pycocotools maskApi.c, bbIou.
     """
+    width, height = _overlap(boxes, other_boxes)
+    area, other_area = boxes[:, 2] * boxes[:, 3], other_boxes[:, 2] * other_boxes[:, 3]
+    touches = (width > 0) & (height > 0)
+    intersection = width * height
+    union = np.where(crowd, area, area + other_area - intersection)
+    return np.divide(intersection, union, out=np.zeros(len(boxes)), where=touches)
+
+
+def _overlap(boxes: np.ndarray, other_boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how far pairs of xywh boxes overlap along x and along y, `[P]`; not at all if below 0."""
     x, y, w, h = boxes.T
     other_x, other_y, other_w, other_h = other_boxes.T
     width = np.minimum(x + w, other_x + other_w) - np.maximum(x, other_x)
-    height = np.minimum(y + h, other_y + other_h) - np.maximum(y, other_y)
-    touches = (width > 0) & (height > 0)
-    intersection = width * height
-    union = np.where(crowd, w * h, w * h + other_w * other_h - intersection)
-    return np.divide(intersection, union, out=np.zeros(len(boxes)), where=touches)
+    return width, np.minimum(y + h, other_y + other_h) - np.maximum(y, other_y)
 
 
 def _check_skeleton(side: str, table: DetectionTable | GroundTruthTable, num_keypoints: int) -> None:
@@ -124,48 +134,70 @@ def _keypoint_similarity(
     return similarity
 
 
-def _mask_iou(
-    one: DetectionTable,
-    other: GroundTruthTable,
-    part: Callable[[np.ndarray], np.ndarray],
-    rows: np.ndarray,
-    others: np.ndarray,
-) -> np.ndarray:
-    """IoU of what `part` takes of the masks; only those of the pairs are touched.
+def _warn_of_no_area(table: GroundTruthTable) -> None:
+    rows = np.flatnonzero((table.area <= 0) & ~table.ignore & ~table.crowd)
+    if len(rows):
+        shown = ", ".join(map(str, table.ids[rows[:5]].tolist())) + (
+            f" and {len(rows) - 5} more" if rows[5:].size else ""
+        )
+        warnings.warn(
+            f"`ground_truths.area`: {len(rows)} of {len(table.area)} objects have no area, by which the distances of "
+            f"their keypoints are scaled, so that only exact ones match: ids {shown}; give the area of the object, or "
+            "of its box.",
+            UserWarning,
+            stacklevel=4,
+        )
 
-    The codec unpacks each mask of a call once, so all pairs of an image go to it together.
-    """
+
+def _check_sizes(detections: DetectionTable, ground_truths: GroundTruthTable) -> None:
+    """All masks of an image must be of one size."""
+    sizes = np.zeros((len(ground_truths.image_ids), 2), np.int64)
+    for table in (detections, ground_truths):  # ground truths decide; of several masks the first
+        assert table.masks is not None
+        sizes[table.image_index[::-1]] = table.masks.sizes[::-1]
+    for side, table in (("ground_truths", ground_truths), ("detections", detections)):
+        assert table.masks is not None
+        expected = sizes[table.image_index]
+        bad = np.flatnonzero((table.masks.sizes != expected).any(axis=1))
+        if len(bad):
+            row = bad[0]
+            image_id = ground_truths.image_ids[table.image_index[row]]
+            raise ValueError(
+                f"`{side}.masks` of one image must be of one size, got {table.masks.sizes[row].tolist()} beside "
+                f"{expected[row].tolist()} in image {image_id}, row {table.ids[row]} ({len(bad)} such masks in all); "
+                "bring them to one resolution first."
+            )
+
+
+def _mask_iou(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
     assert one.masks is not None and other.masks is not None
-    image = other.image_index[others]
-    order = np.argsort(image, kind="stable")
-    starts = starts_of_runs(image[order])
-    detections, detection, first = _number_by_image(rows[order], starts)
-    ground_truths, ground_truth, first_truth = _number_by_image(others[order], starts)
-    crowd, ends = other.crowd[ground_truths], np.append(starts, len(order))[1:]
-    apart = np.array_equal(one.labels[rows], other.labels[others])  # or classes meet, in a confusion matrix
-    labels, other_labels = apart * one.labels[detections], apart * other.labels[ground_truths]
-    similarity = np.empty(len(rows))
-    for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-        mine, theirs = slice(*first[number : number + 2]), slice(*first_truth[number : number + 2])
-        classes = labels[mine], other_labels[theirs]
-        masks, other_masks = part(one.masks[detections[mine]]), part(other.masks[ground_truths[theirs]])
-        iou = mask_iou(masks, other_masks, crowd[theirs], classes)
-        similarity[order[start:end]] = iou[detection[start:end], ground_truth[start:end]]
+    similarity: np.ndarray = mask_iou(one.masks.take(rows), other.masks.take(others), other.crowd[others])
     return similarity
 
 
-def _number_by_image(rows: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Numbers the distinct rows of each image, whose pairs start at `starts`.
+def _mask_iou_bound(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    assert one.masks is not None and other.masks is not None
+    width, height = _overlap(one.boxes.take(rows, axis=0), other.boxes.take(others, axis=0))
+    bound: np.ndarray = mask_iou_bound(
+        one.masks.area.take(rows),
+        other.masks.area.take(others),
+        other.crowd.take(others),
+        np.maximum(width, 0) * np.maximum(height, 0),
+        one.masks.split.take(rows) & other.masks.split.take(others),
+    )
+    return bound
 
-    Returns:
-      The distinct rows, image by image; the number of each pair's row within its image; and where each image starts
-      among the distinct rows, and the last one ends.
-    """
-    image = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rows)))
-    order = np.lexsort((rows, image))
-    new = np.ones(len(rows), bool)
-    new[1:] = rows[order][1:] != rows[order][:-1]  # a row is of one image
-    number = np.empty(len(rows), np.int64)
-    number[order] = np.cumsum(new) - 1
-    first = np.minimum.reduceat(number, starts) if len(starts) else np.empty(0, np.int64)
-    return rows[order][new], number - first[image], [*first.tolist(), int(new.sum())]
+
+def _boundary_iou(
+    one: DetectionTable, other: GroundTruthTable, ratio: float, rows: np.ndarray, others: np.ndarray
+) -> np.ndarray:
+    assert one.masks is not None and other.masks is not None
+    boundaries = _boundaries(one.masks, ratio, rows), _boundaries(other.masks, ratio, others)
+    similarity: np.ndarray = mask_iou(*boundaries, other.crowd[others])
+    return similarity
+
+
+def _boundaries(masks: Masks, ratio: float, rows: np.ndarray) -> Masks:
+    """Returns the boundaries of the masks of some rows; that of a row is made once."""
+    distinct, place = np.unique(rows, return_inverse=True)
+    return boundary_masks(masks.take(distinct), ratio).take(place)

@@ -93,7 +93,7 @@ def ground_truth_table(
 ) -> GroundTruthTable:
     """Returns the table of annotations; arguments and errors as `detection_table` has them."""
     entries = Entries(items=rows, name="annotations", source="cocoGt")
-    layout = {"area": Entries.numbers} | shape_layouts(iou_type).annotations
+    layout = {"id": Entries.names, "area": Entries.numbers} | shape_layouts(iou_type).annotations
     columns = {field: read(entries, field) for field, read in layout.items()}
     shapes = ground_truth_shapes(columns, iou_type, *_sizes(entries, iou_type, images), entries.source)
     image_places, class_places = places
@@ -109,7 +109,7 @@ def ground_truth_table(
     )
 
 
-def _detection_shapes(entries: Entries, iou_type: str, images: Images) -> dict[str, np.ndarray]:
+def _detection_shapes(entries: Entries, iou_type: str, images: Images) -> dict[str, Any]:
     columns = {field: read(entries, field) for field, read in shape_layouts(iou_type).results.items()}
     return detection_shapes(columns, iou_type, *_sizes(entries, iou_type, images), entries.source)
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..host import to_numpy
-from ..rle import encode_masks, mask_areas, mask_column
+from ..rle import encode_masks
 from ..shapes import SHAPES
+from ..types import Masks
 
 __all__ = ["Image", "check_values", "read_batch"]
 
@@ -18,14 +19,14 @@ class Image(NamedTuple):
     """One image as it was handed in, on the host.
 
     Attributes:
-      shapes, true_shapes: what is compared by the name of its field: `boxes` in xywh, `masks` as a column of `rle`.
+      shapes, true_shapes: what is compared by the name of its field: `boxes` in xywh, `masks` as a column `Masks`.
       labels, scores, true_labels, crowd, area: `[D]` or `[G]`.
     """
 
-    shapes: dict[str, np.ndarray]
+    shapes: dict[str, Any]
     labels: np.ndarray
     scores: np.ndarray
-    true_shapes: dict[str, np.ndarray]
+    true_shapes: dict[str, Any]
     true_labels: np.ndarray
     crowd: np.ndarray
     area: np.ndarray
@@ -36,7 +37,7 @@ class Image(NamedTuple):
         Also a box is measured by the mask beside it, as in torchmetrics.
         """
         if "masks" in self.true_shapes:
-            computed = mask_areas(self.true_shapes["masks"])
+            computed = self.true_shapes["masks"].area
         else:
             computed = self.true_shapes["boxes"][:, 2] * self.true_shapes["boxes"][:, 3]
         return np.where(self.area > 0, self.area, computed)
@@ -62,7 +63,7 @@ def check_values(images: list[Image]) -> None:
 
     References: torchmetrics detection/helpers.py, _get_coco_format.
     """
-    sides: tuple[Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray | None]], ...] = (
+    sides: tuple[Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray | None]], ...] = (
         ((image.true_shapes, image.true_labels, None) for image in images),
         ((image.shapes, image.labels, image.scores) for image in images),
     )
@@ -111,7 +112,7 @@ def _read_image(
     return image
 
 
-def _read_shapes(side: Mapping[str, Any], fields: Sequence[str], box_format: str, where: str) -> dict[str, np.ndarray]:
+def _read_shapes(side: Mapping[str, Any], fields: Sequence[str], box_format: str, where: str) -> dict[str, Any]:
     shapes = {}
     for field in fields:
         values = _host(side[field])
@@ -119,10 +120,10 @@ def _read_shapes(side: Mapping[str, Any], fields: Sequence[str], box_format: str
     return shapes
 
 
-def _to_column(masks: np.ndarray, where: str) -> np.ndarray:
+def _to_column(masks: np.ndarray, where: str) -> Masks:
     """Returns `[N, H, W]` masks run-length encoded, `[N]`."""
     if not len(masks):
-        return mask_column([])
+        masks = np.zeros((0, 1, 1))
     if masks.ndim != 3:
         raise ValueError(f"Input 'masks' of {where} must have shape [N, height, width], got {list(masks.shape)}")
     if not ((masks == 0) | (masks == 1)).all():

@@ -6,7 +6,6 @@ purpose: an annotation whose id is 0 counts (pycocotools reads its match as none
 to, an empty list of results is scored, `useCats = 0` leaves `params.catIds` as they are and works for keypoints too,
 and what cannot be scored, such as a NaN or a mask of another size than its image, is an error that names the entry.
 An annotation id of 0, ids that repeat, and ids of `params` that the ground truths lack are warned of.
-Masks need the codec of pycocotools, the extra `coco`.
 
 >>> import contextlib, io
 >>> with contextlib.redirect_stdout(io.StringIO()):

@@ -83,8 +83,7 @@ class MeanAveragePrecision:
 
         Args:
           box_format: `xyxy`, `xywh` or `cxcywh`.
-          iou_type: `bbox`, `segm`, or a tuple of both, whose names then start with `bbox_` and `segm_`. Masks need
-            pycocotools, the extra `coco`.
+          iou_type: `bbox`, `segm`, or a tuple of both, whose names then start with `bbox_` and `segm_`.
           iou_thresholds: None for 0.5, 0.55, ..., 0.95.
           rec_thresholds: None for 0, 0.01, ..., 1.
           max_detection_thresholds: three limits on the detections of an image and class; None for 1, 10 and 100.

@@ -5,7 +5,7 @@ References: pycocotools coco.py, `COCO.annToRLE`, `COCO.loadRes`; cocoeval.py, `
 
 from __future__ import annotations
 
-import operator
+import contextlib
 import reprlib
 import warnings
 from collections.abc import Callable
@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..keypoints import keypoints_extent, num_labelled
-from ..rle import box_polygon, mask_areas, mask_boxes, mask_column, mask_of_segmentation
+from ..rle import box_polygon, mask_boxes, masks_of_segmentations, warn_of_no_pixels
+from ..types import Masks
 from ._json import Entries
 from ._typed import Columns, Layout
 
@@ -35,7 +36,7 @@ class ShapeLayouts(NamedTuple):
 _BOX: Layout = {"bbox": Entries.boxes}
 _MASKS = ShapeLayouts(
     {"height": Entries.integers, "width": Entries.integers},
-    {"segmentation": Entries.objects},
+    {"segmentation": Entries.objects, "bbox": Entries.names},
     {"segmentation": Entries.names, "bbox": Entries.names},
 )
 _LAYOUTS = {
@@ -61,7 +62,7 @@ def shape_layouts(iou_type: str) -> ShapeLayouts:
     return _LAYOUTS[iou_type]
 
 
-def image_columns(images: Columns, order: np.ndarray, source: str) -> dict[str, np.ndarray]:
+def image_columns(images: Columns, order: np.ndarray, source: str) -> dict[str, Any]:
     """Returns what a table holds of images, in their order there, as far as it was read."""
     columns = {}
     if "height" in images:
@@ -79,7 +80,7 @@ def ground_truth_shapes(
     source: str,
     *,
     area_expected: bool = True,
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Returns the columns of shapes of all annotations, their areas, and which are ignored.
 
     An area that is missing (NaN) is that of the shape, with a warning unless none is expected, as in CrowdPose's files.
@@ -98,14 +99,20 @@ def ground_truth_shapes(
         told = f"{AREA_OF_BOX} x width x height of its box" if area_expected else None
         area = _areas(rows["area"], lambda: _products(boxes) * AREA_OF_BOX, told, source)
         return {"boxes": boxes, "keypoints": keypoints, "area": area, "ignore": given == 0}
-    masks = _masks(rows["segmentation"], image_index, image_sizes, f"{source}: `annotations`")
-    area = _areas(rows["area"], lambda: mask_areas(masks), "that of its mask", source)
+    where = f"{source}: `annotations`"
+    masks = _masks(rows["segmentation"], image_index, image_sizes, where)
+    box_area = _box_areas(rows["bbox"], masks.area == 0)
+    stated = np.nan_to_num(rows["area"])  # a missing area is NaN
+    warn_of_no_pixels(masks, rows["segmentation"], stated, box_area, rows["id"], where)
+    if image_sizes is not None:  # the results of these images are of the masks' size too, and no news
+        image_sizes[image_index] = masks.sizes
+    area = _areas(rows["area"], lambda: masks.area, "that of its mask", source)
     return {"boxes": mask_boxes(masks), "masks": masks, "area": area, "ignore": ignore}
 
 
 def detection_shapes(
     rows: Columns, iou_type: str, image_index: np.ndarray, image_sizes: np.ndarray | None, source: str
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Returns the columns of shapes of all results, and their areas."""
     if iou_type == "bbox":
         return {"boxes": _bounded(rows["bbox"], "bbox", "results", source)}
@@ -114,19 +121,21 @@ def detection_shapes(
     if first is not None and np.size(first):  # the first alone decides, as in pycocotools
         given = _bounded(_entries(rows, "bbox", "results", source).boxes("bbox"), "bbox", "results", source)
     if iou_type == "keypoints":
-        shape, column = "keypoints", _bounded(rows["keypoints"], "keypoints", "results", source)
-        boxes = keypoints_extent(column)
-        area = _products(boxes)
+        keypoints = _bounded(rows["keypoints"], "keypoints", "results", source)
+        boxes = keypoints_extent(keypoints)
+        columns = {"keypoints": keypoints, "boxes": boxes, "area": _products(boxes)}
     else:
         segmentations = rows["segmentation"]
         if given is not None and any(one is None for one in segmentations):  # a box alone stands for all inside it
             pairs = zip(segmentations, given.tolist(), strict=True)
             segmentations = [box_polygon(box) if one is None else one for one, box in pairs]
-        shape, column = "masks", _masks(segmentations, image_index, image_sizes, f"{source}: `results`")
-        boxes, area = mask_boxes(column), mask_areas(column)
+        masks = _masks(segmentations, image_index, image_sizes, f"{source}: `results`")
+        box_area = None if given is None else given[:, 2] * given[:, 3]
+        warn_of_no_pixels(masks, segmentations, None, box_area, range(len(masks)), f"{source}: `results`")
+        columns = {"masks": masks, "boxes": mask_boxes(masks), "area": masks.area}
     if given is not None:
-        area = _products(given)
-    return {shape: column, "boxes": boxes, "area": area}
+        columns["area"] = _products(given)
+    return columns
 
 
 def _entries(rows: Columns, field: str, name: str, source: str) -> Entries:
@@ -164,24 +173,28 @@ def _bounded(values: np.ndarray, field: str, name: str, source: str) -> np.ndarr
     return values
 
 
-def _masks(segmentations: list[Any], image_index: np.ndarray, image_sizes: np.ndarray | None, where: str) -> np.ndarray:
+def _masks(segmentations: list[Any], image_index: np.ndarray, image_sizes: np.ndarray | None, where: str) -> Masks:
     if image_sizes is None:
         raise ValueError(f"{where} need the sizes of images: read the ground truths with the same `iou_type`.")
     sizes = image_sizes[image_index]
-    masks = list(segmentations)
-    if not _are_compressed(masks, sizes):
-        for row, size in enumerate(sizes.tolist()):
-            try:
-                masks[row] = mask_of_segmentation(masks[row], *size)
-            except ValueError as error:
-                raise ValueError(f"{where}[{row}].segmentation: {error}.") from error
-    return mask_column(masks)
+    masks = masks_of_segmentations(segmentations, sizes, lambda row: f"{where}[{row}].segmentation")
+    other = np.flatnonzero((masks.sizes != sizes).any(axis=1))
+    if len(other):
+        row = other[0]
+        warnings.warn(
+            f"{where}: {len(other)} of {len(masks)} masks are of another size than their image, for example "
+            f"{masks.sizes[row].tolist()} at [{row}] where the image has [height, width] = {sizes[row].tolist()}; "
+            "masks of one image are compared if their own sizes agree.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return masks
 
 
-def _are_compressed(masks: list[Any], sizes: np.ndarray) -> bool:
-    """Returns whether all are compressed and of the right size, as results mostly are: then nothing is left to do."""
-    try:
-        counts, given = (list(map(operator.itemgetter(field), masks)) for field in ("counts", "size"))
-        return set(map(type, counts)) <= {str, bytes} and np.array_equal(np.array(given).reshape(-1, 2), sizes)
-    except (TypeError, KeyError, ValueError):
-        return False
+def _box_areas(boxes: list[Any], wanted: np.ndarray) -> np.ndarray:
+    """Returns `[N]`: width times height of the wanted ones among boxes that may be anything, 0 for others."""
+    areas = np.zeros(len(wanted))
+    for row in np.flatnonzero(wanted).tolist():
+        with contextlib.suppress(TypeError, ValueError, IndexError):
+            areas[row] = float(boxes[row][2]) * float(boxes[row][3])
+    return areas

@@ -12,7 +12,7 @@ from oracle import Oracle, run_pycocotools
 from torchmetrics_inputs import CLASS_NAMES, NAMES, scores_of
 
 from jaxmap.interop.torchmetrics import MeanAveragePrecision
-from jaxmap.rle import encode_masks
+from jaxmap.rle import coco_masks, encode_masks
 
 BOTH = ("bbox", "segm")
 HEIGHT, WIDTH = 120, 160
@@ -73,7 +73,7 @@ def oracle_of(preds: list[Any], target: list[Any], iou_type: str, *, measured_by
 
     annotations, results = [], []
     for image_id, (found, truth) in enumerate(zip(preds, target, strict=True)):
-        for row, mask in enumerate(encode_masks(truth["masks"]) if len(truth["labels"]) else []):
+        for row, mask in enumerate(coco_masks(encode_masks(truth["masks"])) if len(truth["labels"]) else []):
             box = box_of(truth["boxes"][row])
             computed = float(truth["masks"][row].sum()) if measured_by_masks else box[2] * box[3]
             annotations.append(
@@ -87,7 +87,7 @@ def oracle_of(preds: list[Any], target: list[Any], iou_type: str, *, measured_by
                     "area": truth["area"][row] if truth["area"][row] > 0 else computed,
                 }
             )
-        for row, mask in enumerate(encode_masks(found["masks"]) if len(found["labels"]) else []):
+        for row, mask in enumerate(coco_masks(encode_masks(found["masks"])) if len(found["labels"]) else []):
             shape = {"segmentation": mask} if iou_type == "segm" else {"bbox": box_of(found["boxes"][row])}
             result = {"category_id": int(found["labels"][row]), "score": float(found["scores"][row])}
             results.append({"image_id": image_id} | result | shape)

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 import jaxmap
 from jaxmap import io
-from jaxmap.rle import boundary_masks, encode_masks, mask_areas
+from jaxmap.rle import boundary_masks, coco_masks, encode_masks
 
 PROTOCOL = jaxmap.COCO.customize(iou_type="boundary")
 
@@ -35,7 +35,7 @@ def test_boundaries_equal_repeated_erosion() -> None:
         for ratio in (0.001, 0.02, 0.1):
             expected = encode_masks(np.stack([boundary(mask, ratio) for mask in masks]))
             got = boundary_masks(encode_masks(masks), ratio)
-            assert [mask["counts"] for mask in got] == [mask["counts"] for mask in expected]
+            assert coco_masks(got) == coco_masks(expected)
 
 
 def test_similarity_is_the_lesser_of_both_and_that_of_masks_for_crowds() -> None:
@@ -71,7 +71,7 @@ def test_boundary_of_a_square_by_hand() -> None:
     # A square of 10 in an image of diagonal 50: 0.02 of it is one pixel, and the boundary is its outermost ring.
     mask = np.zeros((1, 30, 40), bool)
     mask[0, 5:15, 5:15] = True
-    assert mask_areas(boundary_masks(encode_masks(mask), 0.02)).tolist() == [100 - 64]
+    assert boundary_masks(encode_masks(mask), 0.02).area.tolist() == [100 - 64]
     mask[0] = False
     mask[0, :10, :10] = True  # at the edge of the image too, outside of which nothing is set
-    assert mask_areas(boundary_masks(encode_masks(mask), 0.02)).tolist() == [100 - 64]
+    assert boundary_masks(encode_masks(mask), 0.02).area.tolist() == [100 - 64]

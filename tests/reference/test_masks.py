@@ -21,7 +21,7 @@ import jaxmap
 from jaxmap import io
 from jaxmap.keypoints import keypoint_similarity
 from jaxmap.protocols import EvaluationProtocol
-from jaxmap.rle import decode_mask, encode_masks
+from jaxmap.rle import coco_masks, decode_mask, encode_masks
 from jaxmap.summary import summary_lines
 
 ATOL = 1e-12  # matches are exact on both sides; the rest is float64
@@ -121,7 +121,7 @@ def test_dense_masks_and_encoded_ones_give_the_same_numbers() -> None:
             for image in range(NUM_IMAGES)
         ]
 
-    for convert in (encode_masks, lambda masks: masks.astype(np.float32), np.asarray):
+    for convert in (lambda masks: coco_masks(encode_masks(masks)), encode_masks, list, np.float32, np.asarray):
         sides = encoded(found, ("scores", "labels"), convert), encoded(truth, ("labels", "crowd"), convert)
         assert jaxmap.evaluate(*sides, protocol=PROTOCOLS["segm"], num_classes=K).summary == expected
 

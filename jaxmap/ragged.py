@@ -1,0 +1,33 @@
+"""Rows of different lengths in one flat array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+__all__ = ["blocks", "ranges"]
+
+
+def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns the concatenation of `range(start, start + count)`.
+
+    >>> ranges(np.array([5, 0]), np.array([2, 3]))
+    array([5, 6, 0, 1, 2])
+    """
+    ends = np.cumsum(counts)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
+
+
+def blocks(counts: np.ndarray, limit: int) -> Iterator[tuple[int, int]]:
+    """Cuts rows into runs, (first, last), that hold `limit` at most, or one row that holds more.
+
+    >>> list(blocks(np.array([2, 2, 9, 1]), 4))
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    edges = np.concatenate([[0], np.cumsum(counts)])
+    first = 0
+    while first < len(edges) - 1:
+        last = max(int(np.searchsorted(edges, edges[first] + limit, side="right")) - 1, first + 1)
+        yield first, last
+        first = last

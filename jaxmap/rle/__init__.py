@@ -1,0 +1,41 @@
+"""Run-length encoded masks on the host, in NumPy: the same pixels and the same text as pycocotools' codec.
+
+In: COCO's `segmentation`s, checked, or dense masks. Out: a column `Masks`, and from it areas, boxes, IoUs, boundaries,
+and COCO's objects again. What differs
+from pycocotools, on purpose: a run of set pixels that has none is left out, so that it widens no box.
+
+>>> import numpy as np
+>>> masks = encode_masks(np.array([[[0, 1, 1], [0, 1, 1]]], bool))
+>>> masks.area, mask_boxes(masks)
+(array([4.]), array([[1., 0., 2., 2.]]))
+>>> coco_masks(masks)
+[{'size': [2, 3], 'counts': b'24'}]
+"""
+
+from ._boundaries import boundary_masks
+from ._masks import encode_masks, join_masks, mask_boxes, mask_iou, mask_iou_bound
+from ._no_pixels import warn_of_no_pixels
+from ._segmentations import (
+    box_polygon,
+    checked_sizes,
+    coco_masks,
+    decode_mask,
+    mask_of_segmentation,
+    masks_of_segmentations,
+)
+
+__all__ = [
+    "boundary_masks",
+    "box_polygon",
+    "checked_sizes",
+    "coco_masks",
+    "decode_mask",
+    "encode_masks",
+    "join_masks",
+    "mask_boxes",
+    "mask_iou",
+    "mask_iou_bound",
+    "mask_of_segmentation",
+    "masks_of_segmentations",
+    "warn_of_no_pixels",
+]
