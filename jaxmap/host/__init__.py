@@ -7,7 +7,8 @@ from ._candidates import Groups, Pairs, find_pairs
 from ._components import components
 from ._curves import first_to_reach, precision_recall
 from ._envelope import best_onwards
-from ._inputs import as_tables, merge_classes, to_xywh
+from ._inputs import as_tables, check_class_groups, merge_classes, to_xywh
+from ._misread import warn_of_misread
 from ._ordering import inverse, order_by_score, order_within, rank_in_group, starts_of_runs, take_rows
 from ._pairing import PAIRINGS, check_confusion_options, count_confusion, normalize_confusion
 from ._segments import SegmentCounts, class_groups, count_segments
@@ -23,6 +24,7 @@ __all__ = [
     "as_tables",
     "best_onwards",
     "box_iou_pairs",
+    "check_class_groups",
     "check_confusion_options",
     "class_groups",
     "components",
@@ -42,4 +44,5 @@ __all__ = [
     "starts_of_runs",
     "take_rows",
     "to_xywh",
+    "warn_of_misread",
 ]

@@ -113,7 +113,7 @@ def _equal(numbers: Numbers, right: Numbers) -> bool:
 
 def _same(one: float | None, other: float | None) -> bool:
     one, other = (math.nan if value is None or value == -1 else float(value) for value in (one, other))
-    return abs(one - other) <= _TOLERANCE or math.isnan(one) and math.isnan(other)
+    return abs(one - other) <= _TOLERANCE or (math.isnan(one) and math.isnan(other))
 
 
 def _short(numbers: Numbers) -> str:

@@ -190,7 +190,9 @@ def _expected(door: str, place: Place, name: str, original: Any) -> Expected:
     file = (GT, DT)[place.side]
     words = (file, *place.words)
     if name == DEEP:
-        return Expected(refused=(file,), numbers=functools.partial(numbers_of, door) if place.kind == "unread" else None)
+        return Expected(
+            refused=(file,), numbers=functools.partial(numbers_of, door) if place.kind == "unread" else None
+        )
     if name == "5000 digits":
         words = (file,)  # Python's reader of JSON refuses such a number, wherever it stands
     if (door, place.path, name) in ALLOWED:

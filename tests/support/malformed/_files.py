@@ -60,7 +60,10 @@ def cases() -> Iterator[Case]:
                 yield Case(f"damaged/{door} {path} {name}", run, _expected(door, path, name, accepted))
             for name, (make, where) in SPECIAL.items():
                 run = functools.partial(_run_special, door, path, make)
-                in_folder = door in ("voc", "dota")  # what is no regular file there is passed over: a warning, or no file
+                in_folder = door in (
+                    "voc",
+                    "dota",
+                )  # what is no regular file there is passed over: a warning, or no file
                 expected = Expected(refused=("",), numbers=dict) if in_folder else Expected(refused=(where or path,))
                 yield Case(f"special/{door} {path} {name}", run, expected)
     for door in ("voc", "dota"):

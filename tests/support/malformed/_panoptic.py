@@ -65,7 +65,10 @@ def cases() -> Iterator[Case]:
 
 
 def _scene() -> tuple[dict[str, Any], dict[str, Any]]:
-    segments = [{"id": 2, "category_id": 2, "iscrowd": 0, "area": 50}, {"id": 1, "category_id": 1, "iscrowd": 0, "area": 40}]
+    segments = [
+        {"id": 2, "category_id": 2, "iscrowd": 0, "area": 50},
+        {"id": 1, "category_id": 1, "iscrowd": 0, "area": 40},
+    ]
     images = [{"image_id": 1, "file_name": "1.png", "segments_info": segments}]
     return {"categories": CATEGORIES, "annotations": images}, {"annotations": images}
 
@@ -88,7 +91,10 @@ def _expected(kind: str, name: str, original: Any, words: tuple[str, ...]) -> Ex
         return Expected(refused=words, warned=words)
     if meaning == "value" and value != original:  # another flag: a crowd is not found, a category is another kind
         return Expected(numbers={} if "isthing" in words else {"RQ": 1.0}, refused=words)
-    return Expected(numbers=RIGHT, refused=words if meaning == "either" or name in ("null", "missing", "text 1", "text 001", "text 1.0") else None)
+    return Expected(
+        numbers=RIGHT,
+        refused=words if meaning == "either" or name in ("null", "missing", "text 1", "text 001", "text 1.0") else None,
+    )
 
 
 def _write(folder: pathlib.Path, ground_truths: str, predictions: str) -> None:

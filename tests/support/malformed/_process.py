@@ -21,8 +21,8 @@ from ._case import Case, Numbers, Outcome
 
 __all__ = ["Refused", "run_cases", "run_command"]
 
-SECONDS = 60  # by the clock, on a machine that others use as well
-CPU_SECONDS = 25
+SECONDS = 120  # by the clock, on a machine that others use as well
+CPU_SECONDS = 60
 BYTES = 3 << 30  # of data; JAX with its compiler needs half a gigabyte
 
 
@@ -88,7 +88,9 @@ def _fork(case: Case, folder: pathlib.Path) -> int:
 def _run(case: Case, folder: pathlib.Path) -> None:
     """Runs a case in this process, which ends with it; writes what came of it."""
     for stream, name, mode in ((0, os.devnull, os.O_RDONLY), (1, "stdout", os.O_WRONLY), (2, "stderr", os.O_WRONLY)):
-        os.dup2(os.open(os.devnull if not stream else folder / name, mode | (os.O_CREAT if stream else 0), 0o600), stream)
+        os.dup2(
+            os.open(os.devnull if not stream else folder / name, mode | (os.O_CREAT if stream else 0), 0o600), stream
+        )
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)
     resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))

@@ -105,7 +105,9 @@ def _voc(truth: Rows, found: Rows, folder: pathlib.Path) -> None:
 def _dota(truth: Rows, found: Rows, folder: pathlib.Path) -> None:
     (folder / "gt").mkdir()
     for image in ("im1", "im2"):
-        lines = [" ".join([*map(row.get, _QUAD), row["label"], row["difficult"]]) for row in truth if row["image"] == image]
+        lines = [
+            " ".join([*map(row.get, _QUAD), row["label"], row["difficult"]]) for row in truth if row["image"] == image
+        ]
         (folder / "gt" / f"{image}.txt").write_text("imagesource:x\ngsd:1\n" + "\n".join(lines) + "\n")
     _write_found(found, folder, "Task1_", _QUAD)
 
@@ -166,7 +168,9 @@ DOORS = {
 def cases() -> Iterator[Case]:
     """Yields all cases of the doors `voc`, `dota` and `openimages`."""
     for door, (_, _, places) in DOORS.items():
-        yield Case(f"{door}/valid", functools.partial(_run, door, None, ""), Expected(numbers=_right(door), silent=True))
+        yield Case(
+            f"{door}/valid", functools.partial(_run, door, None, ""), Expected(numbers=_right(door), silent=True)
+        )
         for place in places:
             for name, word in WORDS.items():
                 run = functools.partial(_run, door, place, word)
@@ -202,21 +206,40 @@ def _expected(door: str, place: Place, name: str) -> Expected:
     if place.field == "label" and place.side == 0:  # a name may be any; an object of another class is found by none
         return Expected(numbers=dict, refused=words, warned=("class|no file|ignored",))
     if place.field == "difficult":
-        known = {"0": 0, "1": 1} | ({"1.0": 1, "-1": 0} if door == "openimages" else {}) | ({"empty": 0} if door != "openimages" else {})
+        known = (
+            {"0": 0, "1": 1}
+            | ({"1.0": 1, "-1": 0} if door == "openimages" else {})
+            | ({"empty": 0} if door != "openimages" else {})
+        )
         if name in known:
             return Expected(numbers=_flagged(door, known[name]), refused=words if name not in ("0", "1") else None)
-        if door in ("dota", "openimages") and name in ("0.25", "1e20", "2^63", "1.0", "two words", "blank", "tab", "line", "-1", "quoted"):
+        if door in ("dota", "openimages") and name in (
+            "0.25",
+            "1e20",
+            "2^63",
+            "1.0",
+            "two words",
+            "blank",
+            "tab",
+            "line",
+            "-1",
+            "quoted",
+        ):
             return Expected(numbers=dict, refused=words)
         return Expected(refused=words, numbers=_flagged(door, 0) if name in ("blank", "tab", "line") else None)
     value = {"-1": -1.0, "0": 0.0, "1": 1.0, "1.0": 1.0, "0.25": 0.25}.get(name)
     if place.path is not None and value is not None:
         right = _right(door, place.side, place.path, place.of_number(value))
-        return Expected(numbers=right, refused=words if place.field != "score" else None, warned=("negative|width|height",))
+        return Expected(
+            numbers=right, refused=words if place.field != "score" else None, warned=("negative|width|height",)
+        )
     if place.path is not None and name in ("1e20", "2^63"):
         return Expected(numbers=dict, refused=words)
     if place.path is not None and name == "quoted" and door == "openimages":  # a CSV file may quote its numbers
         return Expected(numbers=_right(door, place.side, place.path, place.of_number(1.0)), refused=words)
-    if place.field in ("label", "image") and door == "openimages":  # it leaves out what it does not know, with a warning
+    if (
+        place.field in ("label", "image") and door == "openimages"
+    ):  # it leaves out what it does not know, with a warning
         return Expected(refused=words, warned=("ignored",))
     return Expected(refused=words)
 

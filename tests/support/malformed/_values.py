@@ -80,7 +80,7 @@ def json_mutants(data: Any, path: Sequence[str | int]) -> Iterator[tuple[str, st
         yield name, marked.replace(mark, raw)
     if isinstance(path[-1], str):
         yield MISSING, _text(data, path, None)
-        yield REPEATED, marked.replace(mark, f'{{}}, {json.dumps(path[-1])}: {json.dumps(original)}')
+        yield REPEATED, marked.replace(mark, f"{{}}, {json.dumps(path[-1])}: {json.dumps(original)}")
 
 
 def read_as(kind: str, name: str, original: Any) -> Meaning:
