@@ -231,7 +231,7 @@ def _classes(
         or not (isinstance(num_classes, int | np.integer) and 0 < num_classes <= MAX_CLASSES)
     ):
         raise ValueError(
-            f"`num_classes` must be a whole number of at least 1, got {num_classes!r}; at most {MAX_CLASSES} are scored."
+            f"`num_classes` must be a whole number of at least 1, got {num_classes!r}; at most {MAX_CLASSES}."
         )
     if class_names is not None and (isinstance(class_names, str | bytes) or not isinstance(class_names, Collection)):
         raise TypeError(

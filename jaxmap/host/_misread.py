@@ -101,8 +101,8 @@ def _doubt_of_sizes(found: DetectionTable, truth: GroundTruthTable, iou_type: st
                 "yxyx": "are they `xyxy`, or `xywh`? Say so by `box_format`.",
             }.get(box_format, "are they `[x, y, width, height]`, with sizes from last minus first corner?")
             return (
-                f"`{side}`: {negative:.0%} of {len(shapes)} boxes have a negative width or height, so that they overlap "
-                f"nothing: {hint}"
+                f"`{side}`: {negative:.0%} of {len(shapes)} boxes have a negative width or height, so that they "
+                f"overlap nothing: {hint}"
             )
     counted = ~(truth.crowd | truth.ignore)
     flat = truth.area <= 0 if iou_type == "keypoints" else np.any(truth.boxes[:, 2:] <= 0, axis=1)
@@ -145,9 +145,9 @@ def _doubt_of_fit(found: DetectionTable, truth: GroundTruthTable, box_format: st
     if (pairs < _FEW_PAIRS or num_classes < 3) and np.isin(found.labels, truth.labels).any():
         return None
     return (
-        f"{shifted[shift]} of {pairs} detections that meet an object have its label {'+-'[shift < 0]} 1, and {equal} the "
-        f"object's own: do the labels of `detections` count from {int(shift > 0)} and those of `ground_truths` from "
-        f"{int(shift < 0)}? Make both count alike."
+        f"{shifted[shift]} of {pairs} detections that meet an object have its label {'+-'[shift < 0]} 1, and {equal} "
+        f"the object's own: do the labels of `detections` count from {int(shift > 0)} and those of `ground_truths` "
+        f"from {int(shift < 0)}? Make both count alike."
     )
 
 

@@ -1,4 +1,4 @@
-"""Command lines: options with odd values, files that are missing or in the wrong place, outputs that cannot be written."""
+"""Command lines: odd values of options, missing files, outputs that cannot be written."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ __all__ = ["cases"]
 COMMANDS = ("eval", "explain", "operating-points", "compare-protocols", "report", "panoptic")
 # Options of `eval`, with values that each is refused for by its name.
 OPTIONS = {
-    "--iou-thresholds": ("", "x", "nan", "inf", "-1", "0", "1.5", "0.5,", ",", "0.5,0.5", "0.7,0.5", "0:1", "0:1:0", "0:1:-1",
-                         "1:0:0.1", "0:1:nan", "0:1:1e-12", "0.5:0.95:0.07", "0.5:0.95:0.05:1", "1e400", "٠.٥", "0.5;0.6"),
+    "--iou-thresholds": (
+        "", "x", "nan", "inf", "-1", "0", "1.5", "0.5,", ",", "0.5,0.5", "0.7,0.5", "0:1", "0:1:0", "0:1:-1",
+        "1:0:0.1", "0:1:nan", "0:1:1e-12", "0.5:0.95:0.07", "0.5:0.95:0.05:1", "1e400", "0_1", "0.5;0.6",
+    ),
     "--max-detections": ("", "x", "0", "-1", "1.5", "nan", "1,", "10,1", "1,1", "9" * 30, "1e2", "1:2"),
-    "--area-ranges": ("", "x", "a", "a=", "a=1", "a=1:", "a=:1", "a=2:1", "a=nan:1", "a=x:y", "a=0:1,a=0:2", "=0:1", "a=0:1:2"),
+    "--area-ranges": (
+        "", "x", "a", "a=", "a=1", "a=1:", "a=:1", "a=2:1", "a=nan:1", "a=x:y", "a=0:1,a=0:2", "=0:1", "a=0:1:2",
+    ),
     "--iou-type": ("", "x", "masks", "BBOX"),
     "--protocol": ("", "x", "COCO", "coco2017", "voc"),
     "--image-list": ("", "nowhere.txt"),

@@ -19,14 +19,14 @@ from collections.abc import Iterable, Iterator
 
 from ._case import Case, Numbers, Outcome
 
-__all__ = ["Refused", "run_cases", "run_command"]
+__all__ = ["RefusedError", "run_cases", "run_command"]
 
 SECONDS = 120  # by the clock, on a machine that others use as well
 CPU_SECONDS = 60
 BYTES = 3 << 30  # of data; JAX with its compiler needs half a gigabyte
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A command's error."""
 
 
@@ -55,7 +55,7 @@ def run_cases(cases: Iterable[Case], jobs: int) -> Iterator[tuple[Case, Outcome]
 
 
 def run_command(*argv: object) -> Numbers:
-    """Returns the numbers that a command prints as JSON; it raises `Refused` or `SystemExit`."""
+    """Returns the numbers that a command prints as JSON; it raises `RefusedError` or `SystemExit`."""
     from jaxmap.cli import main
 
     output = io.StringIO()
@@ -65,8 +65,8 @@ def run_command(*argv: object) -> Numbers:
         content = json.loads(output.getvalue()) if output.getvalue().strip().startswith("{") else {}
         return {name: value for name, value in content.items() if value is None or isinstance(value, int | float)}
     sys.stderr.flush()
-    errors = [line for line in pathlib.Path("../stderr").read_text(errors="replace").split("jaxmap: error: ")[1:]]
-    raise Refused(errors[-1].strip() if errors else f"status {status} and no message")
+    errors = pathlib.Path("../stderr").read_text(errors="replace").split("jaxmap: error: ")[1:]
+    raise RefusedError(errors[-1].strip() if errors else f"status {status} and no message")
 
 
 def _fork(case: Case, folder: pathlib.Path) -> int:
@@ -91,7 +91,8 @@ def _run(case: Case, folder: pathlib.Path) -> None:
         os.dup2(
             os.open(os.devnull if not stream else folder / name, mode | (os.O_CREAT if stream else 0), 0o600), stream
         )
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -103,7 +104,7 @@ def _run(case: Case, folder: pathlib.Path) -> None:
         warnings.simplefilter("always")
         try:
             numbers = {name: None if value is None else float(value) for name, value in case.run(inputs).items()}
-        except (ValueError, TypeError, OSError, ImportError, Refused) as error:
+        except (ValueError, TypeError, OSError, ImportError, RefusedError) as error:
             kind, message = "refused", str(error)
         except MemoryError:
             kind, message = "memory", "MemoryError"
