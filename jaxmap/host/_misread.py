@@ -94,8 +94,9 @@ def _doubt_of_sizes(found: DetectionTable, truth: GroundTruthTable, iou_type: st
                 f"`{side}`: {turns:.0%} of {len(shapes)} oriented boxes have an angle beyond 4 pi: are they degrees? "
                 "Angles are radians: give `np.deg2rad(angle)`."
             )
-        negative = _share(np.any(shapes[:, 2:4] < 0, axis=1))
-        if negative >= (_MANY if len(shapes) > _FEW else 0.5):
+        flipped = np.any(shapes[:, 2:4] < 0, axis=1)
+        negative = _share(flipped)
+        if np.sum(flipped) > 1 and negative > (_MANY if len(shapes) > _FEW else 0.5):
             hint = {
                 "xyxy": "are they `xywh`, or `yxyx`? Say so by `box_format`.",
                 "yxyx": "are they `xyxy`, or `xywh`? Say so by `box_format`.",
