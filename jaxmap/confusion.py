@@ -8,8 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from .host import as_tables, check_confusion_options, count_confusion, normalize_confusion, take_rows
+from .host import (
+    as_tables,
+    check_confusion_options,
+    count_confusion,
+    normalize_confusion,
+    take_rows,
+    warn_of_misread,
+)
 from .protocols import COCO, EvaluationProtocol, get_protocol
+from .types import DetectionTable
 
 __all__ = ["Confusion", "confusion_matrix"]
 
@@ -100,6 +108,8 @@ def confusion_matrix(
         class_names=class_names,
         num_classes=num_classes,
     )
+    as_written = "xywh" if isinstance(detections, DetectionTable) else box_format
+    warn_of_misread(found, truth, iou_type=protocol.iou_type, box_format=as_written)
     found = take_rows(found, np.flatnonzero(found.scores >= score_threshold))
     counts, num_left_out = count_confusion(
         found, truth, protocol=protocol, iou_threshold=iou_threshold, pairing=pairing

@@ -23,12 +23,12 @@ from .analysis import (
     tie_bounds,
 )
 from .confusion import Confusion, confusion_matrix
-from .host import as_tables, merge_classes, precision_recall
+from .host import as_tables, check_class_groups, merge_classes, precision_recall, warn_of_misread
 from .matched import MatchedDataset, match_dataset
 from .planes import read_plane
 from .protocols import COCO, EvaluationProtocol, get_protocol
 from .summary import SummaryLine, select, summarize, summary_lines, summary_table
-from .types import UNMATCHED, PrecisionRecall
+from .types import UNMATCHED, DetectionTable, PrecisionRecall
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -83,6 +83,8 @@ def evaluate(
       >>> round(evaluate(found, truth).summary["AP"], 6)  # IoU 0.8 reaches 7 of 10 thresholds
       0.7
     """
+    if progress is not None and not callable(progress):
+        raise TypeError(f"`progress` must be a function of the name of a stage, got {type(progress).__name__}.")
     tell = progress or (lambda stage: None)
     protocol = get_protocol(protocol).customize(
         iou_thresholds=iou_thresholds,
@@ -101,8 +103,11 @@ def evaluate(
         class_names=class_names,
         num_classes=num_classes,
     )
+    check_class_groups(truth, protocol.class_groups)
     if protocol.class_agnostic:
         found, truth = merge_classes(found, truth)
+    as_written = "xywh" if isinstance(detections, DetectionTable) else box_format
+    warn_of_misread(found, truth, iou_type=protocol.iou_type, box_format=as_written)
     tell("matching")
     matched = match_dataset(found, truth, protocol)
     tell("integrating curves")

@@ -8,7 +8,8 @@ from ._components import components
 from ._curves import first_to_reach, precision_recall
 from ._envelope import best_onwards
 from ._foreign import to_numpy
-from ._inputs import as_tables, merge_classes, to_xywh
+from ._inputs import as_tables, check_class_groups, merge_classes, to_xywh
+from ._misread import warn_of_misread
 from ._ordering import inverse, order_by_score, order_within, rank_in_group, starts_of_runs, take_rows
 from ._pairing import PAIRINGS, check_confusion_options, count_confusion, normalize_confusion
 from ._segments import SegmentCounts, class_groups, count_segments
@@ -24,6 +25,7 @@ __all__ = [
     "as_tables",
     "best_onwards",
     "box_iou_pairs",
+    "check_class_groups",
     "check_confusion_options",
     "class_groups",
     "components",
@@ -44,4 +46,5 @@ __all__ = [
     "take_rows",
     "to_numpy",
     "to_xywh",
+    "warn_of_misread",
 ]

@@ -1,7 +1,8 @@
-"""One side of an evaluation, padded arrays or one dict an image, read into flat columns; errors name their place."""
+"""One side of an evaluation, padded arrays or one dict per image, read into flat columns; errors name their place."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -41,9 +42,13 @@ def read_columns(side: str, value: Any, kind: type, shape: Shape, fields: tuple[
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
         columns = _from_list(side, value, shape, fields)
     else:
+        advice = ""
+        if isinstance(value, str | os.PathLike):
+            read = f"read_coco_{side}" if side == "ground_truths" else "read_coco_detections"
+            advice = f"; read the file first, with `jaxmap.io.{read}` or another reader of `jaxmap.io`"
         raise TypeError(
-            f"`{side}` must be a {kind.__name__}, a mapping of padded arrays, or a sequence of one mapping an image, "
-            f"got {type(value).__name__}."
+            f"`{side}` must be a {kind.__name__}, a mapping of padded arrays, or a sequence of one mapping per image, "
+            f"got {type(value).__name__}{advice}."
         )
     check_finite(columns)
     reject(columns, "labels", columns.fields["labels"] < 0, "must be class indices from 0")
@@ -54,7 +59,11 @@ def _from_padded(side: str, value: Mapping[str, Any], shape: Shape, fields: tupl
     given = _given(side, value, (shape.field, *fields, "valid"))
     shapes = given[shape.field]
     if not shape.fits(shapes.shape[2:]) or shapes.ndim < 2:
-        raise ValueError(f"`{side}.{shape.field}` must have shape [images, {shape}], got {list(shapes.shape)}.")
+        of_one = shapes.ndim >= 1 and shape.fits(shapes.shape[1:])
+        advice = "; wrap the mapping of one image in a list" if of_one else ""
+        raise ValueError(f"`{side}.{shape.field}` must have shape [images, {shape}], got {list(shapes.shape)}{advice}.")
+    if not len(shapes):
+        raise ValueError(f"`{side}` must hold at least one image, got arrays of none.")
     of_images = {name: _of_images(side, name, given.pop(name), len(shapes)) for name in OF_IMAGE if name in given}
     for name, array in given.items():
         expected = (*shapes.shape[:2], *TRAILING.get(name, ()))
@@ -151,24 +160,42 @@ def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dic
         if value.get(alias) is not None and value.get(name) is not None:
             raise ValueError(f"`{where}` has both `{name}` and `{alias}`, which mean the same; keep one.")
     named = {ALIASES.get(name, name): array for name, array in value.items() if array is not None}
-    unknown = sorted(set(named) - set(fields) - SHAPE_FIELDS)  # another shape than is compared plays no part
+    unknown = sorted(set(named) - set(fields) - SHAPE_FIELDS, key=str)  # a shape that is not compared is not read
     if unknown:
-        raise ValueError(f"`{where}` has unknown fields {unknown}; expected some of {list(fields)}.")
+        advice = "; give the images as a list" if all(isinstance(named[name], Mapping) for name in unknown) else ""
+        if set(unknown) <= {"scores", *OPTIONAL_FIELDS}:
+            advice = "; detections come first, then ground truths"
+        raise ValueError(f"`{where}` has unknown fields {unknown}; expected some of {list(fields)}{advice}.")
     missing = [name for name in fields if name not in named and name not in OPTIONAL_FIELDS]
     if missing:
         others = sorted(SHAPE_FIELDS & named.keys() - set(fields))
         advice = f"; `iou_type` says what is compared, if that should be {others}" if others else ""
+        if missing == ["scores"]:
+            advice = "; detections come first, then ground truths"
         raise ValueError(f"`{where}` must have the fields {missing}, got {sorted(named)}{advice}.")
     arrays = {}
     for name in fields:
         if name in named:
-            try:
-                arrays[name] = named[name] if isinstance(named[name], Masks) else to_numpy(named[name])
-            except ValueError as error:
-                raise ValueError(f"`{where}['{name}']` must be a rectangular array: {error}.") from error
-            except (TypeError, RuntimeError) as error:  # such as a list of torch's tensors
-                raise TypeError(f"`{where}['{name}']` cannot be converted to an array: {error}") from error
+            arrays[name] = _array(f"{where}['{name}']", named[name])
     return arrays
+
+
+def _array(where: str, value: Any) -> Any:
+    """Returns a field as an array; whatever NumPy, PyTorch or JAX object to names the field."""
+    if isinstance(value, Masks):
+        return value
+    if np.ma.is_masked(value):
+        raise ValueError(f"`{where}` is masked in places; mark padding by `valid`.")
+    try:
+        return to_numpy(value)
+    except ValueError as error:
+        raise ValueError(f"`{where}` must be a rectangular array: {error}.") from error
+    except (TypeError, RuntimeError) as error:  # a list of tensors that have a gradient, or a traced array
+        reason = str(error).splitlines()[0].rstrip(".")
+        advice = (
+            "inside `jit` use `jaxmap.AveragePrecision`" if "Tracer" in type(error).__name__ else "convert it first"
+        )
+        raise TypeError(f"`{where}` cannot be read as a NumPy array ({reason}); {advice}.") from error
 
 
 def _typed(where: str, name: str, array: Array) -> Any:
@@ -176,6 +203,8 @@ def _typed(where: str, name: str, array: Array) -> Any:
     if name == "labels":
         if array.size and not np.issubdtype(array.dtype, np.integer):
             raise TypeError(f"`{where}` must be integers, class indices from 0, got dtype {array.dtype}.")
+        if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"`{where}` must be integers of at most 63 bits, got {array.max()}.")
         return array.astype(np.int64, copy=False)
     if name == "masks":
         return array if isinstance(array, Masks) else dense_masks(where, array)

@@ -1,4 +1,4 @@
-"""What users pass in, brought to tables: padded arrays or one dict an image, NumPy or JAX, any box format.
+"""What users pass in, brought to tables: padded arrays or one dict per image, NumPy or JAX, any box format.
 
 Everything is checked here, once, and every error names the image, the field, what was expected and what came.
 """
@@ -6,7 +6,7 @@ Everything is checked here, once, and every error names the image, the field, wh
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,10 @@ from ..types import BOX_FORMATS, Detections, DetectionTable, GroundTruths, Groun
 from ._columns import Columns, check_finite, read_columns, reject
 from ._ordering import Table, columns_of, take_rows
 
-__all__ = ["as_tables", "merge_classes", "to_xywh"]
+__all__ = ["as_tables", "check_class_groups", "merge_classes", "to_xywh"]
 
 DETECTION_FIELDS = ("scores", "labels")
+MAX_CLASSES = 1 << 16  # the curves of so many fill gigabytes
 GROUND_TRUTH_FIELDS = ("labels", "crowd", "area", "ignore", "verified", "not_exhaustive")
 
 
@@ -37,7 +38,7 @@ def as_tables(
     """Brings both sides to tables over the same images and classes.
 
     Args:
-      detections: `Detections` or a mapping of its fields, `[I, D, ...]`; a sequence of one mapping an image; a table.
+      detections: `Detections` or a mapping of its fields, `[I, D, ...]`; a sequence of one mapping per image; a table.
       ground_truths: likewise.
       iou_type: what the protocol compares, and so which shapes are read.
       box_format: of both sides' boxes; tables are xywh whatever it says.
@@ -50,6 +51,13 @@ def as_tables(
     """
     if box_format not in BOX_FORMATS:
         raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
+    if isinstance(detections, GroundTruths | GroundTruthTable) or isinstance(
+        ground_truths, Detections | DetectionTable
+    ):
+        raise TypeError(
+            "`detections` come first and `ground_truths` second, got "
+            f"{type(detections).__name__} and {type(ground_truths).__name__}; swap them."
+        )
     are_tables = isinstance(detections, DetectionTable), isinstance(ground_truths, GroundTruthTable)
     if all(are_tables):
         detections, ground_truths = _with_masks("detections", detections), _with_masks("ground_truths", ground_truths)
@@ -104,6 +112,25 @@ def as_tables(
             **truth.of_images,
         ),
     )
+
+
+def check_class_groups(truth: GroundTruthTable, groups: Sequence[str]) -> None:
+    """Refuses groups of classes that the protocol's summary does not know.
+
+    Raises:
+      ValueError: if there is one.
+    """
+    if truth.class_group is not None and groups:
+        if np.shape(truth.class_group) != (len(truth.class_ids),):
+            raise ValueError(
+                f"`ground_truths.class_group` must have shape [{len(truth.class_ids)}], one name for each class, got "
+                f"{list(np.shape(truth.class_group))}."
+            )
+        if len(unknown := np.setdiff1d(truth.class_group, groups)):
+            raise ValueError(
+                f"`ground_truths.class_group` must be of the protocol's `class_groups` {list(groups)}, got "
+                f"{unknown[:5].tolist()}."
+            )
 
 
 def merge_classes(found: DetectionTable, truth: GroundTruthTable) -> tuple[DetectionTable, GroundTruthTable]:
@@ -195,9 +222,14 @@ def _classes(
     num_classes: int | None,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Returns the class labels, ascending, and their names."""
-    if num_classes is not None and not (isinstance(num_classes, int | np.integer) and num_classes > 0):
-        raise ValueError(f"`num_classes` must be a whole number of at least 1, got {num_classes!r}.")
-    if isinstance(class_names, str):
+    if num_classes is not None and (
+        isinstance(num_classes, bool)
+        or not (isinstance(num_classes, int | np.integer) and 0 < num_classes <= MAX_CLASSES)
+    ):
+        raise ValueError(
+            f"`num_classes` must be a whole number of at least 1, got {num_classes!r}; at most {MAX_CLASSES}."
+        )
+    if class_names is not None and (isinstance(class_names, str | bytes) or not isinstance(class_names, Collection)):
         raise TypeError(
             f"`class_names` must be a sequence of names or a mapping from label to name, got {class_names!r}."
         )

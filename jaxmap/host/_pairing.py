@@ -12,6 +12,7 @@ Crowds and ignored ground truths take no part. A detection that is left over, bu
 from __future__ import annotations
 
 import math
+import numbers
 
 import numpy as np
 
@@ -37,12 +38,16 @@ def check_confusion_options(iou_threshold: float, score_threshold: float, pairin
 
     Raises:
       ValueError: naming the option.
+      TypeError: if a threshold is no number.
     """
+    for name, value in (("iou_threshold", iou_threshold), ("score_threshold", score_threshold)):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise TypeError(f"`{name}` must be a number, got {value!r}.")
     if not 0 < iou_threshold <= 1:
         raise ValueError(f"`iou_threshold` must lie in (0, 1], got {iou_threshold}.")
     if math.isnan(score_threshold):
         raise ValueError("`score_threshold` must be a number, got nan; -inf keeps all detections.")
-    if pairing not in PAIRINGS:
+    if pairing not in tuple(PAIRINGS):
         raise ValueError(f"`pairing` must be one of {list(PAIRINGS)}, got {pairing!r}.")
 
 
