@@ -237,7 +237,8 @@ def test_soft_masks_are_refused_and_grey_ones_noticed() -> None:
         with pytest.raises(TypeError, match=r"^`detections.masks` must be bool, or 0 and 1, got dtype .*masks > t"):
             summarize(masks, MASKS, metric=metric, field="masks")
     expected = summarize(MASKS, MASKS, metric=metric, field="masks")
-    assert summarize(MASKS.astype(np.uint8), MASKS.astype(np.int32), metric=metric, field="masks") == expected
+    numbers = summarize(MASKS.astype(np.uint8), MASKS.astype(np.int32), metric=metric, field="masks")
+    np.testing.assert_equal(numbers, expected)
     text = warning_of(MASKS, MASKS * np.uint8(255), metric=metric, field="masks")
     assert "4 masks hold other values than 0 and 1" in text
     empty = MASKS.copy()
