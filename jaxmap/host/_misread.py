@@ -24,9 +24,10 @@ __all__ = ["warn_of_misread"]
 _ROWS = 4096  # that are looked at first
 _IMAGES = 16  # that are looked at, of those that have objects, spread over the dataset
 _DETECTIONS, _TRUTHS = 128, 64  # the first ones of an image that are looked at
-_FITS, _FEW_FIT = 0.3, 0.5  # a mean of the best IoUs from which on nothing is in doubt; of few ground truths
-_FEW = 20
-_CLEARLY, _TIMES = 0.15, 2.0  # how much better another reading must fit, by difference and by ratio
+_FITS = 0.3  # a mean of the best IoUs from which on nothing is in doubt
+_FEW, _TOO_FEW = 20, 3  # ground truths: few fit in another reading by chance, fewer tell nothing
+_FITS_THEN, _FEW_FIT_THEN = 0.4, 0.6  # what another reading must give, and by how much more than the given one:
+_TIMES = 2.0
 _MANY = 0.2  # a share of boxes that no detector makes by itself
 _SAME_OBJECT = 0.5  # IoU
 _FEWEST_PAIRS, _FEW_PAIRS = 3, 10  # so many detections of other classes than their objects may be a coincidence
@@ -136,8 +137,7 @@ def _doubt_of_fit(found: DetectionTable, truth: GroundTruthTable, box_format: st
     """Returns what to say where boxes or labels fit only if they are read otherwise."""
     images = list(_some_images(found, truth))
     fit, equal, shifted, num_classes = _fit(images)
-    few = sum(len(image.truth) for image in images) < _FEW
-    if fit < (_FEW_FIT if few else _FITS):
+    if fit < _FITS:
         return _better_reading(images, fit, box_format) if box_format else None
     pairs = equal + sum(shifted.values())
     shift = max(shifted, key=lambda one: shifted[one])
@@ -168,7 +168,9 @@ def _better_reading(images: list[_Image], fit: float, box_format: str) -> str | 
         readings["ground_truths", one] = [given._replace(truth=other.truth) for given, other in pairs]
     fits = {key: _fit(reading)[0] for key, reading in readings.items()}
     side, one = max(fits, key=lambda key: fits[key])
-    if fits[side, one] < max(fit + _CLEARLY, _TIMES * fit):
+    num_truths = sum(len(image.truth) for image in images)
+    then = _FITS_THEN if num_truths >= _FEW else _FEW_FIT_THEN
+    if num_truths < _TOO_FEW or fits[side, one] < max(then, _TIMES * fit):
         return None
     return (
         f"`{side}` hardly overlap the other side as {box_format}, but do as {one}: the mean IoU of ground truths with "
