@@ -11,6 +11,7 @@ import flax.serialization
 import jax
 import jax.numpy as jnp
 
+from ..integers import as_words
 from ..metrics import AveragePrecision, AveragePrecisionState
 from ..metrics._contract import check_alike
 from ..types import Array, Detections, GroundTruths
@@ -36,28 +37,27 @@ def update(
       metric: the config.
       state: where to.
       adapter: turns all keywords into detections and ground truths; None takes those named so.
-      image_id: `[I]` int.
+      image_id: `[I]` int of any width, or `[I, 2]` words as `jaxmap.metrics.image_id_words` makes them.
       mask: `[I]`, of any dtype, zero or False for images that only pad the batch.
       **model_output: the rest.
 
     Raises:
-      ValueError: if the mask is not one value an image; it is never dropped.
+      ValueError: if the mask is not one value per image; it is never dropped.
       TypeError: if a keyword is missing.
     """
-    if mask is not None and jnp.shape(mask) != jnp.shape(image_id):
-        raise ValueError(
-            f"`mask` must have one value an image, the shape of `image_id` {list(jnp.shape(image_id))}, got "
-            f"{list(jnp.shape(mask))}."
-        )
+    num_images = jnp.shape(image_id)[0]
+    if mask is not None and jnp.shape(mask) != (num_images,):
+        raise ValueError(f"`mask` must have one value per image, shape {[num_images]}, got {list(jnp.shape(mask))}.")
     detections, ground_truths = (adapter or _named_so)(image_id=image_id, mask=mask, **model_output)
-    return _update(metric, state, detections, ground_truths, image_id=image_id, valid=mask)
+    words = as_words(image_id, num_images)  # here, since `jit` cuts ids to 32 bits
+    return _update(metric, state, detections, ground_truths, image_id=words, valid=mask)
 
 
 def evaluate_batch(
     metric: AveragePrecision, adapter: Adapter | None, *, image_id: Array, **model_output: Any
 ) -> AveragePrecisionState:
     """Returns the state of one step alone, with slots for the images of its batch and no more."""
-    slots = max(min(jnp.size(image_id), metric.max_images), 1)
+    slots = max(min(jnp.shape(image_id)[0], metric.max_images), 1)
     batch = dataclasses.replace(metric, max_images=slots)
     return update(batch, batch.init(), adapter, image_id=image_id, **model_output)
 

@@ -41,7 +41,7 @@ def as_clu_metric(metric: AveragePrecision, *, adapter: _loops.Adapter | None = 
       The class; its one field is `state`, which `metric` understands too. Two calls give two classes.
 
     Raises:
-      ValueError: from `from_model_output`, if `mask` is not one value an image; from `compute`, on overflow.
+      ValueError: from `from_model_output`, if `mask` is not one value per image; from `compute`, on overflow.
     """
 
     @flax.struct.dataclass

@@ -98,7 +98,7 @@ class AveragePrecisionMetric(metrics.Metric):  # type: ignore[misc]
         """Returns the state of one batch.
 
         Raises:
-          ValueError: if a shape is not as described, or `mask` is not one value an image.
+          ValueError: if a shape is not as described, or `mask` is not one value per image.
         """
         state = _loops.evaluate_batch(
             self.metric,

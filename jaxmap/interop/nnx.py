@@ -47,7 +47,7 @@ class AveragePrecisionMetric(nnx.metrics.Metric):
             are real; others are left to other metrics.
 
         Raises:
-          ValueError: if `mask` is not one value an image.
+          ValueError: if `mask` is not one value per image.
           TypeError: if a keyword is missing.
         """
         self.state.set_value(_loops.update(self.metric, self.state.get_value(), self.adapter, **model_output))

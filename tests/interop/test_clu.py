@@ -173,7 +173,7 @@ def test_collection_resumes_from_bytes() -> None:
 @pytest.mark.parametrize("shape", [(4,), (6,), (5, 1), ()])
 def test_mask_of_another_shape_raises(shape: tuple[int, ...]) -> None:
     batch = next(batches.batches()) | {"mask": np.ones(shape)}
-    with pytest.raises(ValueError, match=r"`mask` must have one value an image.*\[5\]"):
+    with pytest.raises(ValueError, match=r"`mask` must have one value per image.*\[5\]"):
         as_clu_metric(METRIC).from_model_output(**batch)
 
 
@@ -183,6 +183,14 @@ def test_missing_keyword_raises(name: str) -> None:
     del batch[name]
     with pytest.raises(TypeError, match=name):
         as_clu_metric(METRIC).from_model_output(**batch)
+
+
+def test_image_ids_of_64_bits_stay_apart() -> None:
+    collection = EvalMetrics.empty()
+    for batch in batches.batches():
+        ids = batch["image_id"].astype(np.int64) * 2**32 + 1
+        collection = collection.merge(EvalMetrics.single_from_model_output(**batch | {"image_id": ids}))
+    assert_expected(collection)
 
 
 def test_overflow_raises_in_compute() -> None:

@@ -83,5 +83,5 @@ def test_states_of_two_configs_do_not_merge() -> None:
 def test_mask_of_another_shape_raises(shape: tuple[int, ...]) -> None:
     context = contexts()[0]
     context["batch"]["mask"] = jnp.ones(shape)
-    with pytest.raises(ValueError, match=r"`mask` must have one value an image.*\[5\]"):
+    with pytest.raises(ValueError, match=r"`mask` must have one value per image.*\[5\]"):
         METRIC.get_state_from_context(context)

@@ -94,7 +94,7 @@ def test_state_splits_from_the_metric_and_comes_back() -> None:
 @pytest.mark.parametrize("shape", [(4,), (6,), (5, 1), ()])
 def test_mask_of_another_shape_raises(shape: tuple[int, ...]) -> None:
     batch = next(batches.batches()) | {"mask": np.ones(shape)}
-    with pytest.raises(ValueError, match=r"`mask` must have one value an image.*\[5\]"):
+    with pytest.raises(ValueError, match=r"`mask` must have one value per image.*\[5\]"):
         AveragePrecisionMetric(batches.metric()).update(**batch)
 
 
