@@ -18,8 +18,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import jaxmap
 from jaxmap import distributed, io
+from jaxmap._matching._packing import pad_detections
 from jaxmap.adapters import GroundTruthLookup
-from jaxmap.packing import pad_detections
 
 State = jaxmap.metrics.AveragePrecisionState
 Batch = tuple[jaxmap.Detections, np.ndarray]  # what a model puts out, and the ids of its images; -1 pads the batch

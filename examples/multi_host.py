@@ -21,8 +21,8 @@ import numpy as np
 
 import jaxmap
 from jaxmap import distributed, io
+from jaxmap._matching._packing import pad_detections
 from jaxmap.adapters import GroundTruthLookup
-from jaxmap.packing import pad_detections
 
 State = jaxmap.metrics.AveragePrecisionState
 BATCH = 16

@@ -6,14 +6,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import adapters, distributed, io, metrics
-    from .compilation import warmup, warmup_metric
-    from .confusion import Confusion, confusion_matrix
-    from .curves import precision_recall
-    from .evaluation import Evaluation, evaluate
-    from .matching import match
+    from . import adapters, analysis, distributed, interop, io, metrics, plots, protocols, report, types
+    from ._compilation import warmup, warmup_metric
+    from ._curves._device import precision_recall
+    from ._evaluation import Evaluation, evaluate
+    from ._geometry._boxes import box_iou
+    from ._geometry._oriented_device import oriented_box_iou
+    from ._matching._kernel import match
+    from ._panoptic._quality import PanopticEvaluation, panoptic_quality
+    from .analysis import Confusion, confusion_matrix
     from .metrics import AveragePrecision, average_precision
-    from .panoptic import PanopticEvaluation, panoptic_quality
     from .protocols import (
         ALL_POINT,
         COCO,
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
         AreaRange,
         EvaluationProtocol,
     )
-    from .similarity import box_iou, oriented_box_iou
     from .types import Detections, DetectionTable, GroundTruths, GroundTruthTable
 
 __version__ = "0.1.0"
@@ -51,30 +52,36 @@ __all__ = [
     "GroundTruths",
     "PanopticEvaluation",
     "adapters",
+    "analysis",
     "average_precision",
     "box_iou",
     "confusion_matrix",
     "distributed",
     "evaluate",
+    "interop",
     "io",
     "match",
     "metrics",
     "oriented_box_iou",
     "panoptic_quality",
+    "plots",
     "precision_recall",
+    "protocols",
+    "report",
+    "types",
     "warmup",
     "warmup_metric",
 ]
 
 # The module of each name, as imported above; loaded at its first use, so that `jaxmap --help` need not wait for JAX.
 _MODULES = {
-    "compilation": ("warmup", "warmup_metric"),
-    "confusion": ("Confusion", "confusion_matrix"),
-    "curves": ("precision_recall",),
-    "evaluation": ("Evaluation", "evaluate"),
-    "matching": ("match",),
+    "_compilation": ("warmup", "warmup_metric"),
+    "analysis": ("Confusion", "confusion_matrix"),
+    "_curves._device": ("precision_recall",),
+    "_evaluation": ("Evaluation", "evaluate"),
+    "_matching._kernel": ("match",),
     "metrics": ("AveragePrecision", "average_precision"),
-    "panoptic": ("PanopticEvaluation", "panoptic_quality"),
+    "_panoptic._quality": ("PanopticEvaluation", "panoptic_quality"),
     "protocols": (
         "ALL_POINT",
         "COCO",
@@ -87,7 +94,8 @@ _MODULES = {
         "AreaRange",
         "EvaluationProtocol",
     ),
-    "similarity": ("box_iou", "oriented_box_iou"),
+    "_geometry._boxes": ("box_iou",),
+    "_geometry._oriented_device": ("oriented_box_iou",),
     "types": ("DetectionTable", "Detections", "GroundTruthTable", "GroundTruths"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

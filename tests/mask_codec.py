@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as codec
 
-from jaxmap import rle
+from jaxmap._geometry import _rle as rle
 
 Random = np.random.Generator
 AREAS_AT_ONCE = 255  # pycocotools 2.0.11 puts the number of masks into a byte

@@ -10,7 +10,7 @@ import numpy as np
 from pycocotools import mask as codec
 from scenes import Scene, random_scene
 
-from jaxmap.rle import decode_mask
+from jaxmap._geometry._rle import decode_mask
 
 HEIGHT, WIDTH = 480, 640
 NUM_KEYPOINTS = 17

@@ -1,4 +1,4 @@
-"""Who may import whom: every module stands in one group of the table, and a group sees only the groups it names.
+"""Who may import whom: every module stands in one layer of the table, and imports only from the layers below it.
 
 All imports count, also those inside functions and behind `TYPE_CHECKING`. A new module or package must be put into the
 table; a module may always import from itself and from its own package's files.
@@ -19,38 +19,31 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "jaxmap"
 MAX_LINES = 400
 
-GROUPS = {
-    "data": {"types", "protocols", "planes", "integer_bounds", "integers", "ragged", "collector", "outputs"},
-    "shape": {"shapes", "keypoints", "oriented", "rle"},
-    "device": {"similarity", "matching", "pairing", "records", "curves", "summary"},
-    "host": {"host", "io", "packing"},
-    "driver": {"matched", "confusion", "panoptic"},
+# From the bottom to the top: a module imports only from the layers below its own, and from its own package.
+LAYERS = {
+    "data": {"types", "protocols", "_planes", "_integer_bounds", "_outputs", "_threads", "_garbage_collection"},
+    "arithmetic": {"_integers", "_ordering", "_ragged", "_counts64"},
+    "geometry": {"_geometry"},
+    "input": {"_inputs", "io"},
+    "candidates": {"_candidates"},
+    "matching": {"_matching"},
+    "curves": {"_curves"},
+    "summary": {"_summary"},
+    "pairing": {"_pairing", "_panoptic"},
     "analysis": {"analysis"},
-    "evaluation": {"evaluation"},
-    "start": {"compilation"},
-    "metric": {"metrics", "distributed", "adapters"},
-    "shell": {"interop", "plots", "report", "cli", "__main__"},
-    "public": {"__init__"},
+    "evaluation": {"_evaluation"},
+    "metric": {"metrics"},
+    "around metrics": {"distributed", "adapters", "_compilation"},
+    "shell": {"interop", "plots"},
+    "page": {"report"},
+    "program": {"_cli"},
+    "public": {"__init__", "__main__"},
 }
-# The groups that each group may import; where its own is missing, its modules do not know of each other.
-MAY_IMPORT = {
-    "data": set(),
-    "shape": {"data"},
-    "device": {"data", "shape"},
-    "host": {"data", "shape"},
-    "driver": {"data", "device", "host"},
-    "analysis": {"data", "device", "host", "driver"},
-    "evaluation": {"data", "device", "host", "driver", "analysis"},
-    "start": {"data", "evaluation"},
-    "metric": {"data", "shape", "device", "host"},
-    "shell": set(GROUPS),
-    "public": set(GROUPS) - {"shell"},
-}
-GROUP_OF = {module: group for group, modules in GROUPS.items() for module in modules}
+LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in modules}
 RUNTIME = {"jax", "numpy", "chex"}
-MAY_IMPORT_OUTSIDE = dict.fromkeys(("data", "device", "driver", "evaluation", "start", "metric"), RUNTIME) | {
-    "shape": {"numpy"},
-    "host": {"numpy", "msgspec", "PIL"},
+MAY_IMPORT_OUTSIDE = dict.fromkeys(set(LAYERS) - {"shell", "page", "program", "public"}, RUNTIME) | {
+    "geometry": RUNTIME,
+    "input": {"numpy", "msgspec", "PIL"},
     "analysis": {"numpy"},
 }
 EXTRAS = ("flax", "clu", "msgspec", "pycocotools", "matplotlib", "torch", "PIL")
@@ -93,14 +86,14 @@ def outside_imports(source: str, path: pathlib.Path) -> set[str]:
     [
         ("import jax.numpy as jnp, numpy", set(), {"jax", "numpy"}),
         ("from jax import lax\nimport os.path", set(), {"jax"}),
-        ("from .. import host", {"host"}, set()),
-        ("from ..host._curves import x", {"host"}, set()),
+        ("from .. import io", {"io"}, set()),
+        ("from .._curves._host import x", {"_curves"}, set()),
         ("from . import _state\nfrom ._state import x", set(), set()),
-        ("import jaxmap.cli\nfrom jaxmap.io import x", {"cli", "io"}, set()),
-        ("from jaxmap import evaluate, summary", {"__init__", "summary"}, set()),
+        ("import jaxmap._cli\nfrom jaxmap.io import x", {"cli", "io"}, set()),
+        ("from jaxmap import evaluate, _summary", {"__init__", "_summary"}, set()),
         ("import jaxmap", {"__init__"}, set()),
         ("def f():\n    from ..nothing import x", {"__init__"}, set()),
-        ("if TYPE_CHECKING:\n    from ..evaluation import x", {"evaluation"}, set()),
+        ("if TYPE_CHECKING:\n    from .._evaluation import x", {"_evaluation"}, set()),
     ],
 )
 def test_imports_are_found_however_they_are_written(source: str, inside: set[str], outside: set[str]) -> None:
@@ -111,17 +104,28 @@ def test_imports_are_found_however_they_are_written(source: str, inside: set[str
 
 def test_every_module_stands_in_the_table() -> None:
     assert len(MODULES) > 10
-    assert not set(MODULES) - set(GROUP_OF), "put the new module into a group of the table"
+    assert not set(MODULES) - set(LAYER_OF), "put the new module into a layer of the table"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_module_imports_only_what_its_group_may(path: pathlib.Path) -> None:
+def test_module_imports_only_from_below(path: pathlib.Path) -> None:
     source = path.read_text()
-    group = GROUP_OF[path.relative_to(PACKAGE).parts[0].removesuffix(".py")]
-    allowed = set().union(*(GROUPS[name] for name in MAY_IMPORT[group]), set())
-    assert not inside_imports(source, path) - allowed, f"the {group} group may import {sorted(MAY_IMPORT[group])}"
-    if group in MAY_IMPORT_OUTSIDE:
-        assert not outside_imports(source, path) - MAY_IMPORT_OUTSIDE[group]
+    layer = LAYER_OF[path.relative_to(PACKAGE).parts[0].removesuffix(".py")]
+    layers = list(LAYERS)
+    below = set().union(*(LAYERS[name] for name in layers[: layers.index(layer)]), set())
+    assert not inside_imports(source, path) - below, f"the {layer} layer may import only from those below it"
+    if layer in MAY_IMPORT_OUTSIDE:
+        assert not outside_imports(source, path) - MAY_IMPORT_OUTSIDE[layer]
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.name == "_host.py"], ids=str)
+def test_host_route_never_imports_jax(path: pathlib.Path) -> None:
+    assert not outside_imports(path.read_text(), path) & {"jax", "chex"}
+
+
+def test_modules_at_the_top_are_promised_or_marked() -> None:
+    promised = {"types", "protocols", *jaxmap.__all__}
+    assert not {name for name in MODULES if not name.startswith("_")} - promised
 
 
 @pytest.mark.parametrize("folder", ["jaxmap", "tests"])
@@ -131,7 +135,7 @@ def test_no_file_is_too_long(folder: str) -> None:
     assert not {path: length for path, length in lengths.items() if length >= MAX_LINES}
 
 
-@pytest.mark.parametrize("module", ["jaxmap", "jaxmap.io", "jaxmap.plots", "jaxmap.cli"])
+@pytest.mark.parametrize("module", ["jaxmap", "jaxmap.io", "jaxmap.plots", "jaxmap._cli"])
 def test_import_does_not_load_optional_packages(module: str) -> None:
     code = f"from {module} import *; import sys; print(*sorted(name for name in {EXTRAS!r} if name in sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -166,7 +170,7 @@ def test_public_names_are_listed_alike_for_readers_checkers_and_the_loader() -> 
 
 def test_program_loads_jax_only_to_compute() -> None:
     code = (
-        "import sys; from jaxmap.cli import main; "
+        "import sys; from jaxmap._cli import main; "
         "status = main(['eval', '--max-detections', 'ten']); print(status, 'jax' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

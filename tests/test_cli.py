@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import jaxmap
-from jaxmap.cli import main
+from jaxmap._cli import main
 from jaxmap.protocols import COCO
 
 SETTINGS = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"}  # of programs: keep nothing compiled
@@ -155,7 +155,7 @@ def test_warnings_are_one_line_each(capsys, files):
 def test_iou_thresholds_are_parsed_exactly(capsys, files, monkeypatch, text, expected):
     seen = {}
     evaluate = jaxmap.evaluate
-    monkeypatch.setattr("jaxmap.evaluation.evaluate", lambda *a, **k: (seen.update(k), evaluate(*a, **k))[1])
+    monkeypatch.setattr("jaxmap._evaluation.evaluate", lambda *a, **k: (seen.update(k), evaluate(*a, **k))[1])
     numbers(capsys, *files, "--iou-thresholds", text)
     assert seen["protocol"].iou_thresholds == expected  # equal doubles
 

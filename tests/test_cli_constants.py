@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_cli import error_of, numbers
 
-from jaxmap.cli import main
+from jaxmap._cli import main
 from jaxmap.protocols import COCO, COCO_KEYPOINTS
 
 TWO_POINTS = [10, 10, 2, 30, 30, 2]

@@ -8,7 +8,7 @@ import pathlib
 import pytest
 from test_cli import error_of, files, numbers
 
-from jaxmap.cli import main
+from jaxmap._cli import main
 
 __all__ = ["files"]  # a fixture
 

@@ -10,7 +10,7 @@ import pytest
 from test_cli import error_of, write_files
 
 import jaxmap
-from jaxmap.cli import main
+from jaxmap._cli import main
 
 # The dog of image 7 is found, at IoU 0.7; the traffic light is none.
 RESULTS = [

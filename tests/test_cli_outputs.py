@@ -13,8 +13,8 @@ import pytest
 from test_cli import GROUND_TRUTHS, RESULTS, SETTINGS, error_of, numbers, write_files
 
 import jaxmap
-from jaxmap import outputs
-from jaxmap.cli import main
+from jaxmap import _outputs as outputs
+from jaxmap._cli import main
 from jaxmap.report import write_report
 
 ROOT = pathlib.Path(jaxmap.__file__).parents[1]
@@ -221,7 +221,7 @@ def program(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
 
 def test_ctrl_c_is_silent() -> None:
     code = (
-        "import os, signal, sys, jaxmap.io; from jaxmap.cli import main; "
+        "import os, signal, sys, jaxmap.io; from jaxmap._cli import main; "
         "jaxmap.io.read_coco_ground_truths = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT); "
         "sys.exit(main(['eval', 'gt', 'dt']))"
     )

@@ -9,7 +9,7 @@ import sys
 import pytest
 from panoptic_files import write_panoptic
 
-from jaxmap.cli import main
+from jaxmap._cli import main
 
 DOG, TREE = 18, 184
 

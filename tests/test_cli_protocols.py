@@ -9,7 +9,7 @@ import tarfile
 import pytest
 from test_cli import error_of, files, numbers
 
-from jaxmap.cli import main
+from jaxmap._cli import main
 from jaxmap.protocols import PROTOCOLS, get_protocol
 
 __all__ = ["files"]  # a fixture

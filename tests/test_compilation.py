@@ -18,8 +18,8 @@ import pytest
 from metric_cases import dataset
 
 import jaxmap
-from jaxmap.cli._compilation_cache import configure
-from jaxmap.compilation import _scene
+from jaxmap._cli._compilation_cache import configure
+from jaxmap._compilation import _scene
 from jaxmap.metrics import HistogramAveragePrecision, HostAveragePrecision
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -43,7 +43,7 @@ def test_evaluate_compiles_nothing_after_warmup(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "jaxmap.compilation.LARGEST_GROUP", 16
+        "jaxmap._compilation.LARGEST_GROUP", 16
     )  # all of the ladder takes longer to compile than to test
     # Seven thresholds: a grid of which no other test has compiled anything.
     protocol = jaxmap.COCO.customize(iou_thresholds=np.linspace(0.3, 0.9, 7))

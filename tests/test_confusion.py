@@ -18,7 +18,9 @@ import pytest
 from scenes import Scene, random_scene
 
 import jaxmap
-from jaxmap.host import PAIRINGS, box_iou_pairs, take_rows
+from jaxmap._geometry._host import box_iou_pairs
+from jaxmap._ordering import take_rows
+from jaxmap._pairing._host import PAIRINGS
 
 K = 2  # classes of the scenes by hand
 EMPTY = {"boxes": [], "labels": []}

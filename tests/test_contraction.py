@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 import jaxmap
-from jaxmap.similarity import box_iou
+from jaxmap._geometry._boxes import box_iou
 
 
 def test_update_decides_the_same_on_boxes_scaled_inside_the_program():

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import jaxmap
-from jaxmap import COCO, host
-from jaxmap.curves import RecallGrid, recall_grid
-from jaxmap.planes import num_words, plane_bit
+from jaxmap import COCO
+from jaxmap._curves import _host as host
+from jaxmap._curves._device import RecallGrid, recall_grid
+from jaxmap._planes import num_words, plane_bit
 from jaxmap.protocols import EvaluationProtocol
 from jaxmap.types import UNDEFINED, PrecisionRecall, Records
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from jaxmap import host
-from jaxmap.host import Groups, PairSimilarity, _candidates
-from jaxmap.host._similarity import box_iou_pairs
+from jaxmap._candidates import _host as _candidates
+from jaxmap._candidates._host import Groups
+from jaxmap._geometry._host import PairSimilarity, box_iou_pairs
 from jaxmap.protocols import COCO
 from jaxmap.types import DetectionTable, GroundTruthTable
 

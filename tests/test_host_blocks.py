@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import jaxmap
-from jaxmap import host
-from jaxmap.host import _candidates, _curves
+from jaxmap._candidates import _host as _candidates
+from jaxmap._curves import _host as _curves
+from jaxmap._matching._components import components
 
 
 def crowded(seed: int) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]]]:
@@ -59,7 +60,7 @@ def test_components_hold_what_is_joined_and_nothing_else(seed: int) -> None:
     rng = np.random.default_rng(seed)
     detection = np.sort(rng.integers(0, 40, 50))
     ground_truth = rng.integers(0, 45, 50)
-    found = host.components(detection, ground_truth, 45)
+    found = components(detection, ground_truth, 45)
     sets = [{("d", d), ("g", g)} for d, g in zip(detection.tolist(), ground_truth.tolist(), strict=True)]
     for _ in sets:  # a plain closure: every pair grows by all that it touches
         sets = [set().union(*(other for other in sets if other & one)) for one in sets]

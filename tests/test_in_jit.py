@@ -23,8 +23,8 @@ from scenes import pad, random_scene
 
 import jaxmap
 from jaxmap import COCO
+from jaxmap._summary import summary_lines
 from jaxmap.protocols import EvaluationProtocol
-from jaxmap.summary import summary_lines
 
 ATOL = 1e-6
 NUM_IMAGES, D, G, K = 12, 128, 16, 12  # one shape, and with it one compile; some scenes have over 100 of a class

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import jaxmap
-from jaxmap import curves
-from jaxmap.integer_bounds import INT32_MAX, check_int32, level_dtype
+from jaxmap._curves import _device as curves
+from jaxmap._integer_bounds import INT32_MAX, check_int32, level_dtype
+from jaxmap._matching._device import MatchedBatch
 from jaxmap.metrics import (
     AveragePrecision,
     ConfusionMatrix,
@@ -21,8 +22,7 @@ from jaxmap.metrics import (
     PixelAveragePrecision,
     SemanticSegmentation,
 )
-from jaxmap.metrics._batch import MatchedBatch
-from jaxmap.metrics._state import rows_of_batch
+from jaxmap.metrics._detection._state import rows_of_batch
 from jaxmap.protocols import COCO, AreaRange, SummaryRow
 from jaxmap.types import Records
 

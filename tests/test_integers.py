@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmap.integers import as_labels, as_numbers, image_id_words
+from jaxmap._integers import as_labels, as_numbers, image_id_words
 
 INT32 = np.iinfo(np.int32)
 

@@ -45,7 +45,7 @@ def test_groups_average_over_their_classes_alone() -> None:
     # Class 0 is found, of class 1 one object of two: 51 of 101 recall points.
     found = [detections((BOX, 0.9), (BOX, 0.9), labels=[0, 1])]
     evaluation = jaxmap.evaluate(found, [truths(BOX, BOX, OTHER, labels=[0, 1, 1])], protocol=LVIS)
-    numbers = jaxmap.summary.summarize(evaluation.curves, LVIS, np.array(["f", "r"]))
+    numbers = jaxmap._summary.summarize(evaluation.curves, LVIS, np.array(["f", "r"]))
     assert numbers["APf"] == pytest.approx(1.0)
     assert numbers["APr"] == pytest.approx(51 / 101)
     assert np.isnan(numbers["APc"])

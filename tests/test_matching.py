@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 
 import jaxmap
-from jaxmap.planes import area_words, level_words, plane_bit
+from jaxmap._planes import area_words, level_words, plane_bit
 from jaxmap.types import Candidates
 
 THRESHOLDS = (0.5, 0.6, 0.75, 1.0)

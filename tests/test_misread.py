@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import jaxmap
-from jaxmap.host import warn_of_misread
-from jaxmap.host._misread import _from_xywh
+from jaxmap._inputs._misread import _from_xywh, warn_of_misread
 
 Scene = tuple[jaxmap.DetectionTable, jaxmap.GroundTruthTable]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jaxmap import oriented_box_iou
-from jaxmap.oriented import oriented_hull, oriented_intersection, oriented_iou
+from jaxmap._geometry._oriented import oriented_hull, oriented_intersection, oriented_iou
 
 N = 3600  # pairs of a family; the same everywhere, so that one compilation serves all
 TOLERANCE = {np.float64: 1e-9, np.float32: 1e-5}

@@ -8,7 +8,7 @@ import numpy as np
 
 import jaxmap
 from jaxmap import io
-from jaxmap.packing import pack_cells, pad_detections, pad_ground_truths
+from jaxmap._matching._packing import pack_cells, pad_detections, pad_ground_truths
 
 
 def test_padded_tables_evaluate_to_the_numbers_of_the_tables():

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmap.pairing import NO_PAIR, pair_greedily
-from jaxmap.similarity import DoubleFloat, similarity_places
+from jaxmap._candidates._device import similarity_places
+from jaxmap._geometry._double_float import DoubleFloat
+from jaxmap._pairing._device import NO_PAIR, pair_greedily
 
 D, C, G = 9, 4, 6
 

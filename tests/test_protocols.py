@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import jaxmap
+from jaxmap._summary import summary_lines
 from jaxmap.protocols import COCO, LVIS, MAX_THRESHOLDS, PROTOCOLS, UNLIMITED, AreaRange, SummaryRow, get_protocol
-from jaxmap.summary import summary_lines
 
 NAN = float("nan")
 FINE = {"max_detections": (1, 10), "iou_thresholds": (0.5, 0.75), "recall_points": (0.0, 0.5, 1.0)}

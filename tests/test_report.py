@@ -16,7 +16,7 @@ from PIL import Image
 
 import jaxmap
 from jaxmap import io
-from jaxmap.cli import main
+from jaxmap._cli import main
 from jaxmap.report import report_page, write_report
 
 DASH = "\N{EN DASH}"

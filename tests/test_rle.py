@@ -14,7 +14,7 @@ from hypothesis import strategies
 from mask_codec import differences, random_dense
 from pycocotools import mask as codec
 
-from jaxmap import rle
+from jaxmap._geometry import _rle as rle
 
 HEIGHT, WIDTH = 12, 10
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import jaxmap
-from jaxmap.cli import main
+from jaxmap._cli import main
 from jaxmap.interop.pycocotools import COCO, COCOeval
 from jaxmap.interop.torchmetrics import MeanAveragePrecision
 from jaxmap.metrics import PanopticQuality, SemanticSegmentation, semantic_segmentation

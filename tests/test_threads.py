@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jaxmap.collector import collector_paused
+from jaxmap._garbage_collection import collector_paused
 
 FORKED = """
 import os, sys
@@ -126,7 +126,7 @@ def test_overlapping_pauses_of_threads_end_with_the_last_one() -> None:
 )
 def test_a_child_keeps_only_the_pauses_of_its_thread(pause: str, is_enabled: bool) -> None:
     before = (
-        "import gc, threading, time\nfrom jaxmap.collector import collector_paused\n"
+        "import gc, threading, time\nfrom jaxmap._garbage_collection import collector_paused\n"
         f"pause, more = collector_paused(), collector_paused()\n{pause}"
     )
     inside = f"assert gc.isenabled() is {is_enabled}; more.__enter__(); more.__exit__(None, None, None); "

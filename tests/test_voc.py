@@ -16,9 +16,10 @@ from test_curves import assert_equal_curves, on_host, random_records
 from voc_scenes import NUM_IMAGES, D, G, K, expected, random_scene
 
 import jaxmap
-from jaxmap import ALL_POINT, COCO, VOC2007, VOC2012, curves
+from jaxmap import ALL_POINT, COCO, VOC2007, VOC2012
+from jaxmap._curves import _device as curves
 from jaxmap.metrics import HistogramAveragePrecision
-from jaxmap.metrics._histogram import COUNTERS, HistogramState
+from jaxmap.metrics._detection._histogram import COUNTERS, HistogramState
 from jaxmap.protocols import PROTOCOLS, UNLIMITED, EvaluationProtocol, get_protocol
 from jaxmap.types import UNDEFINED
 

@@ -25,9 +25,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmap._candidates._device import find_candidates
+from jaxmap._geometry._boxes import approximate_iou, box_geometry, exact_iou
 from jaxmap.protocols import COCO
-from jaxmap.similarity import find_candidates
-from jaxmap.similarity._boxes import approximate_iou, box_geometry, exact_iou
 from jaxmap.types import Array
 
 KINDS = {  # units in a pixel (or in an image of side 1), and the side of an image and of a median object in units

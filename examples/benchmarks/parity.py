@@ -24,8 +24,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import jaxmap
+from jaxmap._matching._packing import pad_detections, pad_ground_truths
 from jaxmap.io import coco_detections, coco_ground_truths, load_json
-from jaxmap.packing import pad_detections, pad_ground_truths
 
 Columns = dict[str, Any]
 

@@ -67,7 +67,7 @@ class Jaxmap:
 
     def __init__(self) -> None:
         import jaxmap
-        import jaxmap.evaluation  # `jaxmap` alone loads nothing before it is used
+        import jaxmap._evaluation
         import jaxmap.io
 
         self.jaxmap = jaxmap

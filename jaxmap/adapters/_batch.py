@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..integers import as_labels, as_numbers, as_words, image_id_words
+from .._integers import as_labels, as_numbers, as_words, image_id_words
 from ..types import Array, Detections, GroundTruths
 
 __all__ = ["EvaluationBatch", "entry", "floats", "ids_from", "image_ids", "integers"]

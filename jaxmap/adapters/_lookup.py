@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..integers import as_words
+from .._integers import as_words
 from ..types import Array, GroundTruths, GroundTruthTable
 
 __all__ = ["GroundTruthLookup"]

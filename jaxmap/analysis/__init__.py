@@ -1,5 +1,6 @@
 """What lies behind a number: reads records, curves and matches of an evaluation; no box, no second matching."""
 
+from ._confusion import Confusion, confusion_matrix
 from ._explain import explain
 from ._explanation import Explanation
 from ._images import ImageCurves, image_curves
@@ -7,11 +8,13 @@ from ._operating_points import OperatingPoint, ScoreCurve, operating_points, sco
 from ._ties import TieBounds, tie_bounds
 
 __all__ = [
+    "Confusion",
     "Explanation",
     "ImageCurves",
     "OperatingPoint",
     "ScoreCurve",
     "TieBounds",
+    "confusion_matrix",
     "explain",
     "image_curves",
     "operating_points",

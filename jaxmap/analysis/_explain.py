@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..host import best_onwards
-from ..matched import MatchedDataset
+from .._curves._envelope import best_onwards
+from .._matching._host import MatchedDataset
 from ..protocols import EvaluationProtocol
 from ._explanation import Explanation
 from ._images import image_curves

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..matched import MatchedDataset
+from .._matching._host import MatchedDataset
 from ._explanation_text import explanation_text
 from ._rankings import Outcomes
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..outputs import printable
+from .._outputs import printable
 
 if TYPE_CHECKING:
     from ._explanation import Explanation

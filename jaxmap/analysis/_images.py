@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..matched import MatchedDataset
+from .._matching._host import MatchedDataset
 from ..protocols import EvaluationProtocol
 from ._rankings import outcomes_of, rank
 

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..host import order_within
-from ..matched import MatchedDataset
-from ..planes import read_plane
+from .._matching._host import MatchedDataset
+from .._ordering import order_within
+from .._planes import read_plane
 from ..protocols import EvaluationProtocol
 
 __all__ = ["OperatingPoint", "ScoreCurve", "operating_points", "score_curve"]

@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..host import best_onwards, first_to_reach
-from ..matched import MatchedDataset
-from ..planes import area_words, num_words, read_plane
+from .._curves._envelope import best_onwards
+from .._curves._host import first_to_reach
+from .._matching._host import MatchedDataset
+from .._planes import area_words, num_words, read_plane
 from ..protocols import EvaluationProtocol
 
 __all__ = ["Outcomes", "Ranking", "TruePositives", "outcomes_of", "rank", "rank_classes"]

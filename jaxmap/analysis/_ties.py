@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..matched import MatchedDataset
+from .._matching._host import MatchedDataset
 from ..protocols import EvaluationProtocol
 from ._rankings import TruePositives, outcomes_of, rank, rank_classes
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..matched import MatchedDataset
-from ..planes import num_words, plane_bit
+from .._matching._host import MatchedDataset
+from .._planes import num_words, plane_bit
 from ..types import Records
 
 __all__ = ["Cell", "EvalImages", "cell_ious", "eval_images", "read_eval_images", "walk_cells"]

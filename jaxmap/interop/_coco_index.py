@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from .._geometry._rle import decode_mask, mask_of_segmentation
+from .._outputs import printable
 from ..io._json import Entries, load_json
-from ..outputs import printable
-from ..rle import decode_mask, mask_of_segmentation
 from ._coco_tables import complete_results, segmentation_of
 
 __all__ = ["COCO", "as_list", "ascending"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from .._geometry._rle import box_polygon
 from ..io._coco_shapes import detection_shapes, ground_truth_shapes, shape_layouts
 from ..io._json import Entries
-from ..rle import box_polygon
 from ..types import DetectionTable, GroundTruthTable
 
 __all__ = ["complete_results", "detection_table", "ground_truth_table", "segmentation_of"]

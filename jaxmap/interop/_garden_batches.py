@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..host import to_numpy
+from .._inputs._foreign import to_numpy
 from ..types import GroundTruthTable
 from ._image_tables import floats, integers
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..evaluation import Evaluation, evaluate
-from ..host import to_numpy
+from .._evaluation import Evaluation, evaluate
+from .._inputs._foreign import to_numpy
 from ..types import DetectionTable, GroundTruthTable
 
 __all__ = ["ImageDetections", "evaluate_images", "floats", "integers", "plain"]

@@ -11,7 +11,7 @@ import flax.serialization
 import jax
 import jax.numpy as jnp
 
-from ..integers import as_words
+from .._integers import as_words
 from ..metrics import AveragePrecision, AveragePrecisionState
 from ..metrics._contract import check_alike
 from ..types import Array, Detections, GroundTruths

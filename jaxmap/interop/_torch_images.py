@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..host import to_numpy
-from ..rle import encode_masks
-from ..shapes import SHAPES
+from .._geometry._rle import encode_masks
+from .._geometry._shapes import SHAPES
+from .._inputs._foreign import to_numpy
 from ..types import Masks
 
 __all__ = ["Image", "check_values", "read_batch"]

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation import Evaluation
+from .._evaluation import Evaluation
 from ..io import read_coco_ground_truths
 from ._garden_batches import ImageTruth, as_table, read_batch, read_ids, read_image_truths, yxyx_to_xywh
 from ._image_tables import ImageDetections, evaluate_images, floats, integers, plain

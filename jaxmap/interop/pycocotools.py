@@ -39,8 +39,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..evaluation import Evaluation, evaluate
-from ..host import precision_recall
+from .._curves._host import precision_recall
+from .._evaluation import Evaluation, evaluate
 from ..types import PrecisionRecall
 from ._axes import Axes
 from ._cells import EvalImages, cell_ious, eval_images, read_eval_images, walk_cells

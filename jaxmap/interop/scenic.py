@@ -27,10 +27,10 @@ from typing import Any
 
 import numpy as np
 
+from .._outputs import write_output
 from ..io import coco_ground_truths, load_json
 from ..io._files import PathLike
 from ..io._json import Entries
-from ..outputs import write_output
 from ._image_tables import ImageDetections, evaluate_images, floats, integers, plain
 
 __all__ = ["DetrGlobalEvaluator"]

@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation import Evaluation, evaluate
+from .._evaluation import Evaluation, evaluate
+from .._geometry._shapes import SHAPES
 from ..protocols import COCO
-from ..shapes import SHAPES
 from ._axes import Axes
 from ._cells import cell_ious, walk_cells
 from ._image_tables import integers

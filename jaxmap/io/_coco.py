@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..collector import collector_paused
-from ..keypoints import num_labelled
+from .._garbage_collection import collector_paused
+from .._geometry._keypoints import num_labelled
 from ..types import DetectionTable, GroundTruthTable
 from ._coco_shapes import detection_shapes, ground_truth_shapes, image_columns, shape_layouts
 from ._files import PathLike, read_bytes

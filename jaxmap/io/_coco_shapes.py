@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..keypoints import keypoints_extent, num_labelled
-from ..rle import box_polygon, mask_boxes, masks_of_segmentations, warn_of_no_pixels
+from .._geometry._keypoints import keypoints_extent, num_labelled
+from .._geometry._rle import box_polygon, mask_boxes, masks_of_segmentations, warn_of_no_pixels
 from ..types import Masks
 from ._json import Entries
 from ._typed import Columns, Layout

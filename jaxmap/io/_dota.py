@@ -19,7 +19,7 @@ from functools import partial
 
 import numpy as np
 
-from ..oriented import oriented_hull
+from .._geometry._oriented import oriented_hull
 from ..types import DetectionTable, GroundTruthTable
 from ._files import PathLike
 from ._lines import ends_with_line, finite_number, lines_of, shown, warn_of_cut

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..collector import collector_paused
+from .._garbage_collection import collector_paused
 from ._files import PathLike, read_bytes
 from ._identifiers import LONGEST, column, identifier, integer
 

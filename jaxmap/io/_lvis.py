@@ -21,12 +21,7 @@ import numpy as np
 
 from ..protocols import LVIS
 from ..types import GroundTruthTable
-from ._coco import (
-    ground_truth_columns,
-    ground_truth_layouts,
-    ground_truth_table,
-    read_ground_truth_columns,
-)
+from ._coco import ground_truth_columns, ground_truth_layouts, ground_truth_table, read_ground_truth_columns
 from ._files import PathLike
 from ._identifiers import identifier, index_of
 from ._json import Entries

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..collector import collector_paused
+from .._garbage_collection import collector_paused
 from ..types import DetectionTable, GroundTruthTable
 from ._files import PathLike, read_bytes
 from ._json import first_few, load_json

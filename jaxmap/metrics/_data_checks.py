@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._geometry._device import BoxSimilarity, DenseSimilarity
 from ..protocols import EvaluationProtocol
-from ..similarity import BoxSimilarity, DenseSimilarity
 from ..types import Array
 
 __all__ = ["CHECKS", "LARGEST", "advise", "checks_by_name", "count_oddities", "warn_once"]

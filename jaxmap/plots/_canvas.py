@@ -6,12 +6,12 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..outputs import printable
+from .._outputs import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ..evaluation import Evaluation
+    from .._evaluation import Evaluation
 
 __all__ = [
     "BLUE",

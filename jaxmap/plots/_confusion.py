@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..outputs import rounded_down
+from .._outputs import rounded_down
 from ._canvas import BLUE, GREY, axes_of, nearest_to_half, plain, say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ..confusion import Confusion
-    from ..evaluation import Evaluation
+    from .._evaluation import Evaluation
+    from ..analysis._confusion import Confusion
 
 __all__ = ["confusion_matrix"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..outputs import rounded_down
+from .._outputs import rounded_down
 from ._canvas import (
     BLUE,
     GREY,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-    from ..evaluation import Evaluation
+    from .._evaluation import Evaluation
 
 __all__ = ["f_score_curve", "iou_curves", "precision_recall_curves"]
 

@@ -23,7 +23,7 @@ from ._canvas import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ..evaluation import Evaluation
+    from .._evaluation import Evaluation
 
 __all__ = ["image_histogram", "score_histogram"]
 

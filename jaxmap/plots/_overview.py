@@ -12,7 +12,7 @@ from ._histograms import image_histogram, score_histogram
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..evaluation import Evaluation
+    from .._evaluation import Evaluation
 
 __all__ = ["overview"]
 

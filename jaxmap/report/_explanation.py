@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from .. import plots
+from .._evaluation import Evaluation
 from ..analysis import Explanation
-from ..evaluation import Evaluation
 from ._markup import Column, Markup, counted, element, joined, numbers, one_line, table, words
 from ._pictures import picture
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..outputs import printable
+from .._outputs import printable
 
 __all__ = [
     "Column",

@@ -7,8 +7,8 @@ import os
 import pathlib
 
 from .. import __version__
-from ..evaluation import Evaluation
-from ..outputs import write_output
+from .._evaluation import Evaluation
+from .._outputs import write_output
 from ..plots import require_matplotlib
 from ._markup import Markup, element
 from ._sections import SECTIONS, facts

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..evaluation import Evaluation
+    from .._evaluation import Evaluation
 
 __all__ = ["picture"]
 

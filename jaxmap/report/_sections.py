@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from .. import plots
-from ..evaluation import Evaluation
-from ..outputs import rounded_down
+from .._evaluation import Evaluation
+from .._outputs import rounded_down
+from .._summary import line_texts, shown_columns
 from ..protocols import PROTOCOLS, UNLIMITED
-from ..summary import line_texts, shown_columns
 from ._explanation import explanation_section
 from ._markup import Markup, counted, element, joined, number, numbers, one_line, table, words
 from ._pictures import picture

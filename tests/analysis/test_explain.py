@@ -14,8 +14,8 @@ from scenes import random_scene
 
 import jaxmap
 from jaxmap import io
+from jaxmap._ordering import take_rows
 from jaxmap.analysis import Explanation
-from jaxmap.host import take_rows
 
 ATOL = 1e-12  # both sides are float64 sums of a few hundred ratios of the same integers
 THERE, NOWHERE = [0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]

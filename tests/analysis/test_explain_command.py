@@ -9,7 +9,7 @@ import pytest
 
 import jaxmap
 from jaxmap import io
-from jaxmap.cli import main
+from jaxmap._cli import main
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import jaxmap
+from jaxmap._geometry._rle import coco_masks, encode_masks
 from jaxmap.io import coco_detections, coco_ground_truths
-from jaxmap.rle import coco_masks, encode_masks
 
 SQUARE = [[5, 2, 15, 2, 15, 7, 5, 7]]
 SEGM = {"iou_type": "segm"}

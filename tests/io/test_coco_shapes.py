@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from jaxmap._geometry._rle import coco_masks
 from jaxmap.io import coco_detections, coco_ground_truths
-from jaxmap.rle import coco_masks
 
 
 def test_results_of_boxes_alone_count_as_rectangles_where_masks_are_compared() -> None:

@@ -324,7 +324,7 @@ def test_a_folder_of_yolo_results_is_told_from_the_names_of_images(tmp_path: pat
 
 
 def test_the_program_says_one_line_about_each(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from jaxmap.cli import main
+    from jaxmap._cli import main
 
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "cut.tar.gz").write_bytes(gzip.compress(tar_of(two_annotations()))[:15])

@@ -19,7 +19,7 @@ from scenes import pad
 
 import jaxmap
 from jaxmap import distributed
-from jaxmap.host import PAIRINGS
+from jaxmap._pairing._host import PAIRINGS
 from jaxmap.metrics import ConfusionMatrix, ConfusionMatrixState
 
 D, G, K = 12, 8, 3

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import jaxmap
+from jaxmap._planes import level_words
 from jaxmap.metrics import (
     AveragePrecision,
     ConfusionMatrix,
@@ -25,7 +26,6 @@ from jaxmap.metrics import (
     PixelAveragePrecision,
     SemanticSegmentation,
 )
-from jaxmap.planes import level_words
 from jaxmap.protocols import COCO, SummaryRow
 from jaxmap.types import Candidates, Records
 

@@ -34,7 +34,7 @@ from metric_cases import (
 
 import jaxmap
 from jaxmap.metrics import AveragePrecision
-from jaxmap.metrics._host import _match
+from jaxmap.metrics._detection._host_average_precision import _match
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ import pytest
 from panoptic_scenes import NUM_CLASSES, ClassCounts, host_images, plain_counts, plain_images, random_scene
 
 import jaxmap
+from jaxmap._counts64 import to_host
+from jaxmap._panoptic._device import fixed_point
 from jaxmap.metrics import PanopticQuality, category_instance_to_segments
-from jaxmap.metrics._segment_matching import fixed_point
-from jaxmap.metrics._wide_counts import to_host
 
 SEGMENTS, LABELS = "abxy", [0, 0, 1, 1]
 LENGTH = 6

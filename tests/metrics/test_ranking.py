@@ -17,12 +17,7 @@ import numpy as np
 import pytest
 from metrax import AveragePrecisionAtK as MetraxAveragePrecisionAtK
 
-from jaxmap.metrics import (
-    MeanAveragePrecisionAtK,
-    average_precision_at_k,
-    mean_average_precision_at_k,
-    rank_classes,
-)
+from jaxmap.metrics import MeanAveragePrecisionAtK, average_precision_at_k, mean_average_precision_at_k, rank_classes
 
 NUM_ROWS, ITEMS, K = 64, 12, 5
 score_rows = jax.jit(average_precision_at_k, static_argnames=("k", "definition", "empty"))

@@ -18,8 +18,8 @@ import pytest
 from pycocotools import mask
 from sklearn import metrics as sklearn
 
+from jaxmap._counts64 import WideCount, running, to_host, total
 from jaxmap.metrics import SegmentationResult, SegmentationState, SemanticSegmentation, semantic_segmentation
-from jaxmap.metrics._wide_counts import WideCount, running, to_host, total
 
 K, SHAPE = 6, (4, 17, 23)
 METRIC = SemanticSegmentation(num_classes=K)

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 import jaxmap
 from jaxmap import io
-from jaxmap.rle import boundary_masks, coco_masks, encode_masks
+from jaxmap._geometry._rle import boundary_masks, coco_masks, encode_masks
 
 PROTOCOL = jaxmap.COCO.customize(iou_type="boundary")
 

@@ -18,7 +18,7 @@ from scenes import pad
 
 import jaxmap
 from jaxmap import LVIS
-from jaxmap.summary import summarize_on_device
+from jaxmap._summary import summarize_on_device
 from jaxmap.types import UNDEFINED, PrecisionRecall
 
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR@300", "ARs@300", "ARm@300", "ARl@300"]

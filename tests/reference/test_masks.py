@@ -19,10 +19,10 @@ from shape_scenes import shape_scene
 
 import jaxmap
 from jaxmap import io
-from jaxmap.keypoints import keypoint_similarity
+from jaxmap._geometry._keypoints import keypoint_similarity
+from jaxmap._geometry._rle import coco_masks, decode_mask, encode_masks
+from jaxmap._summary import summary_lines
 from jaxmap.protocols import EvaluationProtocol
-from jaxmap.rle import coco_masks, decode_mask, encode_masks
-from jaxmap.summary import summary_lines
 
 ATOL = 1e-12  # matches are exact on both sides; the rest is float64
 PSEUDO_TRUTH = "coco_val2017/pseudo_mask_ground_truth_100_images"

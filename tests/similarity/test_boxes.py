@@ -16,7 +16,7 @@ import pytest
 from pycocotools import mask as pycocotools_mask
 
 import jaxmap
-from jaxmap.similarity._boxes import approximate_iou, box_geometry, exact_iou
+from jaxmap._geometry._boxes import approximate_iou, box_geometry, exact_iou
 from jaxmap.types import BOX_FORMATS
 
 EXACT = 2.0**-44

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from jaxmap import COCO
-from jaxmap.similarity import find_candidates, inside_ranges
-from jaxmap.similarity._boxes import approximate_iou, box_geometry, exact_iou
-from jaxmap.similarity._candidates import _first_columns, area_geometry
+from jaxmap._candidates._device import _first_columns, area_geometry, find_candidates, inside_ranges
+from jaxmap._geometry._boxes import approximate_iou, box_geometry, exact_iou
 from jaxmap.types import Candidates
 
 D, G = 48, 40

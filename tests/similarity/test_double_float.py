@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from jaxmap.similarity import _double_float as df
-from jaxmap.similarity._double_float import DoubleFloat
+from jaxmap._geometry import _double_float as df
+from jaxmap._geometry._double_float import DoubleFloat
 
 SUM_BOUND, PRODUCT_BOUND, QUOTIENT_BOUND = Fraction(1, 2**46), Fraction(1, 2**45), Fraction(1, 2**45)
 N = 8

@@ -56,7 +56,7 @@ def run_cases(cases: Iterable[Case], jobs: int) -> Iterator[tuple[Case, Outcome]
 
 def run_command(*argv: object) -> Numbers:
     """Returns the numbers that a command prints as JSON; it raises `RefusedError` or `SystemExit`."""
-    from jaxmap.cli import main
+    from jaxmap._cli import main
 
     output = io.StringIO()
     with contextlib.redirect_stdout(output):

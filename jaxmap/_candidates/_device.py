@@ -1,0 +1,156 @@
+"""From similarities to candidates, the end of floating point: which ground truths a detection may match, best first.
+
+A match needs a similarity of at least a threshold, and thresholds are sorted, so a pair is fully described by how many
+of them it reaches (its level); among the pairs of one detection only the order matters. Both are decided in
+double-float. An ordinary detection reaches the lowest threshold with two or three ground truths of its class at most,
+so a short list for each detection holds all that matching needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._geometry import _double_float as df
+from .._geometry._double_float import DoubleFloat
+from .._integer_bounds import level_dtype
+from .._planes import WORD_BITS
+from ..types import Candidates
+
+__all__ = ["area_geometry", "find_candidates", "inside_ranges", "similarity_places"]
+
+# Two similarities, or one and a threshold, that differ by less are equal: the arithmetic is good to about 2^-45, and
+# equal values reached along different ways (300 / 600, 1 / 2) must compare as equal.
+TOLERANCE = 2.0**-44
+# What `approximate` may be off by; pairs this far below the lowest threshold are still looked at exactly.
+MARGIN = 1e-5
+
+
+def find_candidates(
+    approximate: jax.Array,
+    exact: Callable[[jax.Array], DoubleFloat],
+    allowed: jax.Array,
+    crowd: jax.Array,
+    *,
+    iou_thresholds: tuple[float, ...],
+    num_candidates: int,
+    best_only: bool = False,
+) -> tuple[Candidates, jax.Array]:
+    """Lists for each detection of one image the ground truths that reach a threshold, in the order of preference.
+
+    The most similar comes first; of equal ones the later, as in pycocotools.
+
+    Args:
+      approximate: `[D, G]` float32, similarities within `MARGIN` of the true ones.
+      exact: gives the exact similarities of detection `d` with the ground truths `index[d]`, for `[D, C]` int32.
+      allowed: `[D, G]` bool, both are real and of one class.
+      crowd: `[G]` bool.
+      iou_thresholds: T thresholds, ascending.
+      num_candidates: C; with C >= G no pair can be left out.
+      best_only: list one ground truth that is no crowd, the most similar, and of equal ones the first, as in
+        VOCdevkit; and then one crowd.
+
+    Returns:
+      Candidates of `[D, C]`, or `[D, 2]`, and how many detections had more than C pairs in reach (scalar int32).
+    """
+    num_ground_truths = approximate.shape[1]
+    near = allowed & (approximate >= iou_thresholds[0] - MARGIN)
+    if num_candidates >= num_ground_truths:
+        index = jnp.broadcast_to(jnp.arange(num_ground_truths, dtype=jnp.int32), near.shape)
+        present, overflow = near, jnp.int32(0)
+    else:
+        index, present, overflow = _first_columns(near, num_candidates)
+    similarity = exact(index)
+    # pycocotools compares with min(t, 1 - 1e-10), so that a perfect overlap passes t = 1 whatever the rounding.
+    bounds = [df.constant(min(threshold, 1 - 1e-10)) for threshold in iou_thresholds]
+    dtype = level_dtype(len(bounds))
+    level = sum((df.difference(similarity, bound) >= -TOLERANCE).astype(dtype) for bound in bounds)
+    level = jnp.where(present, level, dtype(0))
+    if best_only:
+        place, num_places = jnp.full(level.shape, 2, jnp.int32), 2
+        for number, of_kind in enumerate((~crowd[index], crowd[index])):
+            reaches = (level > 0) & of_kind
+            first = reaches & (_places(similarity, reaches, first_wins=True) == 0)
+            place = jnp.where(first, number, place)
+    else:
+        place, num_places = _places(similarity, level > 0, first_wins=False), index.shape[-1]
+    to_place = place[..., None, :] == np.arange(num_places, dtype=np.int32)[None, :, None]  # [D, places, C]
+    return (
+        Candidates(
+            index=jnp.where(to_place, index[..., None, :], 0).sum(-1, dtype=jnp.int32),
+            level=jnp.where(to_place, level[..., None, :], 0).sum(-1, dtype=dtype),
+        ),
+        overflow,
+    )
+
+
+def area_geometry(area: jax.Array) -> DoubleFloat:
+    """Returns given float32 areas in the form that `inside_ranges` takes."""
+    return DoubleFloat(df.rounded(area), jnp.zeros_like(area))
+
+
+def inside_ranges(area: DoubleFloat, ranges: tuple[tuple[float, float], ...]) -> jax.Array:
+    """Returns `[..., A]` bool: which (low, high) ranges hold each area, both ends included."""
+    inside = []
+    for low, high in ranges:
+        inside.append((df.difference(area, df.constant(low)) >= 0) & (df.difference(df.constant(high), area) >= 0))
+    return jnp.stack(inside, axis=-1)
+
+
+def similarity_places(similarity: DoubleFloat, present: jax.Array) -> jax.Array:
+    """Numbers the similarities of a whole image by their size, 0 the largest; equal ones share a number.
+
+    Args:
+      similarity: `[D, C]`.
+      present: `[D, C]` bool; the others come last.
+
+    Returns:
+      `[D, C]` int32.
+    """
+    high, low = (jnp.where(present, part, -1.0).ravel() for part in similarity)
+    rows = jnp.arange(high.size, dtype=jnp.int32)
+    high, low, order = jax.lax.sort((-high, -low, rows), num_keys=2)
+    step = df.difference(DoubleFloat(high[1:], low[1:]), DoubleFloat(high[:-1], low[:-1])) > TOLERANCE
+    number = jnp.cumsum(jnp.concatenate([jnp.zeros(min(high.size, 1), bool), step]), dtype=jnp.int32)
+    return jnp.zeros_like(number).at[order].set(number).reshape(present.shape)
+
+
+def _places(similarity: DoubleFloat, present: jax.Array, *, first_wins: bool) -> jax.Array:
+    """Returns `[D, C]` int32: each candidate's place among its detection's; absent ones last."""
+    difference = df.difference(similarity.select((..., slice(None), None)), similarity.select((..., None, slice(None))))
+    later = np.arange(present.shape[-1])[:, None] > np.arange(present.shape[-1])
+    preferred = later.T if first_wins else later
+    beats = (difference > TOLERANCE) | ((difference >= -TOLERANCE) & preferred[None])
+    mine, other = present[..., :, None], present[..., None, :]
+    beats = jnp.where(mine == other, beats & ~np.eye(len(later), dtype=bool)[None], mine)
+    return beats.sum(-2, dtype=jnp.int32)
+
+
+def _first_columns(near: jax.Array, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the indices of the first `count` True columns of each row, where there are that many, and the overflow.
+
+    Rows are packed into words and their lowest bits taken off one after another, which costs a few operations on D x
+    G / 32 words for each column; a top-k over D x G floats costs a hundred times more on a CPU.
+    """
+    num_rows, num_columns = near.shape
+    num_words = -(-num_columns // WORD_BITS)
+    padded = jnp.pad(near, ((0, 0), (0, num_words * WORD_BITS - num_columns)))
+    bits = np.uint32(1) << np.arange(WORD_BITS, dtype=np.uint32)
+    words = jnp.where(padded.reshape(num_rows, num_words, WORD_BITS), bits[None, None], np.uint32(0)).sum(
+        -1, dtype=jnp.uint32
+    )
+    overflow = (jax.lax.population_count(words).astype(jnp.int32).sum(-1) > count).sum(dtype=jnp.int32)
+    place = jnp.arange(num_words, dtype=jnp.int32)[None]
+    columns, present = [], []
+    for _ in range(count):
+        first = jnp.where(words != 0, place, num_words).min(-1, keepdims=True)
+        word = jnp.where(place == first, words, jnp.uint32(0))
+        lowest = word & (~word + jnp.uint32(1))
+        column = place * WORD_BITS + 31 - jax.lax.clz(lowest).astype(jnp.int32)
+        columns.append(jnp.where(lowest != 0, column, 0).sum(-1))
+        present.append((lowest != 0).any(-1))
+        words = words ^ lowest
+    return jnp.stack(columns, -1).astype(jnp.int32), jnp.stack(present, -1), overflow

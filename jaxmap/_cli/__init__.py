@@ -1,0 +1,24 @@
+"""The command `jaxmap`: score a results file against an annotation file, in a shell.
+
+    jaxmap eval instances_val2017.json results.json --per-class
+    jaxmap eval --demo --json -
+
+Exit status: 0 when the numbers were written, 2 when input or machine were at fault and 1 when jaxmap was, each with one
+line on standard error; 130 after Ctrl-C.
+"""
+
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+INTERRUPTED = 130  # as shells have it
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; `--help` and `--version` leave by SystemExit(0)."""
+    try:
+        from ._main import run
+
+        return run(argv)
+    except KeyboardInterrupt:
+        return INTERRUPTED

@@ -1,0 +1,215 @@
+"""What several commands take beside their files, numbers as text; and how they print tables and write JSON."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+
+from .._outputs import check_output, printable, write_output
+from ..protocols import IOU_TYPES, PROTOCOLS, EvaluationProtocol, get_protocol
+
+__all__ = [
+    "STDOUT",
+    "add_grids",
+    "add_json",
+    "add_protocol",
+    "check_outputs",
+    "progress_on_terminal",
+    "protocol_list",
+    "protocol_of",
+    "table",
+    "write_numbers",
+]
+
+STDOUT = "-"  # as the name of a file
+_COLUMN_TITLES = {"class_id": "id", "class_name": "class", "num_ground_truths": "objects"}
+_TEXT_COLUMNS = ("class_name", "protocol")
+_CUSTOMIZABLE = (
+    "iou_type", "keypoint_sigmas", "boundary_ratio", "iou_thresholds", "recall_points", "max_detections", "area_ranges",
+    "class_agnostic",
+)  # fmt: skip
+_MOST_VALUES = 100_001  # of a range, which a slip of the pen can make too long for the memory; as of recall points
+_LONGEST_LIST = 100_000  # characters in a file of sigmas
+
+
+def add_protocol(command: argparse.ArgumentParser) -> None:
+    """Adds the protocol, what it compares, and the constants of that; `protocol_of` gives it."""
+    command.epilog = f"protocols:\n{protocol_list()}"
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = command.add_argument
+    add("--iou-type", choices=sorted(IOU_TYPES), help="what is compared (default: as the protocol says)")
+    add("--protocol", choices=sorted(PROTOCOLS), help="definition of AP (default: coco; for keypoints coco-keypoints)")
+    sigmas = "standard deviation of each keypoint relative to the object's scale, 0.026,0.025,...; or a file of them"
+    add("--keypoint-sigmas", type=_keypoint_sigmas, metavar="LIST", help=sigmas)
+    ratio = "width of a boundary, as a share of the image's diagonal (default: 0.02)"
+    add("--boundary-ratio", type=_number, metavar="SHARE", help=ratio)
+
+
+def add_grids(command: argparse.ArgumentParser) -> None:
+    """Adds the protocol and what may replace its grids; `protocol_of` gives it."""
+    add_protocol(command)
+    add = command.add_argument
+    add("--iou-thresholds", type=_grid, metavar="LIST", help="0.5,0.75 or first:last:step, 0.5:0.95:0.05")
+    add("--recall-points", type=_grid, metavar="LIST", help="likewise, 0:1:0.01")
+    add("--max-detections", type=_max_detections, metavar="LIST", help="limits per image and class, like 1,10,100")
+    add("--area-ranges", type=_area_ranges, metavar="LIST", help="square pixels, like small=0:1024,large=1024:inf")
+    add("--class-agnostic", action="store_true", default=None, help="score all classes as one")
+
+
+def protocol_of(arguments: argparse.Namespace) -> EvaluationProtocol:
+    """Returns the protocol that the arguments name, with what they replace; COCO for commands without such arguments.
+
+    Raises:
+      ValueError: if a value is not as the protocol takes it, or is for something that is not compared.
+    """
+    given = vars(arguments)
+    changes = {name: given[name] for name in _CUSTOMIZABLE if given.get(name) is not None}
+    default = "coco-keypoints" if changes.get("iou_type") == "keypoints" else "coco"
+    protocol = get_protocol(given.get("protocol") or default).customize(**changes)
+    for name, iou_type in (("keypoint_sigmas", "keypoints"), ("boundary_ratio", "boundary")):
+        if name in changes and protocol.iou_type != iou_type:
+            raise ValueError(f"--{name.replace('_', '-')} is for --iou-type {iou_type}, not {protocol.iou_type}")
+    return protocol
+
+
+def add_json(command: argparse.ArgumentParser, what: str) -> None:
+    """Adds `--json`, which `check_outputs` and `write_numbers` obey."""
+    text = f"write {what} to OUT; '-' prints it in place of the text"
+    command.add_argument("--json", metavar="OUT", help=text)
+
+
+def check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuses, before anything is read, to write the JSON where that cannot be, or over a file that is to be read."""
+    path = getattr(arguments, "json", None)
+    if path is None or path == STDOUT:
+        return
+    check_output(path)
+    for name, value in vars(arguments).items():
+        if name != "json" and isinstance(value, str) and _same_file(path, value):
+            raise ValueError(f"--json {path} would write over a file that is read")
+
+
+def write_numbers(arguments: argparse.Namespace, to_json: Callable[[], str], to_text: Callable[[], str]) -> None:
+    """Prints the text, and writes the JSON where `--json` says; `-` prints it in place of the text."""
+    if arguments.json == STDOUT:
+        print(to_json())
+        return
+    try:
+        if arguments.json is not None:
+            write_output(arguments.json, to_json() + "\n")
+    finally:  # numbers that took minutes are not lost to a full disk
+        print(to_text())
+
+
+def progress_on_terminal() -> Callable[[str], None] | None:
+    """Returns what tells a person at a terminal the stage; None where nobody looks."""
+    return _tell if sys.stderr.isatty() else None
+
+
+def protocol_list(protocols: Collection[EvaluationProtocol] = tuple(PROTOCOLS.values())) -> str:
+    """Returns protocols, one a paragraph, with what each does, for the width of the terminal."""
+    name_width = max(len(protocol.name) for protocol in protocols)
+    width = shutil.get_terminal_size().columns - 2
+    paragraphs = []
+    for protocol in protocols:
+        start = f"  {protocol.name:<{name_width}}  "
+        paragraphs.append(
+            textwrap.fill(protocol.description, width, initial_indent=start, subsequent_indent=" " * len(start))
+        )
+    return "\n".join(paragraphs)
+
+
+def table(columns: dict[str, Any]) -> str:
+    """Returns columns as aligned text: words to the left, numbers to the right, `-` for NaN."""
+    lines: list[str] = []
+    for name, values in columns.items():
+        cells = [_COLUMN_TITLES.get(name, name), *map(_cell, values)]
+        width = max(map(len, cells))
+        cells = [cell.ljust(width) if name in _TEXT_COLUMNS else cell.rjust(width) for cell in cells]
+        lines = [f"{line}  {cell}" for line, cell in zip(lines, cells, strict=True)] if lines else cells
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):  # np.float64 is one
+        return "-" if math.isnan(value) else f"{value:.3f}"
+    return printable(value)
+
+
+def _same_file(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:  # one of them is not there, or is no path
+        return False
+
+
+def _grid(text: str) -> list[float]:
+    """Parses `0.5,0.75`, or `first:last:step` into the same doubles as COCO's own grid."""
+    if ":" not in text:
+        return [_number(item) for item in text.split(",")]
+    parts = [_number(item) for item in text.split(":")]
+    if len(parts) != 3 or not all(map(math.isfinite, parts)) or parts[2] <= 0 or parts[1] < parts[0]:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range: write first:last:step, like 0.5:0.95:0.05")
+    first, last, step = parts
+    steps = (last - first) / step
+    if steps >= _MOST_VALUES:  # before any of them is made
+        raise argparse.ArgumentTypeError(f"{text!r} is a range of {steps + 1:.4g} values, at most {_MOST_VALUES:,} are")
+    count = round(steps)
+    if abs(first + count * step - last) > 1e-6 * step:
+        raise argparse.ArgumentTypeError(f"{text!r}: the step must lead from the first to the last value")
+    return [float(value) for value in np.linspace(first, last, count + 1)]
+
+
+def _keypoint_sigmas(text: str) -> list[float]:
+    """Parses a list, or a file of numbers between commas or blanks, with or without brackets."""
+    if os.path.isfile(text):
+        with open(text, encoding="utf-8-sig") as file:
+            words = file.read(_LONGEST_LIST).strip().strip("[]")
+    else:
+        words = text
+    try:
+        return [float(word) for word in words.replace(",", " ").split()]
+    except ValueError as error:
+        expected = "neither a file nor a list of numbers like 0.026,0.025"
+        if words is not text:
+            expected = "no file of numbers like 0.026,0.025"
+        raise argparse.ArgumentTypeError(f"{text!r} is {expected}: {error}") from None
+
+
+def _max_detections(text: str) -> list[int]:
+    try:
+        return [int(item) for item in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers like 1,10,100") from None
+
+
+def _area_ranges(text: str) -> dict[str, tuple[float, float]]:
+    ranges: dict[str, tuple[float, float]] = {}
+    for item in text.split(","):
+        name, equals, bounds = item.partition("=")
+        low, colon, high = bounds.partition(":")
+        if not (name and equals and colon):
+            raise argparse.ArgumentTypeError(f"{item!r} is no range: write name=low:high, like small=0:1024")
+        if name in ranges:
+            raise argparse.ArgumentTypeError(f"{name!r} is given twice")
+        ranges[name] = (_number(low), _number(high))
+    return ranges
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def _tell(stage: str) -> None:
+    print(f"jaxmap: {printable(stage)}", file=sys.stderr)

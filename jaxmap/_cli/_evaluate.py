@@ -1,0 +1,45 @@
+"""`jaxmap eval`: the protocol's table, JSON, and a table of all classes."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from ._arguments import STDOUT, add_grids, add_json, progress_on_terminal, protocol_of, table, write_numbers
+from ._files import add_inputs, read_inputs
+
+if TYPE_CHECKING:
+    from .._evaluation import Evaluation
+
+__all__ = ["add_command"]
+
+_DESCRIPTION = "Score detections against ground truths and print the protocol's table."
+
+
+def add_command(commands: Any) -> None:
+    """Adds the command to the parser of the program."""
+    command = commands.add_parser("eval", help="score detections against ground truths", description=_DESCRIPTION)
+    command.set_defaults(run=_evaluate, name="eval")
+    add_inputs(command)
+    add_grids(command)
+    add_json(command, "the numbers as one object")
+    command.add_argument("--per-class", action="store_true", help="print a table of all classes as well")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    if arguments.per_class and arguments.json == STDOUT:
+        raise ValueError("--per-class prints a table but --json - only JSON: drop one, or name a file for --json")
+    progress = progress_on_terminal()
+    detections, ground_truths = read_inputs(arguments, progress)
+    from .._evaluation import evaluate
+
+    evaluation = evaluate(detections, ground_truths, protocol=protocol_of(arguments), progress=progress)
+    write_numbers(arguments, evaluation.to_json, lambda: _to_text(evaluation, arguments.per_class))
+
+
+def _to_text(evaluation: Evaluation, per_class: bool) -> str:
+    from .._summary import shown_columns
+
+    if not per_class:
+        return str(evaluation)
+    return f"{evaluation}\n\n{table(shown_columns(evaluation.per_class(), evaluation.protocol))}"

@@ -1,0 +1,42 @@
+"""`jaxmap explain`: why images score otherwise alone than together, which false positives cost what, and ties."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from ._arguments import add_grids, add_json, progress_on_terminal, protocol_of, write_numbers
+from ._files import add_inputs, read_inputs
+
+__all__ = ["add_command"]
+
+_DESCRIPTION = "Explain the difference between the AP of images alone and together, and what each false positive costs."
+
+
+def add_command(commands: Any) -> None:
+    """Adds the command to the parser of the program."""
+    command = commands.add_parser("explain", help="explain AP by images and false positives", description=_DESCRIPTION)
+    command.set_defaults(run=_explain, name="explain")
+    add_inputs(command)
+    add_grids(command)
+    add_json(command, "the explanation as one object")
+    text = "false positives and images to list (default: %(default)s)"
+    command.add_argument("--top", type=int, default=10, metavar="N", help=text)
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    if arguments.top < 0:
+        raise ValueError(f"--top must be at least 0, got {arguments.top}")
+    from .._evaluation import evaluate
+
+    progress = progress_on_terminal()
+    detections, ground_truths = read_inputs(arguments, progress)
+    evaluation = evaluate(detections, ground_truths, protocol=protocol_of(arguments), progress=progress)
+    explanation, ties = evaluation.explain(), evaluation.tie_bounds()
+    notes = [f"\n\n{ties}"] if ties.differ or ties.num_contested else []
+    write_numbers(
+        arguments,
+        lambda: json.dumps(explanation.to_dict(arguments.top) | {"ties": ties.to_dict()}),
+        lambda: "".join([explanation.to_text(arguments.top), *notes]),
+    )

@@ -1,0 +1,113 @@
+"""The parser of all commands, and what they do alike: errors, warnings, exit status."""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import contextlib
+import gc
+import io
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+from .. import __version__
+from .._garbage_collection import collector_paused
+from .._outputs import printable
+from . import _compare, _evaluate, _explain, _operating_points, _panoptic, _report
+from ._arguments import check_outputs
+from ._compilation_cache import add_switch, configure
+
+__all__ = ["run"]
+
+FAILED, BAD_INPUT = 1, 2
+# What input and machine raise, JAX's own among them, and not mistakes here.
+AT_FAULT = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError)
+
+_DESCRIPTION = "Exact COCO mean average precision."
+# Each adds itself with `add_command`.
+_COMMANDS = (_evaluate, _compare, _explain, _operating_points, _panoptic, _report)
+
+
+def run(argv: Sequence[str] | None) -> int:
+    """Runs the command and returns its exit status."""
+    # A command is over before it has left anything worth collecting, and to look through all that JAX's modules hold,
+    # again and again, would take a fifth of its time: much of it at the exit.
+    atexit.register(gc.freeze)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that the terminal has no letters for
+    with _warnings_in_one_line(), collector_paused():
+        try:
+            arguments = _parser().parse_args(argv)
+            check_outputs(arguments)
+            configure(arguments)
+            arguments.run(arguments)
+            sys.stdout.flush()
+        except Exception as error:
+            return _fail(error)
+    return 0
+
+
+def _fail(error: Exception) -> int:
+    """Says in one line what is wrong, and returns the exit status."""
+    if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+        _drop_output()
+        return 0
+    try:
+        sys.stdout.flush()  # what was printed before it
+    except OSError:
+        _drop_output()
+    print(f"jaxmap: error: {_one_line(error)}", file=sys.stderr)
+    if sys.flags.dev_mode:  # python -X dev -m jaxmap
+        traceback.print_exception(error)
+    return BAD_INPUT if isinstance(error, AT_FAULT) else FAILED
+
+
+def _drop_output() -> None:
+    """Keeps the flush at the exit from failing again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # argparse's own version prints the usage as well and leaves by SystemExit: bad input has one form here.
+        raise ValueError(f"{message} (see `{self.prog} --help`)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="jaxmap", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"jaxmap {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add_command(commands)
+    for parser_of_command in commands.choices.values():
+        add_switch(parser_of_command)
+    return parser
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = _show_warning
+        yield
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return printable(f"{os.fsdecode(error.filename)}: {error.strerror}")
+    text = str(error).strip()
+    if isinstance(error, OSError) and error.errno is not None:
+        text = f"standard output: {error.strerror}"  # whatever reads or writes a file names it
+    elif isinstance(error, MemoryError):
+        text = f"there is not enough memory for this {text}"
+    elif not isinstance(error, AT_FAULT):
+        text = f"unexpected {type(error).__name__}: {text} (`python -X dev -m jaxmap` shows where)"
+    return printable(text)
+
+
+def _show_warning(message: Warning | str, *_place: Any, **_line: Any) -> None:
+    print(f"jaxmap: warning: {printable(message)}", file=sys.stderr)

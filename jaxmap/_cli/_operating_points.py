@@ -1,0 +1,75 @@
+"""`jaxmap operating-points`: which score threshold to deploy, and what it gives, for all classes and for each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from typing import Any
+
+from .._outputs import rounded_down
+from ._arguments import add_json, add_protocol, progress_on_terminal, protocol_of, table, write_numbers
+from ._files import add_inputs, read_inputs
+
+__all__ = ["add_command"]
+
+_DESCRIPTION = (
+    "Find the score threshold of the highest F, or see what a given one does: precision and recall from counts."
+)
+_TITLES = {
+    "score_threshold": "score",
+    "true_positives": "TP",
+    "false_positives": "FP",
+    "false_negatives": "FN",
+}
+
+
+def add_command(commands: Any) -> None:
+    """Adds the command to the parser of the program."""
+    name = "operating-points"
+    command = commands.add_parser(name, help="find the score threshold to deploy", description=_DESCRIPTION)
+    command.set_defaults(run=_run, name=name)
+    add_inputs(command)
+    add_protocol(command)
+    add = command.add_argument
+    add("--iou", type=float, default=0.5, metavar="T", help="IoU threshold (default: %(default)s)")
+    add("--beta", type=float, default=1.0, metavar="B", help="weight of recall in F (default: %(default)s)")
+    add("--score", type=float, metavar="S", help="report from this score on, in place of the best threshold")
+    add_json(command, "the numbers as one object")
+    add("--per-class", action="store_true", help="a row for every class as well, each with its own best threshold")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from .._evaluation import evaluate
+
+    progress = progress_on_terminal()
+    detections, ground_truths = read_inputs(arguments, progress)
+    protocol = protocol_of(arguments).customize(iou_thresholds=[arguments.iou])
+    evaluation = evaluate(detections, ground_truths, protocol=protocol, progress=progress)
+    columns = evaluation.operating_points(arguments.iou, beta=arguments.beta, score_threshold=arguments.score)
+    write_numbers(arguments, lambda: _to_json(columns, arguments), lambda: _to_table(columns, arguments))
+
+
+def _to_table(columns: dict[str, Any], arguments: argparse.Namespace) -> str:
+    first = 0 if arguments.per_class else -2  # the last two rows are those of all classes
+    shown = {_TITLES.get(name, name): values[first:] for name, values in columns.items() if name != "class_id"}
+    shown["score"] = list(map(rounded_down, shown["score"]))
+    shown[f"F{arguments.beta:g}"] = shown.pop("f_score")
+    lead = f"IoU {arguments.iou:g}; micro counts all classes as one, macro is the mean of the classes"
+    return f"{lead}; scores are rounded down, --json has all digits\n{table(shown)}"
+
+
+def _to_json(columns: dict[str, Any], arguments: argparse.Namespace) -> str:
+    names, num_rows = list(columns), len(columns["class_id"])
+    rows = [{name: _plain(columns[name][row]) for name in names} for row in range(num_rows)]
+    of_all = {row.pop("class_name"): {name: row[name] for name in names[2:]} for row in rows[-2:]}
+    content: dict[str, Any] = {"iou_threshold": arguments.iou, "beta": arguments.beta} | of_all
+    if arguments.per_class:
+        content["classes"] = rows[:-2]
+    return json.dumps(content)
+
+
+def _plain(value: Any) -> Any:
+    """Returns a number as JSON has it; NaN, and the threshold that nothing reaches, become null."""
+    value = getattr(value, "item", lambda: value)()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

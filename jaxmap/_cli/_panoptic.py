@@ -1,0 +1,55 @@
+"""`jaxmap panoptic`: panoptic quality of COCO's panoptic files, as a table or JSON, and for each class."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from ._arguments import STDOUT, add_json, progress_on_terminal, table, write_numbers
+
+if TYPE_CHECKING:
+    from .._panoptic._quality import PanopticEvaluation
+
+__all__ = ["add_command"]
+
+_DESCRIPTION = (
+    "Score panoptic segmentation: PQ, SQ and RQ over all classes, things and stuff, in per cent. Needs the extra "
+    "`panoptic` (Pillow)."
+)
+_TITLES = {"true_positives": "TP", "false_positives": "FP", "false_negatives": "FN"}
+
+
+def add_command(commands: Any) -> None:
+    """Adds the command to the parser of the program."""
+    command = commands.add_parser("panoptic", help="score panoptic segmentation", description=_DESCRIPTION)
+    command.set_defaults(run=_run, name="panoptic")
+    add = command.add_argument
+    add("ground_truths", metavar="GT", help="COCO panoptic annotation file, plain or gzip")
+    add("predictions", metavar="DT", help="the same of the predictions")
+    add("--gt-folder", metavar="DIR", help="PNG files of GT (default: GT without .json)")
+    add("--dt-folder", metavar="DIR", help="PNG files of DT (default: DT without .json)")
+    add_json(command, "the numbers as one object, as fractions")
+    add("--per-class", action="store_true", help="print a table of all classes as well, as fractions")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    if arguments.per_class and arguments.json == STDOUT:
+        raise ValueError("--per-class prints a table but --json - only JSON: drop one, or name a file for --json")
+    from .. import io
+    from .._panoptic._quality import panoptic_quality
+
+    tell = progress_on_terminal() or (lambda stage: None)
+    tell(f"reading {arguments.ground_truths}")
+    truths = io.read_coco_panoptic_ground_truths(arguments.ground_truths, folder=arguments.gt_folder)
+    tell(f"reading {arguments.predictions}")
+    found = io.read_coco_panoptic_predictions(arguments.predictions, truths, folder=arguments.dt_folder)
+    tell(f"comparing {len(truths)} images")
+    evaluation = panoptic_quality(found, truths)
+    write_numbers(arguments, evaluation.to_json, lambda: _to_text(evaluation, arguments.per_class))
+
+
+def _to_text(evaluation: PanopticEvaluation, per_class: bool) -> str:
+    if not per_class:
+        return str(evaluation)
+    columns = {_TITLES.get(name, name): values for name, values in evaluation.per_class().items()}
+    return f"{evaluation}\n\n{table(columns)}"

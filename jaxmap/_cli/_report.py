@@ -1,0 +1,68 @@
+"""`jaxmap report`: one HTML page with the numbers, why they are so, pictures, and a table of all classes."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from .._outputs import check_output, printable, write_output
+from ._arguments import add_grids, progress_on_terminal, protocol_of
+from ._files import add_inputs, read_inputs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["add_command"]
+
+_COLORS = 128  # of the sheet: enough for its few hues and their smooth edges, in a third of the bytes
+
+_DESCRIPTION = "Write one HTML page that explains the numbers in pictures and tables; it needs no other file."
+
+
+def add_command(commands: Any) -> None:
+    """Adds the command to the parser of the program."""
+    command = commands.add_parser("report", help="write a page of pictures and tables", description=_DESCRIPTION)
+    command.set_defaults(run=_report, name="report")
+    add_inputs(command)
+    add_grids(command)
+    add = command.add_argument
+    add("-o", "--output", metavar="DIR", required=True, help="folder for index.html, made if need be")
+    add("--png", action="store_true", help="write the pictures on one sheet, overview.png, as well")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from .. import plots
+
+    plots.require_matplotlib()  # before all that takes time
+    sheet = pathlib.Path(arguments.output, "overview.png")
+    for path in (pathlib.Path(arguments.output, "index.html"), *([sheet] if arguments.png else [])):
+        check_output(path, make_folder=True)
+    progress = progress_on_terminal()
+    detections, ground_truths = read_inputs(arguments, progress)
+    from .._evaluation import evaluate
+    from ..report import write_report
+
+    evaluation = evaluate(detections, ground_truths, protocol=protocol_of(arguments), progress=progress)
+    if progress is not None:
+        progress("drawing")
+    print(printable(write_report(evaluation, arguments.output, title=_title(arguments))))
+    if arguments.png:
+        print(printable(write_output(sheet, _png(plots.overview(evaluation)))))
+
+
+def _png(figure: Figure) -> bytes:
+    from PIL import Image  # matplotlib needs it, too
+
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn)
+    Image.open(drawn).convert("RGB").quantize(_COLORS).save(small, "png", optimize=True)
+    return small.getvalue()
+
+
+def _title(arguments: argparse.Namespace) -> str:
+    if arguments.demo:
+        return "The demo scene and its made-up detector"
+    names = (printable(pathlib.Path(path).name) for path in (arguments.detections, arguments.ground_truths))
+    return " against ".join(names)

@@ -1,0 +1,284 @@
+"""Precision-recall curves of a whole dataset in float64, cell for cell as pycocotools computes them.
+
+Only a true positive can raise the precision envelope, so all rows are needed for running counts, but only rows that
+match something for the [T, ...] planes. The best precision at a recall point is a maximum over the true positives from
+the one that reaches the point to the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from .._planes import area_words, read_plane
+from .._threads import in_threads
+from ..protocols import EvaluationProtocol
+from ..types import PrecisionRecall, Records
+from ._envelope import envelope_sums
+
+__all__ = ["first_to_reach", "precision_recall"]
+
+CELLS_AT_ONCE = 1 << 18
+ROWS_AT_ONCE = 1 << 15
+COUNT_BITS = 63  # of a signed integer
+
+
+def precision_recall(
+    records: Records, order: np.ndarray, num_ground_truths: np.ndarray, protocol: EvaluationProtocol
+) -> PrecisionRecall:
+    """Integrates records into interpolated precision and recall.
+
+    Args:
+      records: of `[N]`; `labels` number the S curves, which are classes or any finer division.
+      order: the rows that take part, sorted by label, then by descending score, image and position.
+      num_ground_truths: `[S, A]` int, how many ground truths count in each curve.
+      protocol: its grids.
+
+    Returns:
+      Curves in float64 with S in the place of K; NaN where no ground truth counts. With `average_precision` where the
+      protocol averages the area.
+
+    References: pycocotools cocoeval.py, accumulate.
+    """
+    num_curves = len(num_ground_truths)
+    num_thresholds, num_points = len(protocol.iou_thresholds), len(protocol.recall_points)
+    grid = len(protocol.area_ranges), len(protocol.max_detections)
+    precision = np.empty((*grid, num_points, num_thresholds, num_curves))
+    scores = np.empty_like(precision)
+    recall = np.empty((*grid, num_thresholds, num_curves))
+    areas = np.empty_like(recall) if protocol.average == "area" else None
+
+    starts = np.searchsorted(records.labels.take(order), np.arange(num_curves + 1))
+    counters = _Counters(protocol.max_detections, int(np.diff(starts).max(initial=0)))
+    reach = counters.first_limit(records.rank)
+    matches = records.matched.any(axis=1)
+    plain_reach = np.maximum(reach, matches * counters.none)
+    matching = np.flatnonzero(matches.take(order))
+    matching_starts = np.searchsorted(matching, starts)
+    rows = order.take(matching)
+    matched, ignored = records.matched.take(rows, axis=0), records.ignored.take(rows, axis=0)
+    has_rows = np.diff(starts) > 0
+    top_score = np.zeros(num_curves)
+    top_score[has_rows] = records.scores[order[starts[:-1][has_rows]]]
+
+    def read_planes(words: np.ndarray, area: int, thresholds: slice) -> np.ndarray:
+        indices = range(num_thresholds)[thresholds]
+        return np.stack([read_plane(words, area, index, num_thresholds) for index in indices])
+
+    def integrate(area: int) -> None:
+        positives = num_ground_truths[:, area]
+        needed = first_to_reach(protocol.recall_points, positives)
+        # Rows that match nothing are alike at all thresholds.
+        ignored_plain = read_plane(records.ignored, area, 0, num_thresholds)
+        plain = np.maximum(plain_reach, ignored_plain * counters.none).take(order)
+        before = []
+        for units in counters.units:
+            at_match, at_start = _sums_before(units, plain, (matching, starts[:-1]))
+            before.append(at_match - np.repeat(at_start, np.diff(matching_starts)))
+        planes = area_words(num_thresholds, grid[0])[area]
+        taking_part = np.flatnonzero((~ignored & planes).any(axis=1))  # the matches of other area ranges do not
+        of_curve = np.searchsorted(taking_part, matching_starts)
+        for first, last, thresholds in _blocks(of_curve, num_thresholds, num_points):
+            block, columns = slice(first, last), taking_part[of_curve[first] : of_curve[last]]
+            counted = ~read_planes(ignored.take(columns, axis=0), area, thresholds)
+            true_positives = _TruePositives(
+                counted & read_planes(matched.take(columns, axis=0), area, thresholds),
+                counted,
+                reach=reach.take(rows.take(columns)),
+                scores=records.scores.take(rows.take(columns)),
+                before=[counts.take(columns) for counts in before],
+                starts=of_curve[first : last + 1] - of_curve[first],
+                counters=counters,
+            )
+            for limit in range(grid[1]):
+                found, total, hit_scores = true_positives.within(limit)
+                values = interpolate(found, total, hit_scores, needed[block], top_score[block])
+                precision[area, limit, :, thresholds, block], scores[area, limit, :, thresholds, block] = values
+                recall[area, limit, thresholds, block] = found / np.maximum(positives[block], 1)
+                if areas is not None:
+                    areas[area, limit, thresholds, block] = envelope_sums(found, total) / np.maximum(
+                        positives[block], 1
+                    )
+        for cells in (precision, scores, recall, areas):
+            if cells is not None:
+                cells[area][..., positives == 0] = np.nan
+
+    in_threads(integrate, range(grid[0]))  # area ranges have nothing in common
+
+    return PrecisionRecall(
+        precision=precision.transpose(3, 2, 4, 0, 1),  # [A, M, R, T, K] to [T, R, K, A, M]
+        recall=recall.transpose(2, 3, 0, 1),
+        scores=scores.transpose(3, 2, 4, 0, 1),
+        num_ground_truths=num_ground_truths,
+        average_precision=None if areas is None else areas.transpose(2, 3, 0, 1),
+    )
+
+
+def first_to_reach(recall_points: tuple[float, ...], num_ground_truths: np.ndarray) -> np.ndarray:
+    """Returns `[n, R]` int64: the smallest number of true positives whose recall, in float64, reaches each point.
+
+    Args:
+      recall_points: R points in [0, 1].
+      num_ground_truths: `[n]` int.
+    """
+    points = np.asarray(recall_points)
+    total = np.maximum(num_ground_truths, 1)[:, None].astype(np.int64)
+    needed = np.ceil(points * total).astype(np.int64)  # off by one at most, where the product was rounded
+    needed -= (needed - 1) / total >= points
+    needed += needed / total < points
+    return needed
+
+
+def _sums_before(units: np.ndarray, kinds: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Returns the sum of the units of all rows before each of the places, for each of several ascending `[n]`.
+
+    Args:
+      units: what a row of each kind adds.
+      kinds: `[N]` uint8 or uint16.
+      places: in [0, N].
+    """
+    sums = [np.empty(len(wanted), np.int64) for wanted in places]
+    edges = np.arange(0, len(kinds) + ROWS_AT_ONCE + 1, ROWS_AT_ONCE)
+    ends = [np.searchsorted(wanted, edges).tolist() for wanted in places]
+    running = np.zeros(ROWS_AT_ONCE + 1, np.int64)  # stays in the cache, which a sum over all rows would not
+    for block, start in enumerate(edges[:-1].tolist()):
+        chunk = kinds[start : start + ROWS_AT_ONCE]
+        np.cumsum(units.take(chunk), out=running[1 : len(chunk) + 1])
+        running[1 : len(chunk) + 1] += running[0]
+        for result, wanted, end in zip(sums, places, ends, strict=True):
+            some = slice(end[block], end[block + 1])
+            result[some] = running.take(wanted[some] - start)
+        running[0] = running[len(chunk)]
+    return sums
+
+
+class _Counters:
+    """Running counts of rows within each max-detections limit, several to an integer: one pass adds up all of them.
+
+    Attributes:
+      none: what stands for the first limit of a row that is within none, M.
+      units: for every integer, `[M + 1]` int64: what a row adds, by the first limit that it is within.
+    """
+
+    def __init__(self, limits: tuple[int, ...], longest: int) -> None:
+        self.limits, self.none = limits, np.min_scalar_type(len(limits)).type(len(limits))
+        self.bits = max(longest.bit_length(), 1)  # of a count: differences of running sums are right even if sums wrap
+        self.to_an_integer = COUNT_BITS // self.bits
+        is_within = np.arange(len(limits) + 1)[:, None] <= np.arange(len(limits))  # [M + 1, M]
+        places = np.arange(len(limits)) % self.to_an_integer * self.bits
+        added = np.where(is_within, np.int64(1) << places, 0)
+        self.units = [
+            added[:, first : first + self.to_an_integer].sum(axis=1)
+            for first in range(0, len(limits), self.to_an_integer)
+        ]
+
+    def first_limit(self, rank: np.ndarray) -> np.ndarray:
+        """Returns `[N]` uint8 or uint16: the first limit that each row is within."""
+        first = np.zeros_like(rank, self.none.dtype)
+        for limit in self.limits:
+            first += rank >= limit
+        return first
+
+    def of_limit(self, limit: int, sums: list[np.ndarray]) -> np.ndarray:
+        """Returns the counts of one limit from sums of units."""
+        integer, place = divmod(limit, self.to_an_integer)
+        return (sums[integer] >> place * self.bits) & ((1 << self.bits) - 1)
+
+
+class _TruePositives:
+    """The true positives of one area range at every threshold, in a run of curves; by threshold, then by row.
+
+    Args:
+      hits: `[T, n]` bool, which rows are true positives.
+      counted: `[T, n]` bool, which are true or false positives.
+      reach: `[n]`, the first limit that each row is within.
+      scores: `[n]`.
+      before: sums of units over the rows without any match that stand before each row in its curve, `[n]` each.
+      starts: `[S + 1]`, where each curve starts.
+      counters: what the units mean.
+    """
+
+    def __init__(
+        self,
+        hits: np.ndarray,
+        counted: np.ndarray,
+        *,
+        reach: np.ndarray,
+        scores: np.ndarray,
+        before: list[np.ndarray],
+        starts: np.ndarray,
+        counters: _Counters,
+    ) -> None:
+        num_thresholds, num_rows = hits.shape
+        num_curves = len(starts) - 1
+        threshold = np.repeat(np.arange(num_thresholds), np.count_nonzero(hits, axis=1))
+        row = np.flatnonzero(hits) - threshold * num_rows
+        self.shape = num_thresholds, num_curves
+        self.run = threshold * num_curves + np.repeat(np.arange(num_curves), np.diff(starts)).take(row)
+        self.reach, self.scores, self.counters = reach.take(row), scores.take(row), counters
+        self.totals = []
+        for units, plain in zip(counters.units, before, strict=True):
+            running = np.zeros((num_thresholds, num_rows + 1), np.int64)
+            np.cumsum(counted * units.take(reach), axis=1, out=running[:, 1:])
+            at_start = running.take(starts[:-1], axis=1).ravel()
+            here = running.ravel().take(threshold * (num_rows + 1) + row + 1)
+            self.totals.append(here - at_start.take(self.run) + plain.take(row))
+
+    def within(self, limit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns what `interpolate` takes of those within a limit, given by its index: found, total and scores."""
+        kept = np.flatnonzero(self.reach <= limit)
+        found = np.bincount(self.run.take(kept), minlength=self.shape[0] * self.shape[1]).reshape(self.shape)
+        return found, self.counters.of_limit(limit, self.totals).take(kept), self.scores.take(kept)
+
+
+def interpolate(
+    found: np.ndarray, total: np.ndarray, scores: np.ndarray, needed: np.ndarray, top_score: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns precision `[R, T, S]` and scores `[R, T, S]` from true positives in runs, one a (threshold, curve).
+
+    Args:
+      found: `[T, S]`, the length of each run.
+      total: `[n]`, how many detections of the curve count up to and with each true positive.
+      scores: `[n]`, descending in each run.
+      needed: `[S, R]`, true positives that reach each recall point.
+      top_score: `[S]`, the score at recall 0.
+    """
+    run_start = np.cumsum(found) - found.ravel()
+    true_positives = np.arange(1.0, len(total) + 1) - np.repeat(run_start, found.ravel())
+    # The reference guards against 0 / 0, which is felt at n = 1.
+    precision = np.append(true_positives / (total.astype(np.float64) + np.spacing(1)), 0.0)
+    # The best precision over the true positives from one point to the next, then over all later points. A leading point
+    # that needs one true positive makes every run a segment of its own, whatever the recall points.
+    points = np.concatenate([np.ones_like(needed[:, :1]), np.maximum(needed, 1)], axis=1)  # [S, 1 + R]
+    first = run_start.reshape(*found.shape, 1) + np.minimum(points - 1, found[..., None])  # [T, S, 1 + R]
+    best = np.maximum.reduceat(precision, first.ravel()).reshape(first.shape)
+    best, first = (np.ascontiguousarray(np.moveaxis(cells[..., 1:], -1, 0)) for cells in (best, first))  # [R, T, S]
+    reached = points.T[1:, None] <= found
+    best *= reached
+    at_point = np.where(reached, np.append(scores, 0.0).take(first), 0.0)
+    for point in reversed(range(len(best) - 1)):  # `maximum.accumulate` has no vector instructions
+        np.maximum(best[point], best[point + 1], out=best[point])
+    at_once = np.flatnonzero((needed == 0).any(axis=0))
+    at_point[at_once] = np.where(needed.T[at_once, None] == 0, top_score, at_point[at_once])
+    return best, at_point
+
+
+def _blocks(starts: np.ndarray, num_thresholds: int, num_points: int) -> Iterator[tuple[int, int, slice]]:
+    """Cuts the curves into runs whose planes fit `CELLS_AT_ONCE`, or a single curve into runs of thresholds.
+
+    Args:
+      starts: `[S + 1]`, the first matching row of each curve.
+      num_thresholds: of each curve.
+      num_points: recall points at each of them.
+    """
+    weight = (starts + np.arange(len(starts)) * num_points) * num_thresholds
+    first = 0
+    while first < len(starts) - 1:
+        last = int(np.searchsorted(weight, weight[first] + CELLS_AT_ONCE, side="right")) - 1
+        last = min(max(last, first + 1), len(starts) - 1)
+        share = int(weight[last] - weight[first]) // CELLS_AT_ONCE + 1
+        step = max(num_thresholds // share, 1)
+        for threshold in range(0, num_thresholds, step):
+            yield first, last, slice(threshold, threshold + step)
+        first = last

@@ -1,0 +1,382 @@
+"""One call from arrays, lists or tables to exact numbers, and what can be asked of the result."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ._curves._host import precision_recall
+from ._inputs._misread import warn_of_misread
+from ._inputs._tables import as_tables, check_class_groups, merge_classes
+from ._matching._host import MatchedDataset, match_dataset
+from ._planes import read_plane
+from ._summary import SummaryLine, select, summarize, summary_lines, summary_table
+from .analysis import (
+    Explanation,
+    ScoreCurve,
+    TieBounds,
+    explain,
+    image_curves,
+    operating_points,
+    score_curve,
+    tie_bounds,
+)
+from .analysis._confusion import Confusion, confusion_matrix
+from .protocols import COCO, EvaluationProtocol, get_protocol
+from .types import UNMATCHED, DetectionTable, PrecisionRecall
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+def evaluate(
+    detections: Any,
+    ground_truths: Any,
+    *,
+    protocol: str | EvaluationProtocol = COCO,
+    box_format: str = "xyxy",
+    class_names: Sequence[str] | Mapping[int, str] | None = None,
+    num_classes: int | None = None,
+    iou_thresholds: Sequence[float] | None = None,
+    recall_points: Sequence[float] | None = None,
+    area_ranges: Mapping[str, tuple[float, float]] | None = None,
+    max_detections: int | Sequence[int] | None = None,
+    class_agnostic: bool | None = None,
+    iou_type: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Scores detections against ground truths, exactly as pycocotools does, in float64 on the host.
+
+    Args:
+      detections: one of: `Detections` or a mapping of its fields, padded to `[I, D, ...]`; a sequence of one mapping an
+        image, with `boxes` `[D, 4]`, `scores` `[D]` and `labels` `[D]`; a `DetectionTable`. NumPy or JAX arrays.
+        Other shapes than boxes as `Detections` has them; masks also as a list of COCO's run-length encodings, or of
+        polygons beside the `size` of their image, `[height, width]`.
+      ground_truths: likewise, with `boxes`, `labels` and optionally `crowd` (or `iscrowd`), `area`, `ignore`,
+        `verified` and `not_exhaustive`.
+      protocol: a protocol or its name.
+      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_names: names of the classes 0 .. K-1, or a mapping from label to name.
+      num_classes: K, when there are no names. With neither, the classes are the labels that occur.
+      iou_thresholds: instead of the protocol's; ascending, in (0, 1].
+      recall_points: instead of the protocol's; ascending, in [0, 1].
+      area_ranges: instead of the protocol's, name to (low, high) in square pixels, both ends included.
+      max_detections: instead of the protocol's, one or several limits for an image and a class.
+      class_agnostic: score all classes as one.
+      iou_type: instead of the protocol's: `bbox`, `segm`, `boundary`, `keypoints` or `obb` (oriented boxes).
+      progress: called with the name of each stage as it starts.
+
+    Returns:
+      The evaluation; `print` it for the familiar table.
+
+    Raises:
+      ValueError: if an input's shape, length or value is not as described; the message names image and field.
+      TypeError: if an input is of another kind, or labels are not integers.
+
+    Example:
+      >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0]], "labels": [0]}]
+      >>> found = [{"boxes": [[0.0, 0.0, 10.0, 8.0]], "labels": [0], "scores": [0.9]}]
+      >>> round(evaluate(found, truth).summary["AP"], 6)  # IoU 0.8 reaches 7 of 10 thresholds
+      0.7
+    """
+    if progress is not None and not callable(progress):
+        raise TypeError(f"`progress` must be a function of the name of a stage, got {type(progress).__name__}.")
+    tell = progress or (lambda stage: None)
+    protocol = get_protocol(protocol).customize(
+        iou_thresholds=iou_thresholds,
+        recall_points=recall_points,
+        area_ranges=area_ranges,
+        max_detections=max_detections,
+        class_agnostic=class_agnostic,
+        iou_type=iou_type,
+    )
+    tell("reading inputs")
+    found, truth = as_tables(
+        detections,
+        ground_truths,
+        iou_type=protocol.iou_type,
+        box_format=box_format,
+        class_names=class_names,
+        num_classes=num_classes,
+    )
+    check_class_groups(truth, protocol.class_groups)
+    if protocol.class_agnostic:
+        found, truth = merge_classes(found, truth)
+    as_written = "xywh" if isinstance(detections, DetectionTable) else box_format
+    warn_of_misread(found, truth, iou_type=protocol.iou_type, box_format=as_written)
+    tell("matching")
+    matched = match_dataset(found, truth, protocol)
+    tell("integrating curves")
+    counts = _count(matched.ground_truths.labels, matched.counted, len(truth.class_ids))
+    curves = precision_recall(matched.records, matched.by_class, counts, protocol)
+    return Evaluation(protocol=protocol, curves=curves, matched=matched)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """The numbers of one evaluation and the matches behind them; undefined numbers are NaN.
+
+    Attributes:
+      protocol: as it was applied, with its grids: `iou_thresholds`, `recall_points`, `area_ranges`, `max_detections`.
+      curves: precision, recall and scores over them.
+      matched: what matched what.
+    """
+
+    protocol: EvaluationProtocol
+    curves: PrecisionRecall
+    matched: MatchedDataset
+
+    @property
+    def precision(self) -> np.ndarray:
+        """`[T, R, K, A, M]` float64; NaN where a class has no ground truth in an area range."""
+        return self.curves.precision
+
+    @property
+    def recall(self) -> np.ndarray:
+        """`[T, K, A, M]` float64; NaN where a class has no ground truth in an area range."""
+        return self.curves.recall
+
+    @property
+    def scores(self) -> np.ndarray:
+        """`[T, R, K, A, M]` float64, the score that reaches each recall point; 0 where none does."""
+        return self.curves.scores
+
+    @property
+    def class_ids(self) -> np.ndarray:
+        """`[K]`, the label or category id of each place on the class axis."""
+        return self.matched.ground_truths.class_ids
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """K names."""
+        return self.matched.ground_truths.class_names
+
+    @property
+    def image_ids(self) -> np.ndarray:
+        """`[I]`, every image, also those without boxes."""
+        return self.matched.ground_truths.image_ids
+
+    @functools.cached_property
+    def summary(self) -> dict[str, float]:
+        """The protocol's named numbers; a number's limit is in its name (`AR10`) or is the largest (`AP`)."""
+        return summarize(self.curves, self.protocol, self.matched.ground_truths.class_group)
+
+    def __str__(self) -> str:
+        return summary_table(self.summary, self.protocol)
+
+    def to_json(self) -> str:
+        """Returns the summary as one flat JSON object; undefined numbers are null."""
+        return json.dumps({name: None if math.isnan(value) else value for name, value in self.summary.items()})
+
+    def per_class(self) -> dict[str, Any]:
+        """Returns columns, each `[K]`: `class_id`, `class_name`, `num_ground_truths`, then numbers of the summary."""
+        columns: dict[str, Any] = {
+            "class_id": self.class_ids,
+            "class_name": list(self.class_names),
+            "num_ground_truths": np.asarray(self.curves.num_ground_truths)[:, 0],
+        }
+        no_groups = dataclasses.replace(self.protocol, class_groups=())  # a group of classes says nothing of one
+        return columns | _mean_of_each(self.curves, summary_lines(no_groups))
+
+    def per_image(self) -> dict[str, np.ndarray]:
+        """Returns columns over all images, each scored as if it were the whole dataset.
+
+        An image alone averages only over the classes that it has ground truths of, and its false positives are ranked
+        only among its own detections, so the mean over images is not the dataset's number.
+
+        Returns:
+          `image_id`, `num_ground_truths` (that count), `num_detections` (within the largest limit), then the summary's
+          numbers over the first area range at that limit (for COCO `AP`, `AP50`, `AP75`, `AR100`), each `[I]`.
+        """
+        num_images = len(self.image_ids)
+        alone = image_curves(self.matched, self.protocol)
+        columns = {
+            "image_id": self.image_ids,
+            "num_ground_truths": np.bincount(np.repeat(alone.image, alone.num_ground_truths), minlength=num_images),
+            "num_detections": np.bincount(self.matched.records.image_index, minlength=num_images),
+        }
+        overall = dataclasses.replace(
+            self.protocol,
+            area_ranges=self.protocol.area_ranges[:1],
+            max_detections=self.protocol.max_detections[-1:],
+            class_groups=(),
+        )
+        for line in summary_lines(overall):
+            cells = alone.average_precision if line.quantity == "precision" else alone.recall
+            means = cells[list(line.thresholds)].mean(axis=0) if line.thresholds else np.full(len(alone.image), np.nan)
+            columns[line.name] = alone.mean_per_image(means, num_images)
+        return columns
+
+    def explain(self) -> Explanation:
+        """Returns why images score otherwise alone than together, and what each false positive costs.
+
+        `print` it for the answer as text; its `to_dict` is ready for JSON.
+
+        Example:
+          >>> there, nowhere = [0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]
+          >>> truth = [{"boxes": [there], "labels": [0]}] * 2
+          >>> first = {"boxes": [there], "labels": [0], "scores": [0.5]}
+          >>> second = {"boxes": [there, nowhere], "labels": [0, 0], "scores": [0.95, 0.9]}
+          >>> print(str(evaluate([first, second], truth).explain()).splitlines()[0])
+          Alone, the 2 images score AP 1.0000 on average; together they score 0.8350, 0.1650 lower.
+        """
+        return self._explanation
+
+    @functools.cached_property
+    def _explanation(self) -> Explanation:
+        return explain(self.matched, self.protocol)
+
+    def tie_bounds(self) -> TieBounds:
+        """Returns the lowest and the highest AP over all orders of equal scores, beside the conventional one."""
+        return tie_bounds(self.matched, self.protocol)
+
+    def matches(self, iou_threshold: float = 0.5, area: str = "all") -> dict[str, np.ndarray]:
+        """Returns which detection met which ground truth, one row a detection, by image, class and descending score.
+
+        Args:
+          iou_threshold: one of the protocol's thresholds.
+          area: the name of one of its area ranges.
+
+        Returns:
+          Columns `image_id`, `class_id`, `detection` (position in the file, or row in the image), `score`, `matched`,
+          `ground_truth` (annotation id, or row in the image; -1 where unmatched), `iou` (NaN where unmatched) and
+          `ignored` (neither a true nor a false positive). Detections beyond the largest limit take no part.
+
+        Raises:
+          ValueError: if the protocol has no such threshold or area range.
+        """
+        plane = (*self.protocol.locate(area, iou_threshold), len(self.protocol.iou_thresholds))
+        found, truth, pairs = self.matched.detections, self.matched.ground_truths, self.matched.pairs
+        taken = read_plane(self.matched.chosen, *plane)
+        rows = pairs.detection[taken]
+        partner = np.full(len(found.scores), UNMATCHED, object if truth.ids.dtype.kind == "U" else np.int64)
+        iou = np.full(len(found.scores), np.nan)
+        partner[rows], iou[rows] = truth.ids[pairs.ground_truth[taken]], pairs.similarity[taken]
+        return {
+            "image_id": self.image_ids[found.image_index],
+            "class_id": self.class_ids[found.labels],
+            "detection": found.ids,
+            "score": found.scores,
+            "matched": ~np.isnan(iou),
+            "ground_truth": partner,
+            "iou": iou,
+            "ignored": read_plane(self.matched.records.ignored, *plane),
+        }
+
+    def curve(
+        self,
+        iou_threshold: float = 0.5,
+        class_id: Hashable | None = None,
+        *,
+        area: str = "all",
+        max_detections: int | None = None,
+        beta: float = 1.0,
+        average: str = "micro",
+    ) -> ScoreCurve:
+        """Returns precision, recall and F against the score, from raw counts, of one class or over all.
+
+        Its `best` is the threshold of the highest F, its `at(score)` what any other gives.
+
+        Args:
+          iou_threshold, area, max_detections: among the protocol's; the largest limit if None.
+          class_id: one of `class_ids`; None for all classes.
+          beta: how much more recall weighs than precision.
+          average: over all classes, `micro` adds up their counts, `macro` is the mean of their rates.
+
+        Raises:
+          ValueError: if one of the arguments is not as described.
+
+        Example:
+          >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0]], "labels": [0]}]
+          >>> found = [{"boxes": [[0.0, 0.0, 10.0, 8.0]] * 2, "labels": [0, 0], "scores": [0.9, 0.4]}]
+          >>> curve = evaluate(found, truth).curve()
+          >>> curve.precision.tolist(), curve.best.score_threshold
+          ([1.0, 0.5], 0.9)
+        """
+        return score_curve(
+            self.matched,
+            self.protocol,
+            iou_threshold=iou_threshold,
+            class_id=class_id,
+            area=area,
+            max_detections=max_detections,
+            beta=beta,
+            average=average,
+        )
+
+    def operating_points(
+        self,
+        iou_threshold: float = 0.5,
+        *,
+        area: str = "all",
+        max_detections: int | None = None,
+        beta: float = 1.0,
+        score_threshold: float | None = None,
+    ) -> dict[str, Any]:
+        """Returns one score threshold for each class and one for all together, and what it gives.
+
+        Args:
+          iou_threshold, area, max_detections, beta: as `curve` takes them.
+          score_threshold: the threshold of every row; None for the best of each, by F.
+
+        Returns:
+          Columns of `[K + 2]`: `class_id`, `class_name`, `num_ground_truths`, `score_threshold`, `true_positives`,
+          `false_positives`, `false_negatives`, `precision`, `recall`, `f_score`. The last two rows, `micro` and `macro`
+          with class id -1, are one threshold for all classes.
+
+        Raises:
+          ValueError: if one of the arguments is not as described.
+        """
+        return operating_points(
+            self.matched,
+            self.protocol,
+            iou_threshold=iou_threshold,
+            area=area,
+            max_detections=max_detections,
+            beta=beta,
+            score_threshold=score_threshold,
+        )
+
+    def confusion_matrix(
+        self,
+        iou_threshold: float = 0.5,
+        *,
+        score_threshold: float = 0.25,
+        pairing: str = "score",
+        normalize: str | None = None,
+    ) -> Confusion:
+        """Returns which class each ground truth was detected as; arguments as `jaxmap.confusion_matrix` takes them.
+
+        Only detections within the largest max-detections limit of their image and class take part.
+        """
+        return confusion_matrix(
+            self.matched.detections,
+            self.matched.ground_truths,
+            iou_threshold=iou_threshold,
+            score_threshold=score_threshold,
+            pairing=pairing,
+            normalize=normalize,
+            protocol=self.protocol,
+        )
+
+
+def _count(curve: np.ndarray, counted: np.ndarray, num_curves: int) -> np.ndarray:
+    """Returns `[S, A]` int64: how many rows of `[N, A]` count in each curve."""
+    return np.stack([np.bincount(curve[flags], minlength=num_curves) for flags in counted.T], axis=1)
+
+
+def _mean_of_each(curves: PrecisionRecall, lines: list[SummaryLine]) -> dict[str, np.ndarray]:
+    """Returns each number of the summary for every curve on its own, `[S]`; NaN where undefined."""
+    columns = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a threshold that was not asked for: the mean of nothing
+        for line in lines:
+            cells = np.asarray(select(curves, line))
+            columns[line.name] = cells.mean(axis=tuple(range(cells.ndim - 1)))
+    return columns

@@ -1,0 +1,249 @@
+"""COCO's run lengths: compressed text to edges and back, checked in blocks of many masks.
+
+The text holds numbers of five bits a character, the lowest first: the characters `0` to `o` stand for 0 to 63, of
+which the bit 32 says that another one follows, and the highest bit of a number's last five is its sign. From the
+fourth on a number is what a run is longer than the run before the last. Runs alternate, that of unset pixels first.
+
+References: pycocotools maskApi.c, rleToString, rleFrString.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from ..._ragged import blocks, ranges
+from ...types import Masks
+from ._masks import AT_ONCE, edges_of, make_masks
+
+__all__ = ["Name", "masks_of_runs", "masks_of_texts", "runs_of_masks", "texts_of_masks"]
+
+FIRST = 48  # the character that stands for 0
+MORE, SIGN, DIGIT = 32, 16, 31
+LONGEST = 7  # characters of a number: 35 bits with the sign, where a mask has fewer than 2^31 pixels
+Name = Callable[[int], str]  # of a mask by its row, for messages
+
+
+def masks_of_texts(texts: Sequence[str | bytes], size: np.ndarray, name: Name) -> Masks:
+    """Returns the masks of compressed counts.
+
+    Args:
+      texts: N of them.
+      size: `[N, 2]` int64, heights and widths.
+      name: of a mask, for messages.
+
+    Raises:
+      ValueError: if one is no such text, or its runs are not those of its size.
+    """
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    counts, split = np.zeros(len(texts), np.int64), np.zeros(len(texts), bool)
+    edges, used = np.empty(int(lengths.sum()), np.int32), 0
+    for first, last in blocks(lengths, AT_ONCE):
+        here = slice(first, last)
+        runs = _numbers(texts[here], lengths[here])
+        block = None if runs is None else _edges(*runs, size[here])
+        if block is None:
+            raise _fault(texts, size, first, name)
+        edges[used : used + len(block[0])] = block[0]
+        counts[here], split[here] = block[1:]
+        used += len(block[0])
+    return make_masks(edges[:used], counts, size, split)
+
+
+def masks_of_runs(runs: np.ndarray, counts: np.ndarray, size: np.ndarray, name: Name) -> Masks:
+    """Returns the masks of uncompressed counts.
+
+    Args:
+      runs: `[R]` int64, of all masks.
+      counts: `[N]`, how many are of each mask.
+      size: `[N, 2]` int64, heights and widths.
+      name: of a mask, for messages.
+
+    Raises:
+      ValueError: if one is negative, or those of a mask are not as many pixels as its size.
+    """
+    block = _edges(runs.copy(), counts, size)
+    if block is None:
+        ends = np.cumsum(counts)
+        each = (runs[end - count : end].tolist() for end, count in zip(ends.tolist(), counts.tolist(), strict=True))
+        faults = ((row, _fault_of_runs(one, *size[row].tolist())) for row, one in enumerate(each))
+        row, fault = next((row, fault) for row, fault in faults if fault)
+        raise ValueError(f"{name(row)}.counts {fault}.")
+    edges, counts, split = block
+    return make_masks(edges, counts, size, split)
+
+
+def runs_of_masks(masks: Masks) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the run lengths of masks, `[R]` int64, and how many are of each, `[N]`."""
+    num_edges, pixels = masks.stop - masks.start, masks.sizes.prod(axis=1)
+    last = np.zeros(len(masks), np.int64)
+    some = num_edges > 0
+    last[some] = masks.edges[masks.stop[some] - 1]
+    rest = last < pixels  # the run after the last edge
+    counts = num_edges + rest
+    ends = np.cumsum(counts)
+    positions = np.empty(int(ends[-1]) if len(ends) else 0, np.int64)
+    positions[ranges(ends - counts, num_edges)] = edges_of(masks)
+    positions[ends[rest] - 1] = pixels[rest]
+    runs = np.diff(positions, prepend=0)
+    runs[ends - counts] = positions[ends - counts]
+    return runs, counts
+
+
+def texts_of_masks(masks: Masks) -> list[bytes]:
+    """Returns the compressed counts of masks."""
+    numbers, counts = runs_of_masks(masks)
+    ends = np.cumsum(counts)
+    delta = np.flatnonzero(np.arange(len(numbers)) - np.repeat(ends - counts, counts) > 2)
+    numbers[delta] -= numbers[delta - 2].copy()
+    length = np.ones(len(numbers), np.int64)
+    for digits in range(1, LONGEST):
+        half = 1 << (5 * digits - 1)
+        length += (numbers < -half) | (numbers >= half)
+    stop = np.cumsum(length)
+    text = np.empty(int(stop[-1]) if len(stop) else 0, np.uint8)
+    for place in range(int(length.max(initial=0))):
+        here = np.flatnonzero(length > place)
+        digit = (numbers[here] >> (5 * place)) & DIGIT
+        text[stop[here] - length[here] + place] = FIRST + digit + MORE * (length[here] > place + 1)
+    data = text.tobytes()
+    cuts = [0, *stop[ends - 1].tolist()]
+    return [data[first:last] for first, last in pairwise(cuts)]
+
+
+def _numbers(texts: Sequence[str | bytes], lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns the run lengths of a block of texts, `[R]` int64, and how many are of each; None if one is at fault."""
+    try:
+        if set(map(type, texts)) == {str}:
+            data = "".join(texts).encode("ascii")  # type: ignore[arg-type]
+        else:
+            data = b"".join(text.encode("ascii") if isinstance(text, str) else text for text in texts)
+    except UnicodeEncodeError:
+        return None
+    digits = np.frombuffer(data, np.uint8) - np.uint8(FIRST)
+    last = np.flatnonzero(digits < MORE)  # characters of each number
+    stop = np.cumsum(lengths)
+    if not lengths.all() or (digits > 63).any() or (digits[stop - 1] >= MORE).any():
+        return None
+    length = np.diff(last, prepend=-1)
+    longest = int(length.max())
+    if longest > LONGEST:
+        return None
+    values = ((digits.take(last) ^ SIGN).astype(np.int64)) - SIGN  # the sign's bit counts -16
+    for place in range(1, longest):
+        here = np.flatnonzero(length > place)
+        values[here] = values[here] << 5 | digits[last[here] - place] & DIGIT
+    end = np.searchsorted(last, stop)
+    return _undo_deltas(values, end), np.diff(end, prepend=0)
+
+
+def _undo_deltas(values: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Returns `[R]` int64: each text's sums of every second number; its first one stands for itself.
+
+    The places of all texts that are even, and those that are odd, have running sums of their own, from which is taken
+    what came before: up to the first number of the text, or up to the place before it.
+    """
+    start = np.concatenate([[0], end[:-1]])
+    total = np.empty_like(values)
+    for parity in (0, 1):
+        np.cumsum(values[parity::2], out=total[parity::2])
+    before = np.where(start > 0, total[start - 1], 0)
+    for parity in (0, 1):
+        base = np.where(start % 2 == parity, total[start], before)
+        num_places = (end + 1 - parity) // 2 - (start + 1 - parity) // 2
+        values_of = total[parity::2]
+        values_of -= np.repeat(base, num_places)
+    total[start] = values[start]
+    return total
+
+
+def _edges(runs: np.ndarray, counts: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Returns the edges of a block, `[E]` int32, how many are of each mask, and which are split; None if one is wrong.
+
+    Args:
+      runs: `[R]` int64; is written to.
+      counts: `[N]`, how many are of each mask.
+      size: `[N, 2]`.
+    """
+    if not counts.all() or (len(runs) and (runs.min() < 0 or runs.max() >= 1 << 31)):
+        return None
+    end, pixels = np.cumsum(counts), size.prod(axis=1)
+    start, split = end - counts, np.zeros(len(counts), bool)
+    empty = np.flatnonzero(runs == 0)
+    runs[start[1:]] -= pixels[:-1]  # so that one running sum starts anew at each mask, if the one before is right
+    np.cumsum(runs, out=runs)
+    if not np.array_equal(runs[end - 1], pixels):
+        return None
+    kept = counts - counts % 2
+    edges = runs.astype(np.int32)
+    if (counts % 2).any():  # the last run is of unset pixels, and its end no edge
+        edges = np.delete(edges, end[counts % 2 == 1] - 1)
+    if len(empty):
+        mask = np.searchsorted(end, empty, side="right")
+        place = empty - start[mask]
+        split[mask[(place % 2 == 0) & (place > 0)]] = True
+        if (place % 2).any():
+            pairs = edges.reshape(-1, 2)
+            kept -= 2 * np.bincount(mask[place % 2 == 1], minlength=len(counts))
+            edges = pairs[pairs[:, 0] < pairs[:, 1]].ravel()
+    return edges, kept, split
+
+
+def _fault(texts: Sequence[str | bytes], size: np.ndarray, first: int, name: Name) -> ValueError:
+    """Returns what to say of the first text at fault from a row on."""
+    for row in range(first, len(texts)):
+        fault = _fault_of_text(texts[row], *size[row].tolist())
+        if fault:
+            return ValueError(f"{name(row)}.counts {fault}.")
+    raise AssertionError("a block was refused, and none of its texts is at fault")
+
+
+def _fault_of_text(text: str | bytes, height: int, width: int) -> str | None:
+    shown = text.decode("latin-1") if isinstance(text, bytes) else text
+    what = "must be COCO's compressed run lengths"
+    if not shown:
+        return f"{what}, got no character"
+    for place, character in enumerate(shown):
+        if not FIRST <= ord(character) < FIRST + 64:
+            advice = _advice(shown)
+            return f"{what}, characters from '0' to 'o', got {character!r} at place {place}{advice}"
+    runs: list[int] = []
+    value = length = 0
+    for character in shown:
+        digit = ord(character) - FIRST
+        value |= (digit & DIGIT) << 5 * length
+        length += 1
+        if digit & MORE:
+            continue
+        if length > LONGEST:
+            return f"{what}, got a number of {length} characters; the text is damaged"
+        value -= (digit & SIGN) << (5 * (length - 1) + 1)
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = length = 0
+    if length:
+        return f"{what}, got a text that stops inside a number; it is cut off"
+    return _fault_of_runs(runs, height, width)
+
+
+def _fault_of_runs(runs: Sequence[int], height: int, width: int) -> str | None:
+    for place, run in enumerate(runs):
+        if run < 0:
+            return f"must hold run lengths from 0, got {run} as number {place}; the mask is damaged"
+    if sum(runs) != height * width or not runs:
+        return (
+            f"must add up to the size {height} x {width} = {height * width} pixels, got {sum(runs)}; the mask is "
+            "damaged, or its size is [width, height]"
+        )
+    return None
+
+
+def _advice(text: str) -> str:
+    if text.startswith(("b'", 'b"')):
+        return "; it is how Python shows bytes: write counts.decode() instead of str(counts)"
+    if text != text.strip():
+        return "; remove the blanks around it"
+    if set(text) & set("+/=") or set(text) - set(map(chr, range(FIRST, FIRST + 64))) <= set("pqrstuvwxyz+/="):
+        return "; is it base64? Write the text that pycocotools' `encode` returns"
+    return "; the text is damaged"

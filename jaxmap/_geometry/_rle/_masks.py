@@ -1,0 +1,247 @@
+"""What is computed from the edges of masks: joining, areas, boxes, intersections; dense masks to edges and back.
+
+Edges that are sorted by mask and by pixel stay so while they are keys, `mask << 32 | pixel`: most of what follows is
+one sort of such keys, or none.
+
+References: pycocotools maskApi.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..._ragged import blocks, ranges
+from ...types import Masks
+
+__all__ = [
+    "AT_ONCE",
+    "PIXEL_BITS",
+    "dense_mask",
+    "edges_of",
+    "encode_masks",
+    "join_masks",
+    "make_masks",
+    "mask_boxes",
+    "mask_iou",
+    "mask_iou_bound",
+    "masks_of_keys",
+    "odd_ones",
+    "united",
+]
+
+AT_ONCE = 1 << 17  # edges of a block: temporaries of a megabyte each, inside the cache of a core
+PIXELS_AT_ONCE = 1 << 24
+PIXEL_BITS = 32
+
+
+def make_masks(edges: np.ndarray, counts: np.ndarray, size: np.ndarray, split: np.ndarray | None = None) -> Masks:
+    """Returns masks whose edges follow each other.
+
+    Args:
+      edges: `[E]` int32, an even number for each mask, ascending within it.
+      counts: `[N]`, how many are of each mask.
+      size: `[N, 2]` int64, heights and widths.
+      split: `[N]` bool, as in `Masks`; None means that none is.
+    """
+    stop = np.cumsum(counts, dtype=np.int64)
+    start, area = stop - counts, np.zeros(len(counts))
+    for first, last in blocks(counts, AT_ONCE):
+        pairs = edges[start[first] : stop[last - 1]].reshape(-1, 2)
+        lengths = np.subtract(pairs[:, 1], pairs[:, 0], dtype=np.int64)
+        area[first:last] = _sums(lengths, counts[first:last] // 2)
+    split = np.zeros(len(counts), bool) if split is None else split
+    return Masks(edges=edges, start=start, stop=stop, sizes=size, area=area, split=split)
+
+
+def masks_of_keys(keys: np.ndarray, size: np.ndarray) -> Masks:
+    """Returns the masks of ascending keys, `mask << 32 | pixel`, an even number for each."""
+    mask = keys >> PIXEL_BITS
+    edges = (keys & ((1 << PIXEL_BITS) - 1)).astype(np.int32)
+    return make_masks(edges, np.bincount(mask, minlength=len(size)), size)
+
+
+def join_masks(parts: Sequence[Masks]) -> Masks:
+    """Returns the masks of all parts, one after the other."""
+    offset, starts, stops = 0, [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for part in parts:
+        starts.append(part.start + offset)
+        stops.append(part.stop + offset)
+        offset += len(part.edges)
+    return Masks(
+        edges=np.concatenate([np.zeros(0, np.int32), *(part.edges for part in parts)]),
+        start=np.concatenate(starts),
+        stop=np.concatenate(stops),
+        sizes=np.concatenate([np.zeros((0, 2), np.int64), *(part.sizes for part in parts)]),
+        area=np.concatenate([np.zeros(0), *(part.area for part in parts)]),
+        split=np.concatenate([np.zeros(0, bool), *(part.split for part in parts)]),
+    )
+
+
+def edges_of(masks: Masks) -> np.ndarray:
+    """Returns the edges of the masks, one mask after the other."""
+    if len(masks) and np.array_equal(masks.start[1:], masks.stop[:-1]):  # as they were read: nothing to gather
+        return masks.edges[masks.start[0] : masks.stop[-1]]
+    return masks.edges.take(ranges(masks.start, masks.stop - masks.start))
+
+
+def encode_masks(dense: np.ndarray) -> Masks:
+    """Encodes dense masks, `[N, H, W]`; what is not 0 is set."""
+    num_masks, height, width = dense.shape
+    num_pixels = height * width
+    step = max(PIXELS_AT_ONCE // (num_pixels + 1), 1)
+    keys = [np.zeros(0, np.int64)]
+    for first in range(0, num_masks, step):
+        planes = (dense[first : first + step] != 0).transpose(0, 2, 1).reshape(-1, num_pixels)
+        padded = np.zeros((len(planes), num_pixels + 2), bool)
+        padded[:, 1:-1] = planes
+        changes = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
+        mask, pixel = np.divmod(changes, num_pixels + 1)
+        keys.append((mask + first) << PIXEL_BITS | pixel)
+    return masks_of_keys(np.concatenate(keys), np.tile([height, width], (num_masks, 1)))
+
+
+def dense_mask(masks: Masks, row: int) -> np.ndarray:
+    """Returns one mask as `[H, W]` uint8, 0 and 1."""
+    height, width = masks.sizes[row].tolist()
+    flips = np.zeros(height * width + 1, np.uint8)
+    flips[masks.edges[masks.start[row] : masks.stop[row]]] = 1
+    dense: np.ndarray = np.bitwise_xor.accumulate(flips)[:-1].reshape(width, height).T
+    return dense
+
+
+def mask_boxes(masks: Masks) -> np.ndarray:
+    """Returns what encloses each mask, `[N, 4]` float64 xywh; zeros for an empty mask.
+
+    References: maskApi.c, rleToBbox.
+    """
+    boxes = np.zeros((len(masks), 4))
+    counts = masks.stop - masks.start
+    for first, last in blocks(counts, AT_ONCE):
+        rows = first + np.flatnonzero(counts[first:last])
+        if not len(rows):
+            continue
+        block = masks.take(rows)
+        height = block.sizes[:, 0].astype(np.float64)
+        runs = edges_of(block).reshape(-1, 2).astype(np.float64)
+        num_runs = counts[rows] // 2
+        begin = np.cumsum(num_runs) - num_runs
+        of_run = np.repeat(height, num_runs)
+        # A quotient of whole numbers below 2^31 that is not whole is too far from one to be rounded to it.
+        top = runs[:, 0] - np.floor(runs[:, 0] / of_run) * of_run
+        bottom = top + (runs[:, 1] - runs[:, 0])
+        top, bottom = np.minimum.reduceat(top, begin), np.maximum.reduceat(bottom, begin)
+        spans = bottom > height  # a run goes on in the next column
+        top[spans], bottom[spans] = 0, height[spans]
+        left = np.floor(block.edges[block.start] / height)
+        right = np.floor((block.edges[block.stop - 1] - 1) / height) + 1
+        boxes[rows] = np.stack([left, top, right - left, bottom - top], axis=1)
+    return boxes
+
+
+def mask_iou(masks: Masks, other_masks: Masks, crowd: np.ndarray) -> np.ndarray:
+    """IoU of pairs of masks, `[P]` float64; with a crowd the share of the first one inside the other.
+
+    Args:
+      masks: `[P]`, detections.
+      other_masks: `[P]`, ground truths of the same sizes.
+      crowd: `[P]` bool.
+
+    References: maskApi.c, rleIou.
+    """
+    intersection = (masks.area + other_masks.area - _difference_areas(masks, other_masks)) / 2
+    iou = _ratio(masks.area, other_masks.area, crowd, intersection)
+    both = np.flatnonzero(masks.split & other_masks.split)
+    if len(both):
+        iou[both] = _iou_until_both_split(masks.take(both), other_masks.take(both), crowd[both])
+    return iou
+
+
+def mask_iou_bound(
+    area: np.ndarray, other_area: np.ndarray, crowd: np.ndarray, overlap: np.ndarray, both_split: np.ndarray
+) -> np.ndarray:
+    """Returns what the IoU of pairs is at most, `[P]`, by areas and `overlap`, that of the boxes; all `[P]`."""
+    bound = _ratio(area, other_area, crowd, np.minimum(np.minimum(area, other_area), overlap))
+    bound[both_split] = 1  # only a part of them may count
+    return bound
+
+
+def _ratio(area: np.ndarray, other_area: np.ndarray, crowd: np.ndarray, intersection: np.ndarray) -> np.ndarray:
+    union = np.where(crowd, area, area + other_area - intersection)
+    return np.divide(intersection, union, out=np.zeros(len(union)), where=intersection > 0)
+
+
+def _iou_until_both_split(masks: Masks, other_masks: Masks, crowd: np.ndarray) -> np.ndarray:
+    """Returns the IoU of pairs up to the first pixel at which both masks split a run: there pycocotools stops counting.
+
+    References: maskApi.c, rleIou, whose loop ends when what is left of both runs is 0.
+    """
+    keys = np.sort(np.concatenate([_keys(masks), _keys(other_masks)]))
+    met = keys[np.flatnonzero(keys[3:] == keys[:-3])]  # an end and a start of each
+    pair, first = np.unique(met >> PIXEL_BITS, return_index=True)
+    limit = masks.sizes.prod(axis=1)
+    limit[pair] = met[first] & ((1 << PIXEL_BITS) - 1)
+    cut, other_cut = (_cut(one, limit) for one in (masks, other_masks))
+    intersection = (cut.area + other_cut.area - _difference_areas(cut, other_cut)) / 2
+    return _ratio(np.where(crowd, masks.area, cut.area), other_cut.area, crowd, intersection)
+
+
+def _cut(masks: Masks, limit: np.ndarray) -> Masks:
+    """Returns what each mask has before a pixel; its other runs are of no length."""
+    counts = masks.stop - masks.start
+    return make_masks(np.minimum(edges_of(masks), np.repeat(limit, counts)), counts, masks.sizes)
+
+
+def _difference_areas(masks: Masks, other_masks: Masks) -> np.ndarray:
+    """Returns `[P]` float64: how many pixels are in one mask of each pair alone.
+
+    Whatever their order, the edges of both masks of a pair are where that region starts and ends by turns.
+    """
+    counts, other_counts = masks.stop - masks.start, other_masks.stop - other_masks.start
+    areas = np.zeros(len(masks))
+    for first, last in blocks(counts + other_counts, AT_ONCE):
+        here = slice(first, last)
+        both = np.concatenate([_keys(masks[here]), _keys(other_masks[here])])
+        both.sort(kind="stable")  # two ascending runs, which a stable sort merges
+        lengths = both[1::2] - both[::2]
+        areas[here] = _sums(lengths, (counts[here] + other_counts[here]) // 2)
+    return areas
+
+
+def _keys(masks: Masks) -> np.ndarray:
+    """Returns the edges as ascending keys."""
+    return edges_of(masks) + np.repeat(np.arange(len(masks)) << PIXEL_BITS, masks.stop - masks.start)
+
+
+def odd_ones(keys: np.ndarray) -> np.ndarray:
+    """Returns which of ascending keys occur an odd number of times, once each: where a region that they cross starts
+    and ends."""
+    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
+    return keys[first[np.diff(first, append=len(keys)) % 2 == 1]]
+
+
+def united(masks: Masks, of_union: np.ndarray, size: np.ndarray) -> Masks:
+    """Returns unions of masks.
+
+    Args:
+      masks: `[N]`, those of a union of one size.
+      of_union: `[N]`, the union that each belongs to, ascending.
+      size: `[U, 2]`, of the unions.
+
+    References: maskApi.c, rleMerge.
+    """
+    num_edges = masks.stop - masks.start
+    keys = edges_of(masks) + np.repeat(of_union << PIXEL_BITS, num_edges)
+    ends = np.arange(len(keys)) & 1  # at one pixel the starts come first, so that masks that touch make one run
+    keys = np.sort(keys << 1 | ends)
+    depth = np.cumsum(1 - 2 * (keys & 1))
+    outer = np.where(keys & 1, depth == 0, depth == 1)
+    return masks_of_keys(keys[outer] >> 1, size)
+
+
+def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns the sums of consecutive runs of values, of which some may be empty."""
+    total = np.concatenate([[0], np.cumsum(values)])
+    ends = np.cumsum(counts)
+    return total[ends] - total[ends - counts]

@@ -1,0 +1,74 @@
+"""Masks that nothing can match: without a pixel, although what stands beside them says that there are some."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...types import Masks
+
+__all__ = ["warn_of_no_pixels"]
+
+SHOWN = 5
+EMPTY = "their `segmentation` is []; compare boxes by `iou_type='bbox'`, or give their masks"
+FRACTIONS = "their polygons lie between 0 and 1: fractions of the image, where pixels are expected"
+OUTSIDE = "their polygons lie outside their images, as where x and y are swapped or images have another size"
+ENCODED = "their run-length encodings are empty"
+SMALL = "their outlines enclose no pixel of their image"
+
+
+def warn_of_no_pixels(
+    masks: Masks,
+    segmentations: Sequence[Any],
+    area: np.ndarray | None,
+    box_area: np.ndarray | None,
+    ids: Sequence[Any],
+    where: str,
+) -> None:
+    """Warns once of all masks that have no pixel although their area or box has, or as polygons are out of place.
+
+    Args:
+      masks: `[N]`.
+      segmentations: what each was made from.
+      area: `[N]` float64, what is said to be the area of each; None if nothing is.
+      box_area: `[N]` float64, of the box beside each; None if there is none. An empty encoding beside a box is no news:
+        networks give them.
+      ids: `[N]`, what messages call them.
+      where: what messages call all of them.
+    """
+    causes = {}
+    for row in np.flatnonzero(masks.area == 0).tolist():
+        cause = _cause(segmentations[row], masks.sizes[row].tolist())
+        said = 0.0 if area is None else float(area[row])
+        if box_area is not None and cause != ENCODED:
+            said = max(said, float(box_area[row]))
+        if said >= 1 or cause in (FRACTIONS, OUTSIDE) or (cause == EMPTY and said > 0):
+            causes[row] = cause
+    if not causes:
+        return
+    rows = list(causes)
+    shown = ", ".join(str(ids[row]) for row in rows[:SHOWN])
+    more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    found = list(causes.values())
+    warnings.warn(
+        f"{where}: {len(rows)} of {len(masks)} have no pixel although their box or area says otherwise: ids {shown}"
+        f"{more}; {max(set(found), key=found.count)}. Nothing can match them.",
+        UserWarning,
+        stacklevel=5,
+    )
+
+
+def _cause(segmentation: Any, size: list[int]) -> str:
+    if not isinstance(segmentation, list | tuple):
+        return ENCODED
+    if not segmentation:
+        return EMPTY
+    corners = np.concatenate([np.asarray(polygon, np.float64) for polygon in segmentation]).reshape(-1, 2)
+    if corners.min() >= 0 and corners.max() <= 1:
+        return FRACTIONS
+    height, width = size
+    outside = (corners.max(axis=0) <= 0) | (corners.min(axis=0) >= [width, height])
+    return OUTSIDE if outside.any() else SMALL

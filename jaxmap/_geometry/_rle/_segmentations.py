@@ -1,0 +1,244 @@
+"""COCO's `segmentation`, in each of its forms, to masks: a whole column at once, every value of it checked.
+
+References: pycocotools coco.py, `COCO.annToRLE`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import numbers
+import operator
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...types import Masks
+from ._counts import Name, masks_of_runs, masks_of_texts, texts_of_masks
+from ._masks import dense_mask, join_masks, united
+from ._polygons import LARGEST, fill_polygons
+
+__all__ = [
+    "box_polygon",
+    "coco_masks",
+    "decode_mask",
+    "mask_of_segmentation",
+    "masks_of_segmentations",
+]
+
+LARGEST_SIDE = 1 << 16
+TOO_MANY_PIXELS = 1 << 31
+POLYGON = "a list [x1, y1, x2, y2, ...] of at least three corners"
+
+
+def masks_of_segmentations(segmentations: Sequence[Any], size: np.ndarray | None, name: Name) -> Masks:
+    """Returns the masks of N COCO `segmentation`s: polygons, or run-length encodings, compressed or not.
+
+    Args:
+      segmentations: lists of polygons, each `[x1, y1, x2, y2, ...]`; or `{"size": [h, w], "counts": ...}`, which have
+        the size that they say.
+      size: `[N, 2]` int64, the heights and widths of the images, for polygons; None where they are not known.
+      name: of a segmentation by its place, for messages.
+
+    Raises:
+      ValueError: if one is neither, naming it and what is wrong.
+    """
+    if _are_compressed(segmentations):
+        return _of_encodings(segmentations, name, compressed=True)
+    by_kind: dict[str, list[int]] = {"polygons": [], "text": [], "runs": []}
+    for row, one in enumerate(segmentations):
+        by_kind[_kind(one, row, name)].append(row)
+    parts, rows = [], []
+    for kind, of_kind in by_kind.items():
+        if of_kind:
+            chosen = [segmentations[row] for row in of_kind] if len(of_kind) < len(segmentations) else segmentations
+            places = np.array(of_kind)
+            named = _named(name, of_kind)
+            if kind == "polygons":
+                parts.append(_of_polygons(chosen, None if size is None else size[places], named))
+            else:
+                parts.append(_of_encodings(chosen, named, compressed=kind == "text"))
+            rows.append(places)
+    if not parts:
+        return join_masks([])
+    joined = join_masks(parts) if len(parts) > 1 else parts[0]
+    return joined if len(parts) == 1 else joined.take(np.argsort(np.concatenate(rows)))
+
+
+def mask_of_segmentation(segmentation: Any, height: int, width: int) -> dict[str, Any]:
+    """Returns the mask of one COCO `segmentation` as `{"size": [h, w], "counts": ...}` with compressed counts.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    size = np.array([[height, width]])
+    return coco_masks(masks_of_segmentations([segmentation], size, lambda _: "`segmentation`"))[0]
+
+
+def coco_masks(masks: Masks) -> list[dict[str, Any]]:
+    """Returns each mask as COCO's object `{"size": [h, w], "counts": ...}` with compressed counts."""
+    pairs = zip(masks.sizes.tolist(), texts_of_masks(masks), strict=True)
+    return [{"size": size, "counts": text} for size, text in pairs]
+
+
+def decode_mask(mask: Mapping[str, Any]) -> np.ndarray:
+    """Returns the mask of a run-length encoding as `[H, W]` uint8, 0 and 1."""
+    return dense_mask(masks_of_segmentations([mask], None, lambda _: "`mask`"), 0)
+
+
+def box_polygon(box: Sequence[float]) -> list[list[float]]:
+    """Returns an xywh box as the `segmentation` that stands for all inside it."""
+    x, y, width, height = box
+    return [[x, y, x, y + height, x + width, y + height, x + width, y]]
+
+
+def checked_sizes(values: Iterable[Any], name: Name, field: str = "size") -> np.ndarray:
+    """Returns heights and widths, `[N, 2]` int64.
+
+    Raises:
+      ValueError: if one is not two integers from 1 to 2^16 of fewer than 2^31 pixels.
+    """
+    values = list(values)
+    try:
+        kinds = set(map(type, itertools.chain.from_iterable(values)))
+        good = set(map(len, values)) <= {2} and all(map(_is_real, kinds))
+        size = np.array(values, np.float64).reshape(-1, 2) if good else None
+    except (TypeError, ValueError, OverflowError):
+        size = None
+    if size is None or not _sizes_are_good(size).all():
+        for row, value in enumerate(values):
+            if not _is_size(value):
+                raise ValueError(
+                    f"{name(row)}.{field} must be [height, width], integers from 1 to {LARGEST_SIDE} of fewer than "
+                    f"2^31 pixels, got {reprlib.repr(value)}."
+                )
+    assert size is not None
+    return size.astype(np.int64)
+
+
+def _sizes_are_good(size: np.ndarray) -> np.ndarray:
+    inside = (size >= 1) & (size <= LARGEST_SIDE)
+    whole = np.floor(size) == size  # NaN is not
+    good: np.ndarray = (inside & whole).all(axis=1) & (size.prod(axis=1) < TOO_MANY_PIXELS)
+    return good
+
+
+def _is_size(value: Any) -> bool:
+    if not isinstance(value, Sequence | np.ndarray) or len(value) != 2 or not all(_is_real(type(one)) for one in value):
+        return False
+    return all(-1e9 < one < 1e9 for one in value) and bool(_sizes_are_good(np.array([value], np.float64))[0])
+
+
+def _are_compressed(segmentations: Sequence[Any]) -> bool:
+    """Returns whether all are encodings with compressed counts, as results mostly are."""
+    try:
+        counts = map(operator.itemgetter("counts"), segmentations)
+        return set(map(type, segmentations)) == {dict} and set(map(type, counts)) <= {str, bytes}
+    except KeyError:
+        return False
+
+
+def _kind(one: Any, row: int, name: Name) -> str:
+    if isinstance(one, list | tuple):
+        return "polygons"
+    if isinstance(one, Mapping) and "counts" in one and "size" in one:
+        counts = one["counts"]
+        if isinstance(counts, str | bytes):
+            return "text"
+        if isinstance(counts, list | tuple | np.ndarray):
+            return "runs"
+        raise ValueError(
+            f"{name(row)}.counts must be COCO's compressed run lengths or a list of run lengths, got "
+            f"{reprlib.repr(counts)}."
+        )
+    raise ValueError(
+        f"{name(row)} must be a list of polygons, or an object with `size` and `counts`, got {reprlib.repr(one)}."
+    )
+
+
+def _of_encodings(encodings: Sequence[Mapping[str, Any]], name: Name, *, compressed: bool) -> Masks:
+    counts, sizes = (list(map(operator.itemgetter(field), encodings)) for field in ("counts", "size"))
+    size = checked_sizes(sizes, name)
+    if compressed:
+        return masks_of_texts(counts, size, name)
+    flat = list(itertools.chain.from_iterable(counts))
+    values = _numbers(flat)
+    if values is None or not (values == np.floor(values)).all() or (np.abs(values) >= TOO_MANY_PIXELS).any():
+        for row, one in enumerate(counts):
+            for place, run in enumerate(one):
+                if not _is_real(type(run)) or not 0 <= run < TOO_MANY_PIXELS or run != int(run):
+                    raise ValueError(
+                        f"{name(row)}.counts[{place}] must be a run length, an integer from 0, got {reprlib.repr(run)}."
+                    )
+    assert values is not None
+    return masks_of_runs(values.astype(np.int64), np.array([len(one) for one in counts]), size, name)
+
+
+def _of_polygons(drawings: Sequence[Sequence[Any]], size: np.ndarray | None, name: Name) -> Masks:
+    if size is None:
+        raise ValueError(
+            f"{name(0)} is a list of polygons, which need the size of the image: give its `height` and `width`."
+        )
+    size = checked_sizes(size.tolist(), name, "size of the image")
+    num_polygons = np.array([len(one) for one in drawings])
+    polygons = list(itertools.chain.from_iterable(drawings))
+    corners = _corners(polygons)
+    if corners is None:
+        places = ((row, place) for row, one in enumerate(drawings) for place in range(len(one)))
+        for (row, place), polygon in zip(places, polygons, strict=True):
+            if fault := _fault_of_polygon(polygon, drawings[row]):
+                where = f"{name(row)}[{place}]" if isinstance(polygon, list | tuple) else name(row)
+                raise ValueError(f"{where} {fault}.")
+    assert corners is not None
+    of_drawing = np.repeat(np.arange(len(drawings)), num_polygons)
+    counts = np.array([len(polygon) for polygon in polygons], np.int64) // 2
+    masks = fill_polygons(corners, counts, size[of_drawing])
+    if (num_polygons == 1).all():
+        return masks
+    return united(masks, of_drawing, size)
+
+
+def _corners(polygons: list[Any]) -> np.ndarray | None:
+    """Returns the corners of all polygons, `[C, 2]` float64; None if anything is not as it must be."""
+    try:
+        lengths = np.fromiter(map(len, polygons), np.int64, len(polygons))
+        values = _numbers(list(itertools.chain.from_iterable(polygons)))
+    except TypeError:
+        return None
+    if values is None or (lengths < 6).any() or (lengths % 2).any() or (np.abs(values) > LARGEST).any():
+        return None
+    return values.reshape(-1, 2)
+
+
+def _fault_of_polygon(polygon: Any, drawing: Sequence[Any]) -> str | None:
+    if not isinstance(polygon, list | tuple | np.ndarray):
+        nested = "; wrap it in one more list" if _is_real(type(polygon)) and len(drawing) >= 6 else ""
+        return f"must be a list of polygons, each {POLYGON}, got {reprlib.repr(polygon)} in place of one{nested}"
+    for place, value in enumerate(polygon):
+        if not _is_real(type(value)) or not abs(value) <= LARGEST:
+            return f"must hold finite numbers up to {LARGEST:.0e}, got {reprlib.repr(value)} at place {place}"
+    if len(polygon) == 4:
+        return f"must be {POLYGON}, got 4 numbers; a box is written [x, y, x, y + h, x + w, y + h, x + w, y]"
+    if len(polygon) < 6 or len(polygon) % 2:
+        return f"must be {POLYGON}, got {len(polygon)} numbers"
+    return None
+
+
+def _numbers(values: list[Any]) -> np.ndarray | None:
+    """Returns finite numbers as `[N]` float64, or None if one is none: a bool is no number."""
+    if not all(map(_is_real, set(map(type, values)))):
+        return None
+    try:
+        result = np.fromiter(values, np.float64, len(values))
+    except OverflowError:  # an integer beyond the range of a double
+        return None
+    return result if np.isfinite(result).all() else None
+
+
+def _is_real(kind: type) -> bool:
+    return issubclass(kind, numbers.Real) and not issubclass(kind, bool | np.bool_)
+
+
+def _named(name: Name, rows: list[int]) -> Name:
+    return lambda place: name(rows[place])

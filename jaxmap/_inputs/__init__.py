@@ -1,0 +1,1 @@
+"""What users pass in, brought to tables and checked once."""

@@ -1,0 +1,235 @@
+"""One side of an evaluation, padded arrays or one dict per image, read into flat columns; errors name their place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._geometry._rle import join_masks
+from .._geometry._shapes import SHAPE_FIELDS, Shape
+from ..types import Array, Masks
+from ._foreign import to_numpy
+from ._mask_columns import dense_masks, with_masks
+
+__all__ = ["Columns", "check_finite", "read_columns", "reject"]
+
+ALIASES = {"iscrowd": "crowd"}
+OF_IMAGE = ("verified", "not_exhaustive")
+OPTIONAL_FIELDS = ("crowd", "area", "ignore", "valid", *OF_IMAGE)
+TRAILING = {"boxes": (4,)}  # where boxes stand beside another shape
+
+
+class Columns(NamedTuple):
+    """One side's rows: `image` and `row` say where each came from, `fields` holds the arrays that were given."""
+
+    side: str
+    num_images: int
+    image: np.ndarray
+    row: np.ndarray
+    fields: dict[str, Any]
+    of_images: dict[str, Any]
+
+
+def read_columns(side: str, value: Any, kind: type, shape: Shape, fields: tuple[str, ...]) -> Columns:
+    """Reads one side into flat, checked columns; `fields` beside the shape, the optional ones among them."""
+    if isinstance(value, kind):
+        columns = _from_padded(side, vars(value), shape, fields)
+    elif isinstance(value, Mapping):
+        columns = _from_padded(side, value, shape, fields)
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        columns = _from_list(side, value, shape, fields)
+    else:
+        advice = ""
+        if isinstance(value, str | os.PathLike):
+            read = f"read_coco_{side}" if side == "ground_truths" else "read_coco_detections"
+            advice = f"; read the file first, with `jaxmap.io.{read}` or another reader of `jaxmap.io`"
+        raise TypeError(
+            f"`{side}` must be a {kind.__name__}, a mapping of padded arrays, or a sequence of one mapping per image, "
+            f"got {type(value).__name__}{advice}."
+        )
+    check_finite(columns)
+    reject(columns, "labels", columns.fields["labels"] < 0, "must be class indices from 0")
+    return columns
+
+
+def _from_padded(side: str, value: Mapping[str, Any], shape: Shape, fields: tuple[str, ...]) -> Columns:
+    given = _given(side, value, (shape.field, *fields, "valid"))
+    shapes = given[shape.field]
+    if not shape.fits(shapes.shape[2:]) or shapes.ndim < 2:
+        of_one = shapes.ndim >= 1 and shape.fits(shapes.shape[1:])
+        advice = "; wrap the mapping of one image in a list" if of_one else ""
+        raise ValueError(f"`{side}.{shape.field}` must have shape [images, {shape}], got {list(shapes.shape)}{advice}.")
+    if not len(shapes):
+        raise ValueError(f"`{side}` must hold at least one image, got arrays of none.")
+    of_images = {name: _of_images(side, name, given.pop(name), len(shapes)) for name in OF_IMAGE if name in given}
+    for name, array in given.items():
+        expected = (*shapes.shape[:2], *TRAILING.get(name, ()))
+        if name != shape.field and array.shape != expected:
+            raise ValueError(
+                f"`{side}.{name}` must have shape {list(expected)}, the first two axes of `{shape.field}`, got "
+                f"{list(array.shape)}."
+            )
+    rows = shapes.shape[:2]
+    valid = _typed(f"{side}.valid", "valid", given.pop("valid")) if "valid" in given else np.ones(rows, bool)
+    image, row = np.nonzero(valid)
+    flat = {
+        name: _typed(f"{side}.{name}", name, _flattened(array) if valid.all() else array[valid])
+        for name, array in given.items()
+    }
+    return Columns(side, len(shapes), image, row, flat, of_images)
+
+
+def _flattened(array: np.ndarray) -> np.ndarray:
+    """Joins the first two axes, without a copy."""
+    return array.reshape(-1, *array.shape[2:])
+
+
+def _from_list(side: str, value: Sequence[Any], shape: Shape, fields: tuple[str, ...]) -> Columns:
+    columns: dict[str, list[Any]] = {}
+    of_images: dict[str, list[np.ndarray]] = {}
+    counts = []
+    for image, entry in enumerate(value):
+        where = f"{side}[{image}]"
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"`{where}` must be a mapping with {[shape.field, *fields]}, got {type(entry).__name__}.")
+        given = _given(where, with_masks(where, entry) if shape.field == "masks" else entry, (shape.field, *fields))
+        for name in OF_IMAGE:
+            if name in given:
+                of_images.setdefault(name, []).append(_of_images(where, name, given.pop(name)[None], 1))
+        shapes = given[shape.field]
+        if not isinstance(shapes, Masks):
+            if shapes.size == 0 and not shape.fits(shapes.shape[1:]):
+                shapes = given[shape.field] = shapes.reshape(0, *shape.empty())
+            if not shape.fits(shapes.shape[1:]):
+                raise ValueError(f"`{where}['{shape.field}']` must have shape [{shape}], got {list(shapes.shape)}.")
+        for name, array in given.items():
+            expected = (len(shapes), *TRAILING.get(name, ()))
+            if name != shape.field and array.size == 0 and not len(shapes):
+                array = given[name] = array.reshape(expected)
+            if name != shape.field and array.shape != expected:
+                raise ValueError(
+                    f"`{where}['{name}']` must have shape {list(expected)}, one value for each of `{shape.field}`, got "
+                    f"{list(array.shape)}."
+                )
+            if image == 0:
+                columns[name] = []
+        if given.keys() != columns.keys():
+            raise ValueError(f"`{where}` must have the fields of `{side}[0]`, {sorted(columns)}, got {sorted(given)}.")
+        for name, array in given.items():
+            columns[name].append(_typed(f"{where}['{name}']", name, array))
+        counts.append(len(shapes))
+    if not counts:
+        raise ValueError(f"`{side}` must hold at least one image, got an empty sequence.")
+    for name, rows in of_images.items():
+        if len(rows) != len(counts):
+            raise ValueError(f"`{side}` must have `{name}` in all images or in none, got it in {len(rows)}.")
+    image_of_row = np.repeat(np.arange(len(counts)), counts)
+    row = np.arange(len(image_of_row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    joined = {name: _joined(side, name, parts) for name, parts in columns.items()}
+    joined_of_images = {name: np.concatenate(parts) for name, parts in of_images.items()}
+    return Columns(side, len(counts), image_of_row, row, joined, joined_of_images)
+
+
+def _joined(side: str, name: str, parts: list[Any]) -> Any:
+    """Joins the arrays of all images; empty ones say nothing of the other axes."""
+    if name == "masks":
+        return join_masks(parts)
+    filled = [image for image, part in enumerate(parts) if len(part)]
+    for image in filled:
+        if parts[image].shape[1:] != parts[filled[0]].shape[1:]:
+            raise ValueError(
+                f"`{side}[{image}]['{name}']` must have the last axes of `{side}[{filled[0]}]`, "
+                f"{list(parts[filled[0]].shape[1:])}, got {list(parts[image].shape[1:])}."
+            )
+    return np.concatenate([parts[image] for image in filled]) if filled else parts[0]
+
+
+def _of_images(where: str, name: str, array: np.ndarray, num_images: int) -> np.ndarray:
+    """Checks flags of images and classes."""
+    if array.ndim != 2 or len(array) != num_images:
+        raise ValueError(f"`{where}.{name}` must hold a flag for every class of an image, got {list(array.shape)}.")
+    return _typed(f"{where}.{name}", name, array)
+
+
+def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the fields that were given, as arrays; unknown ones are errors, since a typo would change the number."""
+    for alias, name in ALIASES.items():
+        if value.get(alias) is not None and value.get(name) is not None:
+            raise ValueError(f"`{where}` has both `{name}` and `{alias}`, which mean the same; keep one.")
+    named = {ALIASES.get(name, name): array for name, array in value.items() if array is not None}
+    unknown = sorted(set(named) - set(fields) - SHAPE_FIELDS, key=str)  # a shape that is not compared is not read
+    if unknown:
+        advice = "; give the images as a list" if all(isinstance(named[name], Mapping) for name in unknown) else ""
+        if set(unknown) <= {"scores", *OPTIONAL_FIELDS}:
+            advice = "; detections come first, then ground truths"
+        raise ValueError(f"`{where}` has unknown fields {unknown}; expected some of {list(fields)}{advice}.")
+    missing = [name for name in fields if name not in named and name not in OPTIONAL_FIELDS]
+    if missing:
+        others = sorted(SHAPE_FIELDS & named.keys() - set(fields))
+        advice = f"; `iou_type` says what is compared, if that should be {others}" if others else ""
+        if missing == ["scores"]:
+            advice = "; detections come first, then ground truths"
+        raise ValueError(f"`{where}` must have the fields {missing}, got {sorted(named)}{advice}.")
+    arrays = {}
+    for name in fields:
+        if name in named:
+            arrays[name] = _array(f"{where}['{name}']", named[name])
+    return arrays
+
+
+def _array(where: str, value: Any) -> Any:
+    """Returns a field as an array; whatever NumPy, PyTorch or JAX object to names the field."""
+    if isinstance(value, Masks):
+        return value
+    if np.ma.is_masked(value):
+        raise ValueError(f"`{where}` is masked in places; mark padding by `valid`.")
+    try:
+        return to_numpy(value)
+    except ValueError as error:
+        raise ValueError(f"`{where}` must be a rectangular array: {error}.") from error
+    except (TypeError, RuntimeError) as error:  # a list of tensors that have a gradient, or a traced array
+        reason = str(error).splitlines()[0].rstrip(".")
+        advice = (
+            "inside `jit` use `jaxmap.AveragePrecision`" if "Tracer" in type(error).__name__ else "convert it first"
+        )
+        raise TypeError(f"`{where}` cannot be read as a NumPy array ({reason}); {advice}.") from error
+
+
+def _typed(where: str, name: str, array: Array) -> Any:
+    """Returns a column in the table's dtype."""
+    if name == "labels":
+        if array.size and not np.issubdtype(array.dtype, np.integer):
+            raise TypeError(f"`{where}` must be integers, class indices from 0, got dtype {array.dtype}.")
+        if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"`{where}` must be integers of at most 63 bits, got {array.max()}.")
+        return array.astype(np.int64, copy=False)
+    if name == "masks":
+        return array if isinstance(array, Masks) else dense_masks(where, array)
+    if name in ("crowd", "ignore", "valid", *OF_IMAGE):
+        if not ((array == 0) | (array == 1)).all():
+            raise ValueError(f"`{where}` must be boolean, or 0 and 1, got {array[(array != 0) & (array != 1)][0]!r}.")
+        return array.astype(bool)
+    if array.size and not (array.dtype.kind in "iuf" or array.dtype.name == "bfloat16"):
+        raise TypeError(f"`{where}` must be real numbers, got dtype {array.dtype}.")
+    return array.astype(np.float64, copy=False)
+
+
+def reject(columns: Columns, name: str, bad: np.ndarray, expected: str) -> None:
+    """Raises for the first bad row, naming its place."""
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"`{columns.side}.{name}` {expected}, got {columns.fields[name][first].tolist()} in image "
+            f"{columns.image[first]}, row {columns.row[first]} ({int(bad.sum())} such rows in all); mark padding as "
+            "not valid."
+        )
+
+
+def check_finite(columns: Columns) -> None:
+    for name in ("boxes", "scores", "area", "keypoints", "oriented"):
+        if name in columns.fields and not np.isfinite(columns.fields[name]).all():
+            bad = ~np.isfinite(columns.fields[name])
+            reject(columns, name, bad.reshape(len(bad), -1).any(-1), "must be finite")

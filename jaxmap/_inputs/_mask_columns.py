@@ -1,0 +1,86 @@
+"""Masks as they come in arrays and lists, to columns `Masks`: dense, run-length encoded, or polygons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .._geometry._rle import checked_sizes, encode_masks, masks_of_segmentations
+from ..types import Array, Masks
+
+__all__ = ["dense_masks", "with_masks"]
+
+SIZE = "size"  # of an image, beside polygons
+
+
+def dense_masks(where: str, array: Array) -> Masks:
+    """Returns the masks of a dense array `[N, H, W]`.
+
+    Raises:
+      ValueError: if it holds anything but 0 and 1.
+    """
+    if not array.dtype == bool and not ((array == 0) | (array == 1)).all():
+        raise ValueError(f"`{where}` must be boolean, or 0 and 1, got {array[(array != 0) & (array != 1)][0]!r}.")
+    return encode_masks(array)
+
+
+def with_masks(where: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the mapping of one image with its `masks` as a column, and without the `size` that polygons need.
+
+    Args:
+      where: what messages call the mapping.
+      entry: `masks` are dense, `[N, H, W]`; or a list of COCO's objects with `size` and `counts`, or of lists of
+        polygons. `size` is the image's, height and width.
+
+    Raises:
+      ValueError: if the masks are none of these, naming the mask.
+    """
+    others = {name: value for name, value in entry.items() if name != SIZE}
+    if entry.get("masks") is None:
+        return others
+    size = entry.get(SIZE)
+    if size is not None:
+        [size] = checked_sizes([size], lambda _: f"`{where}`").tolist()
+    return others | {"masks": _of_image(f"{where}['masks']", entry["masks"], size)}
+
+
+def _of_image(where: str, value: Any, size: list[int] | None) -> Masks:
+    if isinstance(value, Masks):
+        return value
+    dense = _dense(value, size)
+    if dense is not None:
+        return dense_masks(where, dense)
+    if not isinstance(value, list | tuple | np.ndarray):
+        raise ValueError(f"`{where}` must have shape [masks, height, width], got {np.shape(value)}.")
+    if size is None and not all(isinstance(one, Mapping) for one in value):
+        shape = f", got {list(value.shape)}" if isinstance(value, np.ndarray) and value.dtype != object else ""
+        raise ValueError(
+            f"`{where}` must have shape [masks, height, width]{shape}; or be a list of run-length encodings with "
+            f"`size` and `counts`, or of polygons, which need the image's `{SIZE}`: [height, width] beside them."
+        )
+    sizes = None if size is None else np.tile(size, (len(value), 1))
+    return masks_of_segmentations(list(value), sizes, lambda row: f"`{where}[{row}]`")
+
+
+def _dense(value: Any, size: list[int] | None) -> np.ndarray | None:
+    """Returns dense masks as an array, or None where they are encodings or polygons.
+
+    Nested lists of numbers are dense masks if the size of the image is that of each, or not given.
+    """
+    is_list = isinstance(value, list | tuple)
+    if is_list and any(isinstance(one, Mapping) for one in value):
+        return None
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        return None
+    if array.ndim and not len(array):
+        return array if array.ndim == 3 else np.zeros((0, 1, 1), bool)
+    if array.ndim != 3 or array.dtype == object:
+        return None
+    nested = is_list and not any(hasattr(one, "__array__") for one in value)
+    if nested and (list(array.shape[1:]) != size if size is not None else not np.isin(array, (0, 1)).all()):
+        return None
+    return array

@@ -1,0 +1,214 @@
+"""Signs that numbers were not read as they were meant: another box format, another unit, labels off by one.
+
+All such mistakes give a low number and no error. A few images tell whether boxes fit: where detections meet the ground
+truths as given, nothing else is looked at; where they do not, the same numbers are read in every other way, and a way
+in which they do fit is named in a warning.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from .._geometry._host import box_iou_pairs
+from .._ordering import take_rows
+from ..types import BOX_FORMATS, DetectionTable, GroundTruthTable
+from ._tables import to_xywh
+
+__all__ = ["warn_of_misread"]
+
+_ROWS = 4096  # that are looked at first
+_IMAGES = 16  # that are looked at, of those that have objects, spread over the dataset
+_DETECTIONS, _TRUTHS = 128, 64  # the first ones of an image that are looked at
+_FITS = 0.3  # a mean of the best IoUs from which on nothing is in doubt
+_FEW, _TOO_FEW = 20, 3  # ground truths: few fit in another reading by chance, fewer tell nothing
+_FITS_THEN, _FEW_FIT_THEN = 0.4, 0.6  # what another reading must give, and by how much more than the given one:
+_TIMES = 2.0
+_MANY = 0.2  # a share of boxes that no detector makes by itself
+_SAME_OBJECT = 0.5  # IoU
+_FEWEST_PAIRS, _FEW_PAIRS = 3, 10  # so many detections of other classes than their objects may be a coincidence
+_UNIT, _PIXELS = 2.0, 8.0  # nothing beyond the first: shares of the image; something beyond the second: pixels
+_RADIANS = 4 * np.pi  # beyond two turns
+
+Table = TypeVar("Table", DetectionTable, GroundTruthTable)
+
+
+class _Image(NamedTuple):
+    """The first rows of one image: boxes as xywh, and labels."""
+
+    found: np.ndarray  # [D, 4]
+    found_labels: np.ndarray  # [D]
+    truth: np.ndarray  # [G, 4]
+    truth_labels: np.ndarray  # [G]
+
+
+def warn_of_misread(
+    found: DetectionTable, truth: GroundTruthTable, *, iou_type: str = "bbox", box_format: str = "xywh"
+) -> None:
+    """Warns, once, if detections or ground truths look as if they were meant otherwise than they are read.
+
+    Args:
+      found: the detections.
+      truth: the ground truths.
+      iou_type: what is compared.
+      box_format: how the user wrote the boxes, if not as tables have them.
+    """
+    if not len(found.labels) or not len(truth.labels):
+        return
+    some = _some_rows(found), _some_rows(truth)
+    doubt = None
+    for look in (partial(_doubt_of_sizes, iou_type=iou_type, box_format=box_format), _doubt_of_unit):
+        doubt = doubt or (look(*some) and look(found, truth))
+    if doubt is None and iou_type in ("bbox", "obb", "segm"):
+        doubt = _doubt_of_fit(found, truth, box_format if iou_type == "bbox" else "")
+    if doubt is not None:
+        warnings.warn(doubt, UserWarning, stacklevel=3)
+
+
+def _some_rows(table: Table) -> Table:
+    """Returns rows spread over the table, which show quickly whether anything is in doubt."""
+    step = -(-len(table.labels) // _ROWS)
+    return take_rows(table, np.arange(0, len(table.labels), step)) if step > 1 else table
+
+
+def _from_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
+    """Returns what `to_xywh` took."""
+    first, size = boxes[:, :2], boxes[:, 2:]
+    if box_format == "cxcywh":
+        return np.concatenate([first + size / 2, size], axis=1)
+    corners = np.concatenate([first, first + size], axis=1)
+    return {"xywh": boxes, "xyxy": corners, "yxyx": corners[:, [1, 0, 3, 2]]}[box_format]
+
+
+def _doubt_of_sizes(found: DetectionTable, truth: GroundTruthTable, iou_type: str, box_format: str) -> str | None:
+    """Returns what to say of many boxes without an area, or of angles that are no radians."""
+    for side, table in (("detections", found), ("ground_truths", truth)):
+        shapes = table.oriented if iou_type == "obb" else table.boxes
+        if shapes is None or iou_type in ("segm", "boundary"):  # what encloses masks is right, or their masks are empty
+            continue
+        if iou_type == "obb" and (turns := _share(np.abs(shapes[:, 4]) > _RADIANS)) >= _MANY:
+            return (
+                f"`{side}`: {turns:.0%} of {len(shapes)} oriented boxes have an angle beyond 4 pi: are they degrees? "
+                "Angles are radians: give `np.deg2rad(angle)`."
+            )
+        flipped = np.any(shapes[:, 2:4] < 0, axis=1)
+        negative = _share(flipped)
+        if np.sum(flipped) > 1 and negative > (_MANY if len(shapes) > _FEW else 0.5):
+            hint = {
+                "xyxy": "are they `xywh`, or `yxyx`? Say so by `box_format`.",
+                "yxyx": "are they `xyxy`, or `xywh`? Say so by `box_format`.",
+            }.get(box_format, "are they `[x, y, width, height]`, with sizes from last minus first corner?")
+            return (
+                f"`{side}`: {negative:.0%} of {len(shapes)} boxes have a negative width or height, so that they "
+                f"overlap nothing: {hint}"
+            )
+    counted = ~(truth.crowd | truth.ignore)
+    flat = truth.area <= 0 if iou_type == "keypoints" else np.any(truth.boxes[:, 2:] <= 0, axis=1)
+    if iou_type not in ("segm", "boundary") and (share := _share(flat[counted])) > 0.5:
+        what = "an area" if iou_type == "keypoints" else "a width or height"
+        return (
+            f"`ground_truths`: {share:.0%} of {int(counted.sum())} objects have {what} of 0, so that nothing can match "
+            "them, and each is a miss: drop them, or mark them as not valid."
+        )
+    return None
+
+
+def _share(flags: Any) -> float:
+    return np.count_nonzero(flags) / max(len(flags), 1)
+
+
+def _doubt_of_unit(found: DetectionTable, truth: GroundTruthTable) -> str | None:
+    """Returns what to say where one side holds shares of the image, and the other pixels."""
+    extents = {"detections": np.abs(found.boxes).max(), "ground_truths": np.abs(truth.boxes).max()}
+    small, large = sorted(extents, key=lambda side: extents[side])
+    if extents[small] > _UNIT or extents[large] < _PIXELS:
+        return None
+    return (
+        f"`{small}` lie within the unit square, while `{large}` reach to {extents[large]:.6g}: are they normalised? "
+        "Multiply x and width by the image's width, y and height by its height."
+    )
+
+
+def _doubt_of_fit(found: DetectionTable, truth: GroundTruthTable, box_format: str) -> str | None:
+    """Returns what to say where boxes or labels fit only if they are read otherwise."""
+    images = list(_some_images(found, truth))
+    fit, equal, shifted, num_classes = _fit(images)
+    if fit < _FITS:
+        return _better_reading(images, fit, box_format) if box_format else None
+    pairs = equal + sum(shifted.values())
+    shift = max(shifted, key=lambda one: shifted[one])
+    if pairs < _FEWEST_PAIRS or equal > 0.1 * pairs or shifted[shift] < 0.8 * pairs:
+        return None
+    if (pairs < _FEW_PAIRS or num_classes < 3) and np.isin(found.labels, truth.labels).any():
+        return None
+    return (
+        f"{shifted[shift]} of {pairs} detections that meet an object have its label {'+-'[shift < 0]} 1, and {equal} "
+        f"the object's own: do the labels of `detections` count from {int(shift > 0)} and those of `ground_truths` "
+        f"from {int(shift < 0)}? Make both count alike."
+    )
+
+
+def _better_reading(images: list[_Image], fit: float, box_format: str) -> str | None:
+    """Returns which other format of one side, or of both, fits."""
+    readings = {}
+    for one in set(BOX_FORMATS) - {box_format}:
+        read = [
+            image._replace(
+                found=to_xywh(_from_xywh(image.found, box_format), one),
+                truth=to_xywh(_from_xywh(image.truth, box_format), one),
+            )
+            for image in images
+        ]
+        pairs = list(zip(images, read, strict=True))
+        readings["detections", one] = [given._replace(found=other.found) for given, other in pairs]
+        readings["ground_truths", one] = [given._replace(truth=other.truth) for given, other in pairs]
+    fits = {key: _fit(reading)[0] for key, reading in readings.items()}
+    side, one = max(fits, key=lambda key: fits[key])
+    num_truths = sum(len(image.truth) for image in images)
+    then = _FITS_THEN if num_truths >= _FEW else _FEW_FIT_THEN
+    if num_truths < _TOO_FEW or fits[side, one] < max(then, _TIMES * fit):
+        return None
+    return (
+        f"`{side}` hardly overlap the other side as {box_format}, but do as {one}: the mean IoU of ground truths with "
+        f"the nearest detection is {fit:.2f} as given, {fits[side, one]:.2f} then. Convert their boxes from {one}."
+    )
+
+
+def _some_images(found: DetectionTable, truth: GroundTruthTable) -> Iterator[_Image]:
+    """Yields images that have both detections and ground truths, spread over the dataset."""
+    num_images = len(truth.image_ids)
+    has_objects = np.zeros(num_images, bool)
+    has_objects[truth.image_index] = True
+    both = np.unique(_some_rows(found).image_index)
+    both = both[has_objects[both]]
+    chosen = both[np.linspace(0, len(both) - 1, min(_IMAGES, len(both))).astype(np.int64)]
+    wanted = np.zeros(num_images, bool)
+    wanted[chosen] = True
+    found_rows, truth_rows = (np.flatnonzero(wanted[table.image_index]) for table in (found, truth))
+    for image in chosen:
+        mine = found_rows[found.image_index[found_rows] == image][:_DETECTIONS]
+        its = truth_rows[truth.image_index[truth_rows] == image][:_TRUTHS]
+        yield _Image(found.boxes[mine], found.labels[mine], truth.boxes[its], truth.labels[its])
+
+
+def _fit(images: list[_Image]) -> tuple[float, int, dict[int, int], int]:
+    """Returns the ground truths' mean best IoU, and of pairs of one object how many labels are equal, or off by one."""
+    best, differences, labels = [], [], set()
+    for image in images:
+        num, num_truths = len(image.found), len(image.truth)
+        pairs = image.found.repeat(num_truths, axis=0), np.tile(image.truth, (num, 1))
+        iou = box_iou_pairs(*pairs, np.zeros(num * num_truths, bool)).reshape(num, num_truths)
+        nearest = iou.argmax(0)
+        best.append(iou[nearest, np.arange(len(nearest))])
+        same = best[-1] >= _SAME_OBJECT
+        differences.append((image.found_labels[nearest] - image.truth_labels)[same])
+        labels |= set(image.truth_labels.tolist())
+    if not best:
+        return 1.0, 0, {1: 0, -1: 0}, 0
+    difference = np.concatenate(differences)
+    counts = {one: int(np.count_nonzero(difference == one)) for one in (0, 1, -1)}
+    return float(np.concatenate(best).mean()), counts.pop(0), counts, len(labels)

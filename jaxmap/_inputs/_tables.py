@@ -1,0 +1,273 @@
+"""What users pass in, brought to tables: padded arrays or one dict per image, NumPy or JAX, any box format.
+
+Everything is checked here, once, and every error names the image, the field, what was expected and what came.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._geometry._keypoints import keypoints_extent, num_labelled
+from .._geometry._oriented import oriented_hull
+from .._geometry._rle import mask_boxes, masks_of_segmentations
+from .._geometry._shapes import SHAPES
+from .._ordering import Table, columns_of, take_rows
+from ..types import BOX_FORMATS, Detections, DetectionTable, GroundTruths, GroundTruthTable, Masks
+from ._columns import Columns, check_finite, read_columns, reject
+
+__all__ = ["as_tables", "check_class_groups", "merge_classes", "to_xywh"]
+
+DETECTION_FIELDS = ("scores", "labels")
+MAX_CLASSES = 1 << 16  # the curves of so many fill gigabytes
+GROUND_TRUTH_FIELDS = ("labels", "crowd", "area", "ignore", "verified", "not_exhaustive")
+
+
+def as_tables(
+    detections: Any,
+    ground_truths: Any,
+    *,
+    iou_type: str,
+    box_format: str,
+    class_names: Sequence[str] | Mapping[int, str] | None,
+    num_classes: int | None,
+) -> tuple[DetectionTable, GroundTruthTable]:
+    """Brings both sides to tables over the same images and classes.
+
+    Args:
+      detections: `Detections` or a mapping of its fields, `[I, D, ...]`; a sequence of one mapping per image; a table.
+      ground_truths: likewise.
+      iou_type: what the protocol compares, and so which shapes are read.
+      box_format: of both sides' boxes; tables are xywh whatever it says.
+      class_names: names of the classes 0 .. K-1, or a mapping from label to name.
+      num_classes: K; by default the names' number, or, without names, the labels that occur.
+
+    Raises:
+      ValueError: if shapes, lengths, values or labels are not as the fields' docs say.
+      TypeError: if an input is of another kind, or labels are not integers.
+    """
+    if box_format not in BOX_FORMATS:
+        raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
+    if isinstance(detections, GroundTruths | GroundTruthTable) or isinstance(
+        ground_truths, Detections | DetectionTable
+    ):
+        raise TypeError(
+            "`detections` come first and `ground_truths` second, got "
+            f"{type(detections).__name__} and {type(ground_truths).__name__}; swap them."
+        )
+    are_tables = isinstance(detections, DetectionTable), isinstance(ground_truths, GroundTruthTable)
+    if all(are_tables):
+        detections, ground_truths = _with_masks("detections", detections), _with_masks("ground_truths", ground_truths)
+        _check_table("detections", detections, ground_truths)
+        _check_table("ground_truths", ground_truths, ground_truths)
+        return detections, ground_truths
+    if any(are_tables):
+        raise TypeError(
+            "`detections` and `ground_truths` must both be tables or neither, got "
+            f"{type(detections).__name__} and {type(ground_truths).__name__}."
+        )
+    shape = SHAPES[iou_type]
+    boxes_too = ("boxes",) if iou_type == "keypoints" else ()
+    found = read_columns("detections", detections, Detections, shape, DETECTION_FIELDS)
+    truth = read_columns("ground_truths", ground_truths, GroundTruths, shape, (*boxes_too, *GROUND_TRUTH_FIELDS))
+    if found.num_images != truth.num_images:
+        raise ValueError(
+            f"`detections` and `ground_truths` must cover the same images, got {found.num_images} and "
+            f"{truth.num_images}; pass empty arrays for an image without boxes."
+        )
+    class_ids, names = _classes(found, truth, class_names, num_classes)
+    for name, flags in truth.of_images.items():
+        if flags.shape[1] != len(class_ids):
+            raise ValueError(
+                f"`ground_truths.{name}` must have {len(class_ids)} classes, got {flags.shape[1]}; say which they are "
+                "by `num_classes` or `class_names`."
+            )
+    shapes, truth_shapes = (_shapes(columns, iou_type, box_format) for columns in (found, truth))
+    truth_shapes.setdefault("area", truth_shapes["boxes"][:, 2] * truth_shapes["boxes"][:, 3])
+    nothing = np.zeros(len(truth.image), bool)
+    ignore = truth.fields.get("ignore", nothing)
+    if iou_type == "keypoints":
+        ignore = ignore | (num_labelled(truth.fields["keypoints"]) == 0)
+    return (
+        DetectionTable(
+            image_index=found.image,
+            labels=_index_of(found.fields["labels"], class_ids),
+            scores=found.fields["scores"],
+            ids=found.row,
+            **shapes,
+        ),
+        GroundTruthTable(
+            image_index=truth.image,
+            labels=_index_of(truth.fields["labels"], class_ids),
+            crowd=truth.fields.get("crowd", nothing),
+            ignore=ignore,
+            ids=truth.row,
+            image_ids=np.arange(truth.num_images),
+            class_ids=class_ids,
+            class_names=names,
+            **truth_shapes | ({"area": truth.fields["area"]} if "area" in truth.fields else {}),
+            **truth.of_images,
+        ),
+    )
+
+
+def check_class_groups(truth: GroundTruthTable, groups: Sequence[str]) -> None:
+    """Refuses groups of classes that the protocol's summary does not know.
+
+    Raises:
+      ValueError: if there is one.
+    """
+    if truth.class_group is not None and groups:
+        if np.shape(truth.class_group) != (len(truth.class_ids),):
+            raise ValueError(
+                f"`ground_truths.class_group` must have shape [{len(truth.class_ids)}], one name for each class, got "
+                f"{list(np.shape(truth.class_group))}."
+            )
+        if len(unknown := np.setdiff1d(truth.class_group, groups)):
+            raise ValueError(
+                f"`ground_truths.class_group` must be of the protocol's `class_groups` {list(groups)}, got "
+                f"{unknown[:5].tolist()}."
+            )
+
+
+def merge_classes(found: DetectionTable, truth: GroundTruthTable) -> tuple[DetectionTable, GroundTruthTable]:
+    """Makes all classes one; within an image rows stand by class, then by input, as pycocotools with useCats=0."""
+    found = take_rows(found, np.argsort(found.labels, kind="stable"))
+    truth = take_rows(truth, np.argsort(truth.labels, kind="stable"))
+    return dataclasses.replace(found, labels=np.zeros_like(found.labels)), dataclasses.replace(
+        truth,
+        labels=np.zeros_like(truth.labels),
+        class_ids=np.array([0]),
+        class_names=("all classes",),
+        verified=None,  # what an image was not searched for could be any of its objects
+        not_exhaustive=None,
+        class_group=None,
+    )
+
+
+def to_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
+    """Returns `[N, 4]` float64 boxes as x, y, width, height."""
+    if box_format == "xywh":
+        return boxes
+    if box_format == "yxyx":
+        boxes = boxes[:, [1, 0, 3, 2]]
+    first, second = boxes[:, :2], boxes[:, 2:]
+    if box_format == "cxcywh":
+        return np.concatenate([first - second / 2, second], axis=1)
+    return np.concatenate([first, second - first], axis=1)
+
+
+def _shapes(columns: Columns, iou_type: str, box_format: str) -> dict[str, Any]:
+    """Returns a table's columns of shapes: what is compared, what encloses it, and its area if not that."""
+    fields = columns.fields
+    if iou_type in ("segm", "boundary"):
+        masks = fields["masks"]
+        return {"masks": masks, "boxes": mask_boxes(masks), "area": masks.area}
+    if iou_type == "obb":
+        oriented = fields["boxes"]
+        return {"oriented": oriented, "boxes": oriented_hull(oriented), "area": oriented[:, 2] * oriented[:, 3]}
+    if iou_type == "keypoints":
+        keypoints = fields["keypoints"]
+        boxes = to_xywh(fields["boxes"], box_format) if "boxes" in fields else keypoints_extent(keypoints)
+        return {"keypoints": keypoints, "boxes": boxes}
+    return {"boxes": to_xywh(fields["boxes"], box_format)}
+
+
+def _with_masks(side: str, table: Table) -> Table:
+    """Returns a table with its masks encoded, where a program has filled the column with COCO's objects."""
+    if table.masks is None or isinstance(table.masks, Masks):
+        return table
+    return dataclasses.replace(
+        table, masks=masks_of_segmentations(list(table.masks), None, lambda row: f"`{side}.masks[{row}]`")
+    )
+
+
+def _check_table(side: str, table: DetectionTable | GroundTruthTable, truth: GroundTruthTable) -> None:
+    """Checks a table that a program made: columns of one length, indices in range, finite numbers."""
+    columns = columns_of(table)
+    columns |= {name: np.asarray(value) for name, value in columns.items() if name != "masks"}
+    shape = (len(columns["boxes"]),)
+    trailing = {
+        "boxes": (4,),
+        "oriented": (5,),
+        "keypoints": (*columns.get("keypoints", np.empty((0, 0))).shape[1:2], 3),
+    }
+    for name, column in columns.items():
+        expected = (*shape, *trailing.get(name, ()))
+        if column.shape != expected:
+            raise ValueError(f"`{side}.{name}` must have shape {list(expected)}, got {list(column.shape)}.")
+    for name, limit in (("image_index", len(truth.image_ids)), ("labels", len(truth.class_ids))):
+        bad = (columns[name] < 0) | (columns[name] >= limit)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise ValueError(f"`{side}.{name}` must be in [0, {limit}), got {columns[name][row]} in row {row}.")
+    for name in ("verified", "not_exhaustive"):
+        flags = getattr(table, name, None)
+        if flags is not None and np.shape(flags) != (len(truth.image_ids), len(truth.class_ids)):
+            raise ValueError(
+                f"`{side}.{name}` must have shape {[len(truth.image_ids), len(truth.class_ids)]}, images and classes, "
+                f"got {list(np.shape(flags))}."
+            )
+    rows = np.arange(shape[0])
+    check_finite(Columns(side, len(truth.image_ids), truth.image_ids[columns["image_index"]], rows, columns, {}))
+
+
+def _classes(
+    found: Columns,
+    truth: Columns,
+    class_names: Sequence[str] | Mapping[int, str] | None,
+    num_classes: int | None,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns the class labels, ascending, and their names."""
+    if num_classes is not None and (
+        isinstance(num_classes, bool)
+        or not (isinstance(num_classes, int | np.integer) and 0 < num_classes <= MAX_CLASSES)
+    ):
+        raise ValueError(
+            f"`num_classes` must be a whole number of at least 1, got {num_classes!r}; at most {MAX_CLASSES}."
+        )
+    if class_names is not None and (isinstance(class_names, str | bytes) or not isinstance(class_names, Collection)):
+        raise TypeError(
+            f"`class_names` must be a sequence of names or a mapping from label to name, got {class_names!r}."
+        )
+    if isinstance(class_names, Mapping):
+        if not all(isinstance(label, int | np.integer) for label in class_names):
+            raise TypeError(f"`class_names` must map integer labels to names, got the keys {list(class_names)[:5]}.")
+        class_ids = np.array(sorted(class_names), np.int64)
+        names = tuple(str(class_names[label]) for label in class_ids.tolist())
+    elif class_names is not None:
+        names = tuple(str(name) for name in class_names)
+        class_ids = np.arange(len(names))
+    else:
+        observed = np.union1d(*(_distinct(columns.fields["labels"]) for columns in (found, truth)))
+        class_ids = observed if num_classes is None else np.arange(num_classes)
+        names = tuple(str(label) for label in class_ids.tolist())
+    if num_classes is not None and len(class_ids) != num_classes:
+        raise ValueError(f"`class_names` must hold `num_classes` = {num_classes} names, got {len(class_ids)}.")
+    for columns in (found, truth):
+        labels = columns.fields["labels"]
+        outside = labels >= len(class_ids) if _consecutive(class_ids) else ~np.isin(labels, class_ids)
+        reject(columns, "labels", outside, f"must be one of the {len(class_ids)} classes {_shown(class_ids)}")
+    return class_ids, names
+
+
+def _index_of(labels: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+    return labels if _consecutive(class_ids) else np.searchsorted(class_ids, labels)
+
+
+def _consecutive(class_ids: np.ndarray) -> bool:
+    return bool(len(class_ids)) and class_ids[-1] == len(class_ids) - 1  # distinct, ascending and from 0
+
+
+def _distinct(labels: np.ndarray) -> np.ndarray:
+    """Returns the labels that occur, ascending; small ones are counted, which is ten times faster than sorting."""
+    small = len(labels) and labels.max() <= len(labels)
+    return np.flatnonzero(np.bincount(labels)) if small else np.unique(labels)
+
+
+def _shown(class_ids: np.ndarray) -> str:
+    values = class_ids.tolist()
+    return str(values) if len(values) <= 8 else f"[{values[0]}, {values[1]}, ..., {values[-1]}]"

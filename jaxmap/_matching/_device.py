@@ -1,0 +1,384 @@
+"""A batch of padded images through similarity, matching and records, inside `jit`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from .._candidates._device import find_candidates, inside_ranges
+from .._geometry._device import BoxSimilarity, DenseSimilarity, image_similarity
+from .._geometry._keypoints import num_labelled
+from .._geometry._shapes import SHAPE_FIELDS, SHAPES
+from .._integers import as_labels, as_words
+from .._planes import area_words, level_words
+from ..metrics._contract import expect
+from ..metrics._data_checks import LARGEST, count_oddities
+from ..protocols import EvaluationProtocol
+from ..types import Array, Candidates, Detections, GroundTruths
+from ._kernel import match
+from ._outcomes import counted_words, outcome
+
+__all__ = [
+    "BatchRules",
+    "MatchedBatch",
+    "PreparedImage",
+    "check_batch",
+    "match_batch",
+    "prepare_image",
+    "with_candidate_lists",
+]
+
+SHORT_LIST = 8  # candidates of a detection; ordinary images need two or three
+
+
+class BatchRules(NamedTuple):
+    """What a metric says of its batches; static."""
+
+    protocol: EvaluationProtocol
+    num_classes: int
+    box_format: str
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class MatchedBatch:
+    """A batch after matching, the detections of each image by descending score.
+
+    Attributes:
+      image_id: `[I, 2]` int32, the high and the low word.
+      image_valid: `[I]` bool, False for images that only pad the batch.
+      scores: `[I, D]` float32.
+      labels: `[I, D]` int32.
+      rank: `[I, D]` int32, place among the detections of the image and class.
+      matched: `[I, D, W]` uint32, the planes in which a detection met a ground truth.
+      ignored: `[I, D, W]` uint32, the planes in which it is neither a true nor a false positive.
+      valid: `[I, D]` bool, real and within the largest max-detections limit.
+      ground_truth_labels: `[I, G]` int32.
+      ground_truth_counted: `[I, G, A]` bool, counts in each area range; False for padding.
+      num_not_finite: `[I]` int32, valid rows whose box, score or area is NaN, infinite or beyond `LARGEST`; they are
+        excluded.
+      num_bad_labels: `[I]` int32, valid rows whose label is no class; they are excluded.
+      checks: `[I, C]` int32, rows that are odd in each of the ways of `CHECKS`.
+    """
+
+    image_id: Array  # [I, 2]
+    image_valid: Array  # [I]
+    scores: Array  # [I, D]
+    labels: Array  # [I, D]
+    rank: Array  # [I, D]
+    matched: Array  # [I, D, W]
+    ignored: Array  # [I, D, W]
+    valid: Array  # [I, D]
+    ground_truth_labels: Array  # [I, G]
+    ground_truth_counted: Array  # [I, G, A]
+    num_not_finite: Array  # [I]
+    num_bad_labels: Array  # [I]
+    checks: Array  # [I, C]
+
+
+def check_batch(
+    detections: Detections,
+    ground_truths: GroundTruths,
+    image_id: Array,
+    valid: Array | None,
+    rules: BatchRules,
+) -> tuple[Detections, GroundTruths, jax.Array, jax.Array]:
+    """Checks shapes and kinds while tracing, fills in the optional fields, and marks the rows of padded images.
+
+    Returns:
+      Detections, ground truths, `[I, 2]` int32 image ids in words and `[I]` bool valid images.
+
+    Raises:
+      ValueError: if a shape is not `[I, D, ...]` or `[I, G, ...]`, or the two sides differ in I.
+      TypeError: if labels or image ids are not integers, masks are neither bool nor integers, or a side is not of its
+        type.
+    """
+    expect("detections", detections, Detections)
+    expect("ground_truths", ground_truths, GroundTruths)
+    protocol, num_classes, _ = rules
+    if protocol.range_of != "area":
+        raise ValueError(f"the ranges of the protocol {protocol.name!r} need `evaluate`; a batch knows areas alone.")
+    compared = SHAPES[protocol.iou_type]
+    sides = (("detections", detections), ("ground_truths", ground_truths))
+    for side, batch in sides:
+        shapes = getattr(batch, compared.field)
+        if shapes is None:
+            raise ValueError(f"`{side}` must have `{compared.field}` for `iou_type={protocol.iou_type!r}`.")
+        shape = jnp.shape(shapes)
+        if len(shape) < 2 or not compared.fits(shape[2:]):
+            raise ValueError(f"`{side}.{compared.field}` must have shape [images, {compared}], got {list(shape)}.")
+        for name, value in vars(batch).items():
+            of_image = name in ("verified", "not_exhaustive")
+            expected = (shape[0], num_classes) if of_image else (*shape[:2], *((4,) if name == "boxes" else ()))
+            if name != compared.field and name in ("masks", "keypoints"):
+                continue  # another shape than is compared plays no part
+            if name != compared.field and value is not None and jnp.shape(value) != expected:
+                raise ValueError(
+                    f"`{side}.{name}` must have shape {list(expected)}, "
+                    f"{'images and classes' if of_image else f'the first two axes of `{compared.field}`'}, got "
+                    f"{list(jnp.shape(value))}."
+                )
+        dtype = jnp.result_type(shapes)
+        if compared.field == "masks" and jnp.issubdtype(dtype, jnp.inexact):
+            raise TypeError(
+                f"`{side}.masks` must be bool, or 0 and 1, got dtype {dtype}; pass `masks > threshold` of soft masks."
+            )
+    if protocol.iou_type == "keypoints":
+        if ground_truths.boxes is None:
+            raise ValueError(
+                "`ground_truths` must have `boxes` beside `keypoints`: for objects without a labelled one."
+            )
+        for side, batch in sides:
+            num_keypoints = jnp.shape(getattr(batch, compared.field))[2]
+            if num_keypoints != len(protocol.keypoint_sigmas):
+                raise ValueError(
+                    f"`{side}.keypoints` must have one keypoint for each of the {len(protocol.keypoint_sigmas)} "
+                    f"`keypoint_sigmas` of the protocol, got {num_keypoints}; pass the sigmas of that skeleton."
+                )
+    if len(detections.labels) != len(ground_truths.labels):
+        raise ValueError(
+            "`detections` and `ground_truths` must hold the same images, got "
+            f"{len(detections.labels)} and {len(ground_truths.labels)}."
+        )
+
+    shape = (len(detections.labels),)
+    if valid is not None and jnp.shape(valid) != shape:
+        raise ValueError(f"`valid` must have shape {list(shape)}, one per image, got {list(jnp.shape(valid))}.")
+
+    def flags(value: Array | None, like: Array, default: bool) -> jax.Array:
+        # `full_like` keeps the sharding of a batch that is spread over devices.
+        return jnp.full_like(like, default, dtype=bool) if value is None else jnp.asarray(value).astype(bool)
+
+    found, truth = detections, ground_truths
+    words = as_words(image_id, shape[0])
+    real = flags(valid, words[:, 0], True)
+
+    def shapes_of(batch: Detections | GroundTruths) -> dict[str, jax.Array]:
+        kept = (compared.field, "boxes") if batch is truth and protocol.iou_type == "keypoints" else (compared.field,)
+        values = {name: getattr(batch, name) for name in kept}
+        return {
+            name: jnp.asarray(value) if name == "masks" else jnp.asarray(value, jnp.float32)
+            for name, value in values.items()
+        }
+
+    checked = Detections(
+        **shapes_of(found),
+        scores=jnp.asarray(found.scores, jnp.float32),
+        labels=as_labels("detections.labels", found.labels),
+        valid=flags(found.valid, found.labels, True) & real[:, None],
+    )
+    checked_truth = GroundTruths(
+        **shapes_of(truth),
+        labels=as_labels("ground_truths.labels", truth.labels),
+        valid=flags(truth.valid, truth.labels, True) & real[:, None],
+        crowd=flags(truth.crowd, truth.labels, False),
+        ignore=flags(truth.ignore, truth.labels, False),
+        area=None if truth.area is None else jnp.asarray(truth.area, jnp.float32),
+        verified=None if truth.verified is None else jnp.asarray(truth.verified).astype(bool),
+        not_exhaustive=None if truth.not_exhaustive is None else jnp.asarray(truth.not_exhaustive).astype(bool),
+    )
+    return checked, checked_truth, words, real
+
+
+def match_batch(
+    detections: Detections, ground_truths: GroundTruths, image_id: Array, valid: Array | None, rules: BatchRules
+) -> MatchedBatch:
+    """Checks a batch and matches every image under all thresholds and area ranges; raises as `check_batch` does."""
+    detections, ground_truths, image_id, valid = check_batch(detections, ground_truths, image_id, valid, rules)
+    images = jax.vmap(partial(prepare_image, rules=rules))(detections, ground_truths)
+    flags, ignored = with_candidate_lists(partial(_match_image, protocol=rules.protocol), images)
+    return MatchedBatch(
+        image_id=image_id,
+        image_valid=valid,
+        scores=jnp.where(images.valid, images.scores, 0.0),
+        labels=images.labels,
+        rank=images.rank,
+        matched=flags,
+        ignored=ignored,
+        valid=images.valid,
+        ground_truth_labels=images.truth_labels,
+        ground_truth_counted=images.truth_counted,
+        num_not_finite=images.num_not_finite,
+        num_bad_labels=images.num_bad_labels,
+        checks=images.checks,
+    )
+
+
+def with_candidate_lists(of_image: Callable[..., tuple[Any, jax.Array]], images: PreparedImage) -> Any:
+    """Returns what `of_image(image, num_candidates=...)` gives for every image, without how many lists were too short.
+
+    Short lists of candidates hold all pairs of ordinary images; a batch in which one does not fit runs again with lists
+    as long as the ground truths, so the result never depends on their length.
+    """
+    num_ground_truths = images.truth_labels.shape[1]
+
+    def run(num_candidates: int) -> tuple[Any, jax.Array]:
+        return jax.vmap(partial(of_image, num_candidates=num_candidates))(images)
+
+    result, overflow = run(min(SHORT_LIST, num_ground_truths))
+    if num_ground_truths <= SHORT_LIST:
+        return result
+    return jax.lax.cond((overflow > 0).any(), lambda: run(num_ground_truths)[0], lambda: result)
+
+
+class PreparedImage(NamedTuple):
+    """One image ready for matching: detections by descending score, padding replaced by harmless values."""
+
+    similarity: BoxSimilarity | DenseSimilarity  # [D], [G]
+    scores: jax.Array  # [D]
+    labels: jax.Array  # [D]
+    rank: jax.Array  # [D]
+    valid: jax.Array  # [D]
+    inside: jax.Array  # [D, A]
+    truth_labels: jax.Array  # [G]
+    truth_counted: jax.Array  # [G, A]
+    truth_valid: jax.Array  # [G]
+    crowd: jax.Array  # [G]
+    num_not_finite: jax.Array  # []
+    num_bad_labels: jax.Array  # []
+    checks: jax.Array  # [C]
+
+    def candidates(
+        self, allowed: jax.Array, *, iou_thresholds: tuple[float, ...], num_candidates: int, best_only: bool = False
+    ) -> tuple[Candidates, jax.Array]:
+        """Returns what `find_candidates` does; `allowed` is `[D, G]` bool, whatever it says of padding."""
+        return find_candidates(
+            self.similarity.approximate(),
+            self.similarity.exact,
+            allowed & self.valid[:, None] & self.truth_valid[None, :],
+            self.crowd,
+            iou_thresholds=iou_thresholds,
+            num_candidates=num_candidates,
+            best_only=best_only,
+        )
+
+
+def prepare_image(found: Detections, truth: GroundTruths, rules: BatchRules) -> PreparedImage:
+    """Sorts, ranks and cleans one image, `[D, ...]` and `[G, ...]`."""
+    protocol, num_classes, box_format = rules
+    chex.assert_rank([found.labels, truth.labels], 1)
+    assert found.valid is not None and truth.valid is not None  # filled in by `check_batch`
+    assert truth.crowd is not None and truth.ignore is not None
+    (shapes, not_binary), (truth_shapes, truth_not_binary) = _shapes(found), _shapes(truth)
+    finite = _all_finite(shapes) & jnp.isfinite(found.scores)
+    truth_finite = _all_finite(truth_shapes)
+    if truth.area is not None:
+        truth_finite &= jnp.isfinite(truth.area)
+    named = (found.labels >= 0) & (found.labels < num_classes)
+    truth_named = (truth.labels >= 0) & (truth.labels < num_classes)
+    valid, truth_valid = found.valid & finite & named, truth.valid & truth_finite & truth_named
+
+    # Padding may hold NaN: it is replaced, never multiplied away.
+    scores = jnp.where(valid, found.scores, -jnp.inf)
+    labels, truth_labels = jnp.where(valid, found.labels, 0), jnp.where(truth_valid, truth.labels, 0)
+    area = None if truth.area is None else jnp.where(truth_valid, truth.area, 0.0)
+    crowd, ignore = truth.crowd & truth_valid, truth.ignore & truth_valid
+    if protocol.absorbing == "ignored":  # then nothing sets a crowd apart from other ignored ground truths
+        crowd, ignore = jnp.zeros_like(crowd), crowd | ignore
+    if protocol.iou_type == "keypoints":
+        ignore |= num_labelled(truth_shapes["keypoints"]) == 0
+
+    shapes = {name: _cleaned(column, valid) for name, column in shapes.items()}
+    truth_shapes = {name: _cleaned(column, truth_valid) for name, column in truth_shapes.items()}
+    similarity = image_similarity(shapes, truth_shapes, crowd, area, protocol=protocol, box_format=box_format)
+    masks_not_binary = (valid & not_binary).sum(dtype=jnp.int32) + (truth_valid & truth_not_binary).sum(dtype=jnp.int32)
+    counted = truth_valid & ~truth.crowd & ~ignore
+    checks = count_oddities(
+        (shapes, truth_shapes), (valid, truth_valid), counted, similarity, masks_not_binary, protocol
+    )
+    rows, truth_order = jnp.arange(len(scores), dtype=jnp.int32), None
+    # As one class, equal scores and equal overlaps go by class first (pycocotools with useCats=0 joins class by class).
+    order = jax.lax.sort((-scores, labels if protocol.class_agnostic else rows, rows), num_keys=3)[-1]
+    scores, labels, valid = scores[order], labels[order], valid[order]
+    if protocol.class_agnostic:
+        truth_order = jnp.argsort(truth_labels, stable=True)
+        truth_valid, crowd, ignore = (x[truth_order] for x in (truth_valid, crowd, ignore))
+        labels, truth_labels = jnp.zeros_like(labels), jnp.zeros_like(truth_labels)
+
+    together = (labels[:, None] == labels[None, :]) | (protocol.limit_scope == "image")
+    rank = (together & valid[None, :] & (rows[:, None] > rows[None, :])).sum(-1, dtype=jnp.int32)
+    kept = valid & (rank < protocol.max_detections[-1])
+    similarity = similarity.reorder(order, truth_order)  # what was compared, since masks are far larger
+    inside = inside_ranges(similarity.area, _ranges(protocol))
+    if not protocol.class_agnostic:  # as one class, nothing is known of classes
+        kept = kept if truth.verified is None else kept & truth.verified[labels]
+        inside = inside if truth.not_exhaustive is None else inside & ~truth.not_exhaustive[labels][:, None]
+    truth_inside = inside_ranges(similarity.ground_truth_area, _ranges(protocol))
+    return PreparedImage(
+        similarity=similarity,
+        scores=scores,
+        labels=labels,
+        rank=rank,
+        valid=kept,
+        inside=inside,
+        truth_labels=truth_labels,
+        truth_counted=truth_inside & (truth_valid & ~crowd & ~ignore)[:, None],
+        truth_valid=truth_valid,
+        crowd=crowd,
+        num_not_finite=(found.valid & ~finite).sum(dtype=jnp.int32)
+        + (truth.valid & ~truth_finite).sum(dtype=jnp.int32),
+        num_bad_labels=(found.valid & ~named).sum(dtype=jnp.int32) + (truth.valid & ~truth_named).sum(dtype=jnp.int32),
+        checks=checks,
+    )
+
+
+def _shapes(side: Detections | GroundTruths) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Returns the fields that hold shapes: what is compared, since `check_batch` leaves out others.
+
+    Masks come as bool, and with them `[N]` bool, or False: which of them hold other values than 0 and 1.
+    """
+    shapes = {name: value for name, value in vars(side).items() if name in SHAPE_FIELDS and value is not None}
+    not_binary = jnp.zeros((), bool)
+    masks = shapes.get("masks")
+    if masks is not None and masks.dtype != bool:
+        not_binary = ((masks != 0) & (masks != 1)).any((1, 2))
+        shapes["masks"] = masks != 0
+    return shapes, not_binary
+
+
+def _all_finite(shapes: dict[str, jax.Array]) -> jax.Array:
+    """Returns `[N]` bool, or True: whose numbers are all finite and within what the arithmetic holds."""
+    numbers = [x for x in shapes.values() if x.dtype != bool]
+    finite = jnp.ones((), bool)
+    for values in numbers:
+        finite = finite & (jnp.abs(values) <= LARGEST).all(tuple(range(1, values.ndim)))
+    return finite
+
+
+def _cleaned(column: jax.Array, valid: jax.Array) -> jax.Array:
+    if column.dtype == bool:  # holds no NaN
+        return column
+    return jnp.where(valid.reshape(-1, *(1,) * (column.ndim - 1)), column, jnp.zeros_like(column))
+
+
+def _match_image(
+    image: PreparedImage, *, protocol: EvaluationProtocol, num_candidates: int
+) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    """Returns matched `[D, W]` and ignored `[D, W]`, and how many candidate lists were too short."""
+    grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
+    counted = counted_words(image.truth_counted, area_words(*grid))
+    candidates, overflow = image.candidates(
+        image.labels[:, None] == image.truth_labels[None, :],
+        iou_thresholds=protocol.iou_thresholds,
+        num_candidates=num_candidates,
+        best_only=protocol.candidates == "best",
+    )
+    chosen = match(
+        candidates,
+        counted=counted,
+        crowd=image.crowd,
+        levels=jnp.asarray(level_words(*grid)),
+        ignored_absorb=protocol.absorbing != "crowds",
+    )
+    inside = counted_words(image.inside, area_words(*grid))
+    return outcome(chosen, candidates.index, counted=counted, inside=inside), overflow
+
+
+def _ranges(protocol: EvaluationProtocol) -> tuple[tuple[float, float], ...]:
+    return tuple((one.low, one.high) for one in protocol.area_ranges)

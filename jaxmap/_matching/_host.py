@@ -1,0 +1,260 @@
+"""The host route up to records: a whole dataset sorted, its candidates found, packed and matched.
+
+tables -order-> groups -similarity-> pairs -packing-> cells -match, in jit-> planes of each pair -> records
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections import deque
+from functools import partial
+
+import jax
+import numpy as np
+
+from .._candidates._host import Groups, Pairs, find_pairs
+from .._geometry._host import PairSimilarity, pair_similarity
+from .._ordering import inverse, order_by_score, order_within, rank_in_group, starts_of_runs, take_rows
+from .._planes import area_words, level_words
+from .._threads import in_threads
+from ..protocols import EvaluationProtocol
+from ..types import Candidates, DetectionTable, GroundTruthTable, Records
+from ._components import components
+from ._kernel import match
+from ._packing import Cells, pack_cells
+
+__all__ = ["MatchedDataset", "match_dataset"]
+
+CHUNKS_AT_ONCE = 8  # on their way through the device; more would only hold memory
+DROPPED = -1  # place of a row that is beyond the limit
+_processes: set[int] = set()  # those that have matched, this one or one that it was forked from
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class MatchedDataset:
+    """A dataset after matching: everything that curves and analyses read.
+
+    Attributes:
+      source: all detections, in the order of the input.
+      order: `[N]` int64, the rows of those that take part, sorted by image, class, and descending score.
+      ground_truths: sorted by image and class.
+      similarity: of rows of `source` and of `ground_truths`.
+      records: a row for each detection that takes part.
+      by_class: `[N]` int64, the rows of the detections by class, then by descending score, image and position.
+      pairs: the pairs that reach the lowest threshold.
+      chosen: `[P, W]` uint32, the planes in which each pair is a match.
+      counted: `[G, A]` bool, whether each ground truth counts in each area range.
+    """
+
+    source: DetectionTable
+    order: np.ndarray
+    ground_truths: GroundTruthTable
+    similarity: PairSimilarity
+    records: Records
+    by_class: np.ndarray
+    pairs: Pairs
+    chosen: np.ndarray
+    counted: np.ndarray
+
+    @functools.cached_property
+    def detections(self) -> DetectionTable:
+        """Those that take part, in their sorted order."""
+        return take_rows(self.source, self.order)
+
+    @functools.cached_property
+    def score_place(self) -> np.ndarray:
+        """`[N]` int64, each detection's place among all, by descending score, image and position."""
+        rows = self.records
+        one_class = np.zeros_like(rows.labels)
+        return inverse(order_by_score(one_class, rows.scores, inverse(np.argsort(rows.position))))
+
+
+def match_dataset(
+    detections: DetectionTable, ground_truths: GroundTruthTable, protocol: EvaluationProtocol
+) -> MatchedDataset:
+    """Matches every image and class of a dataset under all thresholds and area ranges.
+
+    Args:
+      detections: in any order; ties in score go by image, then by the order of the rows.
+      ground_truths: in any order; of equally similar ones the later row of an image is preferred, or the first where
+        the protocol looks only at the best.
+      protocol: its grids, limits and rules.
+
+    Raises:
+      RuntimeError: in a process that was forked from one that had matched.
+    """
+    grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
+    num_classes = len(ground_truths.class_ids)
+    order, position, rank, by_class = _sort_detections(detections, ground_truths, protocol)
+    image_index, labels = detections.image_index.take(order), detections.labels.take(order)
+    truth_group = ground_truths.image_index * num_classes + ground_truths.labels
+    truth_order = order_within(truth_group, np.arange(len(truth_group)))
+    ground_truths, truth_group = take_rows(ground_truths, truth_order), truth_group[truth_order]
+
+    ignored_absorb = protocol.absorbing != "crowds"
+    if protocol.absorbing == "ignored":  # then nothing sets a crowd apart from other ignored ground truths
+        nowhere, ignore = np.zeros_like(ground_truths.crowd), ground_truths.crowd | ground_truths.ignore
+        ground_truths = dataclasses.replace(ground_truths, crowd=nowhere, ignore=ignore)
+    ranged = _ranged(ground_truths.area, ground_truths.image_index, ground_truths, protocol)
+    counted = _inside(ranged, protocol) & ~(ground_truths.crowd | ground_truths.ignore)[:, None]
+    counted_words = _spread(counted, area_words(*grid))
+    groups = _common_groups(image_index * num_classes + labels, truth_group)
+    similarity = pair_similarity(detections, ground_truths, protocol)
+    best_only = protocol.candidates == "best"
+    pairs = find_pairs(
+        detections, order, ground_truths, groups, similarity, protocol.iou_thresholds, best_only=best_only
+    )
+    chosen = _match_pairs(pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=ignored_absorb)
+
+    matched = np.zeros((counted_words.shape[1], len(rank)), np.uint32).T  # a word of all rows is contiguous
+    inside = _inside(_ranged(_areas(detections).take(order), image_index, ground_truths, protocol), protocol)
+    if ground_truths.not_exhaustive is not None:
+        inside &= ~ground_truths.not_exhaustive[image_index, labels][:, None]
+    ignored = _spread(inside, area_words(*grid))
+    np.bitwise_not(ignored, out=ignored)
+    if len(pairs.detection):
+        first = starts_of_runs(pairs.detection)
+        rows = pairs.detection[first]
+        matched[rows] = np.bitwise_or.reduceat(chosen, first)
+        on_ignored = np.bitwise_or.reduceat(chosen & ~counted_words[pairs.ground_truth], first)
+        ignored[rows] = on_ignored | (ignored[rows] & ~matched[rows])
+    records = Records(
+        scores=detections.scores.take(order),
+        labels=labels,
+        image_index=image_index,
+        position=position,
+        rank=rank,
+        matched=matched,
+        ignored=ignored,
+        valid=np.ones(len(rank), bool),
+    )
+    return MatchedDataset(
+        source=detections,
+        order=order,
+        ground_truths=ground_truths,
+        similarity=similarity,
+        records=records,
+        by_class=by_class,
+        pairs=pairs,
+        chosen=chosen,
+        counted=counted,
+    )
+
+
+def _sort_detections(
+    detections: DetectionTable, ground_truths: GroundTruthTable, protocol: EvaluationProtocol
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the rows of the detections that take part, by group and score; and of these position, rank, and order.
+
+    The last is their order by class, then by descending score, image and position.
+    """
+    image_index, labels, scores = detections.image_index, detections.labels, detections.scores
+    arrival = np.arange(len(image_index))
+    in_order = not (image_index[1:] < image_index[:-1]).any()
+    if not in_order:
+        arrival = inverse(order_within(image_index, arrival))
+    group = image_index * len(ground_truths.class_ids) + labels
+    by_class, order = in_threads(lambda key: order_by_score(key, scores, arrival), (labels, group))
+    if protocol.limit_scope == "image":
+        by_image = order_by_score(image_index, scores, arrival)
+        rank = rank_in_group(image_index.take(by_image)).take(inverse(by_image)).take(order)
+    else:
+        rank = rank_in_group(group.take(order))
+    kept = rank < protocol.max_detections[-1]
+    if ground_truths.verified is not None:
+        kept &= ground_truths.verified[image_index.take(order), labels.take(order)]
+    if kept.all():
+        by_class = inverse(order).take(by_class)
+    else:
+        order, rank = order[kept], rank[kept]
+        sorted_row = np.full(len(group), DROPPED)
+        sorted_row[order] = np.arange(len(order))
+        by_class = sorted_row.take(by_class)
+        by_class = by_class[by_class != DROPPED]
+    return order, order if in_order else arrival.take(order), rank.astype(np.int32), by_class
+
+
+def _areas(detections: DetectionTable) -> np.ndarray:
+    return detections.boxes[:, 2] * detections.boxes[:, 3] if detections.area is None else detections.area
+
+
+def _ranged(
+    area: np.ndarray, image_index: np.ndarray, ground_truths: GroundTruthTable, protocol: EvaluationProtocol
+) -> np.ndarray:
+    """Returns `[N]` float64: what the protocol's ranges are ranges of."""
+    if protocol.range_of == "area":
+        return area
+    if ground_truths.crowd_index is None:
+        raise ValueError(f"`ground_truths` must have the column `crowd_index` for the protocol {protocol.name!r}.")
+    return ground_truths.crowd_index.take(image_index)
+
+
+def _common_groups(detection_group: np.ndarray, truth_group: np.ndarray) -> Groups:
+    """Returns the groups that hold both kinds of box; both inputs are sorted."""
+    first, truth_first = starts_of_runs(detection_group), starts_of_runs(truth_group)
+    _, in_detections, in_truths = np.intersect1d(
+        detection_group[first], truth_group[truth_first], assume_unique=True, return_indices=True
+    )
+    count, truth_count = np.diff(first, append=len(detection_group)), np.diff(truth_first, append=len(truth_group))
+    return Groups(first[in_detections], count[in_detections], truth_first[in_truths], truth_count[in_truths])
+
+
+def _match_pairs(
+    pairs: Pairs, counted: np.ndarray, crowd: np.ndarray, levels: np.ndarray, *, ignored_absorb: bool
+) -> np.ndarray:
+    """Returns `[P, W]` uint32: the planes in which each pair is a match."""
+    _refuse_after_fork()
+    chosen = np.zeros((len(pairs.level), counted.shape[1]), np.uint32)
+    run = partial(_match_cells, ignored_absorb=ignored_absorb)
+    # Only detections that share a ground truth, directly or through others, can be in each other's way.
+    cell = components(pairs.detection, pairs.ground_truth, len(crowd))
+    order = order_within(cell, np.arange(len(cell)))
+    taken = (column.take(order) for column in (cell, pairs.detection, pairs.ground_truth, pairs.level))
+    running: deque[tuple[Cells, jax.Array]] = deque()
+
+    def collect() -> None:
+        cells, planes = running.popleft()
+        chosen[order[cells.pairs]] = np.asarray(planes)[cells.places]
+
+    for cells in pack_cells(*taken, counted=counted, crowd=crowd):
+        running.append((cells, run(cells.candidates, cells.counted, cells.crowd, levels)))  # not waited for
+        if len(running) > CHUNKS_AT_ONCE:
+            collect()
+    while running:
+        collect()
+    return chosen
+
+
+def _refuse_after_fork() -> None:
+    """Refuses to wait for JAX's threads, which a fork does not take along: they would never answer."""
+    _processes.add(os.getpid())
+    if len(_processes) > 1:
+        raise RuntimeError(
+            "this process was forked from one that had evaluated, and JAX does not work in it; start processes with "
+            "`multiprocessing.get_context('spawn')` or 'forkserver', or evaluate only after the fork."
+        )
+
+
+@partial(jax.jit, static_argnames="ignored_absorb")
+def _match_cells(
+    candidates: Candidates, counted: jax.Array, crowd: jax.Array, levels: jax.Array, *, ignored_absorb: bool
+) -> jax.Array:
+    one = partial(match, levels=levels, ignored_absorb=ignored_absorb)
+    return jax.vmap(lambda c, g, r: one(c, counted=g, crowd=r))(candidates, counted, crowd)
+
+
+def _inside(area: np.ndarray, protocol: EvaluationProtocol) -> np.ndarray:
+    """Returns `[N, A]` bool: which ranges hold each area, both ends included."""
+    return np.stack([(area >= one.low) & (area <= one.high) for one in protocol.area_ranges]).T
+
+
+def _spread(counted: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Spreads `[N, A]` flags over the planes, `[N, W]` uint32; the host's `records.counted_words`."""
+    words = np.zeros((areas.shape[1], len(counted)), np.uint32)
+    for flags, area in zip(counted.T, areas, strict=True):
+        for word, planes in zip(words, area, strict=True):
+            if planes:
+                np.bitwise_or(word, planes, out=word, where=flags)
+    return words.T

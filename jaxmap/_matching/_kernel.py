@@ -1,0 +1,104 @@
+"""Matching: every detection, in score order, takes the best ground truth that is still free, under all planes at once.
+
+One `lax.scan` over the detections. The state is one bit for each (ground truth, area range, IoU threshold): taken. A
+step reads and writes only the few candidates of its detection, each plane being one bit of a word, so all thresholds
+and area ranges cost a handful of integer operations. No floating point enters: the result is the same on any device.
+
+The rules are pycocotools' (cocoeval.py, evaluateImg): a ground truth that counts beats every ignored one that is in
+reach, a crowd may be taken any number of times, everything else once; or every ignored one any number of times.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from ..types import Candidates
+
+__all__ = ["match"]
+
+
+def match(
+    candidates: Candidates,
+    *,
+    counted: jax.Array,
+    crowd: jax.Array,
+    levels: ArrayLike,
+    ignored_absorb: bool = False,
+) -> jax.Array:
+    """Matches the detections of one cell (an image, or a class of an image); batch with `jax.vmap`.
+
+    Args:
+      candidates: of `[D, C]`, the detections by descending score, the candidates of each best first.
+      counted: `[G, W]` uint32, the planes in which each ground truth counts (is not ignored).
+      crowd: `[G]` bool, ground truths that may be taken again.
+      levels: `[T + 1, W]` uint32, the planes that a pair of each level passes (`planes.level_words`).
+      ignored_absorb: static; True where any ground truth may be taken again in the planes in which it does not count.
+
+    Raises:
+      ValueError: if a shape is not as described.
+      TypeError: if candidates or words are not integers.
+
+    Returns:
+      `[D, C, W]` uint32: the planes in which each detection takes each of its candidates; at most one for a plane.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxmap._planes import level_words
+      >>> both_want_0 = Candidates(index=jnp.array([[0], [0]]), level=jnp.array([[1], [1]]))
+      >>> one = jnp.ones((1, 1), jnp.uint32)
+      >>> match(both_want_0, counted=one, crowd=jnp.array([False]), levels=level_words(1, 1)).ravel().tolist()
+      [1, 0]
+
+    References: pycocotools cocoeval.py, evaluateImg; serial dictatorship.
+    """
+    kinds = {"candidates.index": candidates.index, "candidates.level": candidates.level, "counted": counted}
+    for name, value in kinds.items():
+        if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
+            raise TypeError(f"`{name}` must hold integers, got dtype {jnp.result_type(value)}.")
+    num_ground_truths, num_words = counted.shape
+    levels = jnp.asarray(levels)
+    shapes = {
+        "candidates.level": (candidates.level.shape, candidates.index.shape),
+        "crowd": (crowd.shape, (num_ground_truths,)),
+        "levels": (levels.shape, (len(levels), num_words)),
+    }
+    for name, (shape, expected) in shapes.items():
+        if shape != expected:
+            raise ValueError(f"`{name}` must have shape {list(expected)}, got {list(shape)}.")
+    if not candidates.index.size or not num_ground_truths:
+        return jnp.zeros((*candidates.index.shape, num_words), jnp.uint32)
+    # Padding passes nothing, but its index must be one.
+    index = jax.lax.clamp(jnp.int32(0), candidates.index.astype(jnp.int32), jnp.int32(num_ground_truths - 1))
+    kept = crowd.astype(jnp.uint32)[:, None] - jnp.uint32(1)  # all bits, or none of a crowd's
+    if ignored_absorb:
+        kept = kept & counted
+
+    def step(taken: jax.Array, row: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        index, level = row
+        passes, counts, keeps = _rows(levels, level), _rows(counted, index), _rows(kept, index)
+        free = passes & ~_rows(taken, index)
+        wanted = jax.lax.reduce_or(free & counts, axes=(0,))  # the planes in which one that counts is in reach
+        chosen = _first_of_each_bit(free & (counts | ~wanted[None]))
+        # What is chosen was free, and padding adds nothing: the sum is a union.
+        taken = taken.at[index].add(chosen & keeps, mode="promise_in_bounds", wrap_negative_indices=False)
+        return taken, chosen
+
+    return jax.lax.scan(step, jnp.zeros_like(counted), (index, candidates.level))[1]
+
+
+def _rows(table: jax.Array, index: jax.Array) -> jax.Array:
+    return table.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+def _first_of_each_bit(words: jax.Array) -> jax.Array:
+    """Keeps of every bit of `[C, W]` only its first occurrence."""
+    seen, reach = _shifted(words, 1), 1  # what the word before holds; then the two, four, ... words before
+    while reach < len(words) - 1:
+        seen, reach = seen | _shifted(seen, reach), 2 * reach
+    return words & ~seen
+
+
+def _shifted(words: jax.Array, steps: int) -> jax.Array:
+    return jax.lax.pad(words, jnp.uint32(0), ((steps, -steps, 0), (0, 0, 0)))

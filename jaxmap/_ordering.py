@@ -1,0 +1,120 @@
+"""Sorting of whole datasets: by class and score, and by image-class group, ties by image, then position; taking rows.
+
+Every order is one plain sort of packed 64-bit integers: NumPy sorts those with vector instructions, several times
+faster than it sorts floats with their places, and ten times faster than it sorts by two keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ._threads import in_threads
+from .types import DetectionTable, GroundTruthTable
+
+__all__ = ["columns_of", "inverse", "order_by_score", "order_within", "rank_in_group", "starts_of_runs", "take_rows"]
+
+KEY_BITS = 64
+
+# Fields of a table that hold no value a row.
+OF_DATASET = (
+    *("image_ids", "class_ids", "class_names"),
+    *("verified", "not_exhaustive", "class_group", "image_sizes", "image_files", "crowd_index"),
+)
+Table = TypeVar("Table", DetectionTable, GroundTruthTable)
+
+
+def take_rows(table: Table, rows: np.ndarray) -> Table:
+    """Returns the table of some rows, in their order; its images and classes stay."""
+    columns = columns_of(table)
+    taken = in_threads(lambda column: column.take(rows, axis=0), columns.values())  # far faster than `column[rows]`
+    changes: dict[str, Any] = dict(zip(columns, taken, strict=True))
+    return dataclasses.replace(table, **changes)
+
+
+def columns_of(table: DetectionTable | GroundTruthTable) -> dict[str, np.ndarray]:
+    """Returns the columns of a table that are there, by name, without what is of the dataset."""
+    return {name: value for name, value in vars(table).items() if name not in OF_DATASET and value is not None}
+
+
+def order_by_score(labels: np.ndarray, scores: np.ndarray, arrival: np.ndarray) -> np.ndarray:
+    """Returns the permutation that sorts rows by label, then by descending score, then by `arrival`.
+
+    A key holds label, score and arrival. Where the three do not fit, the last bits of the scores are cut off; the few
+    rows that this puts in the wrong order are sorted once more.
+
+    Args:
+      labels: `[N]` non-negative int64.
+      scores: `[N]` float, finite.
+      arrival: `[N]` int64, a permutation: the place of each row in image order.
+    """
+    num_rows = len(scores)
+    if not num_rows:
+        return np.empty(0, np.int64)
+    arrival_bits, label_bits = (num_rows - 1).bit_length(), int(labels.max()).bit_length()
+    score_bits = KEY_BITS - arrival_bits - label_bits
+    descending = _descending_bits(scores)
+    cut = max(int(descending.max()).bit_length() - score_bits, 0)
+    if label_bits + arrival_bits >= KEY_BITS or cut >= KEY_BITS:
+        return np.lexsort((arrival, -scores, labels))
+    key = descending
+    key >>= np.uint64(cut)
+    key <<= np.uint64(arrival_bits)
+    key |= arrival.view(np.uint64)
+    if label_bits:
+        key |= labels.astype(np.uint64) << np.uint64(KEY_BITS - label_bits)
+    key.sort()
+    order = inverse(arrival).take((key & np.uint64((1 << arrival_bits) - 1)).view(np.int64))
+    if cut:
+        key >>= np.uint64(arrival_bits)
+        ordered = scores.take(order)
+        alike = key[1:] == key[:-1]
+        if (alike & (ordered[1:] > ordered[:-1])).any():
+            again = np.flatnonzero(np.append(alike, False) | np.append(False, alike))
+            rows = order[again]
+            order[again] = rows[np.lexsort((arrival[rows], -scores[rows], key[again]))]
+    return order
+
+
+def order_within(group: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Returns the permutation that sorts rows by `group`, then by `place`, distinct; both `[N]` non-negative int64."""
+    if not len(place):
+        return np.empty(0, np.int64)
+    last = int(place.max())
+    bits = last.bit_length()
+    if int(group.max()).bit_length() + bits >= KEY_BITS:
+        return np.lexsort((place, group))
+    row_of_place = np.empty(last + 1, np.int64)
+    row_of_place[place] = np.arange(len(place))
+    key = (group << bits) | place
+    key.sort()
+    key &= (1 << bits) - 1
+    return row_of_place.take(key)
+
+
+def inverse(permutation: np.ndarray) -> np.ndarray:
+    """Returns the permutation that undoes another."""
+    undo = np.empty_like(permutation)
+    undo[permutation] = np.arange(len(permutation))
+    return undo
+
+
+def starts_of_runs(values: np.ndarray) -> np.ndarray:
+    """Returns the index at which each run of equal values starts, in a sorted `[N]` array."""
+    return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])) if len(values) else np.empty(0, np.int64)
+
+
+def rank_in_group(groups: np.ndarray) -> np.ndarray:
+    """Returns `[N]` int64: the place of each row within its run of equal values, from 0, in a sorted array."""
+    starts = starts_of_runs(groups)
+    return np.arange(len(groups)) - np.repeat(starts, np.diff(starts, append=len(groups)))
+
+
+def _descending_bits(scores: np.ndarray) -> np.ndarray:
+    """Returns `[N]` uint64 that are smaller where scores are larger and equal where they are, from 0."""
+    bits = (scores.astype(np.float64) + 0.0).view(np.int64)  # adding 0 makes one zero of both
+    # The bits of floats sort as integers once those of negative numbers, which grow away from zero, are turned round.
+    ascending = np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits) if (bits < 0).any() else bits
+    return (ascending.max() - ascending).view(np.uint64)

@@ -1,0 +1,56 @@
+"""Pairing: given every pair's place in one order of preference, takes pairs from the front, each side at most once.
+
+That is greedy matching over all pairs of an image. A pair that comes first among the pairs of its detection and among
+those of its ground truth is certain to be taken, so all of these are taken at once, the pairs of both sides are struck
+out, and a few rounds later nothing is left. No floating point enters: the result is the same on any device.
+"""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from ..types import UNMATCHED
+
+__all__ = ["NO_PAIR", "pair_greedily"]
+
+NO_PAIR = 2**31 - 1  # the place of a pair that must not be taken
+
+
+def pair_greedily(index: jax.Array, place: jax.Array, *, num_ground_truths: int) -> jax.Array:
+    """Pairs the detections of one image with its ground truths; batch with `jax.vmap`.
+
+    Args:
+      index: `[D, C]` int32, the ground truth of each pair.
+      place: `[D, C]` int32, from 0, the most preferred first, distinct; `NO_PAIR` where there is no pair.
+      num_ground_truths: G.
+
+    Returns:
+      `[D]` int32, the ground truth that each detection takes; `UNMATCHED` for none.
+
+    Example:
+      >>> both_want_0_first = jnp.array([[0, 1], [0, 1]])
+      >>> pair_greedily(both_want_0_first, jnp.array([[1, 3], [0, 2]]), num_ground_truths=2).tolist()
+      [1, 0]
+    """
+    chex.assert_equal_shape([index, place])
+    chex.assert_rank(index, 2)
+
+    def is_left(state: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return (state[0] != NO_PAIR).any()
+
+    def take_certain(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        place, partner = state
+        first_of_ground_truth = jnp.full(num_ground_truths, NO_PAIR, jnp.int32).at[index].min(place)
+        first_of_detection = place.min(-1, keepdims=True)
+        certain = (place != NO_PAIR) & (place == first_of_detection) & (place == first_of_ground_truth[index])
+        partner = jnp.where(certain, index, partner[:, None]).max(-1)  # at most one is, and without it all are alike
+        taken = jnp.zeros(num_ground_truths, bool).at[index].max(certain)
+        struck_out = certain.any(-1, keepdims=True) | taken[index]
+        return jnp.where(struck_out, NO_PAIR, place), partner
+
+    nobody = jnp.full_like(place, UNMATCHED, shape=place.shape[:1])
+    if not index.size or not num_ground_truths:
+        return nobody
+    return jax.lax.while_loop(is_left, take_certain, (place.astype(jnp.int32), nobody))[1]

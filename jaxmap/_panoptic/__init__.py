@@ -1,0 +1,1 @@
+"""Panoptic quality: segments of two maps, matched and counted."""

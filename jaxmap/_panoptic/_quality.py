@@ -1,0 +1,216 @@
+"""One call from segment maps to panoptic quality, in float64 on the host, image by image."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._threads import in_threads
+from ..io import CocoPanoptic
+from ._host import SegmentCounts, class_groups, count_segments
+
+__all__ = ["PanopticEvaluation", "panoptic_quality"]
+
+_ROWS = {"All": "", "Things": "_th", "Stuff": "_st"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PanopticEvaluation:
+    """The panoptic quality of each class and the counts behind it; undefined numbers are NaN.
+
+    Attributes:
+      class_ids: `[K]`, the label or category id of each place.
+      class_names: K names.
+      things: the places of the classes of countable objects; None where nothing is known.
+      iou_sum: `[K]` float64, the sum of the IoUs of the matches.
+      true_positives: `[K]` int64, matches.
+      false_positives: `[K]` int64, predicted segments without a match.
+      false_negatives: `[K]` int64, true segments without a match.
+    """
+
+    class_ids: np.ndarray  # [K]
+    class_names: tuple[str, ...]
+    things: tuple[int, ...] | None
+    iou_sum: np.ndarray  # [K]
+    true_positives: np.ndarray  # [K]
+    false_positives: np.ndarray  # [K]
+    false_negatives: np.ndarray  # [K]
+
+    @functools.cached_property
+    def pq(self) -> np.ndarray:
+        """`[K]`, the sum of IoUs over matches plus half of what is unmatched; NaN for a class without segments."""
+        return _ratio(self.iou_sum, self._whole)
+
+    @functools.cached_property
+    def sq(self) -> np.ndarray:
+        """`[K]`, the mean IoU of the matches; 0 where there is none, NaN for a class without segments."""
+        return np.where(self._whole > 0, np.nan_to_num(_ratio(self.iou_sum, self.true_positives)), np.nan)
+
+    @functools.cached_property
+    def rq(self) -> np.ndarray:
+        """`[K]`, matches over themselves plus half of what is unmatched; NaN for a class without segments."""
+        return _ratio(self.true_positives, self._whole)
+
+    @functools.cached_property
+    def summary(self) -> dict[str, float]:
+        """`PQ`, `SQ`, `RQ`, means over the classes that have one; `PQ_th` ... of things, `PQ_st` ... of stuff."""
+        numbers = {"PQ": self.pq, "SQ": self.sq, "RQ": self.rq}
+        groups = class_groups(self.things, len(self.class_ids))
+        return {
+            name + suffix: _mean_of_defined(values[flags])
+            for suffix, flags in groups.items()
+            for name, values in numbers.items()
+        }
+
+    def per_class(self) -> dict[str, Any]:
+        """Returns columns, each `[K]`: `class_id`, `class_name`, `PQ`, `SQ`, `RQ` and the three counts."""
+        return {
+            "class_id": self.class_ids,
+            "class_name": list(self.class_names),
+            "PQ": self.pq,
+            "SQ": self.sq,
+            "RQ": self.rq,
+            "true_positives": self.true_positives,
+            "false_positives": self.false_positives,
+            "false_negatives": self.false_negatives,
+        }
+
+    def __str__(self) -> str:
+        groups = class_groups(self.things, len(self.class_ids))
+        lines = [f"{'':10s}| {'PQ':>5s}  {'SQ':>5s}  {'RQ':>5s} {'N':>5s}", "-" * 38]  # in per cent, as panopticapi's
+        for title, suffix in _ROWS.items():
+            numbers = [f"{100 * self.summary[name + suffix]:5.1f}" for name in ("PQ", "SQ", "RQ")]
+            lines.append(f"{title:10s}| {'  '.join(numbers)} {int((self._whole[groups[suffix]] > 0).sum()):5d}")
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """Returns the summary as one flat JSON object; undefined numbers are null."""
+        return json.dumps({name: None if math.isnan(value) else value for name, value in self.summary.items()})
+
+    @property
+    def _whole(self) -> np.ndarray:
+        return self.true_positives + 0.5 * (self.false_positives + self.false_negatives)
+
+
+def panoptic_quality(
+    predictions: Sequence[Mapping[str, Any]] | Mapping[str, Any],
+    ground_truths: Sequence[Mapping[str, Any]] | Mapping[str, Any],
+    *,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    things: Collection[int] | None = None,
+) -> PanopticEvaluation:
+    """Scores panoptic segmentation by panopticapi's rules, exactly, in float64 on the host.
+
+    A predicted and a true segment match if they have one class and an IoU above 1/2. The union leaves out pixels of the
+    prediction that are void in the truth. A crowd is never matched and never missed. A predicted segment that matches
+    nothing is a false positive, unless more than half of it lies on void and on crowds of its class. Classes that have
+    no segment but crowds and excused ones take no part in the means.
+
+    Args:
+      predictions: one mapping an image, in a sequence that may load them one at a time, with `segments` `[H, W]` int,
+        the id of the segment of each pixel, `ids` `[S]` int (0 to S - 1 if missing) and `labels` `[S]` int, the class
+        of each segment. Pixels of no segment are 0 or less; a segment without pixels or with a negative label is none.
+        Or one mapping of the same, stacked: `segments` `[I, H, W]`, `labels` `[I, S]`. Or what
+        `io.read_coco_panoptic_predictions` returns.
+      ground_truths: likewise, and optionally `crowd` `[S]`; pixels of no segment are void. Or what
+        `io.read_coco_panoptic_ground_truths` returns, which knows its classes and things.
+      num_classes: K, when there are no names.
+      class_names: of the classes 0 to K - 1.
+      things: the classes of countable objects, all others being stuff; None where nothing is known, which leaves the
+        numbers of things and stuff undefined.
+
+    Returns:
+      The evaluation; `print` it for the familiar table.
+
+    Raises:
+      ValueError: if an input's shape, length or value is not as described; the message names the image.
+      TypeError: if an input is of another kind, or a field does not hold integers.
+
+    Example:
+      >>> truth = [{"segments": np.array([[1, 1, 1, 2, 2, 0]]), "ids": np.array([1, 2]), "labels": np.array([0, 1])}]
+      >>> found = [{"segments": np.array([[1, 1, 2, 2, 2, 2]]), "ids": np.array([1, 2]), "labels": np.array([0, 1])}]
+      >>> print(panoptic_quality(found, truth, num_classes=2, things=[0]))  # the void pixel is in no union
+                |    PQ     SQ     RQ     N
+      --------------------------------------
+      All       |  66.7   66.7  100.0     2
+      Things    |  66.7   66.7  100.0     1
+      Stuff     |  66.7   66.7  100.0     1
+
+    References: panopticapi evaluation.py, pq_compute_single_core. Deviations: where an image has several crowds of one
+    class all of them excuse a prediction, not the last one alone, and the area of a true segment is that of its pixels.
+    """
+    if isinstance(ground_truths, CocoPanoptic):
+        if not (num_classes is None and class_names is None and things is None):
+            raise ValueError("`num_classes`, `class_names` and `things` are those of the file: leave them out.")
+        class_ids, names, things = ground_truths.class_ids, ground_truths.class_names, ground_truths.things
+    else:
+        class_ids, names = _classes(num_classes, class_names)
+    class_groups(things, len(class_ids))  # before the pixels of a whole dataset are read
+    found, true = _images("predictions", predictions), _images("ground_truths", ground_truths)
+    if len(found) != len(true):
+        raise ValueError(
+            f"`predictions` and `ground_truths` must hold the same images, got {len(found)} and {len(true)}."
+        )
+
+    def count(index: int) -> SegmentCounts:
+        prediction, truth = found[index], true[index]
+        try:
+            return count_segments(prediction, truth, num_classes=len(class_ids))
+        except (ValueError, TypeError) as error:
+            name = ground_truths.image_ids[index] if isinstance(ground_truths, CocoPanoptic) else index
+            raise type(error)(f"image {name}: {error}") from error
+
+    counts = in_threads(count, range(len(true)))
+    none = SegmentCounts(*4 * (np.zeros(0, int),))  # for a dataset without images
+    iou, *labels = (np.concatenate(column) for column in zip(none, *counts, strict=True))
+    matches, extra, missed = (np.bincount(column, minlength=len(class_ids)) for column in labels)
+    return PanopticEvaluation(
+        class_ids=class_ids,
+        class_names=names,
+        things=None if things is None else tuple(sorted(things)),
+        iou_sum=np.bincount(labels[0], iou, minlength=len(class_ids)),
+        true_positives=matches,
+        false_positives=extra,
+        false_negatives=missed,
+    )
+
+
+def _classes(num_classes: int | None, class_names: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    if num_classes is None and class_names is None:
+        raise ValueError("`num_classes` or `class_names` must be given: they say which labels there are.")
+    if num_classes is not None and class_names is not None and len(class_names) != num_classes:
+        raise ValueError(f"`class_names` must have `num_classes` names, got {len(class_names)} and {num_classes}.")
+    names = tuple(class_names) if class_names is not None else tuple(map(str, range(num_classes or 0)))
+    return np.arange(len(names)), names
+
+
+def _images(name: str, images: Any) -> Sequence[Mapping[str, Any]]:
+    """Returns a sequence of one mapping an image."""
+    if isinstance(images, Mapping):
+        columns = {field: np.asarray(column) for field, column in images.items() if column is not None}
+        lengths = {field: len(column) for field, column in columns.items() if column.ndim}
+        if not lengths or len(set(lengths.values())) > 1:
+            raise ValueError(f"the fields of `{name}` must have one first axis, images, got {lengths}.")
+        return [{field: column[i] for field, column in columns.items()} for i in range(next(iter(lengths.values())))]
+    if not isinstance(images, Sequence):
+        raise TypeError(
+            f"`{name}` must be a sequence of one mapping an image, or one mapping of stacked arrays, got "
+            f"{type(images).__name__}."
+        )
+    return images
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
+
+
+def _mean_of_defined(values: np.ndarray) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else math.nan

@@ -1,0 +1,186 @@
+"""Named numbers from curves, by the protocol's own table.
+
+>>> from jaxmap.protocols import COCO
+>>> [line.name for line in summary_lines(COCO)]
+['AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl']
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._outputs import printable
+from .protocols import EvaluationProtocol, limit_text
+from .types import UNDEFINED, PrecisionRecall
+
+__all__ = [
+    "LineText",
+    "SummaryLine",
+    "line_texts",
+    "shown_columns",
+    "summarize",
+    "summarize_on_device",
+    "summary_lines",
+    "summary_table",
+]
+
+
+class SummaryLine(NamedTuple):
+    """One named number: where it stands in the curves.
+
+    Attributes:
+      name: for example `AP50`.
+      quantity: `precision` or `recall`.
+      cells: the field of the curves that it averages.
+      thresholds: the indices on T that it averages; none where the protocol lacks its threshold, and it is undefined.
+      area_index: index on A.
+      limit_index: index on M.
+      class_group: the classes that it averages; None for all.
+    """
+
+    name: str
+    quantity: str
+    cells: str
+    thresholds: tuple[int, ...]
+    area_index: int
+    limit_index: int
+    class_group: str | None = None
+
+
+def summary_lines(protocol: EvaluationProtocol) -> list[SummaryLine]:
+    """Expands a protocol's table: one line for every number it reports."""
+    cells_of = {"recall": "recall", "precision": "average_precision" if protocol.average == "area" else "precision"}
+    lines = []
+    for number in protocol.numbers():
+        wanted, thresholds = number.row.iou_threshold, tuple(range(len(protocol.iou_thresholds)))
+        if wanted is not None:
+            nearest = protocol.threshold_index(wanted)
+            thresholds = () if nearest is None else (nearest,)
+        quantity = number.row.quantity
+        places = number.area_index, number.limit_index, number.class_group
+        lines.append(SummaryLine(number.name, quantity, cells_of[quantity], thresholds, *places))
+    return lines
+
+
+def summarize(
+    curves: PrecisionRecall, protocol: EvaluationProtocol, class_group: Sequence[str] | np.ndarray | None = None
+) -> dict[str, float]:
+    """Returns the protocol's numbers in float64; NaN where nothing defines one.
+
+    Args:
+      curves: NumPy arrays with NaN in cells without ground truth.
+      protocol: its table of results.
+      class_group: `[K]` names, the group of each class; without it numbers of groups are NaN.
+
+    Raises:
+      ValueError: if `class_group` does not name a group for every class.
+    """
+    numbers = {}
+    for line in summary_lines(protocol):
+        values = np.asarray(select(curves, line))
+        if line.class_group is not None:
+            values = values[..., _belongs(line.class_group, class_group, values.shape[-1])]
+        numbers[line.name] = _mean(values)
+    return numbers
+
+
+def summarize_on_device(
+    curves: PrecisionRecall, protocol: EvaluationProtocol, class_group: Sequence[str] | np.ndarray | None = None
+) -> dict[str, jax.Array]:
+    """Returns the protocol's numbers as float32 scalars, inside `jit`; `UNDEFINED` (-1) where nothing defines one.
+
+    Args:
+      curves: with `UNDEFINED` in cells without ground truth.
+      protocol: its table of results.
+      class_group: as `summarize` takes it, static.
+
+    Raises:
+      ValueError: if `class_group` does not name a group for every class.
+    """
+    numbers = {}
+    for line in summary_lines(protocol):
+        if not line.thresholds:
+            numbers[line.name] = jnp.float32(UNDEFINED)
+            continue
+        values = jnp.asarray(select(curves, line))
+        defined = (values != UNDEFINED).reshape(-1, values.shape[-1])[0]  # a class is defined in all its cells or none
+        if line.class_group is not None:
+            defined &= _belongs(line.class_group, class_group, len(defined))
+        while values.ndim > 1:
+            values = values.mean(0)  # axis by axis: one float32 sum over tens of thousands would lose digits
+        mean = jnp.where(defined, values, 0.0).sum() / jnp.maximum(defined.sum(dtype=jnp.float32), 1.0)
+        numbers[line.name] = jnp.where(defined.any(), mean, UNDEFINED)
+    return numbers
+
+
+def select(curves: PrecisionRecall, line: SummaryLine) -> jax.Array | np.ndarray:
+    """Returns the cells behind a number, `[T, R, K]` or, of recall and areas, `[T, K]`; T cut to its thresholds."""
+    values = getattr(curves, line.cells)
+    return values[np.array(line.thresholds, int), ..., line.area_index, line.limit_index]
+
+
+class LineText(NamedTuple):
+    """What tables say of a number: what it is, over which IoU thresholds, ranges or classes, and which limit."""
+
+    title: str
+    iou: str
+    which: str
+    limit: str
+
+
+def line_texts(protocol: EvaluationProtocol) -> dict[str, LineText]:
+    """Returns the words for every number of the summary that tables show, the first of each meaning.
+
+    Not shown are numbers of thresholds that were not asked for, and repeats: over the one threshold 0.5, AP50 is AP.
+    """
+    titles = {"precision": "Average Precision", "recall": "Average Recall"}
+    texts: dict[str, LineText] = {}
+    for line in summary_lines(protocol):
+        if line.thresholds:
+            ends = dict.fromkeys([line.thresholds[0], line.thresholds[-1]])  # one or two, in order
+            iou = ":".join(f"{protocol.iou_thresholds[index]:.2f}" for index in ends)
+            which = line.class_group or protocol.area_ranges[line.area_index].name
+            limit = limit_text(protocol.max_detections[line.limit_index])
+            text = LineText(titles[line.quantity], iou, which, limit)
+            if text not in texts.values():
+                texts[line.name] = text
+    return texts
+
+
+def shown_columns(columns: Mapping[str, Any], protocol: EvaluationProtocol) -> dict[str, Any]:
+    """Returns the columns of a table of classes that hold no number of the summary, or one that tables show."""
+    hidden = {line.name for line in summary_lines(protocol)} - line_texts(protocol).keys()
+    return {name: values for name, values in columns.items() if name not in hidden}
+
+
+def summary_table(summary: dict[str, float], protocol: EvaluationProtocol) -> str:
+    """Returns the familiar table of pycocotools; an undefined number reads `nan`."""
+    lines = []
+    for name, (title, iou, which, limit) in line_texts(protocol).items():
+        short = "".join(word[0] for word in title.split())
+        ranges = {"area": "area", "crowd_index": "crowd"}[protocol.range_of]
+        axis = "class" if which in protocol.class_groups else ranges
+        where = f"IoU={iou:<9} | {axis}={printable(which):>6s} | maxDets={limit:>3s}"
+        lines.append(f" {title:<18} ({short}) @[ {where} ] = {summary[name]:0.3f}")
+    return "\n".join(lines)
+
+
+def _belongs(group: str, class_group: Sequence[str] | np.ndarray | None, num_classes: int) -> np.ndarray:
+    """Returns `[K]` bool: the classes of a group."""
+    if class_group is None:
+        return np.zeros(num_classes, bool)
+    if len(class_group) != num_classes:
+        raise ValueError(f"`class_group` must name the group of each of {num_classes} classes, got {len(class_group)}.")
+    return np.asarray(class_group) == group
+
+
+def _mean(values: jax.Array | np.ndarray) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no defined cell is NaN, as it should be
+        return float(np.nanmean(np.asarray(values)))

@@ -1,0 +1,119 @@
+"""One call from arrays, lists or tables to the confusion matrix of a detector: which class is taken for which."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._inputs._misread import warn_of_misread
+from .._inputs._tables import as_tables
+from .._ordering import take_rows
+from .._pairing._host import check_confusion_options, count_confusion, normalize_confusion
+from ..protocols import COCO, EvaluationProtocol, get_protocol
+from ..types import DetectionTable
+
+__all__ = ["Confusion", "confusion_matrix"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Confusion:
+    """The outcome of every ground truth and every detection above a score.
+
+    Attributes:
+      counts: `[K + 1, K + 1]` int64; rows are classes of ground truths, columns of detections, the last of each is the
+        background. The last column holds missed ground truths, the last row false positives on the background, and the
+        last cell is 0.
+      matrix: `[K + 1, K + 1]`, the counts, or float64 shares of them if the call asked for that.
+      class_ids: `[K]`, the label or category id of each place.
+      class_names: K names.
+      num_left_out: detections that met only a crowd or an ignored ground truth; they are in no cell.
+    """
+
+    counts: np.ndarray  # [K + 1, K + 1]
+    matrix: np.ndarray  # [K + 1, K + 1]
+    class_ids: np.ndarray  # [K]
+    class_names: tuple[str, ...]
+    num_left_out: int
+
+
+def confusion_matrix(
+    detections: Any,
+    ground_truths: Any,
+    *,
+    iou_threshold: float = 0.5,
+    score_threshold: float = 0.25,
+    pairing: str = "score",
+    normalize: str | None = None,
+    box_format: str = "xyxy",
+    class_names: Sequence[str] | Mapping[int, str] | None = None,
+    num_classes: int | None = None,
+    protocol: str | EvaluationProtocol = COCO,
+) -> Confusion:
+    """Counts which class each ground truth was detected as, in float64 on the host.
+
+    Unlike average precision, which compares within a class, it pairs detections and ground truths of any classes. Pairs
+    have an IoU of at least the threshold, and each side is in one at most. Which pairs those are is a matter of
+    definition, and tools differ:
+
+    - `score`: detections in descending score, each takes the most similar ground truth that is still free; the order of
+      average precision with all classes as one. hotcoco 1.3, faster-coco-eval 1.8, Ultralytics 8.4.190.
+    - `iou`: the most similar pair of all first.
+    - `class_first`: pairs of one class first, of each kind the most similar first. supervision 0.31.
+    - `best_only`: the most similar pair first, but a detection whose most similar ground truth goes to another has no
+      second choice. YOLOv5, and Ultralytics to 8.4.0 at least.
+
+    hotcoco and faster-coco-eval take the same pairs, ties and all; the others break ties their own way, and leave out
+    pairs whose IoU equals the threshold. Here equal scores go by class, then by position; of equally similar pairs that
+    of the earlier detection is first, then that of the later ground truth.
+
+    Crowds and ignored ground truths are in no pair and never missed. A detection that is in no pair, but reaches the
+    threshold with one of them (with a crowd: by the share of the detection inside), is left out.
+
+    Args:
+      detections: as `evaluate` takes them.
+      ground_truths: as `evaluate` takes them; `area` plays no part but for keypoints, and `verified` none.
+      iou_threshold: the least IoU of a pair, in (0, 1].
+      score_threshold: the least score of a detection that takes part; -inf for all.
+      pairing: `score`, `iou`, `class_first` or `best_only`.
+      normalize: `true` for shares of each row, `pred` of each column, `all` of the sum; NaN where that is 0.
+      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_names: as `evaluate` takes them.
+      num_classes: as `evaluate` takes it.
+      protocol: its `iou_type` says what is compared; nothing else of it plays a part.
+
+    Raises:
+      ValueError: if an option or an input is not as described; the message names image and field.
+      TypeError: if an input is of another kind, or labels are not integers.
+
+    Example:
+      >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0]], "labels": [0, 1]}]
+      >>> found = [{"boxes": [[0.0, 0.0, 10.0, 9.0]], "labels": [1], "scores": [0.9]}]
+      >>> confusion_matrix(found, truth).matrix.tolist()  # class 0 taken for class 1, class 1 missed
+      [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
+    """
+    check_confusion_options(iou_threshold, score_threshold, pairing)
+    protocol = get_protocol(protocol)
+    found, truth = as_tables(
+        detections,
+        ground_truths,
+        iou_type=protocol.iou_type,
+        box_format=box_format,
+        class_names=class_names,
+        num_classes=num_classes,
+    )
+    as_written = "xywh" if isinstance(detections, DetectionTable) else box_format
+    warn_of_misread(found, truth, iou_type=protocol.iou_type, box_format=as_written)
+    found = take_rows(found, np.flatnonzero(found.scores >= score_threshold))
+    counts, num_left_out = count_confusion(
+        found, truth, protocol=protocol, iou_threshold=iou_threshold, pairing=pairing
+    )
+    return Confusion(
+        counts=counts,
+        matrix=normalize_confusion(counts, normalize),
+        class_ids=truth.class_ids,
+        class_names=truth.class_names,
+        num_left_out=num_left_out,
+    )

@@ -1,0 +1,278 @@
+"""Exact average precision as a metric: a frozen config and an explicit state that lives inside `jit`."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import jax
+import jax.numpy as jnp
+
+from ..._curves._device import precision_recall
+from ..._matching._device import BatchRules, MatchedBatch, match_batch
+from ..._matching._outcomes import count_ground_truths
+from ..._planes import num_words
+from ..._summary import summarize_on_device
+from ...protocols import COCO, EvaluationProtocol
+from ...types import Array, Detections, GroundTruths, PrecisionRecall, Records
+from .._contract import Contract
+from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
+from ._result import AveragePrecisionResult, curves_on_host, summarize_result
+from ._state import (
+    OF_STATE,
+    AveragePrecisionState,
+    empty_rows,
+    in_slots,
+    insert_images,
+    order_of_ids,
+    rows_of_batch,
+    total_checks,
+    total_counters,
+)
+
+__all__ = ["AveragePrecision", "average_precision"]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AveragePrecision(Contract):
+    """Exact COCO average precision, accumulated batch by batch on the device.
+
+    The order of batches, devices and hosts does not change one bit of the result: ties in score go by image id, then by
+    position in the image. An image that comes again is left out and counted.
+
+    Attributes:
+      num_classes: K; labels lie in [0, K).
+      max_images: images that the state has room for.
+      max_detections_per_image: detections kept of an image, over all classes. Those that exceed the protocol's limit
+        for an image and class need no room.
+      max_ground_truths_per_image: likewise; crowds and padding need no room.
+      protocol: grids, limits and table of results, or the name of one.
+      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_group: the group of each class, K names, where the protocol's table has numbers of groups (LVIS: `r`, `c`
+        or `f`); without it those are undefined.
+
+    Example:
+      >>> metric = AveragePrecision(num_classes=1, max_images=2)
+      >>> found = Detections(boxes=jnp.array([[[0., 0., 10., 8.]]]), scores=jnp.array([[.9]]), labels=jnp.array([[0]]))
+      >>> truth = GroundTruths(boxes=jnp.array([[[0., 0., 10., 10.]]]), labels=jnp.array([[0]]))
+      >>> state = jax.jit(metric.update)(metric.init(), found, truth, image_id=jnp.array([7]))
+      >>> numbers = metric.summarize(metric.compute(state))
+      >>> round(numbers["AP"], 6), numbers["num_images"]
+      (0.7, 1)
+    """
+
+    num_classes: int
+    max_images: int
+    max_detections_per_image: int = 100
+    max_ground_truths_per_image: int = 100
+    protocol: NamedProtocol = COCO_OR_OTHER
+    box_format: str = "xyxy"
+    class_group: tuple[str, ...] | None = None
+
+    _STATE, _RESULT = AveragePrecisionState, AveragePrecisionResult
+
+    def __post_init__(self) -> None:
+        sizes = "num_classes", "max_images", "max_detections_per_image", "max_ground_truths_per_image"
+        check_sizes(self, *sizes)
+        check_box_format(self)
+        take_class_group(self)
+        check_memory(self, *sizes, curves=True)
+
+    def init(self) -> AveragePrecisionState:
+        """Returns the state that has seen nothing."""
+        grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
+        slots = self.max_images, self.max_detections_per_image, self.max_ground_truths_per_image
+        return AveragePrecisionState(
+            images=empty_rows(*slots, num_words(*grid), self.num_classes, grid[1]),
+            **{name: jnp.zeros((), jnp.int32) for name in OF_STATE},
+            configuration=jnp.asarray(self._words()),
+        )
+
+    def update(
+        self,
+        state: AveragePrecisionState,
+        detections: Detections,
+        ground_truths: GroundTruths,
+        *,
+        image_id: Array,
+        valid: Array | None = None,
+    ) -> AveragePrecisionState:
+        """Adds a batch; shapes stay as they are, so it may be donated and traces once.
+
+        Args:
+          state: from `init`, `update` or `merge`.
+          detections: `[I, D, ...]`; boxes and scores are taken as float32.
+          ground_truths: `[I, G, ...]`.
+          image_id: `[I]` int, distinct for distinct images over the whole evaluation. Without x64, `jit` cuts ids to
+            32 bits: pass longer ones as the words of `jaxmap.metrics.image_id_words`, `[I, 2]`.
+          valid: `[I]` bool, False for images that only pad the batch; None means that all are real.
+
+        Raises:
+          ValueError: while tracing, if a shape is not as described; outside `jit`, if the state is of another
+            configuration, which inside is said by `summarize`.
+          TypeError: while tracing, if labels or image ids are not integers, or an argument stands in another's place.
+        """
+        configuration = self._accept(state=state)
+        batch = match_batch(detections, ground_truths, image_id, valid, self._rules)
+        self._warn_of_too_little_room(state, batch)
+        state = insert_images(state, rows_of_batch(batch, state.images), batch.image_valid)
+        return dataclasses.replace(state, configuration=configuration)
+
+    def merge(self, state: AveragePrecisionState, other: AveragePrecisionState) -> AveragePrecisionState:
+        """Returns one state that has seen what both have; images that both hold count once.
+
+        The result has the room of `state`; rows of `other` that it has no room for are counted.
+
+        Raises:
+          ValueError: if one is of another configuration, as `update` says.
+        """
+        configuration = self._accept(state=state, other=other)
+        capacity = len(other.images.image_id)
+        filled = jnp.arange(capacity, dtype=jnp.int32) < other.num_images
+        merged = insert_images(state, in_slots(jax.tree.map(jnp.asarray, other.images), state.images), filled)
+        return dataclasses.replace(
+            merged,
+            num_repeated_images=merged.num_repeated_images + other.num_repeated_images,
+            num_conflicting_images=merged.num_conflicting_images + other.num_conflicting_images,
+            num_padded_images=state.num_padded_images + other.num_padded_images,  # not the empty slots of `other`
+            num_images_over_capacity=merged.num_images_over_capacity + other.num_images_over_capacity,
+            configuration=configuration,
+        )
+
+    def compute(self, state: AveragePrecisionState) -> AveragePrecisionResult:
+        """Integrates the state into curves: in float64 on the host, or, inside `jit`, in float32 on the device."""
+        configuration = self._accept(state=state)
+        counters, checks = total_counters(state), total_checks(state)
+        if isinstance(state.num_images, jax.core.Tracer):
+            return AveragePrecisionResult(self._compute_on_device(state), counters, checks, configuration)
+        state, counters, checks = jax.device_get((state, counters, checks))
+        used = slice(int(state.num_images))
+        images = jax.tree.map(lambda leaf: leaf[used], state.images)
+        curves = curves_on_host([images], self.protocol, self.num_classes)
+        return AveragePrecisionResult(curves, counters, checks, configuration)
+
+    def summarize(self, result: AveragePrecisionResult, *, allow_overflow: bool = False) -> dict[str, float]:
+        """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them.
+
+        What is most likely not as it was meant, such as labels that are no class, is said in one `UserWarning`.
+
+        Args:
+          result: from `compute`.
+          allow_overflow: report numbers although something found no room.
+
+        Raises:
+          ValueError: if something found no room, naming the capacity to raise, or if counts of another configuration
+            came in.
+        """
+        self._accept_result(result)
+        return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=allow_overflow)
+
+    @property
+    def _rules(self) -> BatchRules:
+        return BatchRules(self.protocol, self.num_classes, self.box_format)
+
+    def _warn_of_too_little_room(self, state: AveragePrecisionState, batch: MatchedBatch) -> None:
+        """Says while tracing what would be an error after the last batch, if all rows were real."""
+        limit, of_image = self.protocol.max_detections[-1], self.protocol.limit_scope == "image"
+        num_classes = 1 if of_image or self.protocol.class_agnostic else self.num_classes
+        rows_and_slots = {
+            "detections": (min(batch.scores.shape[1], limit * num_classes), state.images.scores.shape[1]),
+            "ground_truths": (batch.ground_truth_labels.shape[1], state.images.ground_truth_labels.shape[1]),
+        }
+        for side, (rows, slots) in rows_and_slots.items():
+            if rows > slots:
+                warnings.warn(
+                    f"the batch has room for {rows} {side} of an image and the state for {slots}; if more than {slots} "
+                    f"are valid, `summarize` raises: set `max_{side}_per_image={rows}`, or give fewer.",
+                    stacklevel=3,
+                )
+
+    def _with_room_of(self, state: AveragePrecisionState) -> AveragePrecision:
+        images, detections = jnp.shape(state.images.labels)[-2:]
+        ground_truths = jnp.shape(state.images.ground_truth_labels)[-1]
+        return dataclasses.replace(
+            self,
+            max_images=images,
+            max_detections_per_image=detections,
+            max_ground_truths_per_image=ground_truths,
+        )
+
+    def _compute_on_device(self, state: AveragePrecisionState) -> PrecisionRecall:
+        images = state.images
+        num_images, num_rows = images.scores.shape
+        filled = jnp.arange(num_images, dtype=jnp.int32) < state.num_images
+        records = Records(
+            scores=images.scores.ravel(),
+            labels=images.labels.ravel().astype(jnp.int32),
+            image_index=jnp.repeat(order_of_ids(images), num_rows),
+            position=jnp.tile(jnp.arange(num_rows, dtype=jnp.int32), num_images),
+            rank=images.rank.ravel().astype(jnp.int32),
+            matched=images.matched.reshape(num_images * num_rows, images.matched.shape[-1]),
+            ignored=images.ignored.reshape(num_images * num_rows, images.matched.shape[-1]),
+            valid=((images.labels >= 0) & filled[:, None]).ravel(),
+        )
+        labels = images.ground_truth_labels.astype(jnp.int32)
+        bits = jnp.arange(len(self.protocol.area_ranges), dtype=jnp.uint32)
+        counted = (images.ground_truth_counted.astype(jnp.uint32)[..., None] >> bits[None, None]) & jnp.uint32(1)
+        counted = (counted == 1) & ((labels >= 0) & filled[:, None])[..., None]
+        counts = count_ground_truths(counted.reshape(-1, len(bits)), jnp.maximum(labels, 0).ravel(), self.num_classes)
+        return precision_recall(records, counts, protocol=self.protocol, num_classes=self.num_classes)
+
+
+def average_precision(
+    detections: Detections,
+    ground_truths: GroundTruths,
+    *,
+    num_classes: int,
+    protocol: str | EvaluationProtocol = COCO,
+    box_format: str = "xyxy",
+    class_group: tuple[str, ...] | None = None,
+) -> dict[str, jax.Array]:
+    """Scores one padded set of images inside `jit`: the protocol's numbers as device scalars.
+
+    Matches are decided in double-float arithmetic and counts are integers, so the numbers differ from the float64 ones
+    only by the rounding of the last division and mean, below 1e-6. Images rank in the order of their axis.
+
+    Args:
+      detections: `[I, D, ...]`; boxes and scores are taken as float32.
+      ground_truths: `[I, G, ...]`.
+      num_classes: K; labels lie in [0, K).
+      protocol: static; itself or its name. Its recall points must be multiples of one fraction.
+      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_group: static; the group of each class, as `AveragePrecision` takes it.
+
+    Returns:
+      float32 scalars by name (for COCO `AP`, `AP50`, ...). -1 where no ground truth defines a number; NaN throughout
+      when a valid row holds a value that is not finite or a label that is no class.
+
+    Raises:
+      ValueError: if a shape, the box format or the recall points are not as described.
+      TypeError: if labels are not integers.
+
+    Example:
+      >>> found = Detections(boxes=jnp.array([[[0., 0., 10., 8.]]]), scores=jnp.array([[.9]]), labels=jnp.array([[0]]))
+      >>> truth = GroundTruths(boxes=jnp.array([[[0., 0., 10., 10.]]]), labels=jnp.array([[0]]))
+      >>> numbers = jax.jit(average_precision, static_argnames="num_classes")(found, truth, num_classes=1)
+      >>> round(float(numbers["AP"]), 6)
+      0.7
+    """
+    num_images, num_detections, num_ground_truths = (
+        *jnp.shape(detections.labels),
+        jnp.shape(ground_truths.labels)[1],
+    )
+    metric = AveragePrecision(
+        num_classes=num_classes,
+        max_images=max(num_images, 1),
+        max_detections_per_image=max(num_detections, 1),
+        max_ground_truths_per_image=max(num_ground_truths, 1),
+        protocol=protocol,
+        box_format=box_format,
+        class_group=class_group,
+    )
+    image_id = jnp.arange(num_images, dtype=jnp.int32)
+    state = metric.update(metric.init(), detections, ground_truths, image_id=image_id)
+    numbers = summarize_on_device(metric._compute_on_device(state), metric.protocol, metric.class_group)
+    counters = total_counters(state)
+    sound = counters["num_not_finite"] + counters["num_bad_labels"] == 0
+    return {name: jnp.where(sound, value, jnp.nan) for name, value in numbers.items()}

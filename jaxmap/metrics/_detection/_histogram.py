@@ -1,0 +1,261 @@
+"""Approximate average precision from score histograms: constant memory, merged by addition."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+from ..._counts64 import add_counts, check_counts
+from ..._curves._device import interpolate, mask_undefined
+from ..._integer_bounds import INT32_MAX, check_int32
+from ..._matching._device import BatchRules, match_batch
+from ..._matching._outcomes import count_ground_truths
+from ..._planes import WORD_BITS
+from ...types import UNDEFINED, Array, Detections, GroundTruths, PrecisionRecall
+from .._contract import Contract
+from .._data_checks import CHECKS, checks_by_name
+from .._options import (
+    COCO_OR_OTHER,
+    NamedProtocol,
+    check_box_format,
+    check_memory,
+    check_score_range,
+    check_sizes,
+    take_class_group,
+)
+from ._result import AveragePrecisionResult, summarize_result
+
+__all__ = ["HistogramAveragePrecision", "HistogramState"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class HistogramState:
+    """Counts over everything seen so far; every field adds up, but stops at 2^31 - 1, which `summarize` refuses.
+
+    Attributes:
+      true_positives: `[T, A, K, S]` int32, at the largest max-detections limit, in S bins of descending score.
+      counted: `[T, A, K, S]` int32, true and false positives likewise.
+      found: `[T, A, M, K]` int32, true positives at each limit.
+      num_ground_truths: `[K, A]` int32.
+      num_images: images seen.
+      num_padded_images: images marked as not valid.
+      num_scores_out_of_range: detections whose score lies outside the range; they fall into the first or last bin.
+      num_not_finite: valid rows whose box, score or area was NaN or infinite; they took no part.
+      num_bad_labels: valid rows whose label was no class; they took no part.
+      checks: `[C]` int32, rows that were odd in each of the ways of `CHECKS`.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
+    """
+
+    true_positives: Array  # [T, A, K, S]
+    counted: Array  # [T, A, K, S]
+    found: Array  # [T, A, M, K]
+    num_ground_truths: Array  # [K, A]
+    num_images: Array  # []
+    num_padded_images: Array  # []
+    num_scores_out_of_range: Array  # []
+    num_not_finite: Array  # []
+    num_bad_labels: Array  # []
+    checks: Array  # [C]
+    configuration: Array  # [2]
+
+
+COUNTERS = tuple(field.name for field in dataclasses.fields(HistogramState) if field.name.startswith("num_"))[1:]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HistogramAveragePrecision(Contract):
+    """Average precision from binned scores: an approximation, for when the exact state does not fit.
+
+    Detections of one bin count as one step of the curve. Matches, counts and recall are exact; precision is read at the
+    ends of bins, so a number falls short of or exceeds the exact one where true and false positives share a bin. Images
+    are not remembered: one that comes twice counts twice.
+
+    Attributes:
+      num_classes: K; labels lie in [0, K).
+      num_bins: S, equal bins of the score range.
+      score_range: lowest and highest score.
+      protocol: grids, limits and table of results, or the name of one; its recall points must be multiples of one
+        fraction.
+      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_group: the group of each class, K names, where the protocol's table has numbers of groups (LVIS: `r`, `c`
+        or `f`); without it those are undefined.
+    """
+
+    num_classes: int
+    num_bins: int = 1000
+    score_range: tuple[float, float] = (0.0, 1.0)
+    protocol: NamedProtocol = COCO_OR_OTHER
+    box_format: str = "xyxy"
+    class_group: tuple[str, ...] | None = None
+
+    _STATE, _RESULT = HistogramState, AveragePrecisionResult
+
+    def __post_init__(self) -> None:
+        sizes = "num_classes", "num_bins"
+        check_sizes(self, *sizes)
+        check_box_format(self)
+        check_score_range(self)
+        take_class_group(self)
+        check_memory(self, *sizes, curves=True)
+
+    def init(self) -> HistogramState:
+        """Returns the state that has seen nothing.
+
+        Raises:
+          ValueError: if there is no bin, or too many, or the score range is empty or reversed.
+        """
+        low, high = self.score_range
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"`score_range` must be the lowest and the highest score, got {self.score_range}.")
+        if self.num_bins < 1:
+            raise ValueError(f"`num_bins` must be at least 1, got {self.num_bins}.")
+        check_int32("`num_classes` x `num_bins`", self.num_classes * self.num_bins + 1, "take fewer bins")
+        grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
+        bins = (*grid, self.num_classes, self.num_bins)
+        return HistogramState(
+            true_positives=jnp.zeros(bins, jnp.int32),
+            counted=jnp.zeros(bins, jnp.int32),
+            found=jnp.zeros((*grid, len(self.protocol.max_detections), self.num_classes), jnp.int32),
+            num_ground_truths=jnp.zeros((self.num_classes, grid[1]), jnp.int32),
+            checks=jnp.zeros(len(CHECKS), jnp.int32),
+            **{name: jnp.zeros((), jnp.int32) for name in COUNTERS},
+            configuration=jnp.asarray(self._words()),
+        )
+
+    def update(
+        self,
+        state: HistogramState,
+        detections: Detections,
+        ground_truths: GroundTruths,
+        *,
+        image_id: Array,
+        valid: Array | None = None,
+    ) -> HistogramState:
+        """Adds a batch, as `AveragePrecision.update` does; the image ids are checked but not kept."""
+        self._accept(state=state)
+        batch = match_batch(detections, ground_truths, image_id, valid, self._rules)
+        low, high = self.score_range
+        place = (high - batch.scores) * (self.num_bins / (high - low))  # the best score in bin 0
+        bins = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, self.num_bins - 1)
+        real = batch.valid.ravel()
+        cell = jnp.where(real, (batch.labels * self.num_bins + bins).ravel(), self.num_classes * self.num_bins)
+        labels = jnp.where(real, batch.labels.ravel(), self.num_classes)
+        rank = batch.rank.ravel()
+        grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
+
+        def plane(number: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+            word, bit = number // WORD_BITS, (number % WORD_BITS).astype(jnp.uint32)
+            matched, ignored = (
+                (jnp.take(words, word, axis=-1).ravel() >> bit) & jnp.uint32(1) == 1
+                for words in (batch.matched, batch.ignored)
+            )
+            hits, counts = matched & ~ignored & real, ~ignored & real
+
+            def count(flags: jax.Array, into: jax.Array, size: int) -> jax.Array:
+                return jax.ops.segment_sum(flags.astype(jnp.int32), into, size + 1)[:-1]
+
+            size = self.num_classes * self.num_bins
+            at_limits = [
+                count(hits & (rank < limit), labels, self.num_classes) for limit in self.protocol.max_detections
+            ]
+            return count(hits, cell, size), count(counts, cell, size), jnp.stack(at_limits)
+
+        numbers = jnp.arange(grid[1] * grid[0], dtype=jnp.int32).reshape(grid[1], grid[0]).T.ravel()  # planes by [T, A]
+        hits, counts, at_limits = jax.lax.map(plane, numbers)
+        shape = state.true_positives.shape
+        counted = batch.ground_truth_counted
+        return self.merge(
+            state,
+            HistogramState(
+                true_positives=hits.reshape(shape),
+                counted=counts.reshape(shape),
+                found=at_limits.reshape(state.found.shape),
+                num_ground_truths=count_ground_truths(
+                    counted.reshape(-1, counted.shape[-1]), batch.ground_truth_labels.ravel(), self.num_classes
+                ),
+                num_images=batch.image_valid.sum(dtype=jnp.int32),
+                num_padded_images=(~batch.image_valid).sum(dtype=jnp.int32),
+                num_scores_out_of_range=(real & ((batch.scores < low) | (batch.scores > high)).ravel()).sum(
+                    dtype=jnp.int32
+                ),
+                num_not_finite=batch.num_not_finite.sum(dtype=jnp.int32),
+                num_bad_labels=batch.num_bad_labels.sum(dtype=jnp.int32),
+                checks=batch.checks.sum(0, dtype=jnp.int32),
+                configuration=jnp.asarray(self._words()),
+            ),
+        )
+
+    def merge(self, state: HistogramState, other: HistogramState) -> HistogramState:
+        """Returns one state that has seen what both have."""
+        configuration = self._accept(state=state, other=other)
+        merged: HistogramState = add_counts(state, other)
+        return dataclasses.replace(merged, configuration=configuration)
+
+    def compute(self, state: HistogramState) -> AveragePrecisionResult:
+        """Integrates the state into curves in float32; jittable. Only the largest limit has precision and scores.
+
+        Where a class has 2^31 - 1 detections or more in a range, its `num_ground_truths` is 2^31 - 1.
+        """
+        configuration = self._accept(state=state)
+        counters = {name: getattr(state, name) for name in COUNTERS}
+        return AveragePrecisionResult(self._curves(state), counters, checks_by_name(state.checks), configuration)
+
+    def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
+        """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them.
+
+        Raises:
+          ValueError: if a count reached 2^31 - 1.
+        """
+        self._accept_result(result)
+        check_counts((result.curves.num_ground_truths, result.counters))
+        return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=False)
+
+    @property
+    def _rules(self) -> BatchRules:
+        return BatchRules(self.protocol, self.num_classes, self.box_format)
+
+    def _curves(self, state: HistogramState) -> PrecisionRecall:
+        low, high = self.score_range
+        edges = high - (high - low) / self.num_bins * jnp.arange(1, self.num_bins + 1, dtype=jnp.float32)
+        labels = jnp.repeat(jnp.arange(self.num_classes, dtype=jnp.int32), self.num_bins)
+
+        scores = jnp.tile(edges, self.num_classes)
+
+        running = [jnp.cumsum(counts, axis=-1, dtype=jnp.int32) for counts in (state.true_positives, state.counted)]
+        # A sum that wraps is negative at that step: none adds enough to pass over the negative numbers.
+        is_over = ((running[1] < 0) | (running[1] == INT32_MAX)).any((0, 3))
+        num_ground_truths = jnp.where(is_over.T, INT32_MAX, state.num_ground_truths)
+
+        def of_area(area: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+            hits, total, counted, positives = area
+            found, seen = (counts.reshape(len(counts), -1).T for counts in (hits, total))
+            # The score at recall 0 is that of the first bin that holds a detection.
+            taking_part = jnp.where(counted.any(0).ravel(), labels, self.num_classes)
+            return interpolate(found, seen, scores, taking_part, positives, self.protocol.recall_points)
+
+        areas = (jnp.moveaxis(counts, 1, 0) for counts in (*running, state.counted))
+        precision, scores = (
+            jnp.moveaxis(values, 0, -1) for values in jax.lax.map(of_area, (*areas, state.num_ground_truths.T))
+        )
+        positives = jnp.maximum(state.num_ground_truths, 1).astype(jnp.float32)
+        recall = state.found.astype(jnp.float32) / positives.T[None, :, None, :]
+        limits = len(self.protocol.max_detections)
+        average_precision = [self._areas(state, *running)] if self.protocol.average == "area" else []
+        precision, scores, *average_precision = (
+            jnp.where(jnp.arange(limits) == limits - 1, values[..., None], UNDEFINED)
+            for values in (precision, scores, *average_precision)
+        )
+        recall = jnp.moveaxis(recall, -1, 1)
+        return mask_undefined(precision, recall, scores, *average_precision, num_ground_truths=num_ground_truths)
+
+    def _areas(self, state: HistogramState, hits: jax.Array, counted: jax.Array) -> jax.Array:
+        """Returns `[T, K, A]`: the area under each curve, whose steps are bins, from the counts up to each bin."""
+        precision = hits.astype(jnp.float32) / jnp.maximum(counted, 1).astype(jnp.float32)
+        best = jax.lax.cummax(precision, axis=3, reverse=True)
+        positives = jnp.maximum(state.num_ground_truths, 1).astype(jnp.float32).T[None, :, :, None]
+        return jnp.moveaxis((best * (state.true_positives.astype(jnp.float32) / positives)).sum(-1), 1, 2)

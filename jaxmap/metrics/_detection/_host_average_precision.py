@@ -1,0 +1,170 @@
+"""Exact average precision with a state on the host: unbounded size, and no wait in the step."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from ..._integers import as_words
+from ..._matching._device import BatchRules, match_batch
+from ..._planes import num_words
+from ...types import Array, Detections, GroundTruths
+from .._contract import Contract
+from .._data_checks import checks_by_name
+from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
+from ._result import AveragePrecisionResult, curves_on_host, summarize_result
+from ._state import ImageRows, content_of, contents_differ, empty_rows, rows_of_batch, whole_ids
+
+__all__ = ["HostAveragePrecision", "HostState"]
+
+IN_FLIGHT = 2  # batches whose copies may still be under way; older ones have arrived, so taking them does not wait
+
+
+class _Batch(NamedTuple):
+    """One update's rows, on their way to the host or there."""
+
+    images: ImageRows
+    valid: Array  # [I]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class HostState:
+    """Everything seen so far: the batches in the order of arrival, all but the last few as NumPy arrays.
+
+    Attributes:
+      batches: their rows.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
+    """
+
+    batches: tuple[_Batch, ...]
+    configuration: Array  # [2]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HostAveragePrecision(Contract):
+    """Exact average precision whose rows leave the device after each update; no capacity to choose.
+
+    `update` is called from Python and runs its own compiled program, whose results are copied to the host while the
+    next step runs. Numbers are those of `AveragePrecision`, bit for bit.
+
+    Attributes:
+      num_classes: K; labels lie in [0, K).
+      protocol: grids, limits and table of results, or the name of one.
+      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_group: the group of each class, K names, where the protocol's table has numbers of groups (LVIS: `r`, `c`
+        or `f`); without it those are undefined.
+    """
+
+    num_classes: int
+    protocol: NamedProtocol = COCO_OR_OTHER
+    box_format: str = "xyxy"
+    class_group: tuple[str, ...] | None = None
+
+    _STATE, _RESULT = HostState, AveragePrecisionResult
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "num_classes")
+        check_box_format(self)
+        take_class_group(self)
+        check_memory(self, "num_classes", curves=True)
+
+    def init(self) -> HostState:
+        """Returns the state that has seen nothing."""
+        grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
+        images = empty_rows(0, 0, 0, num_words(*grid), self.num_classes, grid[1])
+        return HostState((_Batch(jax.device_get(images), np.zeros(0, bool)),), self._words())
+
+    def update(
+        self,
+        state: HostState,
+        detections: Detections,
+        ground_truths: GroundTruths,
+        *,
+        image_id: Array,
+        valid: Array | None = None,
+    ) -> HostState:
+        """Adds a batch, as `AveragePrecision.update` does; not inside `jit`.
+
+        Raises:
+          ValueError: if a shape is not as described, or the state is of another configuration.
+          TypeError: if labels or image ids are not integers, an argument stands in another's place, or it is called
+            inside `jit`.
+        """
+        self._accept(state=state)
+        if isinstance(image_id, jax.core.Tracer):
+            raise TypeError("`HostAveragePrecision.update` must be called outside jit; use `AveragePrecision` inside.")
+        words = as_words(image_id, len(detections.labels))  # here, since `jit` cuts ids to 32 bits
+        batch = _match(self, detections, ground_truths, words, valid)
+        for leaf in jax.tree.leaves(batch):
+            leaf.copy_to_host_async()
+        batches = (*state.batches, batch)
+        arrived = len(batches) - 1 - IN_FLIGHT
+        if arrived >= 0:
+            batches = (*batches[:arrived], jax.device_get(batches[arrived]), *batches[arrived + 1 :])
+        return HostState(batches, self._words())
+
+    def merge(self, state: HostState, other: HostState) -> HostState:
+        """Returns one state that has seen what both have; images that both hold count once."""
+        self._accept(state=state, other=other)
+        return HostState(state.batches + other.batches, self._words())
+
+    def compute(self, state: HostState) -> AveragePrecisionResult:
+        """Integrates the state into curves in float64."""
+        self._accept(state=state)
+        batches = jax.device_get(state.batches)
+        image_id = np.concatenate([whole_ids(batch.images) for batch in batches])
+        valid = np.concatenate([batch.valid for batch in batches])
+        real = np.flatnonzero(valid)
+        _, first, of_id = np.unique(image_id[valid], return_index=True, return_inverse=True)
+        kept = np.zeros(len(valid), bool)
+        kept[real[first]] = True
+        content = np.concatenate([content_of(batch.images) for batch in batches])[real]
+        counters = {
+            "num_images": kept.sum(),
+            "num_repeated_images": (valid & ~kept).sum(),
+            "num_conflicting_images": contents_differ(content, content[first][of_id]).sum(),
+            "num_padded_images": (~valid).sum(),
+        }
+        used = np.split(kept, np.cumsum([len(batch.valid) for batch in batches])[:-1])
+        rows = [
+            jax.tree.map(lambda leaf, mask=mask: leaf[mask], batch.images)
+            for batch, mask in zip(batches, used, strict=True)
+        ]
+        for name in ("num_not_finite", "num_bad_labels"):  # nothing is ever over capacity here
+            counters[name] = np.concatenate([getattr(images, name) for images in rows]).sum()
+        checks = checks_by_name(np.concatenate([images.checks for images in rows]).sum(0))
+        curves = curves_on_host(rows, self.protocol, self.num_classes)
+        return AveragePrecisionResult(curves, counters, checks, self._words())
+
+    def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
+        """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them."""
+        self._accept_result(result)
+        return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=False)
+
+    @property
+    def _rules(self) -> BatchRules:
+        return BatchRules(self.protocol, self.num_classes, self.box_format)
+
+    def _with_room_of(self, state: HostState) -> None:
+        """Any number of batches of any size will do."""
+
+
+@partial(jax.jit, static_argnums=0)
+def _match(
+    metric: HostAveragePrecision,
+    detections: Detections,
+    ground_truths: GroundTruths,
+    image_id: Array,
+    valid: Array | None,
+) -> _Batch:
+    batch = match_batch(detections, ground_truths, image_id, valid, metric._rules)
+    slots = batch.scores.shape[1], batch.ground_truth_labels.shape[1]
+    grid = batch.matched.shape[-1], metric.num_classes, batch.ground_truth_counted.shape[-1]
+    rows = rows_of_batch(batch, empty_rows(0, *slots, *grid))  # as many slots as rows
+    return _Batch(rows, batch.image_valid)

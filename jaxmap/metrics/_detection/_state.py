@@ -1,0 +1,305 @@
+"""The state of exact average precision: fixed-shape rows an image, and counters of everything that went wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..._matching._device import MatchedBatch
+from ...types import Array
+from .._data_checks import CHECKS, checks_by_name
+
+__all__ = [
+    "OF_IMAGE",
+    "OF_STATE",
+    "AveragePrecisionState",
+    "ImageRows",
+    "content_of",
+    "contents_differ",
+    "empty_rows",
+    "in_slots",
+    "insert_images",
+    "order_of_ids",
+    "rows_of_batch",
+    "total_checks",
+    "total_counters",
+    "whole_ids",
+]
+
+EMPTY = -1  # label of an unused slot
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ImageRows:
+    """What is kept of an image: no boxes and no logits, 24 bytes a detection and 3 a ground truth for COCO.
+
+    Attributes:
+      image_id: `[I]` int32, the low word of the id, which is the id itself where it fits.
+      image_id_high: `[I]` int32, the high word: 0, or -1 of a negative id, where it fits.
+      scores: `[I, D]` float32, descending.
+      labels: `[I, D]` int16 or int32; `EMPTY` in unused slots.
+      rank: `[I, D]` int16 or int32, place among the detections of the image and class.
+      matched: `[I, D, W]` uint32, the planes in which a detection met a ground truth.
+      ignored: `[I, D, W]` uint32, the planes in which it is neither a true nor a false positive.
+      ground_truth_labels: `[I, G]` int16 or int32; `EMPTY` in unused slots.
+      ground_truth_counted: `[I, G]` uint8 or uint32, bit `a` set where it counts in area range `a`.
+      num_detections_over_capacity: `[I]` int32, detections that found no slot.
+      num_ground_truths_over_capacity: `[I]` int32, ground truths that found no slot.
+      num_not_finite: `[I]` int32, valid rows whose box, score or area was NaN, infinite or too large; excluded.
+      num_bad_labels: `[I]` int32, valid rows whose label was no class; excluded.
+      checks: `[I, C]` int32, rows that are odd in each of the ways of `CHECKS`.
+    """
+
+    image_id: Array  # [I]
+    image_id_high: Array  # [I]
+    scores: Array  # [I, D]
+    labels: Array  # [I, D]
+    rank: Array  # [I, D]
+    matched: Array  # [I, D, W]
+    ignored: Array  # [I, D, W]
+    ground_truth_labels: Array  # [I, G]
+    ground_truth_counted: Array  # [I, G]
+    num_detections_over_capacity: Array  # [I]
+    num_ground_truths_over_capacity: Array  # [I]
+    num_not_finite: Array  # [I]
+    num_bad_labels: Array  # [I]
+    checks: Array  # [I, C]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class AveragePrecisionState:
+    """Everything seen so far. The first `num_images` slots of `images` are filled, in the order of arrival.
+
+    Attributes:
+      images: rows of C images.
+      num_images: distinct images held.
+      num_repeated_images: images that came again and were left out.
+      num_conflicting_images: those of them whose ground truths or detections were others: their ids are not distinct.
+      num_padded_images: images marked as not valid.
+      num_images_over_capacity: images for which no slot was left.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
+    """
+
+    images: ImageRows
+    num_images: Array  # []
+    num_repeated_images: Array  # []
+    num_conflicting_images: Array  # []
+    num_padded_images: Array  # []
+    num_images_over_capacity: Array  # []
+    configuration: Array  # [2]
+
+
+# Counts of an image go with it, so that one that comes again, or is in two states that are merged, counts once.
+OF_IMAGE = tuple(field.name for field in dataclasses.fields(ImageRows) if field.name.startswith("num_"))
+OF_DETECTIONS = ("scores", "labels", "rank", "matched", "ignored")
+OF_GROUND_TRUTHS = ("ground_truth_labels", "ground_truth_counted")
+OF_STATE = tuple(field.name for field in dataclasses.fields(AveragePrecisionState) if field.name.startswith("num_"))
+
+
+def empty_rows(
+    num_images: int, num_detections: int, num_ground_truths: int, num_words: int, num_classes: int, num_areas: int
+) -> ImageRows:
+    """Returns rows without images, every slot empty."""
+    label = _label_dtype(num_classes)
+    words = (num_images, num_detections, num_words)
+    return ImageRows(
+        image_id=jnp.zeros(num_images, jnp.int32),
+        image_id_high=jnp.zeros(num_images, jnp.int32),
+        scores=jnp.zeros((num_images, num_detections), jnp.float32),
+        labels=jnp.full((num_images, num_detections), EMPTY, label),
+        rank=jnp.zeros((num_images, num_detections), _label_dtype(num_detections)),
+        matched=jnp.zeros(words, jnp.uint32),
+        ignored=jnp.zeros(words, jnp.uint32),
+        ground_truth_labels=jnp.full((num_images, num_ground_truths), EMPTY, label),
+        ground_truth_counted=jnp.zeros((num_images, num_ground_truths), _bits_dtype(num_areas)),
+        **{name: jnp.zeros(num_images, jnp.int32) for name in OF_IMAGE},
+        checks=jnp.zeros((num_images, len(CHECKS)), jnp.int32),
+    )
+
+
+def content_of(images: ImageRows) -> Array:
+    """Returns `[I, 6]` float32 that tells images apart whose ids are equal: sums, since their rows may be in any order.
+
+    NumPy or JAX.
+    """
+    xp = images.scores.__array_namespace__()
+    found, truth = images.labels != EMPTY, images.ground_truth_labels != EMPTY
+    columns = (
+        found.sum(-1),
+        truth.sum(-1),
+        xp.where(found, images.scores, 0).sum(-1),
+        (images.matched != 0).any(-1).sum(-1),
+        xp.where(truth, images.ground_truth_labels.astype(np.int32), 0).sum(-1),
+        images.ground_truth_counted.astype(np.int32).sum(-1),
+    )
+    return xp.stack([column.astype(np.float32) for column in columns], axis=-1)
+
+
+def contents_differ(one: Array, other: Array) -> Array:
+    """Returns `[I]` bool; scores of one image may differ a little from batch to batch."""
+    different: Array = (abs(one - other) > 1e-2).any(-1)
+    return different
+
+
+def whole_ids(images: ImageRows) -> np.ndarray:
+    """Returns the ids `[I]` of NumPy rows as int64."""
+    high, low = (np.asarray(word, np.int64) for word in (images.image_id_high, images.image_id))
+    return (high << 32) | (low & 0xFFFFFFFF)
+
+
+def order_of_ids(images: ImageRows) -> jax.Array:
+    """Returns `[I]` int32: the place of each image in the order of ids, ids below 0 first."""
+    place = jnp.arange(len(images.image_id), dtype=jnp.int32)
+    order = jax.lax.sort((images.image_id_high, images.image_id.astype(jnp.uint32), place), num_keys=2)[-1]
+    return jnp.zeros_like(place).at[order].set(place, unique_indices=True)
+
+
+def total_counters(state: AveragePrecisionState) -> dict[str, jax.Array]:
+    """Returns every counter as an int32 scalar, those of images summed over the images held."""
+    filled = jnp.arange(len(state.images.image_id), dtype=jnp.int32) < state.num_images
+    of_images = {name: jnp.where(filled, getattr(state.images, name), 0).sum(dtype=jnp.int32) for name in OF_IMAGE}
+    return {name: getattr(state, name) for name in OF_STATE} | of_images
+
+
+def total_checks(state: AveragePrecisionState) -> dict[str, jax.Array]:
+    """Returns the sums of `CHECKS` over the images held, by name."""
+    filled = jnp.arange(len(state.images.checks), dtype=jnp.int32) < state.num_images
+    return checks_by_name(jnp.where(filled[:, None], state.images.checks, 0).sum(0, dtype=jnp.int32))
+
+
+def rows_of_batch(batch: MatchedBatch, like: ImageRows) -> ImageRows:
+    """Brings a matched batch to the slots and dtypes of a state."""
+    counted = batch.ground_truth_counted
+    bits = jnp.left_shift(jnp.uint32(1), jnp.arange(counted.shape[-1], dtype=jnp.uint32))
+    counted_bits = jnp.where(counted, bits[None, None], jnp.uint32(0)).sum(-1, dtype=jnp.uint32)
+    empty = jnp.int32(EMPTY)
+    rows = ImageRows(
+        image_id=batch.image_id[:, 1],
+        image_id_high=batch.image_id[:, 0],
+        scores=batch.scores,
+        labels=jnp.where(batch.valid, batch.labels, empty),
+        rank=jnp.where(batch.valid, batch.rank, 0),
+        matched=jnp.where(batch.valid[..., None], batch.matched, jnp.uint32(0)),
+        ignored=jnp.where(batch.valid[..., None], batch.ignored, jnp.uint32(0)),
+        ground_truth_labels=jnp.where(counted.any(-1), batch.ground_truth_labels, empty),
+        ground_truth_counted=counted_bits,
+        num_detections_over_capacity=jnp.zeros_like(batch.num_not_finite),
+        num_ground_truths_over_capacity=jnp.zeros_like(batch.num_not_finite),
+        num_not_finite=batch.num_not_finite,
+        num_bad_labels=batch.num_bad_labels,
+        checks=batch.checks,
+    )
+    return in_slots(rows, like)
+
+
+def in_slots(rows: ImageRows, like: ImageRows) -> ImageRows:
+    """Brings rows to the slots and dtypes of others, and counts what finds no slot."""
+    found, lost = _fit(rows, OF_DETECTIONS, rows.labels >= 0, like.labels.shape[1])
+    truth, truth_lost = _fit(rows, OF_GROUND_TRUTHS, rows.ground_truth_labels >= 0, like.ground_truth_labels.shape[1])
+    return dataclasses.replace(
+        rows,
+        **{name: value.astype(getattr(like, name).dtype) for name, value in (found | truth).items()},
+        num_detections_over_capacity=rows.num_detections_over_capacity + lost,
+        num_ground_truths_over_capacity=rows.num_ground_truths_over_capacity + truth_lost,
+    )
+
+
+def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Array) -> AveragePrecisionState:
+    """Puts images that are not there yet into the next free slots, and counts what was padded, repeated or too much.
+
+    Args:
+      state: where to.
+      rows: of I images.
+      valid: `[I]` bool, False for padding.
+    """
+    state = jax.tree.map(jnp.asarray, state)  # it may come from a checkpoint, as NumPy arrays
+    capacity = len(state.images.image_id)
+    repeated, first = _find_repeated(state, rows, valid)
+    conflicting = repeated & contents_differ(content_of(_at_places(state.images, rows, first)), content_of(rows))
+    new = valid & ~repeated
+    slot = state.num_images + jnp.cumsum(new, dtype=jnp.int32) - 1
+    slot = jnp.where(new, slot, capacity)  # behind the last slot: dropped, as are those over capacity, which count
+    images = jax.tree.map(lambda old, row: old.at[slot].set(row, mode="drop"), state.images, rows)
+    num_new = new.sum(dtype=jnp.int32)
+    num_taken = jnp.minimum(num_new, capacity - state.num_images)
+    return dataclasses.replace(
+        state,
+        images=images,
+        num_images=state.num_images + num_taken,
+        num_repeated_images=state.num_repeated_images + repeated.sum(dtype=jnp.int32),
+        num_conflicting_images=state.num_conflicting_images + conflicting.sum(dtype=jnp.int32),
+        num_padded_images=state.num_padded_images + (~valid).sum(dtype=jnp.int32),
+        num_images_over_capacity=state.num_images_over_capacity + num_new - num_taken,
+    )
+
+
+def _find_repeated(state: AveragePrecisionState, rows: ImageRows, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns which of the valid images came before, in the state or in the batch, and where: `[I]` bool and int32.
+
+    Places count the slots of the state first, then the images of the batch.
+    """
+    capacity = len(state.images.image_id)
+    filled = jnp.arange(capacity, dtype=jnp.int32) < state.num_images
+    real = jnp.concatenate([filled, valid])
+    high, low = (
+        jnp.concatenate([getattr(images, name) for images in (state.images, rows)])
+        for name in ("image_id_high", "image_id")
+    )
+    place = jnp.arange(len(real), dtype=jnp.int32)
+    _, high, low, order = jax.lax.sort((~real, high, low, place), num_keys=3)
+    is_first = jnp.concatenate([jnp.ones(1, bool), (high[1:] != high[:-1]) | (low[1:] != low[:-1])])
+    start = jax.lax.cummax(jnp.where(is_first, place, 0))
+    first = jnp.zeros_like(order).at[order].set(order[start], unique_indices=True)[capacity:]
+    return valid & (first != place[capacity:]), first
+
+
+def _at_places(images: ImageRows, rows: ImageRows, place: jax.Array) -> ImageRows:
+    """Returns the rows at places that count the slots of `images` first, then `rows`."""
+    capacity = len(images.image_id)
+
+    def take(old: jax.Array, new: jax.Array) -> jax.Array:
+        is_old = (place < capacity).reshape(-1, *(1,) * (old.ndim - 1))
+        return jnp.where(is_old, old[jnp.minimum(place, capacity - 1)], new[jnp.maximum(place - capacity, 0)])
+
+    taken: ImageRows = jax.tree.map(take, images, rows)
+    return taken
+
+
+def _fit(
+    rows: ImageRows, names: tuple[str, ...], valid: jax.Array, slots: int
+) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Cuts or pads axis 1 to a number of slots; valid rows come first when it must be cut, and the lost are counted."""
+    columns = {name: getattr(rows, name) for name in names}
+    width = valid.shape[1]
+    if width > slots:
+        order = jnp.argsort(~valid, axis=1, stable=True)[:, :slots]
+        columns = {
+            name: jnp.take_along_axis(value, order.reshape(order.shape + (1,) * (value.ndim - 2)), axis=1)
+            for name, value in columns.items()
+        }
+    elif width < slots:
+        fill = {"labels": EMPTY, "ground_truth_labels": EMPTY}
+        columns = {
+            name: jnp.pad(
+                value, ((0, 0), (0, slots - width)) + ((0, 0),) * (value.ndim - 2), constant_values=fill.get(name, 0)
+            )
+            for name, value in columns.items()
+        }
+    return columns, jnp.maximum(valid.sum(-1, dtype=jnp.int32) - slots, 0)
+
+
+def _label_dtype(largest: int) -> type[np.signedinteger]:
+    return np.int16 if largest <= np.iinfo(np.int16).max else np.int32
+
+
+def _bits_dtype(num_bits: int) -> type[np.unsignedinteger]:
+    if num_bits > 32:
+        raise ValueError(
+            f"`area_ranges` must be at most 32 inside jit, got {num_bits}; use `evaluate`, which takes any number."
+        )
+    return np.uint8 if num_bits <= 8 else np.uint32

@@ -1,0 +1,276 @@
+"""Mean average precision at k as a metric: weighted means over rows, in whichever definition."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..._geometry import _double_float as df
+from ..._geometry._double_float import DoubleFloat
+from ...types import UNDEFINED, Array
+from .._contract import Contract
+from .._data_checks import warn_once
+from .._options import check_sizes
+from ._at_k import as_items, exact, get_definition, rank_rows, total
+
+__all__ = [
+    "MeanAveragePrecisionAtK",
+    "MeanAveragePrecisionAtKResult",
+    "MeanAveragePrecisionAtKState",
+    "mean_average_precision_at_k",
+]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class MeanAveragePrecisionAtKState:
+    """Sums over all rows seen so far, the same whatever the policy for empty rows; those of floats hold 47 bits.
+
+    Attributes:
+      total: weighted sum of AP@k.
+      weight: sum of weights of rows with relevant items.
+      empty_weight: sum of weights of rows without.
+      num_rows: rows that took part.
+      num_empty_rows: those of them without relevant items.
+      num_padded_rows: rows marked as not valid.
+      num_bad_weights: rows whose weight was negative, NaN or infinite; they took no part.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
+    """
+
+    total: DoubleFloat  # []
+    weight: DoubleFloat  # []
+    empty_weight: DoubleFloat  # []
+    num_rows: Array  # []
+    num_empty_rows: Array  # []
+    num_padded_rows: Array  # []
+    num_bad_weights: Array  # []
+    configuration: Array  # [2]
+
+
+SUMS = ("total", "weight", "empty_weight")
+COUNTERS = ("num_rows", "num_empty_rows", "num_padded_rows", "num_bad_weights")
+
+
+class MeanAveragePrecisionAtKResult(NamedTuple):
+    """What `compute` returns.
+
+    Attributes:
+      mean_average_precision: float64 with NaN where undefined, or, from inside `jit`, float32 with `UNDEFINED`.
+      counters: int32 scalars by name, those of the state.
+      configuration: that of the state.
+    """
+
+    mean_average_precision: Array  # []
+    counters: dict[str, Array]
+    configuration: Array | None = None  # [2]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeanAveragePrecisionAtK(Contract):
+    """The mean of AP@k over rows, `sum(weight * AP@k) / sum(weight)`, accumulated batch by batch.
+
+    With `definition="tensorflow"`, a single row without relevant items makes the number NaN, whatever its weight, as it
+    does there; `empty="skip"` leaves such rows out. Without any weight the mean is undefined, where TensorFlow says 0.
+    Sums of floats depend on the order of rows, here in the 14th digit.
+
+    Attributes:
+      k: places looked at.
+      definition: `kaggle`, `tensorflow`, `metrax` or `torchmetrics`, as `average_precision_at_k` says.
+      empty: what rows without relevant items count as: `zero`, `one`, `nan`, which makes the mean undefined, or `skip`;
+        None for what the definition says.
+
+    Example:
+      >>> metric = MeanAveragePrecisionAtK(k=2)
+      >>> relevant, predicted = jnp.array([[1, 2, 3], [4, 5, 6]]), jnp.array([[1, 9], [4, 5]])
+      >>> state = jax.jit(metric.update)(metric.init(), relevant, predicted, weights=jnp.array([1.0, 3.0]))
+      >>> metric.summarize(metric.compute(state))["mean_average_precision"]
+      0.875
+    """
+
+    k: int = 10
+    definition: str = "kaggle"
+    empty: str | None = None
+
+    _STATE, _RESULT = MeanAveragePrecisionAtKState, MeanAveragePrecisionAtKResult
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "k")
+        get_definition(self.definition, self.empty)
+
+    def init(self) -> MeanAveragePrecisionAtKState:
+        """Returns the state that has seen nothing."""
+        sums = {name: exact(jnp.zeros((), jnp.float32)) for name in SUMS}
+        counts: dict[str, Array] = {name: jnp.zeros((), jnp.int32) for name in COUNTERS}
+        return MeanAveragePrecisionAtKState(**sums, **counts, configuration=jnp.asarray(self._words()))
+
+    def update(
+        self,
+        state: MeanAveragePrecisionAtKState,
+        relevant: Array,
+        predicted: Array,
+        *,
+        relevant_valid: Array | None = None,
+        predicted_valid: Array | None = None,
+        weights: Array | None = None,
+        valid: Array | None = None,
+    ) -> MeanAveragePrecisionAtKState:
+        """Adds a batch; jittable.
+
+        Args:
+          state: from `init`, `update` or `merge`.
+          relevant: `[..., G]` int, as `average_precision_at_k` says.
+          predicted: `[..., P]` int, likewise.
+          relevant_valid: `[..., G]` bool, likewise.
+          predicted_valid: `[..., P]` bool, likewise.
+          weights: `[...]` float of each row, or a scalar; None means 1.
+          valid: `[...]` bool, False for rows that only pad the batch; None means that all are real.
+
+        Raises:
+          ValueError: while tracing, if shapes do not agree, k is less than 1, or a name is unknown.
+          TypeError: while tracing, if items are not integers.
+        """
+        self._accept(state=state)
+        divisor = get_definition(self.definition, self.empty).divisor
+        rows, num_relevant = rank_rows(relevant, predicted, relevant_valid, predicted_valid, k=self.k, divisor=divisor)
+        shape = num_relevant.shape
+        weights, valid = (1.0 if weights is None else weights), (True if valid is None else valid)
+        for name, value in (("weights", weights), ("valid", valid)):
+            if jnp.shape(value) not in ((), shape):
+                raise ValueError(f"`{name}` must have shape {list(shape)}, one a row, got {list(jnp.shape(value))}.")
+        real = jnp.broadcast_to(jnp.asarray(valid).astype(bool), shape)
+        weight = df.rounded(jnp.broadcast_to(jnp.asarray(weights).astype(jnp.float32), shape))
+        sound = (weight >= 0) & (weight < jnp.inf)
+        taken, is_empty = real & sound, num_relevant == 0
+
+        def summed(numbers: DoubleFloat, flags: jax.Array) -> DoubleFloat:
+            return total(DoubleFloat(*(jnp.where(flags, part, 0.0) for part in numbers)), tuple(range(len(shape))))
+
+        return self.merge(
+            state,
+            MeanAveragePrecisionAtKState(
+                total=summed(df.multiply(rows, exact(weight)), taken),  # 0 in rows without relevant items
+                weight=summed(exact(weight), taken & ~is_empty),
+                empty_weight=summed(exact(weight), taken & is_empty),
+                num_rows=taken.sum(dtype=jnp.int32),
+                num_empty_rows=(taken & is_empty).sum(dtype=jnp.int32),
+                num_padded_rows=(~real).sum(dtype=jnp.int32),
+                num_bad_weights=(real & ~sound).sum(dtype=jnp.int32),
+                configuration=jnp.asarray(self._words()),
+            ),
+        )
+
+    def merge(
+        self, state: MeanAveragePrecisionAtKState, other: MeanAveragePrecisionAtKState
+    ) -> MeanAveragePrecisionAtKState:
+        """Returns one state that has seen what both have."""
+        configuration = self._accept(state=state, other=other)
+        return MeanAveragePrecisionAtKState(
+            **{name: df.add(getattr(state, name), getattr(other, name)) for name in SUMS},
+            **{name: getattr(state, name) + getattr(other, name) for name in COUNTERS},
+            configuration=configuration,
+        )
+
+    def compute(self, state: MeanAveragePrecisionAtKState) -> MeanAveragePrecisionAtKResult:
+        """Divides the sums: to float64 outside of `jit`, and to float32 inside."""
+        configuration = self._accept(state=state)
+        counters = {name: getattr(state, name) for name in COUNTERS}
+        mean, defined = _divide(get_definition(self.definition, self.empty).empty, state)
+        if isinstance(state.num_rows, jax.core.Tracer):
+            return MeanAveragePrecisionAtKResult(jnp.where(defined, mean.hi, UNDEFINED), counters, configuration)
+        mean, defined, counters = jax.device_get((mean, defined, counters))
+        value = np.float64(mean.hi) + np.float64(mean.lo) if defined else np.float64(np.nan)
+        return MeanAveragePrecisionAtKResult(value, counters, configuration)
+
+    def summarize(self, result: MeanAveragePrecisionAtKResult) -> dict[str, float]:
+        """Returns the mean, NaN where undefined, and the counters beside it; warns of weights that are none."""
+        self._accept_result(result)
+        if bad := int(result.counters["num_bad_weights"]):
+            warn_once([f"{bad} rows have a weight that is negative, NaN or infinite, and are excluded"])
+        mean = float(result.mean_average_precision)
+        numbers: dict[str, float] = {"mean_average_precision": np.nan if mean == UNDEFINED else mean}
+        return numbers | {name: int(value) for name, value in result.counters.items()}
+
+
+def mean_average_precision_at_k(
+    relevant: Array,
+    predicted: Array,
+    *,
+    k: int = 10,
+    definition: str = "kaggle",
+    empty: str | None = None,
+    relevant_valid: Array | None = None,
+    predicted_valid: Array | None = None,
+    weights: Array | None = None,
+    valid: Array | None = None,
+) -> Array:
+    """Scores ranked lists against sets of relevant items: the mean of AP@k over rows.
+
+    Args:
+      relevant: `[..., G]` int, as `average_precision_at_k` says, like all that is not named here.
+      predicted: `[..., P]` int.
+      k: places looked at.
+      definition: `kaggle`, `tensorflow`, `metrax` or `torchmetrics`.
+      empty: what rows without relevant items count as: `zero`, `one`, `nan`, which makes the mean NaN, or `skip`; None
+        for what the definition says.
+      relevant_valid: `[..., G]` bool.
+      predicted_valid: `[..., P]` bool.
+      weights: `[...]` float of each row, or a scalar; None means 1.
+      valid: `[...]` bool, False for rows that only pad the batch; None means that all are real.
+
+    Returns:
+      A float64 scalar, or, inside `jit`, float32; NaN where no row has weight.
+
+    Raises:
+      ValueError: if shapes do not agree, k is less than 1, a name is unknown, an item does not fit int32, or, outside
+        `jit` (inside, the mean is NaN), a weight is negative, NaN or infinite.
+      TypeError: if items are not integers.
+
+    Example:
+      >>> relevant, predicted = np.array([[1, 2, 3, 4], [1, 2, 3, 5]]), np.array([[1, 2, 3, 4], [4, 2, 1, 3]])
+      >>> round(float(mean_average_precision_at_k(relevant, predicted, k=3)), 6)
+      0.694444
+    """
+    metric = MeanAveragePrecisionAtK(k=k, definition=definition, empty=empty)
+    state = _first_update(
+        metric,
+        as_items("relevant", relevant),
+        as_items("predicted", predicted),
+        relevant_valid=relevant_valid,
+        predicted_valid=predicted_valid,
+        weights=weights,
+        valid=valid,
+    )
+    result = metric.compute(state)
+    if isinstance(state.num_rows, jax.core.Tracer):
+        sound = (state.num_bad_weights == 0) & (result.mean_average_precision != UNDEFINED)
+        return jnp.where(sound, result.mean_average_precision, jnp.nan)
+    if result.counters["num_bad_weights"]:
+        raise ValueError(
+            f"`weights` must be finite and not negative, got {result.counters['num_bad_weights']} that are not, among "
+            f"{np.asarray(weights).min()} to {np.asarray(weights).max()}."
+        )
+    return result.mean_average_precision
+
+
+@partial(jax.jit, static_argnums=0)
+def _first_update(
+    metric: MeanAveragePrecisionAtK, relevant: Array, predicted: Array, **options: Array | None
+) -> MeanAveragePrecisionAtKState:
+    return metric.update(metric.init(), relevant, predicted, **options)
+
+
+@partial(jax.jit, static_argnums=0)
+def _divide(empty: str, state: MeanAveragePrecisionAtKState) -> tuple[DoubleFloat, jax.Array]:
+    """Returns the mean under a policy for empty rows, and whether it is defined."""
+    part = df.add(state.total, state.empty_weight) if empty == "one" else state.total
+    whole = state.weight if empty in ("nan", "skip") else df.add(state.weight, state.empty_weight)
+    defined = whole.hi > 0
+    if empty == "nan":
+        defined &= state.num_empty_rows == 0
+    return df.divide(part, df.where(defined, whole, df.constant(1.0))), defined

@@ -1,0 +1,1 @@
+"""Metrics of dense maps: semantic and panoptic segmentation, average precision of pixels."""

@@ -1,0 +1,295 @@
+"""Panoptic quality inside `jit`: all pixels of an image in one joint histogram, and the segments matched in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ... import _counts64 as wide
+from ..._counts64 import WideCount
+from ..._integers import as_labels
+from ..._panoptic._device import joint_histogram, match_segments
+from ..._panoptic._host import class_groups
+from ...types import UNDEFINED, Array
+from .._contract import Contract
+from .._data_checks import warn_once
+from .._options import check_memory, check_sizes
+from ._label_maps import check_map, real_pixels
+
+__all__ = [
+    "PanopticQuality",
+    "PanopticQualityResult",
+    "PanopticQualityState",
+]
+
+# Behind the segments of a map stand two places more: pixels of no segment, and those whose number is no segment's.
+_VOID, _BAD = 0, 1
+_NUM_PLACES = 2
+_PIXEL_COUNTERS = (
+    "num_pixels",
+    "num_void_pixels",
+    "num_bad_true_pixels",
+    "num_bad_predicted_pixels",
+    "num_padded_pixels",
+)
+_ONE = 2.0**32  # an IoU of 1 in the state's fixed-point numbers
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PanopticQualityState:
+    """Everything seen so far, in integers of 64 bits: states merge by addition, in any order to the same last bit.
+
+    Attributes:
+      iou_sum: `[K]`, the sum of the IoUs of a class's matches, in units of 2^-32, to which each is rounded.
+      segments: `[3, K]`, matches, false positives and false negatives.
+      pixels: `[5]`, the counters of `PanopticQuality`, in their order.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
+    """
+
+    iou_sum: WideCount  # [K]
+    segments: WideCount  # [3, K]
+    pixels: WideCount  # [5]
+    configuration: Array  # [2]
+
+
+class PanopticQualityResult(NamedTuple):
+    """What `compute` returns: float64 and int64 NumPy with NaN where undefined; inside `jit` float32 with `UNDEFINED`.
+
+    Attributes:
+      numbers: `PQ`, `SQ`, `RQ`, means over the classes that have one; `PQ_th` ... of things, `PQ_st` ... of stuff.
+      pq: `[K]`, the sum of IoUs over matches plus half of the false positives and negatives; undefined where all are 0.
+      sq: `[K]`, mean IoU of the matches; 0 where there is none, undefined where `pq` is.
+      rq: `[K]`, matches over themselves plus half of the false positives and negatives; undefined where `pq` is.
+      true_positives: `[K]`. From inside `jit` a `WideCount`, as are the two below and the counters.
+      false_positives: `[K]`.
+      false_negatives: `[K]`.
+      counters: pixels by what became of them, see `PanopticQuality`.
+      configuration: that of the state.
+    """
+
+    numbers: dict[str, Array]
+    pq: Array  # [K]
+    sq: Array  # [K]
+    rq: Array  # [K]
+    true_positives: Array  # [K]
+    false_positives: Array  # [K]
+    false_negatives: Array  # [K]
+    counters: dict[str, Array]
+    configuration: Array | None = None  # [2]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PanopticQuality(Contract):
+    """Panoptic quality of segment maps, PQ = SQ * RQ for each class, by the rules of panopticapi.
+
+    A predicted and a true segment match if they have one class and an IoU above 1/2, which a segment can have with one
+    other at most. The union leaves out pixels of the prediction that are void in the truth. A crowd is never matched
+    and never missed. A predicted segment that matches nothing is a false positive, unless more than half of it lies on
+    void and on crowds of its class. Decisions are made in integers; the IoU of a match is rounded to a multiple of
+    2^-32, so that any split and order of the images gives the same state to the last bit. Images are not remembered:
+    one that comes twice counts twice.
+
+    Counters: `num_pixels` are all that are not padding, and among them `num_void_pixels` of the truth, and
+    `num_bad_true_pixels` and `num_bad_predicted_pixels`, whose number is beyond `labels` or whose label is no class;
+    these count as void. `num_padded_pixels` are left out.
+
+    Attributes:
+      num_classes: K.
+      things: the classes of countable objects, all others being stuff; None where nothing is known, which leaves the
+        numbers of things and stuff undefined.
+
+    Example:
+      >>> metric = PanopticQuality(num_classes=2, things=(1,))
+      >>> truth, predicted = jnp.array([[[0, 0, 1, 1, 1, -1]]]), jnp.array([[[0, 0, 0, 1, 1, 1]]])
+      >>> labels = jnp.array([[0, 1]])  # of segments 0 and 1
+      >>> state = jax.jit(metric.update)(
+      ...     metric.init(), predicted, truth, predicted_labels=labels, truth_labels=labels)
+      >>> numbers = metric.summarize(metric.compute(state))
+      >>> round(numbers["PQ"], 6), round(numbers["PQ_th"], 6), numbers["num_void_pixels"]  # 2/3 and 2/3, without void
+      (0.666667, 0.666667, 1)
+
+    References: panopticapi evaluation.py, pq_compute_single_core. Deviations: where an image has several crowds of one
+    class all of them excuse a prediction, not the last one alone, and the area of a true segment is that of its pixels.
+    """
+
+    num_classes: int
+    things: tuple[int, ...] | None = None
+
+    _STATE, _RESULT = PanopticQualityState, PanopticQualityResult
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "num_classes")
+        check_memory(self, "num_classes")
+        class_groups(self.things, self.num_classes)
+
+    def init(self) -> PanopticQualityState:
+        """Returns the state that has seen nothing."""
+        return PanopticQualityState(
+            iou_sum=wide.zeros((self.num_classes,)),
+            segments=wide.zeros((3, self.num_classes)),
+            pixels=wide.zeros((len(_PIXEL_COUNTERS),)),
+            configuration=jnp.asarray(self._words()),
+        )
+
+    def update(
+        self,
+        state: PanopticQualityState,
+        predicted: Array,
+        truth: Array,
+        *,
+        predicted_labels: Array,
+        truth_labels: Array,
+        truth_crowd: Array | None = None,
+        valid: Array | None = None,
+    ) -> PanopticQualityState:
+        """Adds a batch; jittable.
+
+        Args:
+          state: from `init`, `update` or `merge`.
+          predicted: `[I, H, W]` int, the segment of each pixel as an index on S; negative for none.
+          truth: `[I, H, W]` int, likewise; negative for void.
+          predicted_labels: `[I, S]` int, the class of each predicted segment; negative where there is none, and its
+            pixels are of no segment then.
+          truth_labels: `[I, S']` int, likewise of true segments, with an S of their own; pixels of negative are void.
+          truth_crowd: `[I, S']` bool, True for crowds; None for none.
+          valid: `[I]` bool, False for images that only pad the batch, or `[I, H, W]` bool, False for pixels that only
+            pad an image; None means that all are real.
+
+        Raises:
+          ValueError: while tracing, if a shape is not as described or a batch is too large.
+          TypeError: while tracing, if segments or labels are not integers.
+        """
+        self._accept(state=state)
+        predicted, truth = check_map("predicted", predicted), check_map("truth", truth)
+        if predicted.shape != truth.shape:
+            raise ValueError(
+                f"`predicted` and `truth` must have one shape, got {list(predicted.shape)} and {list(truth.shape)}."
+            )
+        real = jnp.ones((), bool) if valid is None else real_pixels(valid, truth.shape)
+        place, found = self._places("predicted_labels", predicted, predicted_labels)
+        true_place, true = self._places("truth_labels", truth, truth_labels)
+        crowd = _crowds(truth_crowd, true.shape)
+        joint = joint_histogram(place, true_place, real, found.shape[1], true.shape[1])
+        matched = jax.vmap(partial(match_segments, num_classes=self.num_classes))(joint, found, true, crowd)
+        is_void, bad_truth, bad_predicted = true < 0, true >= self.num_classes, found >= self.num_classes
+        by_predicted, by_truth = joint.sum(2, dtype=jnp.uint32), joint.sum(1, dtype=jnp.uint32)
+        num_pixels = by_truth.sum(dtype=jnp.uint32)
+        pixels = (
+            num_pixels,
+            jnp.where(is_void, by_truth, 0).sum(dtype=jnp.uint32),
+            jnp.where(bad_truth, by_truth, 0).sum(dtype=jnp.uint32),
+            jnp.where(bad_predicted, by_predicted, 0).sum(dtype=jnp.uint32),
+            jnp.uint32(truth.size) - num_pixels,
+        )
+        counts = (
+            self._by_class(matched.is_match, true),
+            self._by_class(matched.is_false_positive, found),
+            self._by_class(matched.is_false_negative, true),
+        )
+        batch = PanopticQualityState(
+            iou_sum=self._sum_by_class(matched.iou, true),
+            segments=wide.widen(jnp.stack(counts)),
+            pixels=wide.widen(jnp.stack(pixels)),
+            configuration=jnp.asarray(self._words()),
+        )
+        return self.merge(state, batch)
+
+    def merge(self, state: PanopticQualityState, other: PanopticQualityState) -> PanopticQualityState:
+        """Returns one state that has seen what both have."""
+        configuration = self._accept(state=state, other=other)
+        return PanopticQualityState(
+            iou_sum=wide.add(state.iou_sum, other.iou_sum),
+            segments=wide.add(state.segments, other.segments),
+            pixels=wide.add(state.pixels, other.pixels),
+            configuration=configuration,
+        )
+
+    def compute(self, state: PanopticQualityState) -> PanopticQualityResult:
+        """Reads the numbers from the counts: in float64 on the host, or, inside `jit`, in float32 on the device."""
+        configuration = self._accept(state=state)
+        groups = class_groups(self.things, self.num_classes)
+        in_jit = isinstance(state.iou_sum.low, jax.core.Tracer)
+        result = _numbers((state, groups)) if in_jit else wide.in_float64(_numbers, (state, groups))
+        return result._replace(configuration=configuration)
+
+    def summarize(self, result: PanopticQualityResult) -> dict[str, float]:
+        """Returns `PQ`, `SQ`, `RQ` and those of things and stuff, NaN where undefined, and the counters beside them.
+
+        Pixels of segments without a class are most likely not meant, and are said in one `UserWarning`.
+        """
+        self._accept_result(result)
+        result = wide.to_host(result)
+        warn_once(
+            f"{result.counters[f'num_bad_{side}_pixels']} {side} pixels are of a segment that is beyond `{labels}` or "
+            "whose label is no class, and count as void"
+            for side, labels in (("true", "truth_labels"), ("predicted", "predicted_labels"))
+            if result.counters[f"num_bad_{side}_pixels"]
+        )
+        numbers = {name: float(value) for name, value in result.numbers.items()}
+        return numbers | {name: int(value) for name, value in result.counters.items()}
+
+    def _places(self, name: str, segments: jax.Array, labels: Array) -> tuple[jax.Array, jax.Array]:
+        """Returns the place `[I, H, W]` of each pixel in the histogram, and the label `[I, S + 2]` of each place."""
+        num_images, shape = segments.shape[0], jnp.shape(labels)
+        if len(shape) != 2 or shape[0] != num_images:
+            raise ValueError(f"`{name}` must have shape [{num_images}, segments], got {list(shape)}.")
+        labels = as_labels(name, labels)
+        capacity = shape[1]
+        is_segment = (segments >= 0) & (segments < capacity)
+        place = jnp.where(is_segment, segments, capacity + jnp.where(segments < 0, _VOID, _BAD))
+        behind = jnp.broadcast_to(jnp.array([[-1, self.num_classes]], jnp.int32), (num_images, _NUM_PLACES))
+        return place, jnp.concatenate([labels, behind], axis=1)
+
+    def _by_class(self, flags: jax.Array, labels: jax.Array) -> jax.Array:
+        return jax.ops.segment_sum(flags.astype(jnp.uint32).ravel(), labels.ravel(), self.num_classes)
+
+    def _sum_by_class(self, values: WideCount, labels: jax.Array) -> WideCount:
+        own = labels.ravel()[:, None] == jnp.arange(self.num_classes, dtype=jnp.int32)[None, :]
+        low, high = (jnp.where(own, word.ravel()[:, None], jnp.uint32(0)) for word in values)
+        return wide.total(WideCount(low, high), (0,))
+
+
+def _numbers(state_and_groups: tuple[PanopticQualityState, dict[str, Array]]) -> PanopticQualityResult:
+    state, groups = state_and_groups
+    counts = [state.segments.select(row) for row in range(3)]
+    iou_sum, (matches, found, missed) = wide.as_float(state.iou_sum) / _ONE, map(wide.as_float, counts)
+    whole = matches + 0.5 * (found + missed)
+    per_class = {
+        "PQ": wide.ratio(iou_sum, whole),
+        "SQ": jnp.where(whole > 0, jnp.maximum(wide.ratio(iou_sum, matches), 0.0), UNDEFINED),
+        "RQ": wide.ratio(matches, whole),
+    }
+    numbers = {
+        name + suffix: wide.mean_of_defined(jnp.where(flags, values, UNDEFINED))
+        for suffix, flags in groups.items()
+        for name, values in per_class.items()
+    }
+    counters = {name: state.pixels.select(row) for row, name in enumerate(_PIXEL_COUNTERS)}
+    return PanopticQualityResult(
+        numbers=numbers,
+        pq=per_class["PQ"],
+        sq=per_class["SQ"],
+        rq=per_class["RQ"],
+        true_positives=counts[0],
+        false_positives=counts[1],
+        false_negatives=counts[2],
+        counters=counters,
+    )
+
+
+def _crowds(crowd: Array | None, shape: tuple[int, ...]) -> jax.Array:
+    """Returns `[I, S' + 2]` bool, False for the places behind the segments."""
+    if crowd is None:
+        return jnp.zeros(shape, bool)
+    expected = [shape[0], shape[1] - _NUM_PLACES]
+    if list(jnp.shape(crowd)) != expected:
+        raise ValueError(
+            f"`truth_crowd` must have shape {expected}, as `truth_labels` has, got {list(jnp.shape(crowd))}."
+        )
+    return jnp.pad(jnp.asarray(crowd).astype(bool), ((0, 0), (0, _NUM_PLACES)))

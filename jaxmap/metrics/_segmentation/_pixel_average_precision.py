@@ -1,0 +1,270 @@
+"""Average precision of the pixels of each class, from score maps: binned in bounded memory, or exact on the host."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ... import _counts64 as wide
+from ..._counts64 import WideCount
+from ..._integer_bounds import check_int32
+from ...types import Array
+from .._contract import Contract
+from .._data_checks import warn_once
+from .._options import check_memory, check_score_range, check_sizes
+from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule, advise_on_maps, check_map
+
+__all__ = ["PixelAveragePrecision", "PixelAveragePrecisionResult", "PixelAveragePrecisionState"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PixelAveragePrecisionState:
+    """Counts of 64 bits over everything seen so far.
+
+    Attributes:
+      positives: `[K, S]`, scores of a class on its own pixels, in S bins of descending score.
+      negatives: `[K, S]`, scores of a class on the scored pixels of other classes, likewise.
+      pixels: `[4]`, pixels that are scored, ignored, whose true label is neither a class nor ignored, and padding.
+      not_finite: scores that are NaN or infinite, on scored pixels; they take no part.
+      out_of_range: scores outside the range, on scored pixels; they fall into the first or last bin.
+      configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
+    """
+
+    positives: WideCount  # [K, S]
+    negatives: WideCount  # [K, S]
+    pixels: WideCount  # [4]
+    not_finite: WideCount  # []
+    out_of_range: WideCount  # []
+    configuration: Array  # [2]
+
+
+class PixelAveragePrecisionResult(NamedTuple):
+    """Float64 and int64 NumPy with NaN where undefined; inside `jit` float32 with `UNDEFINED`.
+
+    Attributes:
+      average_precision: `[K]`; undefined for a class without a pixel.
+      lowest: `[K]`, the exact number is at least this; equal to it where it is exact itself.
+      highest: `[K]`, the exact number is at most this.
+      mean_average_precision: mean of `average_precision` over the classes that have one.
+      mean_lowest: mean of `lowest`.
+      mean_highest: mean of `highest`.
+      num_positives: `[K]`, true pixels. From inside `jit` a `WideCount`, as are the counters.
+      counters: `num_pixels` scored, `num_ignored_pixels`, `num_bad_true_labels`, `num_padded_pixels`, and of the scores
+        on scored pixels `num_not_finite`, which take no part, and `num_scores_out_of_range`.
+      configuration: that of the state; None from `pixel_average_precision`.
+    """
+
+    average_precision: Array  # [K]
+    lowest: Array  # [K]
+    highest: Array  # [K]
+    mean_average_precision: Array  # []
+    mean_lowest: Array  # []
+    mean_highest: Array  # []
+    num_positives: Array  # [K]
+    counters: dict[str, Array]
+    configuration: Array | None = None  # [2]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PixelAveragePrecision(Contract):
+    """Average precision of pixels from binned scores: constant memory, and bounds that hold the exact number.
+
+    Every pixel is a case of each class, positive for the one that it is of. Only the order of the bins is known: the
+    number takes the positives of a bin as lying evenly among its negatives, and `lowest` and `highest` are what the
+    worst and the best order could make of it. The error falls about as 1 / S^2, and the distance of the bounds as
+    1 / S, unless scores crowd in a few bins: then spread them out, since only their order matters. For probabilities
+    near 0 and 1, log(p / (1 - p)) does.
+
+    Attributes:
+      num_classes: K.
+      num_bins: S, equal bins of the score range.
+      score_range: lowest and highest score.
+      ignore_index: the true label of pixels that are not scored; None when there is no such label.
+      reduce_zero_label: True where true labels are 0 for pixels that are not scored and 1 to K for the classes.
+
+    Example:
+      >>> metric = PixelAveragePrecision(num_classes=2)
+      >>> scores = jnp.array([[[[0.9, 0.1], [0.6, 0.4], [0.7, 0.3]]]])
+      >>> state = jax.jit(metric.update)(metric.init(), scores, jnp.array([[[0, 0, 1]]]))
+      >>> result = metric.compute(state)
+      >>> result.average_precision.round(2), result.highest.round(2)
+      (array([0.83, 0.49]), array([0.83, 0.5 ]))
+    """
+
+    num_classes: int
+    num_bins: int = 1000
+    score_range: tuple[float, float] = (0.0, 1.0)
+    ignore_index: int | None = 255
+    reduce_zero_label: bool = False
+
+    _STATE, _RESULT = PixelAveragePrecisionState, PixelAveragePrecisionResult
+
+    def __post_init__(self) -> None:
+        sizes = "num_classes", "num_bins"
+        check_sizes(self, *sizes)
+        check_score_range(self)
+        self._labels.check()
+        check_memory(self, *sizes)
+
+    def init(self) -> PixelAveragePrecisionState:
+        """Returns the state that has seen nothing."""
+        check_int32("`num_bins` of both kinds of pixels", 2 * self.num_bins + 2, "take fewer bins")
+        return PixelAveragePrecisionState(
+            positives=wide.zeros((self.num_classes, self.num_bins)),
+            negatives=wide.zeros((self.num_classes, self.num_bins)),
+            pixels=wide.zeros((1 + NUM_ROWS,)),
+            not_finite=wide.zeros(()),
+            out_of_range=wide.zeros(()),
+            configuration=jnp.asarray(self._words()),
+        )
+
+    def update(
+        self, state: PixelAveragePrecisionState, scores: Array, truth: Array, *, valid: Array | None = None
+    ) -> PixelAveragePrecisionState:
+        """Adds a batch; jittable.
+
+        Args:
+          state: from `init`, `update` or `merge`.
+          scores: `[I, H, W, K]` float, larger is more confident; taken as float32.
+          truth: `[I, H, W]` int, classes or `ignore_index`.
+          valid: `[I]` bool, False for images that only pad the batch, or `[I, H, W]` bool, False for pixels that only
+            pad an image; None means that all are real.
+
+        Raises:
+          ValueError: while tracing, if a shape is not as described.
+          TypeError: while tracing, if labels are not integers, or scores are complex.
+        """
+        self._accept(state=state)
+        truth = check_map("truth", truth)
+        if jnp.issubdtype(jnp.result_type(scores), jnp.complexfloating):
+            raise TypeError(f"`scores` must be real numbers, got dtype {jnp.result_type(scores)}.")
+        if jnp.shape(scores) != (*truth.shape, self.num_classes):
+            raise ValueError(
+                f"`scores` must have shape {[*truth.shape, self.num_classes]}, the shape of `truth` and one score a "
+                f"class, got {list(jnp.shape(scores))}."
+            )
+        low, high = self.score_range
+        rows = self._labels.truth_rows(truth, valid).ravel()
+        scale = self.num_bins / (high - low)
+
+        def of_class(one: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+            label, scores = one
+            part = (rows < self.num_classes) & jnp.isfinite(scores)
+            place = jnp.clip(jnp.floor((high - scores) * scale), 0, self.num_bins - 1)  # the best score in bin 0
+            place = jnp.where(part, place, self.num_bins).astype(jnp.int32)
+            place = jnp.where(rows == label, place, place + self.num_bins + 1)
+            ones = jnp.ones_like(place, jnp.uint32)
+            counts = jax.ops.segment_sum(ones, place, 2 * self.num_bins + 2).reshape(2, -1)[:, :-1]
+            strange = (rows < self.num_classes) & ~part, part & ((scores < low) | (scores > high))
+            return counts[0], counts[1], *(flags.sum(dtype=jnp.uint32) for flags in strange)
+
+        # Class after class: the whole batch at once is no faster, and needs room for an index of every score.
+        columns = jnp.moveaxis(jnp.asarray(scores, jnp.float32).reshape(-1, self.num_classes), 1, 0)
+        labels = jnp.arange(self.num_classes, dtype=jnp.int32)
+        positives, negatives, not_finite, out_of_range = jax.lax.map(of_class, (labels, columns))
+        kinds = jnp.maximum(rows - self.num_classes + 1, 0)
+        pixels = jax.ops.segment_sum(jnp.ones_like(kinds, jnp.uint32), kinds, 1 + NUM_ROWS)
+        return self.merge(
+            state,
+            PixelAveragePrecisionState(
+                positives=wide.widen(positives),
+                negatives=wide.widen(negatives),
+                pixels=wide.widen(pixels),
+                not_finite=wide.total(wide.widen(not_finite), (0,)),
+                out_of_range=wide.total(wide.widen(out_of_range), (0,)),
+                configuration=jnp.asarray(self._words()),
+            ),
+        )
+
+    def merge(self, state: PixelAveragePrecisionState, other: PixelAveragePrecisionState) -> PixelAveragePrecisionState:
+        """Returns one state that has seen what both have."""
+        configuration = self._accept(state=state, other=other)
+        return PixelAveragePrecisionState(
+            positives=wide.add(state.positives, other.positives),
+            negatives=wide.add(state.negatives, other.negatives),
+            pixels=wide.add(state.pixels, other.pixels),
+            not_finite=wide.add(state.not_finite, other.not_finite),
+            out_of_range=wide.add(state.out_of_range, other.out_of_range),
+            configuration=configuration,
+        )
+
+    def compute(self, state: PixelAveragePrecisionState) -> PixelAveragePrecisionResult:
+        """Integrates the counts: in float64 on the host, or, inside `jit`, in float32 on the device."""
+        configuration = self._accept(state=state)
+        in_jit = isinstance(state.pixels.low, jax.core.Tracer)
+        result = _integrate(state) if in_jit else wide.in_float64(_integrate, state)
+        return result._replace(configuration=configuration)
+
+    def summarize(self, result: PixelAveragePrecisionResult) -> dict[str, float]:
+        """Returns the mean and its bounds by name, NaN where undefined, and the counters beside them.
+
+        What is most likely not as it was meant, such as scores outside the range, is said in one `UserWarning`.
+        """
+        self._accept_result(result)
+        result = wide.to_host(result)
+        warn_once(self._advise(result))
+        names = ("mean_average_precision", "mean_lowest", "mean_highest")
+        numbers = {name: float(getattr(result, name)) for name in names}
+        return numbers | {name: int(value) for name, value in result.counters.items()}
+
+    def _advise(self, result: PixelAveragePrecisionResult) -> Iterator[str]:
+        counters = result.counters
+        yield from advise_on_maps(np.asarray(result.num_positives), counters, self._labels)
+        if counters.get("num_not_finite"):
+            yield f"{counters['num_not_finite']} scores are NaN or infinite and are excluded"
+        if counters.get("num_scores_out_of_range"):
+            yield (
+                f"{counters['num_scores_out_of_range']} scores lie outside `score_range={self.score_range}`, and count "
+                "in its first or last bin"
+            )
+
+    @property
+    def _labels(self) -> LabelRule:
+        return LabelRule(
+            num_classes=self.num_classes, ignore_index=self.ignore_index, reduce_zero_label=self.reduce_zero_label
+        )
+
+
+def _integrate(state: PixelAveragePrecisionState) -> PixelAveragePrecisionResult:
+    positives, negatives = wide.as_float(state.positives), wide.as_float(state.negatives)
+    num_positives = wide.total(state.positives, (1,))
+    found, wrong = (wide.as_float(wide.running(counts)) for counts in (state.positives, state.negatives))
+    found_before, wrong_before = (jnp.pad(counts[:, :-1], ((0, 0), (1, 0))) for counts in (found, wrong))
+
+    # The precision at the j-th positive of a bin is h(t + j), where h(x) = x / (x + negatives so far). Instead of the
+    # sum stands the integral of h over unit steps centred on t + j, no more than it, since h is concave. In the average
+    # the bin's negatives come evenly between its positives, so that precision moves from what it was before the bin
+    # towards that of the bin alone; in the worst case all come before; in the best none, and the positives as one step.
+    before = found_before + 0.5 + wrong_before
+    size = jnp.maximum(positives + negatives, 1.0)
+    share = before / size * jnp.log1p(size / before)
+    even = positives * ((1.0 - share) * positives / size + share * (found_before + 0.5) / before)
+    worst = positives - wrong * jnp.log1p(positives / (found_before + 0.5 + wrong))
+    best = positives * found / jnp.maximum(found + wrong_before, 1.0)
+    sums = even, jnp.maximum(worst, 0.0), best
+    average, lowest, highest = (wide.ratio(of_bins.sum(axis=1), wide.as_float(num_positives)) for of_bins in sums)
+    unscored = state.pixels.select(slice(1, None))
+    return PixelAveragePrecisionResult(
+        average_precision=average,
+        lowest=lowest,
+        highest=highest,
+        mean_average_precision=wide.mean_of_defined(average),
+        mean_lowest=wide.mean_of_defined(lowest),
+        mean_highest=wide.mean_of_defined(highest),
+        num_positives=num_positives,
+        counters={
+            "num_pixels": state.pixels.select(0),
+            "num_ignored_pixels": unscored.select(IGNORED),
+            "num_bad_true_labels": unscored.select(BAD),
+            "num_padded_pixels": unscored.select(PADDING),
+            "num_not_finite": state.not_finite,
+            "num_scores_out_of_range": state.out_of_range,
+        },
+    )
