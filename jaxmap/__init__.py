@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from . import adapters, analysis, distributed, interop, io, metrics, plots, protocols, report, types
     from ._compilation import warmup, warmup_metric
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
         EvaluationProtocol,
     )
     from .types import Detections, DetectionTable, GroundTruths, GroundTruthTable
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ALL_POINT",

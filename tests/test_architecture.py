@@ -21,7 +21,10 @@ MAX_LINES = 400
 
 # From the bottom to the top: a module imports only from the layers below its own, and from its own package.
 LAYERS = {
-    "data": {"types", "protocols", "_planes", "_integer_bounds", "_outputs", "_threads", "_garbage_collection"},
+    "data": {
+        *("types", "protocols", "_version", "_planes", "_integer_bounds"),
+        *("_outputs", "_threads", "_garbage_collection"),
+    },
     "arithmetic": {"_integers", "_ordering", "_ragged", "_counts64"},
     "geometry": {"_geometry"},
     "input": {"_inputs", "io"},
@@ -89,7 +92,7 @@ def outside_imports(source: str, path: pathlib.Path) -> set[str]:
         ("from .. import io", {"io"}, set()),
         ("from .._curves._host import x", {"_curves"}, set()),
         ("from . import _state\nfrom ._state import x", set(), set()),
-        ("import jaxmap._cli\nfrom jaxmap.io import x", {"cli", "io"}, set()),
+        ("import jaxmap._cli\nfrom jaxmap.io import x", {"_cli", "io"}, set()),
         ("from jaxmap import evaluate, _summary", {"__init__", "_summary"}, set()),
         ("import jaxmap", {"__init__"}, set()),
         ("def f():\n    from ..nothing import x", {"__init__"}, set()),

@@ -20,7 +20,7 @@ from .._integer_bounds import level_dtype
 from .._planes import WORD_BITS
 from ..types import Candidates
 
-__all__ = ["area_geometry", "find_candidates", "inside_ranges", "similarity_places"]
+__all__ = ["find_candidates", "inside_ranges", "similarity_places"]
 
 # Two similarities, or one and a threshold, that differ by less are equal: the arithmetic is good to about 2^-45, and
 # equal values reached along different ways (300 / 600, 1 / 2) must compare as equal.
@@ -85,11 +85,6 @@ def find_candidates(
         ),
         overflow,
     )
-
-
-def area_geometry(area: jax.Array) -> DoubleFloat:
-    """Returns given float32 areas in the form that `inside_ranges` takes."""
-    return DoubleFloat(df.rounded(area), jnp.zeros_like(area))
 
 
 def inside_ranges(area: DoubleFloat, ranges: tuple[tuple[float, float], ...]) -> jax.Array:

@@ -14,9 +14,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from .. import __version__
 from .._garbage_collection import collector_paused
 from .._outputs import printable
+from .._version import __version__
 from . import _compare, _evaluate, _explain, _operating_points, _panoptic, _report
 from ._arguments import check_outputs
 from ._compilation_cache import add_switch, configure

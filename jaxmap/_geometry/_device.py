@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._candidates._device import area_geometry
 from ..protocols import EvaluationProtocol
 from . import _double_float as df
 from ._boxes import BoxGeometry, approximate_iou, box_geometry, exact_iou
@@ -93,7 +92,7 @@ def image_similarity(
       protocol: names the similarity.
       box_format: of axis-aligned boxes.
     """
-    given = None if area is None else area_geometry(area)
+    given = None if area is None else _single(area)
 
     def dense(values: DoubleFloat, own: DoubleFloat, other: DoubleFloat) -> DenseSimilarity:
         return DenseSimilarity(values, own, other if given is None else given)

@@ -11,7 +11,6 @@ import os
 from collections import deque
 from functools import partial
 
-import jax
 import numpy as np
 
 from .._candidates._host import Groups, Pairs, find_pairs
@@ -20,9 +19,9 @@ from .._ordering import inverse, order_by_score, order_within, rank_in_group, st
 from .._planes import area_words, level_words
 from .._threads import in_threads
 from ..protocols import EvaluationProtocol
-from ..types import Candidates, DetectionTable, GroundTruthTable, Records
+from ..types import Array, DetectionTable, GroundTruthTable, Records
 from ._components import components
-from ._kernel import match
+from ._kernel import match_components
 from ._packing import Cells, pack_cells
 
 __all__ = ["MatchedDataset", "match_dataset"]
@@ -207,12 +206,12 @@ def _match_pairs(
     """Returns `[P, W]` uint32: the planes in which each pair is a match."""
     _refuse_after_fork()
     chosen = np.zeros((len(pairs.level), counted.shape[1]), np.uint32)
-    run = partial(_match_cells, ignored_absorb=ignored_absorb)
+    run = partial(match_components, ignored_absorb=ignored_absorb)
     # Only detections that share a ground truth, directly or through others, can be in each other's way.
     cell = components(pairs.detection, pairs.ground_truth, len(crowd))
     order = order_within(cell, np.arange(len(cell)))
     taken = (column.take(order) for column in (cell, pairs.detection, pairs.ground_truth, pairs.level))
-    running: deque[tuple[Cells, jax.Array]] = deque()
+    running: deque[tuple[Cells, Array]] = deque()
 
     def collect() -> None:
         cells, planes = running.popleft()
@@ -235,14 +234,6 @@ def _refuse_after_fork() -> None:
             "this process was forked from one that had evaluated, and JAX does not work in it; start processes with "
             "`multiprocessing.get_context('spawn')` or 'forkserver', or evaluate only after the fork."
         )
-
-
-@partial(jax.jit, static_argnames="ignored_absorb")
-def _match_cells(
-    candidates: Candidates, counted: jax.Array, crowd: jax.Array, levels: jax.Array, *, ignored_absorb: bool
-) -> jax.Array:
-    one = partial(match, levels=levels, ignored_absorb=ignored_absorb)
-    return jax.vmap(lambda c, g, r: one(c, counted=g, crowd=r))(candidates, counted, crowd)
 
 
 def _inside(area: np.ndarray, protocol: EvaluationProtocol) -> np.ndarray:

@@ -6,9 +6,9 @@ import importlib.resources
 import os
 import pathlib
 
-from .. import __version__
 from .._evaluation import Evaluation
 from .._outputs import write_output
+from .._version import __version__
 from ..plots import require_matplotlib
 from ._markup import Markup, element
 from ._sections import SECTIONS, facts
