@@ -17,6 +17,7 @@ from ._inputs._misread import warn_of_misread
 from ._inputs._tables import as_tables, check_class_groups, merge_classes
 from ._matching._host import MatchedDataset, match_dataset
 from ._planes import read_plane
+from ._records._host import DatasetRecords
 from ._summary import SummaryLine, select, summarize, summary_lines, summary_table
 from .analysis import (
     Explanation,
@@ -32,7 +33,7 @@ from .analysis._confusion import Confusion, confusion_matrix
 from .protocols import COCO, EvaluationProtocol, get_protocol
 from .types import UNMATCHED, DetectionTable, PrecisionRecall
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "evaluation_of"]
 
 
 def evaluate(
@@ -113,9 +114,16 @@ def evaluate(
     tell("matching")
     matched = match_dataset(found, truth, protocol)
     tell("integrating curves")
-    counts = _count(matched.ground_truths.labels, matched.counted, len(truth.class_ids))
-    curves = precision_recall(matched.records, matched.by_class, counts, protocol)
-    return Evaluation(protocol=protocol, curves=curves, matched=matched)
+    return evaluation_of(matched.dataset, protocol, matched=matched)
+
+
+def evaluation_of(
+    dataset: DatasetRecords, protocol: EvaluationProtocol, *, matched: MatchedDataset | None = None
+) -> Evaluation:
+    """Integrates the records of a dataset; without the matches behind them, what needs boxes cannot be asked."""
+    num_classes = len(dataset.class_ids)
+    curves = precision_recall(dataset.records, protocol=protocol, num_classes=num_classes, order=dataset.by_class)
+    return Evaluation(protocol=protocol, curves=curves, dataset=dataset, matched=matched)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,12 +133,15 @@ class Evaluation:
     Attributes:
       protocol: as it was applied, with its grids: `iou_thresholds`, `recall_points`, `area_ranges`, `max_detections`.
       curves: precision, recall and scores over them.
-      matched: what matched what.
+      dataset: the records of all images, which the numbers are made of.
+      matched: which detection matched which ground truth; None where the records came from the state of a metric, which
+        keeps no boxes. Then `matches`, `tie_bounds` and `confusion_matrix` raise; all else is there.
     """
 
     protocol: EvaluationProtocol
     curves: PrecisionRecall
-    matched: MatchedDataset
+    dataset: DatasetRecords
+    matched: MatchedDataset | None = None
 
     @property
     def precision(self) -> np.ndarray:
@@ -150,22 +161,22 @@ class Evaluation:
     @property
     def class_ids(self) -> np.ndarray:
         """`[K]`, the label or category id of each place on the class axis."""
-        return self.matched.ground_truths.class_ids
+        return self.dataset.class_ids
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """K names."""
-        return self.matched.ground_truths.class_names
+        return self.dataset.class_names
 
     @property
     def image_ids(self) -> np.ndarray:
         """`[I]`, every image, also those without boxes."""
-        return self.matched.ground_truths.image_ids
+        return self.dataset.image_ids
 
     @functools.cached_property
     def summary(self) -> dict[str, float]:
         """The protocol's named numbers; a number's limit is in its name (`AR10`) or is the largest (`AP`)."""
-        return summarize(self.curves, self.protocol, self.matched.ground_truths.class_group)
+        return summarize(self.curves, self.protocol, self.dataset.class_group)
 
     def __str__(self) -> str:
         return summary_table(self.summary, self.protocol)
@@ -195,11 +206,11 @@ class Evaluation:
           numbers over the first area range at that limit (for COCO `AP`, `AP50`, `AP75`, `AR100`), each `[I]`.
         """
         num_images = len(self.image_ids)
-        alone = image_curves(self.matched, self.protocol)
+        alone = image_curves(self.dataset, self.protocol)
         columns = {
             "image_id": self.image_ids,
             "num_ground_truths": np.bincount(np.repeat(alone.image, alone.num_ground_truths), minlength=num_images),
-            "num_detections": np.bincount(self.matched.records.image_index, minlength=num_images),
+            "num_detections": np.bincount(self.dataset.records.detections.image_index, minlength=num_images),
         }
         overall = dataclasses.replace(
             self.protocol,
@@ -230,11 +241,11 @@ class Evaluation:
 
     @functools.cached_property
     def _explanation(self) -> Explanation:
-        return explain(self.matched, self.protocol)
+        return explain(self.dataset, self.protocol)
 
     def tie_bounds(self) -> TieBounds:
         """Returns the lowest and the highest AP over all orders of equal scores, beside the conventional one."""
-        return tie_bounds(self.matched, self.protocol)
+        return tie_bounds(self.require_matched("tie_bounds"), self.protocol)
 
     def matches(self, iou_threshold: float = 0.5, area: str = "all") -> dict[str, np.ndarray]:
         """Returns which detection met which ground truth, one row a detection, by image, class and descending score.
@@ -252,8 +263,9 @@ class Evaluation:
           ValueError: if the protocol has no such threshold or area range.
         """
         plane = (*self.protocol.locate(area, iou_threshold), len(self.protocol.iou_thresholds))
-        found, truth, pairs = self.matched.detections, self.matched.ground_truths, self.matched.pairs
-        taken = read_plane(self.matched.chosen, *plane)
+        matched = self.require_matched("matches")
+        found, truth, pairs = matched.detections, matched.ground_truths, matched.pairs
+        taken = read_plane(matched.chosen, *plane)
         rows = pairs.detection[taken]
         partner = np.full(len(found.scores), UNMATCHED, object if truth.ids.dtype.kind == "U" else np.int64)
         iou = np.full(len(found.scores), np.nan)
@@ -266,7 +278,7 @@ class Evaluation:
             "matched": ~np.isnan(iou),
             "ground_truth": partner,
             "iou": iou,
-            "ignored": read_plane(self.matched.records.ignored, *plane),
+            "ignored": read_plane(self.dataset.records.detections.ignored, *plane),
         }
 
     def curve(
@@ -300,7 +312,7 @@ class Evaluation:
           ([1.0, 0.5], 0.9)
         """
         return score_curve(
-            self.matched,
+            self.dataset,
             self.protocol,
             iou_threshold=iou_threshold,
             class_id=class_id,
@@ -334,7 +346,7 @@ class Evaluation:
           ValueError: if one of the arguments is not as described.
         """
         return operating_points(
-            self.matched,
+            self.dataset,
             self.protocol,
             iou_threshold=iou_threshold,
             area=area,
@@ -355,9 +367,10 @@ class Evaluation:
 
         Only detections within the largest max-detections limit of their image and class take part.
         """
+        matched = self.require_matched("confusion_matrix")
         return confusion_matrix(
-            self.matched.detections,
-            self.matched.ground_truths,
+            matched.detections,
+            matched.ground_truths,
             iou_threshold=iou_threshold,
             score_threshold=score_threshold,
             pairing=pairing,
@@ -365,10 +378,18 @@ class Evaluation:
             protocol=self.protocol,
         )
 
+    def require_matched(self, method: str) -> MatchedDataset:
+        """Returns which detection matched which ground truth, for what cannot do without.
 
-def _count(curve: np.ndarray, counted: np.ndarray, num_curves: int) -> np.ndarray:
-    """Returns `[S, A]` int64: how many rows of `[N, A]` count in each curve."""
-    return np.stack([np.bincount(curve[flags], minlength=num_curves) for flags in counted.T], axis=1)
+        Raises:
+          ValueError: naming the method, if the records came from the state of a metric.
+        """
+        if self.matched is None:
+            raise ValueError(
+                f"`{method}` needs the boxes of both sides, which the state of a metric does not keep; call "
+                "`jaxmap.evaluate` on the detections and the ground truths."
+            )
+        return self.matched
 
 
 def _mean_of_each(curves: PrecisionRecall, lines: list[SummaryLine]) -> dict[str, np.ndarray]:

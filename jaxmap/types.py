@@ -5,9 +5,9 @@ thresholds, `R` recall points, `K` classes, `A` area ranges, `M` max-detection l
 one detection, `P` keypoints, `W` uint32 words that hold one bit for every (area range, IoU threshold) plane (see
 `planes`).
 
-Two kinds of container live here. Pytrees (`Detections`, `GroundTruths`, `Candidates`, `Records`, `PrecisionRecall`)
-hold arrays of fixed shape and cross `jit`. Tables (`DetectionTable`, `GroundTruthTable`) are the host's ragged form:
-NumPy columns, one row per object, and `Masks` a column of those that are run-length encoded.
+Two kinds of container live here. Pytrees (`Detections`, `GroundTruths`, `Candidates`, `Records` and its parts,
+`PrecisionRecall`) hold arrays of fixed shape and cross `jit`. Tables (`DetectionTable`, `GroundTruthTable`) are the
+host's ragged form: NumPy columns, one row per object, and `Masks` a column of those that are run-length encoded.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ __all__ = [
     "UNMATCHED",
     "Array",
     "Candidates",
+    "DetectionRecords",
     "DetectionTable",
     "Detections",
+    "GroundTruthRecords",
     "GroundTruthTable",
     "GroundTruths",
     "Masks",
@@ -114,7 +116,7 @@ class Candidates:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Records:
+class DetectionRecords:
     """One small row for each detection: what is left of it once it has been matched.
 
     Attributes:
@@ -136,6 +138,36 @@ class Records:
     matched: Array  # [N, W]
     ignored: Array  # [N, W]
     valid: Array  # [N]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class GroundTruthRecords:
+    """One small row for each ground truth: whether it counts, and where.
+
+    Attributes:
+      labels: `[G]` int, class indices; any value where nothing is counted.
+      image_index: `[G]` int, as that of the detections.
+      counted: `[G, A]` bool, whether it counts in each area range; False for padding.
+    """
+
+    labels: Array  # [G]
+    image_index: Array  # [G]
+    counted: Array  # [G, A]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Records:
+    """What matching yields, from files, arrays or the state of a metric: all that curves and analyses read.
+
+    Attributes:
+      detections: rows of the detections.
+      ground_truths: rows of the ground truths.
+    """
+
+    detections: DetectionRecords
+    ground_truths: GroundTruthRecords
 
 
 @jax.tree_util.register_dataclass

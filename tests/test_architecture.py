@@ -22,13 +22,14 @@ MAX_LINES = 400
 # From the bottom to the top: a module imports only from the layers below its own, and from its own package.
 LAYERS = {
     "data": {
-        *("types", "protocols", "_version", "_planes", "_integer_bounds"),
+        *("types", "protocols", "_version", "_planes", "_integer_bounds", "_expected"),
         *("_outputs", "_threads", "_garbage_collection"),
     },
     "arithmetic": {"_integers", "_ordering", "_ragged", "_counts64"},
     "geometry": {"_geometry"},
     "input": {"_inputs", "io"},
     "candidates": {"_candidates"},
+    "records": {"_records"},
     "matching": {"_matching"},
     "curves": {"_curves"},
     "summary": {"_summary"},

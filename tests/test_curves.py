@@ -7,7 +7,6 @@ from functools import partial
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -17,7 +16,7 @@ from jaxmap._curves import _host as host
 from jaxmap._curves._device import RecallGrid, recall_grid
 from jaxmap._planes import num_words, plane_bit
 from jaxmap.protocols import EvaluationProtocol
-from jaxmap.types import UNDEFINED, PrecisionRecall, Records
+from jaxmap.types import UNDEFINED, DetectionRecords, GroundTruthRecords, PrecisionRecall, Records
 
 K, N = 4, 300
 # One float32 quotient, up to 1, of two integers below 2^24. Rounded once it would be off by 2^-25, but compilers take
@@ -39,12 +38,25 @@ GRIDS = {
 
 
 @partial(jax.jit, static_argnames="protocol")
-def on_device(records: Records, counts: jax.Array, protocol: EvaluationProtocol) -> PrecisionRecall:
-    return jaxmap.precision_recall(records, counts, protocol=protocol, num_classes=K)
+def on_device(records: Records, protocol: EvaluationProtocol) -> PrecisionRecall:
+    return jaxmap.precision_recall(records, protocol=protocol, num_classes=K)
 
 
-def random_records(seed: int, protocol: EvaluationProtocol) -> tuple[Records, np.ndarray]:
-    """Returns rows in no order as matching may leave them, with padding, and how many ground truths count, `[K, A]`."""
+def ground_truths_of(counts: np.ndarray) -> GroundTruthRecords:
+    """Returns rows of which `[K, A]` count, in no order, with padding."""
+    most = 2 * N  # of a class; more than ever count
+    counted = np.arange(most)[:, None] < counts[:, None, :]  # [K, G, A]
+    labels = np.repeat(np.arange(len(counts)), most)
+    order = np.random.default_rng(0).permutation(len(labels))
+    return GroundTruthRecords(
+        labels=labels[order].astype(np.int32),
+        image_index=np.zeros(len(labels), np.int32),
+        counted=counted.reshape(-1, counts.shape[1])[order],
+    )
+
+
+def random_records(seed: int, protocol: EvaluationProtocol) -> Records:
+    """Returns rows in no order as matching may leave them, with padding."""
     rng = np.random.default_rng(seed)
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
     valid = rng.random(N) < 0.8
@@ -75,7 +87,7 @@ def random_records(seed: int, protocol: EvaluationProtocol) -> tuple[Records, np
     counts = true_positives.max(-1) + missed
     counts[0, -1] = 0 if not true_positives[0, -1].any() else counts[0, -1]
     rubbish = np.where(valid, 0, rng.integers(-5, 100, N))
-    records = Records(
+    detections = DetectionRecords(
         scores=np.where(valid, scores, np.nan).astype(np.float32),
         labels=np.where(valid, labels, rubbish).astype(np.int32),
         image_index=images.astype(np.int32),
@@ -85,18 +97,18 @@ def random_records(seed: int, protocol: EvaluationProtocol) -> tuple[Records, np
         ignored=words[1],
         valid=valid,
     )
-    return records, counts.astype(np.int32)
+    return Records(detections=detections, ground_truths=ground_truths_of(counts))
 
 
-def on_host(records: Records, counts: np.ndarray, protocol: EvaluationProtocol) -> PrecisionRecall:
+def on_host(records: Records, protocol: EvaluationProtocol) -> PrecisionRecall:
     """The host's curves of the same rows, in float64."""
-    rows = np.flatnonzero(records.valid)
-    keys = (records.position, records.image_index, -records.scores.astype(np.float64), records.labels)
+    found = records.detections
+    rows = np.flatnonzero(found.valid)
+    keys = (found.position, found.image_index, -found.scores.astype(np.float64), found.labels)
     order = rows[np.lexsort([key[rows] for key in keys])]
-    widened = dataclasses.replace(
-        records, scores=records.scores.astype(np.float64), labels=records.labels.astype(np.int64)
-    )
-    return host.precision_recall(widened, order, counts.astype(np.int64), protocol)
+    widened = dataclasses.replace(found, scores=found.scores.astype(np.float64), labels=found.labels.astype(np.int64))
+    records = dataclasses.replace(records, detections=widened)
+    return host.precision_recall(records, protocol=protocol, num_classes=K, order=order)
 
 
 def assert_equal_curves(device: PrecisionRecall, exact: PrecisionRecall) -> None:
@@ -114,9 +126,9 @@ def assert_equal_curves(device: PrecisionRecall, exact: PrecisionRecall) -> None
 def test_device_curves_equal_the_hosts(grid: str) -> None:
     protocol = COCO.customize(recall_points=GRIDS[grid], max_detections=(1, 3, 100))
     for seed in range(8 if grid == "coco" else 3):
-        records, counts = random_records(seed, protocol)
-        exact = on_host(records, counts, protocol)
-        assert_equal_curves(on_device(records, counts, protocol), exact)
+        records = random_records(seed, protocol)
+        exact = on_host(records, protocol)
+        assert_equal_curves(on_device(records, protocol), exact)
         assert np.nanmax(exact.recall) == 1
         assert 0 < np.nanmean(exact.precision) < 1
 
@@ -132,22 +144,27 @@ def test_device_curves_equal_the_hosts(grid: str) -> None:
 def test_device_curves_equal_the_hosts_on_other_grids(options: dict[str, object]) -> None:
     protocol = COCO.customize(**options)
     for seed in range(3):
-        records, counts = random_records(seed, protocol)
-        assert_equal_curves(on_device(records, counts, protocol), on_host(records, counts, protocol))
+        records = random_records(seed, protocol)
+        assert_equal_curves(on_device(records, protocol), on_host(records, protocol))
 
 
 def test_order_of_rows_and_padding_change_nothing() -> None:
-    records, counts = random_records(0, COCO)
-    expected = on_device(records, counts, COCO)
+    records = random_records(0, COCO)
+    expected = on_device(records, COCO)
     order = np.random.default_rng(1).permutation(N)
-    chex.assert_trees_all_equal(on_device(jax.tree.map(lambda x: x[order], records), counts, COCO), expected)
+    shuffled = dataclasses.replace(records, detections=jax.tree.map(lambda x: x[order], records.detections))
+    chex.assert_trees_all_equal(on_device(shuffled, COCO), expected)
 
 
 def test_no_rows_and_no_ground_truths() -> None:
-    records, counts = random_records(0, COCO)
-    nothing = dataclasses.replace(records, valid=np.zeros(N, bool))
+    records = random_records(0, COCO)
+    counts = np.random.default_rng(2).integers(0, 3, (K, len(COCO.area_ranges)))
     counts[1] = 0
-    curves = on_device(nothing, counts, COCO)
+    nothing = Records(
+        detections=dataclasses.replace(records.detections, valid=np.zeros(N, bool)),
+        ground_truths=ground_truths_of(counts),
+    )
+    curves = on_device(nothing, COCO)
     for name in ("precision", "recall", "scores"):
         per_class = np.moveaxis(np.asarray(getattr(curves, name)), -3, 0)  # [K, ...]
         assert (per_class[1] == UNDEFINED).all()
@@ -159,10 +176,10 @@ def test_no_rows_and_no_ground_truths() -> None:
 def test_equal_shapes_are_traced_once() -> None:
     @jax.jit
     @chex.assert_max_traces(n=1)
-    def once(records: Records, counts: jax.Array) -> PrecisionRecall:
-        return jaxmap.precision_recall(records, counts, protocol=COCO, num_classes=K)
+    def once(records: Records) -> PrecisionRecall:
+        return jaxmap.precision_recall(records, protocol=COCO, num_classes=K)
 
-    results = [once(*random_records(seed, COCO)) for seed in range(2)]
+    results = [once(random_records(seed, COCO)) for seed in range(2)]
     assert (results[0].precision != results[1].precision).any()
 
 
@@ -206,7 +223,7 @@ def test_first_true_positive_to_reach_a_point_on_the_device() -> None:
     labels = np.repeat(np.arange(len(totals)), totals)
     number = np.concatenate([np.arange(1, total + 1) for total in totals])
     ones = np.ones((len(labels), 1), np.uint32)
-    records = Records(
+    detections = DetectionRecords(
         scores=-number.astype(np.float32),
         labels=labels.astype(np.int32),
         image_index=number.astype(np.int32),
@@ -216,10 +233,12 @@ def test_first_true_positive_to_reach_a_point_on_the_device() -> None:
         ignored=np.zeros_like(ones),
         valid=np.ones(len(labels), bool),
     )
-    counts = jnp.asarray(totals[:, None], jnp.int32)
-    curves = jax.jit(
-        lambda records: jaxmap.precision_recall(records, counts, protocol=protocol, num_classes=len(totals))
-    )(records)
+    truths = GroundTruthRecords(
+        labels=labels.astype(np.int32), image_index=np.zeros_like(labels), counted=np.ones((len(labels), 1), bool)
+    )
+    curves = jax.jit(lambda records: jaxmap.precision_recall(records, protocol=protocol, num_classes=len(totals)))(
+        Records(detections=detections, ground_truths=truths)
+    )
     for k, total in enumerate(totals.tolist()):
         recall = np.arange(1, total + 1) / total
         needed = np.searchsorted(recall, protocol.recall_points, side="left") + 1
@@ -243,7 +262,7 @@ def test_first_to_reach_equals_searchsorted(points: tuple[float, ...]) -> None:
 )
 def test_recall_points_that_are_no_fractions_are_refused_inside_jit(points: tuple[float, ...]) -> None:
     protocol = COCO.customize(recall_points=points)
-    records, counts = random_records(0, protocol)
+    records = random_records(0, protocol)
     with pytest.raises(ValueError, match=r"`recall_points` must be multiples of one fraction .* `jaxmap.evaluate`"):
-        on_device(records, counts, protocol)
-    assert on_host(records, counts, protocol).precision.shape[1] == len(points)
+        on_device(records, protocol)
+    assert on_host(records, protocol).precision.shape[1] == len(points)

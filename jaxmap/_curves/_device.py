@@ -23,8 +23,9 @@ import numpy as np
 
 from .._integer_bounds import INT32_MAX, check_int32
 from .._planes import WORD_BITS
+from .._records._device import count_ground_truths
 from ..protocols import EvaluationProtocol
-from ..types import UNDEFINED, PrecisionRecall, Records
+from ..types import UNDEFINED, DetectionRecords, PrecisionRecall, Records
 
 __all__ = ["interpolate", "mask_undefined", "precision_recall"]
 
@@ -69,16 +70,13 @@ def recall_grid(recall_points: tuple[float, ...]) -> RecallGrid:
     return RecallGrid(denominator, reached.astype(np.int32), above)
 
 
-def precision_recall(
-    records: Records, num_ground_truths: jax.Array, *, protocol: EvaluationProtocol, num_classes: int
-) -> PrecisionRecall:
+def precision_recall(records: Records, *, protocol: EvaluationProtocol, num_classes: int) -> PrecisionRecall:
     """Integrates records into interpolated precision and recall, for all thresholds, classes, ranges and limits.
 
     Rows rank by score, then image index, then position, within each class.
 
     Args:
-      records: of `[N]`; labels of valid rows in [0, K).
-      num_ground_truths: `[K, A]` int32.
+      records: labels of valid rows in [0, K).
       protocol: its grids are static.
       num_classes: K.
 
@@ -93,10 +91,11 @@ def precision_recall(
     """
     num_thresholds = len(protocol.iou_thresholds)
     num_areas, num_limits = len(protocol.area_ranges), len(protocol.max_detections)
-    check_int32("detections inside jit", len(records.scores), "use `HostAveragePrecision` or `evaluate`")
-    if not len(records.scores):  # one row of padding stands for none, which later stages could not index
-        records = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape[1:]), leaf.dtype), records)
-    rows, starts = _sort_by_class(records, num_classes)
+    detections, num_ground_truths = records.detections, count_ground_truths(records.ground_truths, num_classes)
+    check_int32("detections inside jit", len(detections.scores), "use `HostAveragePrecision` or `evaluate`")
+    if not len(detections.scores):  # one row of padding stands for none, which later stages could not index
+        detections = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape[1:]), leaf.dtype), detections)
+    rows, starts = _sort_by_class(detections, num_classes)
     matching = _matching_rows(rows, starts)
     cells = jnp.asarray([(area, limit) for area in range(num_areas) for limit in protocol.max_detections], jnp.int32)
 
@@ -134,7 +133,7 @@ def mask_undefined(
     )
 
 
-def _sort_by_class(records: Records, num_classes: int) -> tuple[Records, jax.Array]:
+def _sort_by_class(records: DetectionRecords, num_classes: int) -> tuple[DetectionRecords, jax.Array]:
     """Sorts rows by class, score and tie keys, padding last, and returns where each class starts, `[K + 1]`."""
     labels = jnp.where(records.valid, records.labels, num_classes).astype(jnp.int32)
     scores = jnp.where(records.valid, records.scores, 0.0)
@@ -142,9 +141,9 @@ def _sort_by_class(records: Records, num_classes: int) -> tuple[Records, jax.Arr
     keys = (labels, -scores, records.image_index, records.position, rows)
     order = jax.lax.sort(keys, num_keys=4)[-1]
     labels = labels[order]
-    ordered: Records = jax.tree.map(lambda leaf: leaf[order], records)
+    ordered: DetectionRecords = jax.tree.map(lambda leaf: leaf[order], records)
     starts = jnp.searchsorted(labels, jnp.arange(num_classes + 1, dtype=jnp.int32), side="left").astype(jnp.int32)
-    return Records(**{**vars(ordered), "labels": labels, "scores": scores[order]}), starts
+    return DetectionRecords(**{**vars(ordered), "labels": labels, "scores": scores[order]}), starts
 
 
 class _Matching(NamedTuple):
@@ -161,7 +160,7 @@ class _Matching(NamedTuple):
     is_matching: jax.Array
 
 
-def _matching_rows(rows: Records, starts: jax.Array) -> _Matching:
+def _matching_rows(rows: DetectionRecords, starts: jax.Array) -> _Matching:
     is_matching = (rows.matched != 0).any(-1) & rows.valid
     places = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(is_matching, dtype=jnp.int32)])
     place = jnp.where(is_matching, places[:-1], len(is_matching))
@@ -171,7 +170,7 @@ def _matching_rows(rows: Records, starts: jax.Array) -> _Matching:
 
 
 def _one_cell(
-    rows: Records,
+    rows: DetectionRecords,
     starts: jax.Array,
     matching: _Matching,
     positives: jax.Array,

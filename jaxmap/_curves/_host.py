@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .._planes import area_words, read_plane
+from .._records._host import count_ground_truths
 from .._threads import in_threads
 from ..protocols import EvaluationProtocol
 from ..types import PrecisionRecall, Records
@@ -25,42 +26,43 @@ COUNT_BITS = 63  # of a signed integer
 
 
 def precision_recall(
-    records: Records, order: np.ndarray, num_ground_truths: np.ndarray, protocol: EvaluationProtocol
+    records: Records, *, protocol: EvaluationProtocol, num_classes: int, order: np.ndarray
 ) -> PrecisionRecall:
     """Integrates records into interpolated precision and recall.
 
     Args:
-      records: of `[N]`; `labels` number the S curves, which are classes or any finer division.
-      order: the rows that take part, sorted by label, then by descending score, image and position.
-      num_ground_truths: `[S, A]` int, how many ground truths count in each curve.
+      records: NumPy arrays.
       protocol: its grids.
+      num_classes: K.
+      order: the rows of the detections that are included, sorted by label, then by descending score, image and
+        position.
 
     Returns:
-      Curves in float64 with S in the place of K; NaN where no ground truth counts. With `average_precision` where the
-      protocol averages the area.
+      Curves in float64; NaN where no ground truth counts. With `average_precision` where the protocol averages the
+      area.
 
     References: pycocotools cocoeval.py, accumulate.
     """
-    num_curves = len(num_ground_truths)
+    detections, num_ground_truths = records.detections, count_ground_truths(records.ground_truths, num_classes)
     num_thresholds, num_points = len(protocol.iou_thresholds), len(protocol.recall_points)
     grid = len(protocol.area_ranges), len(protocol.max_detections)
-    precision = np.empty((*grid, num_points, num_thresholds, num_curves))
+    precision = np.empty((*grid, num_points, num_thresholds, num_classes))
     scores = np.empty_like(precision)
-    recall = np.empty((*grid, num_thresholds, num_curves))
+    recall = np.empty((*grid, num_thresholds, num_classes))
     areas = np.empty_like(recall) if protocol.average == "area" else None
 
-    starts = np.searchsorted(records.labels.take(order), np.arange(num_curves + 1))
+    starts = np.searchsorted(detections.labels.take(order), np.arange(num_classes + 1))
     counters = _Counters(protocol.max_detections, int(np.diff(starts).max(initial=0)))
-    reach = counters.first_limit(records.rank)
-    matches = records.matched.any(axis=1)
+    reach = counters.first_limit(detections.rank)
+    matches = detections.matched.any(axis=1)
     plain_reach = np.maximum(reach, matches * counters.none)
     matching = np.flatnonzero(matches.take(order))
     matching_starts = np.searchsorted(matching, starts)
     rows = order.take(matching)
-    matched, ignored = records.matched.take(rows, axis=0), records.ignored.take(rows, axis=0)
+    matched, ignored = detections.matched.take(rows, axis=0), detections.ignored.take(rows, axis=0)
     has_rows = np.diff(starts) > 0
-    top_score = np.zeros(num_curves)
-    top_score[has_rows] = records.scores[order[starts[:-1][has_rows]]]
+    top_score = np.zeros(num_classes)
+    top_score[has_rows] = detections.scores[order[starts[:-1][has_rows]]]
 
     def read_planes(words: np.ndarray, area: int, thresholds: slice) -> np.ndarray:
         indices = range(num_thresholds)[thresholds]
@@ -70,7 +72,7 @@ def precision_recall(
         positives = num_ground_truths[:, area]
         needed = first_to_reach(protocol.recall_points, positives)
         # Rows that match nothing are alike at all thresholds.
-        ignored_plain = read_plane(records.ignored, area, 0, num_thresholds)
+        ignored_plain = read_plane(detections.ignored, area, 0, num_thresholds)
         plain = np.maximum(plain_reach, ignored_plain * counters.none).take(order)
         before = []
         for units in counters.units:
@@ -86,7 +88,7 @@ def precision_recall(
                 counted & read_planes(matched.take(columns, axis=0), area, thresholds),
                 counted,
                 reach=reach.take(rows.take(columns)),
-                scores=records.scores.take(rows.take(columns)),
+                scores=detections.scores.take(rows.take(columns)),
                 before=[counts.take(columns) for counts in before],
                 starts=of_curve[first : last + 1] - of_curve[first],
                 counters=counters,

@@ -12,15 +12,15 @@ import jax
 import jax.numpy as jnp
 
 from .._candidates._device import find_candidates, inside_ranges
+from .._expected import expect
 from .._geometry._device import BoxSimilarity, DenseSimilarity, image_similarity
 from .._geometry._keypoints import num_labelled
 from .._geometry._shapes import SHAPE_FIELDS, SHAPES
 from .._integers import as_labels, as_words
 from .._planes import area_words, level_words
-from ..metrics._contract import expect
-from ..metrics._data_checks import LARGEST, count_oddities
 from ..protocols import EvaluationProtocol
-from ..types import Array, Candidates, Detections, GroundTruths
+from ..types import Array, Candidates, Detections, GroundTruthRecords, GroundTruths
+from ._data_checks import LARGEST, count_oddities
 from ._kernel import match
 from ._outcomes import counted_words, outcome
 
@@ -55,6 +55,7 @@ class MatchedBatch:
       image_valid: `[I]` bool, False for images that only pad the batch.
       scores: `[I, D]` float32.
       labels: `[I, D]` int32.
+      position: `[I, D]` int32, row in the input.
       rank: `[I, D]` int32, place among the detections of the image and class.
       matched: `[I, D, W]` uint32, the planes in which a detection met a ground truth.
       ignored: `[I, D, W]` uint32, the planes in which it is neither a true nor a false positive.
@@ -71,6 +72,7 @@ class MatchedBatch:
     image_valid: Array  # [I]
     scores: Array  # [I, D]
     labels: Array  # [I, D]
+    position: Array  # [I, D]
     rank: Array  # [I, D]
     matched: Array  # [I, D, W]
     ignored: Array  # [I, D, W]
@@ -80,6 +82,15 @@ class MatchedBatch:
     num_not_finite: Array  # [I]
     num_bad_labels: Array  # [I]
     checks: Array  # [I, C]
+
+    def ground_truth_records(self) -> GroundTruthRecords:
+        """Returns the rows of all ground truths, `[I * G]`, images by their place in the batch."""
+        counted = self.ground_truth_counted
+        return GroundTruthRecords(
+            labels=self.ground_truth_labels.ravel(),
+            image_index=jnp.repeat(jnp.arange(len(counted), dtype=jnp.int32), counted.shape[1]),
+            counted=counted.reshape(-1, counted.shape[-1]),
+        )
 
 
 def check_batch(
@@ -198,6 +209,7 @@ def match_batch(
         image_valid=valid,
         scores=jnp.where(images.valid, images.scores, 0.0),
         labels=images.labels,
+        position=images.position,
         rank=images.rank,
         matched=flags,
         ignored=ignored,
@@ -233,6 +245,7 @@ class PreparedImage(NamedTuple):
     similarity: BoxSimilarity | DenseSimilarity  # [D], [G]
     scores: jax.Array  # [D]
     labels: jax.Array  # [D]
+    position: jax.Array  # [D]
     rank: jax.Array  # [D]
     valid: jax.Array  # [D]
     inside: jax.Array  # [D, A]
@@ -314,6 +327,7 @@ def prepare_image(found: Detections, truth: GroundTruths, rules: BatchRules) -> 
         similarity=similarity,
         scores=scores,
         labels=labels,
+        position=order,
         rank=rank,
         valid=kept,
         inside=inside,

@@ -17,9 +17,10 @@ from .._candidates._host import Groups, Pairs, find_pairs
 from .._geometry._host import PairSimilarity, pair_similarity
 from .._ordering import inverse, order_by_score, order_within, rank_in_group, starts_of_runs, take_rows
 from .._planes import area_words, level_words
+from .._records._host import DatasetRecords
 from .._threads import in_threads
 from ..protocols import EvaluationProtocol
-from ..types import Array, DetectionTable, GroundTruthTable, Records
+from ..types import Array, DetectionRecords, DetectionTable, GroundTruthRecords, GroundTruthTable, Records
 from ._components import components
 from ._kernel import match_components
 from ._packing import Cells, pack_cells
@@ -40,34 +41,23 @@ class MatchedDataset:
       order: `[N]` int64, the rows of those that take part, sorted by image, class, and descending score.
       ground_truths: sorted by image and class.
       similarity: of rows of `source` and of `ground_truths`.
-      records: a row for each detection that takes part.
-      by_class: `[N]` int64, the rows of the detections by class, then by descending score, image and position.
+      dataset: the records of the detections that are included, and of the ground truths.
       pairs: the pairs that reach the lowest threshold.
       chosen: `[P, W]` uint32, the planes in which each pair is a match.
-      counted: `[G, A]` bool, whether each ground truth counts in each area range.
     """
 
     source: DetectionTable
     order: np.ndarray
     ground_truths: GroundTruthTable
     similarity: PairSimilarity
-    records: Records
-    by_class: np.ndarray
+    dataset: DatasetRecords
     pairs: Pairs
     chosen: np.ndarray
-    counted: np.ndarray
 
     @functools.cached_property
     def detections(self) -> DetectionTable:
         """Those that take part, in their sorted order."""
         return take_rows(self.source, self.order)
-
-    @functools.cached_property
-    def score_place(self) -> np.ndarray:
-        """`[N]` int64, each detection's place among all, by descending score, image and position."""
-        rows = self.records
-        one_class = np.zeros_like(rows.labels)
-        return inverse(order_by_score(one_class, rows.scores, inverse(np.argsort(rows.position))))
 
 
 def match_dataset(
@@ -119,26 +109,37 @@ def match_dataset(
         matched[rows] = np.bitwise_or.reduceat(chosen, first)
         on_ignored = np.bitwise_or.reduceat(chosen & ~counted_words[pairs.ground_truth], first)
         ignored[rows] = on_ignored | (ignored[rows] & ~matched[rows])
-    records = Records(
-        scores=detections.scores.take(order),
-        labels=labels,
-        image_index=image_index,
-        position=position,
-        rank=rank,
-        matched=matched,
-        ignored=ignored,
-        valid=np.ones(len(rank), bool),
+    dataset = DatasetRecords(
+        records=Records(
+            detections=DetectionRecords(
+                scores=detections.scores.take(order),
+                labels=labels,
+                image_index=image_index,
+                position=position,
+                rank=rank,
+                matched=matched,
+                ignored=ignored,
+                valid=np.ones(len(rank), bool),
+            ),
+            ground_truths=GroundTruthRecords(
+                labels=ground_truths.labels, image_index=ground_truths.image_index, counted=counted
+            ),
+        ),
+        by_class=by_class,
+        detection_ids=detections.ids.take(order),
+        image_ids=ground_truths.image_ids,
+        class_ids=ground_truths.class_ids,
+        class_names=ground_truths.class_names,
+        class_group=ground_truths.class_group,
     )
     return MatchedDataset(
         source=detections,
         order=order,
         ground_truths=ground_truths,
         similarity=similarity,
-        records=records,
-        by_class=by_class,
+        dataset=dataset,
         pairs=pairs,
         chosen=chosen,
-        counted=counted,
     )
 
 

@@ -1,7 +1,4 @@
-"""Records: what is left of a detection once it has been matched, and how many ground truths count.
-
-After this stage nothing looks at a box again. Merging, reweighting and every analysis work on these rows.
-"""
+"""From the matches of an image to the planes in which each of its detections is matched or ignored, inside `jit`."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["count_ground_truths", "counted_words", "outcome"]
+__all__ = ["counted_words", "outcome"]
 
 
 def counted_words(counted: jax.Array, areas: np.ndarray) -> jax.Array:
@@ -47,17 +44,3 @@ def outcome(
     matched = jax.lax.reduce(chosen, np.uint32(0), jax.lax.bitwise_or, (1,))
     on_ignored = chosen & ~counted[candidate_index]
     return matched, jax.lax.reduce(on_ignored, np.uint32(0), jax.lax.bitwise_or, (1,)) | ~(matched | inside)
-
-
-def count_ground_truths(counted: jax.Array, labels: jax.Array, num_classes: int) -> jax.Array:
-    """Counts the ground truths of each class and area range.
-
-    Args:
-      counted: `[G, A]` bool, False for padding and ignored ones.
-      labels: `[G]` int, class indices.
-      num_classes: K.
-
-    Returns:
-      `[K, A]` int32.
-    """
-    return jax.ops.segment_sum(counted.astype(jnp.int32), labels, num_classes)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._curves._envelope import best_onwards
-from .._matching._host import MatchedDataset
+from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
 from ._explanation import Explanation
 from ._images import image_curves
@@ -23,27 +23,27 @@ from ._rankings import Outcomes, Ranking, TruePositives, outcomes_of, rank_class
 __all__ = ["explain"]
 
 
-def explain(matched: MatchedDataset, protocol: EvaluationProtocol) -> Explanation:
+def explain(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Explanation:
     """Explains the difference between the mean AP of images alone and their AP together.
 
     Args:
-      matched: a dataset after matching.
+      dataset: the records of a dataset.
       protocol: with which it was matched.
     """
-    num_classes = len(matched.ground_truths.class_ids)
-    alone = image_curves(matched, protocol)
+    num_classes = len(dataset.class_ids)
+    alone = image_curves(dataset, protocol)
     positives = np.bincount(alone.label, weights=alone.num_ground_truths, minlength=num_classes).astype(np.int64)
     held_by = np.bincount(alone.label, minlength=num_classes)
     defined = positives > 0
     alone_ap = alone.average_precision.mean(axis=0)
-    image_ap = alone.mean_per_image(alone_ap, len(matched.ground_truths.image_ids))
+    image_ap = alone.mean_per_image(alone_ap, len(dataset.image_ids))
 
     def of_classes(weights: np.ndarray | int, total: np.ndarray) -> float:
         sums = np.bincount(alone.label, weights=alone_ap * weights, minlength=num_classes)
         return _mean(sums[defined] / total[defined])
 
-    outcomes = outcomes_of(matched, protocol)
-    ranking, of_holders = (rank_classes(matched, one) for one in (outcomes, _without_others(outcomes, alone.rows)))
+    outcomes = outcomes_of(dataset, protocol)
+    ranking, of_holders = (rank_classes(dataset, one) for one in (outcomes, _without_others(outcomes, alone.rows)))
     together, holders = (one.true_positives(protocol, positives) for one in (ranking, of_holders))
     return Explanation(
         images_alone=_mean(image_ap[~np.isnan(image_ap)]),
@@ -53,7 +53,7 @@ def explain(matched: MatchedDataset, protocol: EvaluationProtocol) -> Explanatio
         together=_mean(together.average_precision()[:, defined]),
         image_average_precision=image_ap,
         cost=_costs(ranking, outcomes, together) / max(len(together.found) * int(defined.sum()), 1),
-        matched=matched,
+        dataset=dataset,
         outcomes=outcomes,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._matching._host import MatchedDataset
+from .._records._host import DatasetRecords
 from ._explanation_text import explanation_text
 from ._rankings import Outcomes
 
@@ -30,11 +30,11 @@ class Explanation:
       holders_together: AP when a class has one ranking of all images that hold it.
       together: AP when a class has one ranking of all images; the evaluation's own number.
       image_average_precision: `[I]` float64, each image alone; NaN without ground truth.
-      cost: `[N]` float64, for each detection that takes part (the rows of `matched.detections`), by how much `together`
-        would rise if the detection were left out at the IoU thresholds at which it is a false positive; NaN if there
-        are none. For one that is false at all of them this is the AP without it. Leaving out an unmatched detection
+      cost: `[N]` float64, for each row of `dataset.records.detections`, by how much `together` would rise if the
+        detection were left out at the IoU thresholds at which it is a false positive; NaN if there are none. For one
+        that is false at all of them this is the AP without it. Leaving out an unmatched detection
         changes no match; no detection beyond the max-detections limit takes its place.
-      matched: the dataset after matching.
+      dataset: the records of all images.
       outcomes: what each detection is at each threshold.
     """
 
@@ -45,7 +45,7 @@ class Explanation:
     together: float
     image_average_precision: np.ndarray  # [I]
     cost: np.ndarray  # [N]
-    matched: MatchedDataset
+    dataset: DatasetRecords
     outcomes: Outcomes
 
     @property
@@ -115,22 +115,22 @@ class Explanation:
           `outranked_images` (the ids of those other images).
         """
         rows = _largest(self.cost, top)
-        found, truth = self.matched.detections, self.matched.ground_truths
+        dataset, found = self.dataset, self.dataset.records.detections
         home = found.image_index[rows]
         outranked = [found.image_index[self._outranked(row)] for row in rows]
         elsewhere = [images[images != own] for images, own in zip(outranked, home, strict=True)]
         return {
-            "image_id": truth.image_ids[home],
-            "class_id": truth.class_ids[found.labels[rows]],
-            "class_name": [truth.class_names[label] for label in found.labels[rows]],
-            "detection": found.ids[rows],
+            "image_id": dataset.image_ids[home],
+            "class_id": dataset.class_ids[found.labels[rows]],
+            "class_name": [dataset.class_names[label] for label in found.labels[rows]],
+            "detection": dataset.detection_ids[rows],
             "score": found.scores[rows],
             "cost": self.cost[rows],
             "num_thresholds": np.bitwise_count(self.outcomes.false[rows]).sum(axis=1, dtype=int),
             "outranks_elsewhere": np.array([len(images) for images in elsewhere], int),
             "outranks_at_home": np.array([len(images) for images in outranked], int)
             - [len(images) for images in elsewhere],
-            "outranked_images": [truth.image_ids[np.unique(images)].tolist() for images in elsewhere],
+            "outranked_images": [dataset.image_ids[np.unique(images)].tolist() for images in elsewhere],
         }
 
     def outranked(self, image_id: Any, detection: int) -> dict[str, np.ndarray]:
@@ -148,14 +148,14 @@ class Explanation:
         Raises:
           ValueError: if no such detection takes part.
         """
-        found, image_ids = self.matched.detections, self.matched.ground_truths.image_ids
-        rows = np.flatnonzero((image_ids[found.image_index] == image_id) & (found.ids == detection))
+        found, ids, image_ids = self.dataset.records.detections, self.dataset.detection_ids, self.dataset.image_ids
+        rows = np.flatnonzero((image_ids[found.image_index] == image_id) & (ids == detection))
         if not len(rows):
             raise ValueError(f"`detection` must be one that takes part, got {detection!r} in image {image_id!r}.")
         below = self._outranked(int(rows[0]))
         return {
             "image_id": image_ids[found.image_index[below]],
-            "detection": found.ids[below],
+            "detection": ids[below],
             "score": found.scores[below],
         }
 
@@ -172,9 +172,9 @@ class Explanation:
         """
         cost = self._image_cost
         rows = _largest(cost, len(cost) if top is None else top)
-        names, present = np.array(self.matched.ground_truths.class_names, object), self._holds.any(axis=0)
+        names, present = np.array(self.dataset.class_names, object), self._holds.any(axis=0)
         return {
-            "image_id": self.matched.ground_truths.image_ids[rows],
+            "image_id": self.dataset.image_ids[rows],
             "num_ground_truths": self._image_objects[rows],
             "AP": self.image_average_precision[rows],
             "num_false_positives": self._image_false_positives[rows],
@@ -194,7 +194,7 @@ class Explanation:
 
     def _outranked(self, row: int) -> np.ndarray:
         """Returns the rows of the true positives that a row outranks, by descending rank."""
-        place, labels = self.matched.score_place, self.matched.detections.labels
+        place, labels = self.dataset.score_place, self.dataset.records.detections.labels
         below = np.flatnonzero((labels == labels[row]) & (place > place[row]))
         below = below[(self.outcomes.hits[below] & self.outcomes.false[row]).any(axis=1)]
         return below[np.argsort(place[below])]
@@ -202,25 +202,25 @@ class Explanation:
     @functools.cached_property
     def _holds(self) -> np.ndarray:
         """`[I, K]` bool: the image has ground truth of the class that counts."""
-        truth = self.matched.ground_truths
-        holds = np.zeros((len(truth.image_ids), len(truth.class_ids)), bool)
-        counted = self.matched.counted[:, 0]
+        truth = self.dataset.records.ground_truths
+        holds = np.zeros((len(self.dataset.image_ids), len(self.dataset.class_ids)), bool)
+        counted = truth.counted[:, 0]
         holds[truth.image_index[counted], truth.labels[counted]] = True
         return holds
 
     @property
     def _image_objects(self) -> np.ndarray:
-        counted = self.matched.counted[:, 0]
-        return np.bincount(self.matched.ground_truths.image_index[counted], minlength=len(self.image_average_precision))
+        truth = self.dataset.records.ground_truths
+        return np.bincount(truth.image_index[truth.counted[:, 0]], minlength=len(self.image_average_precision))
 
     @functools.cached_property
     def _image_cost(self) -> np.ndarray:
-        image = self.matched.detections.image_index
+        image = self.dataset.records.detections.image_index
         return np.bincount(image, weights=np.nan_to_num(self.cost), minlength=len(self.image_average_precision))
 
     @functools.cached_property
     def _image_false_positives(self) -> np.ndarray:
-        image = self.matched.detections.image_index[self.outcomes.always_false]
+        image = self.dataset.records.detections.image_index[self.outcomes.always_false]
         return np.bincount(image, minlength=len(self.image_average_precision))
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._matching._host import MatchedDataset
+from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
 from ._rankings import outcomes_of, rank
 
@@ -40,11 +40,11 @@ class ImageCurves(NamedTuple):
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def image_curves(matched: MatchedDataset, protocol: EvaluationProtocol) -> ImageCurves:
+def image_curves(dataset: DatasetRecords, protocol: EvaluationProtocol) -> ImageCurves:
     """Integrates the curves of images alone, over the first area range and the largest limit."""
-    truth, found = matched.ground_truths, matched.detections
-    num_classes = max(len(truth.class_ids), 1)
-    counted = matched.counted[:, 0]
+    truth, found = dataset.records.ground_truths, dataset.records.detections
+    num_classes = max(len(dataset.class_ids), 1)
+    counted = truth.counted[:, 0]
     truth_group = (truth.image_index * num_classes + truth.labels)[counted]
     groups, count = np.unique(truth_group, return_counts=True)
 
@@ -52,7 +52,7 @@ def image_curves(matched: MatchedDataset, protocol: EvaluationProtocol) -> Image
     first, last = (np.searchsorted(group, groups, side=side) for side in ("left", "right"))
     curve = np.repeat(np.arange(len(groups)), last - first)
     rows = np.arange(len(curve)) + (first - np.cumsum(last - first) + (last - first))[curve]
-    runs = rank(outcomes_of(matched, protocol), rows, curve, len(groups)).true_positives(protocol, count)
+    runs = rank(outcomes_of(dataset, protocol), rows, curve, len(groups)).true_positives(protocol, count)
     return ImageCurves(
         image=groups // num_classes,
         label=groups % num_classes,

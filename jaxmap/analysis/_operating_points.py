@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._matching._host import MatchedDataset
 from .._ordering import order_within
 from .._planes import read_plane
+from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
 
 __all__ = ["OperatingPoint", "ScoreCurve", "operating_points", "score_curve"]
@@ -125,7 +125,7 @@ class ScoreCurve:
 
 
 def score_curve(
-    matched: MatchedDataset,
+    dataset: DatasetRecords,
     protocol: EvaluationProtocol,
     *,
     iou_threshold: float = 0.5,
@@ -138,7 +138,7 @@ def score_curve(
     """Counts true and false positives against the score, for one class or over all.
 
     Args:
-      matched: what matched what.
+      dataset: the records of a dataset.
       protocol: as it was applied.
       iou_threshold: one of its thresholds.
       class_id: one of the dataset's classes; None for all.
@@ -150,20 +150,20 @@ def score_curve(
     Raises:
       ValueError: if one of the arguments is not as described.
     """
-    counts = _count(matched, protocol, iou_threshold, area, max_detections)
+    counts = _count(dataset, protocol, iou_threshold, area, max_detections)
     if average not in AVERAGES:
         raise ValueError(f"`average` must be one of {list(AVERAGES)}, got {average!r}.")
     if class_id is not None:
-        places = np.flatnonzero(matched.ground_truths.class_ids == class_id)
+        places = np.flatnonzero(dataset.class_ids == class_id)
         if not len(places):
-            raise ValueError(f"`class_id` must be one of {matched.ground_truths.class_ids.tolist()}, got {class_id!r}.")
+            raise ValueError(f"`class_id` must be one of {dataset.class_ids.tolist()}, got {class_id!r}.")
         return counts.of_class(int(places[0]), beta)
     pooled = counts.pooled(beta)
     return pooled if average == "micro" else _mean_curve(pooled, counts.of_classes(beta))
 
 
 def operating_points(
-    matched: MatchedDataset,
+    dataset: DatasetRecords,
     protocol: EvaluationProtocol,
     *,
     iou_threshold: float = 0.5,
@@ -175,7 +175,7 @@ def operating_points(
     """Tabulates one threshold for each class, and one for all classes together.
 
     Args:
-      matched, protocol, iou_threshold, area, max_detections, beta: as `score_curve` takes them.
+      dataset, protocol, iou_threshold, area, max_detections, beta: as `score_curve` takes them.
       score_threshold: the threshold of every row; None for the best of each, by F.
 
     Returns:
@@ -185,14 +185,13 @@ def operating_points(
     Raises:
       ValueError: if one of the arguments is not as described.
     """
-    counts = _count(matched, protocol, iou_threshold, area, max_detections)
+    counts = _count(dataset, protocol, iou_threshold, area, max_detections)
     of_classes, pooled = counts.of_classes(beta), counts.pooled(beta)
     curves = [*of_classes, pooled, _mean_curve(pooled, of_classes)]
     points = [curve.best if score_threshold is None else curve.at(score_threshold) for curve in curves]
-    truth = matched.ground_truths
     return {
-        "class_id": np.append(truth.class_ids, [ALL_CLASSES] * len(AVERAGES)),
-        "class_name": [*truth.class_names, *AVERAGES],
+        "class_id": np.append(dataset.class_ids, [ALL_CLASSES] * len(AVERAGES)),
+        "class_name": [*dataset.class_names, *AVERAGES],
         "num_ground_truths": np.array([curve.num_ground_truths for curve in curves]),
     } | {
         field.name: np.array([getattr(point, field.name) for point in points])
@@ -254,7 +253,7 @@ class _Counts(NamedTuple):
 
 
 def _count(
-    matched: MatchedDataset,
+    dataset: DatasetRecords,
     protocol: EvaluationProtocol,
     iou_threshold: float,
     area: str,
@@ -269,14 +268,14 @@ def _count(
         )
     area_index, threshold = protocol.locate(area, iou_threshold)
     plane = area_index, threshold, len(protocol.iou_thresholds)
-    records, truth = matched.records, matched.ground_truths
+    records = dataset.records.detections
     rows = np.flatnonzero(~read_plane(records.ignored, *plane) & (records.rank < limit))
     return _Counts(
         labels=records.labels[rows],
         scores=records.scores[rows],
         hits=read_plane(records.matched, *plane)[rows],
-        score_place=matched.score_place[rows],
-        num_ground_truths=np.bincount(truth.labels[matched.counted[:, area_index]], minlength=len(truth.class_ids)),
+        score_place=dataset.score_place[rows],
+        num_ground_truths=dataset.num_ground_truths[:, area_index],
     )
 
 

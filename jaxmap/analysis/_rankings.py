@@ -18,8 +18,8 @@ import numpy as np
 
 from .._curves._envelope import best_onwards
 from .._curves._host import first_to_reach
-from .._matching._host import MatchedDataset
 from .._planes import area_words, num_words, read_plane
+from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
 
 __all__ = ["Outcomes", "Ranking", "TruePositives", "outcomes_of", "rank", "rank_classes"]
@@ -137,12 +137,13 @@ class TruePositives(NamedTuple):
         return total.reshape(self.found.shape)
 
 
-def outcomes_of(matched: MatchedDataset, protocol: EvaluationProtocol) -> Outcomes:
+def outcomes_of(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Outcomes:
     """Reads the outcomes of every detection in the first area range."""
     num_thresholds = len(protocol.iou_thresholds)
     planes = area_words(num_thresholds, len(protocol.area_ranges))[0]
     words = slice(0, num_words(num_thresholds, 1))
-    was_matched, counted = matched.records.matched[:, words], ~matched.records.ignored[:, words] & planes[words]
+    rows = dataset.records.detections
+    was_matched, counted = rows.matched[:, words], ~rows.ignored[:, words] & planes[words]
     return Outcomes(was_matched & counted, ~was_matched & counted, planes[words], num_thresholds)
 
 
@@ -171,10 +172,10 @@ def rank(outcomes: Outcomes, order: np.ndarray, curve: np.ndarray, num_curves: i
     )
 
 
-def rank_classes(matched: MatchedDataset, outcomes: Outcomes) -> Ranking:
+def rank_classes(dataset: DatasetRecords, outcomes: Outcomes) -> Ranking:
     """Ranks all detections of each class, by score, image and position."""
-    order = matched.by_class
-    return rank(outcomes, order, matched.detections.labels[order], len(matched.ground_truths.class_ids))
+    order = dataset.by_class
+    return rank(outcomes, order, dataset.records.detections.labels[order], len(dataset.class_ids))
 
 
 def _weights(

@@ -86,11 +86,13 @@ def tie_bounds(matched: MatchedDataset, protocol: EvaluationProtocol) -> TieBoun
       matched: a dataset after matching.
       protocol: with which it was matched.
     """
-    outcomes = outcomes_of(matched, protocol)
-    ranking = rank_classes(matched, outcomes)
-    labels, scores = matched.detections.labels[ranking.order], matched.detections.scores[ranking.order]
+    dataset = matched.dataset
+    outcomes = outcomes_of(dataset, protocol)
+    ranking = rank_classes(dataset, outcomes)
+    rows = dataset.records.detections
+    labels, scores = rows.labels[ranking.order], rows.scores[ranking.order]
     tie, edges = _ties(labels, scores)
-    positives = np.bincount(matched.ground_truths.labels[matched.counted[:, 0]], minlength=len(ranking.starts) - 1)
+    positives = dataset.num_ground_truths[:, 0]
 
     def cells(runs: TruePositives, false_above: np.ndarray) -> np.ndarray:
         return np.where(positives > 0, runs.average_precision(false_above), np.nan)
@@ -133,7 +135,7 @@ def _num_contested(matched: MatchedDataset) -> int:
     pairs = matched.pairs
     kept = np.flatnonzero(~matched.ground_truths.crowd[pairs.ground_truth])
     truth, row = pairs.ground_truth[kept], pairs.detection[kept]
-    score = matched.detections.scores[row]
+    score = matched.dataset.records.detections.scores[row]
     order = np.lexsort((score, truth))
     group, edges = _ties(truth[order], score[order])
     return len(np.unique(row[order][np.diff(edges)[group] > 1]))

@@ -13,7 +13,7 @@ import numpy as np
 
 from .._matching._host import MatchedDataset
 from .._planes import num_words, plane_bit
-from ..types import Records
+from ..types import DetectionRecords, GroundTruthRecords, Records
 
 __all__ = ["Cell", "EvalImages", "cell_ious", "eval_images", "read_eval_images", "walk_cells"]
 
@@ -71,16 +71,16 @@ def eval_images(matched: MatchedDataset, names: EvalImages) -> list[dict[str, An
 
     References: pycocotools cocoeval.py, evaluateImg.
     """
-    found, truth = matched.detections, matched.ground_truths
+    found, truth, truth_records = matched.detections, matched.ground_truths, matched.dataset.records.ground_truths
     num_areas, num_images = len(names.area_ranges), len(names.image_ids)
     entries: list[dict[str, Any] | None] = [None] * (len(names.class_ids) * num_areas * num_images)
     detection_ids = [names.detection_ids[row] for row in found.ids.tolist()]
     cells = list(walk_cells(matched))
     truth_cell = truth.image_index * max(len(names.class_ids), 1) + truth.labels
     for area, area_range in enumerate(names.area_ranges):
-        order = np.lexsort((~matched.counted[:, area], truth_cell))  # ignored ones last
+        order = np.lexsort((~truth_records.counted[:, area], truth_cell))  # ignored ones last
         truth_ids = [names.ground_truth_ids[row] for row in truth.ids[order].tolist()]
-        truth_ignored = (~matched.counted[order, area]).astype(np.int64)
+        truth_ignored = (~truth_records.counted[order, area]).astype(np.int64)
         partner, truth_partner, ignored = _matches(matched, names, area, detection_ids)
         truth_partner = truth_partner[:, order]
         for cell in cells:
@@ -108,8 +108,8 @@ def read_eval_images(
     num_images: int,
     num_rows: int,
     thresholds: np.ndarray,
-) -> tuple[Records, np.ndarray, np.ndarray]:
-    """Returns the records of `evalImgs`, their order for the curves, and `[K, A]` int64, how many ground truths count.
+) -> tuple[Records, np.ndarray]:
+    """Returns the records of `evalImgs`, and the order of the detections for the curves.
 
     Args:
       entries: by class, area range and image.
@@ -125,9 +125,9 @@ def read_eval_images(
             "`evalImgs` must have one entry for each of `params.catIds`, `areaRng` and `imgIds`, "
             f"{num_classes} x {num_areas} x {num_images}, got {len(entries)}."
         )
-    counts = np.zeros((num_classes, num_areas), np.int64)
     labels, images, scores, ranks = ([np.zeros(0, kind)] for kind in (np.int64, np.int64, np.float64, np.int64))
     flags = [np.zeros((2, num_areas, len(thresholds), 0), bool)]  # matched, ignored
+    truths: list[tuple[int, int, np.ndarray]] = []
     for label in range(num_classes):
         for image in range(num_images):
             first = label * num_areas * num_images + image
@@ -139,7 +139,9 @@ def read_eval_images(
             try:
                 if any(len(entry[name]) != num_rows for entry in cell for name in ("dtMatches", "dtIgnore")):
                     raise ValueError(f"not {num_rows} rows")
-                counts[label] += [np.count_nonzero(np.asarray(entry["gtIgnore"]) == 0) for entry in cell]
+                # Each area range has an order of its own, so a row is no particular ground truth; only numbers matter.
+                num_counted = [np.count_nonzero(np.asarray(entry["gtIgnore"]) == 0) for entry in cell]
+                truths.append((label, image, np.arange(max(num_counted))[:, None] < num_counted))
                 scores.append(np.asarray(cell[0]["dtScores"], np.float64))
                 matched = [np.asarray(entry["dtMatches"])[thresholds] != 0 for entry in cell]
                 ignored = [np.asarray(entry["dtIgnore"], bool)[thresholds] for entry in cell]
@@ -154,7 +156,7 @@ def read_eval_images(
             images.append(np.full(len(scores[-1]), image))
     matched_words, ignored_words = _pack(np.concatenate(flags, axis=-1))
     rank = np.concatenate(ranks)
-    records = Records(
+    detections = DetectionRecords(
         scores=np.concatenate(scores),
         labels=np.concatenate(labels),
         image_index=np.concatenate(images),
@@ -164,7 +166,14 @@ def read_eval_images(
         ignored=ignored_words,
         valid=np.ones(len(rank), bool),
     )
-    return records, np.lexsort((-records.scores, records.labels)), counts  # stable: ties stay by image and rank
+    lengths = [len(counted) for _, _, counted in truths]
+    ground_truths = GroundTruthRecords(
+        labels=np.repeat(np.array([label for label, _, _ in truths], np.int64), lengths),
+        image_index=np.repeat(np.array([image for _, image, _ in truths], np.int64), lengths),
+        counted=np.concatenate([np.zeros((0, num_areas), bool), *(counted for _, _, counted in truths)]),
+    )
+    order = np.lexsort((-detections.scores, detections.labels))  # stable: ties stay by image and rank
+    return Records(detections=detections, ground_truths=ground_truths), order
 
 
 def _matches(
@@ -182,7 +191,7 @@ def _matches(
         rows, truth_rows = pairs.detection[taken], pairs.ground_truth[taken]
         partner[place, rows] = truth_ids[truth_rows]
         truth_partner[place, truth_rows] = ids[rows]  # of those that share a crowd the last one stays
-        ignored[place] = _bit(matched.records.ignored[:, word], bit)
+        ignored[place] = _bit(matched.dataset.records.detections.ignored[:, word], bit)
     return partner, truth_partner, ignored
 
 

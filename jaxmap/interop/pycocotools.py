@@ -220,7 +220,7 @@ class COCOeval:
         if self._ious is None:
             if self._run is None:
                 return {}
-            matched, categories = self._run.evaluation.matched, class_ids(self._paramsEval)
+            matched, categories = self._run.evaluation.require_matched("ious"), class_ids(self._paramsEval)
             self._ious = {(image, category): [] for image in self._paramsEval.imgIds for category in categories}
             for cell in walk_cells(matched):
                 ious = cell_ious(matched, cell)
@@ -244,7 +244,7 @@ class COCOeval:
             detection_ids=[row["id"] for row in run.detections],
             ground_truth_ids=[row["id"] for row in run.ground_truths],
         )
-        self._eval_images = eval_images(run.evaluation.matched, names)
+        self._eval_images = eval_images(run.evaluation.require_matched("evalImgs"), names)
         return self._eval_images
 
     def _line(self, quantity: str, threshold: float | None, area: str, limit: int) -> float:
@@ -297,15 +297,16 @@ class _Run(NamedTuple):
 def _curves_of(entries: Any, params: Any) -> PrecisionRecall:
     """Returns the curves of `evalImgs` that came from outside."""
     axes = axes_of(params)
-    records, order, counts = read_eval_images(
+    num_classes = len(class_ids(params))
+    records, order = read_eval_images(
         entries,
-        num_classes=len(class_ids(params)),
+        num_classes=num_classes,
         num_areas=len(params.areaRng),
         num_images=len(params.imgIds),
         num_rows=len(axes.thresholds),
         thresholds=np.unique(axes.thresholds, return_index=True)[1],
     )
-    return axes.spread(precision_recall(records, order, counts, axes.protocol))
+    return axes.spread(precision_recall(records, protocol=axes.protocol, num_classes=num_classes, order=order))
 
 
 def _rows(coco: Any, images: Mapping[Any, int], classes: Mapping[Any, int]) -> list[dict[str, Any]]:

@@ -262,8 +262,9 @@ def _ious(run: Evaluation, class_ids: list[int]) -> dict[tuple[int, int], Any]:
     ious: dict[tuple[int, int], Any] = {
         (image, label): [] for image in range(len(run.image_ids)) for label in class_ids
     }
-    for cell in walk_cells(run.matched):
-        values = cell_ious(run.matched, cell)
+    matched = run.require_matched("ious")
+    for cell in walk_cells(matched):
+        values = cell_ious(matched, cell)
         if values.size:
             ious[cell.image_index, class_ids[cell.label]] = _plain(values)
     return ious

@@ -20,10 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._expected import expect
 from ..protocols import AreaRange, EvaluationProtocol
 from ..types import Array
 
-__all__ = ["Contract", "check_alike", "configuration", "difference", "expect", "initial_shapes", "shapes_by_name"]
+__all__ = ["Contract", "check_alike", "configuration", "difference", "initial_shapes", "shapes_by_name"]
 
 # What no count depends on: how much room there is, and what only reads the counts.
 _READ_LATER = {
@@ -31,7 +32,6 @@ _READ_LATER = {
     *("class_group", "things", "empty"),
 }
 _READ_LATER_OF_PROTOCOL = {"name", "description", "summary", "class_groups", "recall_points", "average"}
-_CALLS = "the calls are `update(state, ...)`, `merge(state, other)`, `compute(state)` and `summarize(result)`"
 _SHOWN = 4  # differences in one message
 
 _known: dict[int, dict[str, Any]] = {}  # the configurations of this process, by fingerprint
@@ -120,29 +120,6 @@ def check_alike(name: str, words: Array, own: Array) -> None:
     if word == fingerprint:  # the other one marked it
         what = "it holds counts of this one and of another"
     raise ValueError(f"{name} {happened}, whose counts do not add up: {what}; give every state the same metric.")
-
-
-def expect(name: str, value: Any, kind: type, origin: str = "") -> None:
-    """Refuses an argument in the place of another, and a mapping in the place of its fields.
-
-    Args:
-      name: of the argument.
-      value: what came.
-      kind: what it must be.
-      origin: which calls give such a value; none for what users make.
-
-    Raises:
-      TypeError: saying what to pass.
-    """
-    if isinstance(value, kind):
-        return
-    if origin:
-        came = f"{origin} of this metric, as {kind.__name__}"
-        raise TypeError(f"`{name}` must come from {came}, got {type(value).__name__}; {_CALLS}.")
-    advice = "`update` takes the state, the detections, then the ground truths"
-    if isinstance(value, dict):
-        advice = f"wrap it: `jaxmap.{kind.__name__}(**{name})`"
-    raise TypeError(f"`{name}` must be a jaxmap.{kind.__name__}, got {type(value).__name__}; {advice}.")
 
 
 def difference(one: dict[str, Any], other: dict[str, Any], where: str, where_other: str) -> str:

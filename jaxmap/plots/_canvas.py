@@ -66,7 +66,7 @@ def nothing_to_rank(evaluation: Evaluation) -> str | None:
     """Returns why there is no curve of precision and recall, or None where there is one."""
     if not evaluation.curves.num_ground_truths[:, 0].any():
         return "No ground truth counts, so neither precision nor recall is defined."
-    if not len(evaluation.matched.detections.scores):
+    if not len(evaluation.dataset.records.detections.scores):
         return "There are no detections, so every object is missed at any threshold."
     return None
 

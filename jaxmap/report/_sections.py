@@ -26,7 +26,7 @@ def facts(evaluation: Evaluation) -> str:
     """Returns what was scored, and how, in two sentences."""
     protocol = evaluation.protocol
     objects = int(np.asarray(evaluation.curves.num_ground_truths)[:, 0].sum())
-    detections, limit = len(evaluation.matched.detections.scores), protocol.max_detections[-1]
+    detections, limit = len(evaluation.dataset.records.detections.scores), protocol.max_detections[-1]
     counts = {"image": len(evaluation.image_ids), "object": objects, "detection": detections}
     parts = [counted(count, noun) for noun, count in counts.items()]
     if limit != UNLIMITED:

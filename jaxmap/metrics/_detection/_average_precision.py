@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ..._curves._device import precision_recall
+from ..._evaluation import Evaluation, evaluation_of
 from ..._matching._device import BatchRules, MatchedBatch, match_batch
-from ..._matching._outcomes import count_ground_truths
 from ..._planes import num_words
 from ..._summary import summarize_on_device
 from ...protocols import COCO, EvaluationProtocol
-from ...types import Array, Detections, GroundTruths, PrecisionRecall, Records
+from ...types import Array, Detections, GroundTruths, PrecisionRecall
 from .._contract import Contract
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
-from ._result import AveragePrecisionResult, curves_on_host, summarize_result
+from ._records import class_names_of, curves_on_host, dataset_of_images, records_on_device
+from ._result import AveragePrecisionResult, check_overflow, summarize_result, warn_of_oddities
 from ._state import (
     OF_STATE,
     AveragePrecisionState,
+    ImageRows,
     empty_rows,
     in_slots,
     insert_images,
-    order_of_ids,
     rows_of_batch,
     total_checks,
     total_counters,
@@ -147,9 +150,7 @@ class AveragePrecision(Contract):
         if isinstance(state.num_images, jax.core.Tracer):
             return AveragePrecisionResult(self._compute_on_device(state), counters, checks, configuration)
         state, counters, checks = jax.device_get((state, counters, checks))
-        used = slice(int(state.num_images))
-        images = jax.tree.map(lambda leaf: leaf[used], state.images)
-        curves = curves_on_host([images], self.protocol, self.num_classes)
+        curves = curves_on_host([_used(state)], self.protocol, self.num_classes)
         return AveragePrecisionResult(curves, counters, checks, configuration)
 
     def summarize(self, result: AveragePrecisionResult, *, allow_overflow: bool = False) -> dict[str, float]:
@@ -198,26 +199,47 @@ class AveragePrecision(Contract):
             max_ground_truths_per_image=ground_truths,
         )
 
-    def _compute_on_device(self, state: AveragePrecisionState) -> PrecisionRecall:
-        images = state.images
-        num_images, num_rows = images.scores.shape
-        filled = jnp.arange(num_images, dtype=jnp.int32) < state.num_images
-        records = Records(
-            scores=images.scores.ravel(),
-            labels=images.labels.ravel().astype(jnp.int32),
-            image_index=jnp.repeat(order_of_ids(images), num_rows),
-            position=jnp.tile(jnp.arange(num_rows, dtype=jnp.int32), num_images),
-            rank=images.rank.ravel().astype(jnp.int32),
-            matched=images.matched.reshape(num_images * num_rows, images.matched.shape[-1]),
-            ignored=images.ignored.reshape(num_images * num_rows, images.matched.shape[-1]),
-            valid=((images.labels >= 0) & filled[:, None]).ravel(),
+    def evaluation(
+        self,
+        state: AveragePrecisionState,
+        *,
+        class_names: Sequence[str] | Mapping[int, str] | None = None,
+        image_names: Mapping[int, Any] | None = None,
+        allow_overflow: bool = False,
+    ) -> Evaluation:
+        """Returns what `jaxmap.evaluate` returns, from the state: per class, per image, curves, explanation.
+
+        It runs on the host, in float64.
+
+        Args:
+          state: from `update` or `merge`.
+          class_names: K names, or a mapping from label to name; the labels if None.
+          image_names: from image id to what tables call the image; the ids if None.
+          allow_overflow: report numbers although something found no room.
+
+        Raises:
+          ValueError: if something found no room, naming the capacity to raise, or names are missing.
+        """
+        self._accept(state=state)
+        state, counters, checks = jax.device_get((state, total_counters(state), total_checks(state)))
+        check_overflow(counters, allow_overflow=allow_overflow)
+        warn_of_oddities(counters, checks, self._rules)
+        dataset = dataset_of_images(
+            [_used(state)], self.protocol, class_names_of(self.num_classes, class_names), image_names, self.class_group
         )
-        labels = images.ground_truth_labels.astype(jnp.int32)
-        bits = jnp.arange(len(self.protocol.area_ranges), dtype=jnp.uint32)
-        counted = (images.ground_truth_counted.astype(jnp.uint32)[..., None] >> bits[None, None]) & jnp.uint32(1)
-        counted = (counted == 1) & ((labels >= 0) & filled[:, None])[..., None]
-        counts = count_ground_truths(counted.reshape(-1, len(bits)), jnp.maximum(labels, 0).ravel(), self.num_classes)
-        return precision_recall(records, counts, protocol=self.protocol, num_classes=self.num_classes)
+        return evaluation_of(dataset, self.protocol)
+
+    def _compute_on_device(self, state: AveragePrecisionState) -> PrecisionRecall:
+        filled = jnp.arange(len(state.images.image_id), dtype=jnp.int32) < state.num_images
+        records = records_on_device(state.images, filled, len(self.protocol.area_ranges))
+        return precision_recall(records, protocol=self.protocol, num_classes=self.num_classes)
+
+
+def _used(state: AveragePrecisionState) -> ImageRows:
+    """Returns the rows of the images that a state on the host holds."""
+    used = slice(int(state.num_images))
+    images: ImageRows = jax.tree.map(lambda leaf: leaf[used], state.images)
+    return images
 
 
 def average_precision(

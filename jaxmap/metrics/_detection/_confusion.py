@@ -14,13 +14,13 @@ import numpy as np
 from ..._candidates._device import similarity_places
 from ..._counts64 import add_counts, check_counts
 from ..._integer_bounds import check_int32
+from ..._matching._data_checks import CHECKS, advise, checks_by_name, warn_once
 from ..._matching._device import BatchRules, PreparedImage, check_batch, prepare_image, with_candidate_lists
 from ..._pairing._device import NO_PAIR, pair_greedily
 from ..._pairing._host import check_confusion_options, normalize_confusion
 from ...protocols import COCO, UNLIMITED, AreaRange
 from ...types import UNMATCHED, Array, Candidates, Detections, GroundTruths
 from .._contract import Contract
-from .._data_checks import CHECKS, advise, checks_by_name, warn_once
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes
 
 __all__ = ["ConfusionMatrix", "ConfusionMatrixResult", "ConfusionMatrixState"]

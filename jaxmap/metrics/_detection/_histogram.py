@@ -11,12 +11,12 @@ import jax.numpy as jnp
 from ..._counts64 import add_counts, check_counts
 from ..._curves._device import interpolate, mask_undefined
 from ..._integer_bounds import INT32_MAX, check_int32
+from ..._matching._data_checks import CHECKS, checks_by_name
 from ..._matching._device import BatchRules, match_batch
-from ..._matching._outcomes import count_ground_truths
 from ..._planes import WORD_BITS
+from ..._records._device import count_ground_truths
 from ...types import UNDEFINED, Array, Detections, GroundTruths, PrecisionRecall
 from .._contract import Contract
-from .._data_checks import CHECKS, checks_by_name
 from .._options import (
     COCO_OR_OTHER,
     NamedProtocol,
@@ -168,16 +168,13 @@ class HistogramAveragePrecision(Contract):
         numbers = jnp.arange(grid[1] * grid[0], dtype=jnp.int32).reshape(grid[1], grid[0]).T.ravel()  # planes by [T, A]
         hits, counts, at_limits = jax.lax.map(plane, numbers)
         shape = state.true_positives.shape
-        counted = batch.ground_truth_counted
         return self.merge(
             state,
             HistogramState(
                 true_positives=hits.reshape(shape),
                 counted=counts.reshape(shape),
                 found=at_limits.reshape(state.found.shape),
-                num_ground_truths=count_ground_truths(
-                    counted.reshape(-1, counted.shape[-1]), batch.ground_truth_labels.ravel(), self.num_classes
-                ),
+                num_ground_truths=count_ground_truths(batch.ground_truth_records(), self.num_classes),
                 num_images=batch.image_valid.sum(dtype=jnp.int32),
                 num_padded_images=(~batch.image_valid).sum(dtype=jnp.int32),
                 num_scores_out_of_range=(real & ((batch.scores < low) | (batch.scores > high)).ravel()).sum(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from ..._evaluation import Evaluation, evaluation_of
 from ..._integers import as_words
+from ..._matching._data_checks import checks_by_name
 from ..._matching._device import BatchRules, match_batch
 from ..._planes import num_words
 from ...types import Array, Detections, GroundTruths
 from .._contract import Contract
-from .._data_checks import checks_by_name
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
-from ._result import AveragePrecisionResult, curves_on_host, summarize_result
+from ._records import class_names_of, curves_on_host, dataset_of_images
+from ._result import AveragePrecisionResult, summarize_result, warn_of_oddities
 from ._state import ImageRows, content_of, contents_differ, empty_rows, rows_of_batch, whole_ids
 
 __all__ = ["HostAveragePrecision", "HostState"]
@@ -116,6 +119,26 @@ class HostAveragePrecision(Contract):
 
     def compute(self, state: HostState) -> AveragePrecisionResult:
         """Integrates the state into curves in float64."""
+        rows, counters, checks = self._distinct_images(state)
+        curves = curves_on_host(rows, self.protocol, self.num_classes)
+        return AveragePrecisionResult(curves, counters, checks, self._words())
+
+    def evaluation(
+        self,
+        state: HostState,
+        *,
+        class_names: Sequence[str] | Mapping[int, str] | None = None,
+        image_names: Mapping[int, Any] | None = None,
+    ) -> Evaluation:
+        """Returns what `jaxmap.evaluate` returns, from the state, as `AveragePrecision.evaluation` does."""
+        rows, counters, checks = self._distinct_images(state)
+        warn_of_oddities(counters, checks, self._rules)
+        names = class_names_of(self.num_classes, class_names)
+        dataset = dataset_of_images(rows, self.protocol, names, image_names, self.class_group)
+        return evaluation_of(dataset, self.protocol)
+
+    def _distinct_images(self, state: HostState) -> tuple[list[ImageRows], dict[str, Any], dict[str, Any]]:
+        """Returns the rows of the first of each image, batch by batch, the counters and the checks."""
         self._accept(state=state)
         batches = jax.device_get(state.batches)
         image_id = np.concatenate([whole_ids(batch.images) for batch in batches])
@@ -125,7 +148,7 @@ class HostAveragePrecision(Contract):
         kept = np.zeros(len(valid), bool)
         kept[real[first]] = True
         content = np.concatenate([content_of(batch.images) for batch in batches])[real]
-        counters = {
+        counters: dict[str, Any] = {
             "num_images": kept.sum(),
             "num_repeated_images": (valid & ~kept).sum(),
             "num_conflicting_images": contents_differ(content, content[first][of_id]).sum(),
@@ -139,8 +162,7 @@ class HostAveragePrecision(Contract):
         for name in ("num_not_finite", "num_bad_labels"):  # nothing is ever over capacity here
             counters[name] = np.concatenate([getattr(images, name) for images in rows]).sum()
         checks = checks_by_name(np.concatenate([images.checks for images in rows]).sum(0))
-        curves = curves_on_host(rows, self.protocol, self.num_classes)
-        return AveragePrecisionResult(curves, counters, checks, self._words())
+        return rows, counters, checks
 
     def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
         """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from ..._curves._host import precision_recall
+from ..._matching._data_checks import advise, warn_once
 from ..._matching._device import BatchRules
-from ..._ordering import order_by_score
 from ..._summary import summarize
-from ...protocols import EvaluationProtocol
-from ...types import UNDEFINED, Array, PrecisionRecall, Records
-from .._data_checks import advise, warn_once
-from ._state import ImageRows, whole_ids
+from ...types import UNDEFINED, Array, PrecisionRecall
 
-__all__ = ["AveragePrecisionResult", "curves_on_host", "summarize_result"]
+__all__ = ["AveragePrecisionResult", "check_overflow", "summarize_result"]
 
 # What found no room, and the capacity of which it would have needed more.
 OVERFLOWS = {
@@ -43,32 +39,24 @@ class AveragePrecisionResult(NamedTuple):
     configuration: Array | None = None  # [2]
 
 
-def curves_on_host(batches: Sequence[ImageRows], protocol: EvaluationProtocol, num_classes: int) -> PrecisionRecall:
-    """Integrates rows of distinct images, NumPy arrays, in float64."""
-    columns, counts = [], np.zeros((num_classes, len(protocol.area_ranges)), np.int64)
-    for images in batches:
-        image, place = np.nonzero(images.labels >= 0)
-        names = ("scores", "labels", "rank", "matched", "ignored")
-        columns.append((whole_ids(images)[image], place, *(getattr(images, name)[image, place] for name in names)))
-        real = images.ground_truth_labels >= 0
-        labels, bits = images.ground_truth_labels[real], images.ground_truth_counted[real]
-        for area in range(counts.shape[1]):
-            counts[:, area] += np.bincount(labels[(bits >> area) & 1 == 1], minlength=num_classes)
-    image_id, place, scores, labels, rank, matched, ignored = map(np.concatenate, zip(*columns, strict=True))
-    arrival = np.empty(len(image_id), np.int64)
-    arrival[np.lexsort((place, image_id))] = np.arange(len(image_id))
-    records = Records(
-        scores=scores.astype(np.float64),
-        labels=labels.astype(np.int64),
-        image_index=image_id,
-        position=place,
-        rank=rank,
-        matched=matched,
-        ignored=ignored,
-        valid=np.ones(len(image_id), bool),
-    )
-    order = order_by_score(records.labels, records.scores, arrival)
-    return precision_recall(records, order, counts, protocol)
+def check_overflow(counters: Mapping[str, Any], *, allow_overflow: bool) -> None:
+    """Raises if something found no room, naming the capacity to raise, unless that is allowed.
+
+    Raises:
+      ValueError: so.
+    """
+    lost = [f"{name} = {int(counters[name])} (raise `{OVERFLOWS[name]}`)" for name in OVERFLOWS if counters.get(name)]
+    if lost and not allow_overflow:
+        raise ValueError(
+            f"the state overflowed, so its numbers are not those of all data: {', '.join(lost)}; or pass "
+            "`allow_overflow=True` to see them."
+        )
+
+
+def warn_of_oddities(counters: Mapping[str, Any], checks: Mapping[str, Any], rules: BatchRules) -> None:
+    """Says in one `UserWarning` what is most likely not as it was meant; the caller's caller is pointed at."""
+    plain = ({name: int(value) for name, value in side.items()} for side in (checks, counters))
+    warn_once(advise(*plain, num_classes=rules.num_classes, box_format=rules.box_format), stacklevel=4)
 
 
 def summarize_result(
@@ -85,14 +73,8 @@ def summarize_result(
         `class_group` does not name a group for every class.
     """
     counters = {name: int(value) for name, value in result.counters.items()}
-    lost = [f"{name} = {counters[name]} (raise `{OVERFLOWS[name]}`)" for name in OVERFLOWS if counters.get(name)]
-    if lost and not allow_overflow:
-        raise ValueError(
-            f"the state overflowed, so its numbers are not those of all data: {', '.join(lost)}; or pass "
-            "`allow_overflow=True` to see them."
-        )
-    checks = {name: int(value) for name, value in result.checks.items()}
-    warn_once(advise(checks, counters, num_classes=rules.num_classes, box_format=rules.box_format), stacklevel=4)
+    check_overflow(counters, allow_overflow=allow_overflow)
+    warn_of_oddities(counters, result.checks, rules)
     curves = jax.device_get(result.curves)
     defined = np.asarray(curves.num_ground_truths) > 0
 

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._matching._data_checks import CHECKS, checks_by_name
 from ..._matching._device import MatchedBatch
 from ...types import Array
-from .._data_checks import CHECKS, checks_by_name
 
 __all__ = [
     "OF_IMAGE",
@@ -35,13 +35,14 @@ EMPTY = -1  # label of an unused slot
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ImageRows:
-    """What is kept of an image: no boxes and no logits, 24 bytes a detection and 3 a ground truth for COCO.
+    """What is kept of an image: no boxes and no logits, 28 bytes per detection and 3 per ground truth for COCO.
 
     Attributes:
       image_id: `[I]` int32, the low word of the id, which is the id itself where it fits.
       image_id_high: `[I]` int32, the high word: 0, or -1 of a negative id, where it fits.
       scores: `[I, D]` float32, descending.
       labels: `[I, D]` int16 or int32; `EMPTY` in unused slots.
+      position: `[I, D]` int32, row in the input.
       rank: `[I, D]` int16 or int32, place among the detections of the image and class.
       matched: `[I, D, W]` uint32, the planes in which a detection met a ground truth.
       ignored: `[I, D, W]` uint32, the planes in which it is neither a true nor a false positive.
@@ -58,6 +59,7 @@ class ImageRows:
     image_id_high: Array  # [I]
     scores: Array  # [I, D]
     labels: Array  # [I, D]
+    position: Array  # [I, D]
     rank: Array  # [I, D]
     matched: Array  # [I, D, W]
     ignored: Array  # [I, D, W]
@@ -96,7 +98,7 @@ class AveragePrecisionState:
 
 # Counts of an image go with it, so that one that comes again, or is in two states that are merged, counts once.
 OF_IMAGE = tuple(field.name for field in dataclasses.fields(ImageRows) if field.name.startswith("num_"))
-OF_DETECTIONS = ("scores", "labels", "rank", "matched", "ignored")
+OF_DETECTIONS = ("scores", "labels", "position", "rank", "matched", "ignored")
 OF_GROUND_TRUTHS = ("ground_truth_labels", "ground_truth_counted")
 OF_STATE = tuple(field.name for field in dataclasses.fields(AveragePrecisionState) if field.name.startswith("num_"))
 
@@ -112,6 +114,7 @@ def empty_rows(
         image_id_high=jnp.zeros(num_images, jnp.int32),
         scores=jnp.zeros((num_images, num_detections), jnp.float32),
         labels=jnp.full((num_images, num_detections), EMPTY, label),
+        position=jnp.zeros((num_images, num_detections), jnp.int32),
         rank=jnp.zeros((num_images, num_detections), _label_dtype(num_detections)),
         matched=jnp.zeros(words, jnp.uint32),
         ignored=jnp.zeros(words, jnp.uint32),
@@ -183,6 +186,7 @@ def rows_of_batch(batch: MatchedBatch, like: ImageRows) -> ImageRows:
         image_id_high=batch.image_id[:, 0],
         scores=batch.scores,
         labels=jnp.where(batch.valid, batch.labels, empty),
+        position=jnp.where(batch.valid, batch.position, 0),
         rank=jnp.where(batch.valid, batch.rank, 0),
         matched=jnp.where(batch.valid[..., None], batch.matched, jnp.uint32(0)),
         ignored=jnp.where(batch.valid[..., None], batch.ignored, jnp.uint32(0)),

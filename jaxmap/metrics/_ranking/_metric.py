@@ -12,9 +12,9 @@ import numpy as np
 
 from ..._geometry import _double_float as df
 from ..._geometry._double_float import DoubleFloat
+from ..._matching._data_checks import warn_once
 from ...types import UNDEFINED, Array
 from .._contract import Contract
-from .._data_checks import warn_once
 from .._options import check_sizes
 from ._at_k import as_items, exact, get_definition, rank_rows, total
 

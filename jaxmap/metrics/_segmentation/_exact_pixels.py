@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from ..._integers import as_labels
+from ..._matching._data_checks import warn_once
 from ...types import Array
-from .._data_checks import warn_once
 from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule, advise_on_maps
 from ._pixel_average_precision import PixelAveragePrecisionResult
 

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from ... import _counts64 as wide
 from ..._counts64 import WideCount
 from ..._integers import as_labels
+from ..._matching._data_checks import warn_once
 from ..._panoptic._device import joint_histogram, match_segments
 from ..._panoptic._host import class_groups
 from ...types import UNDEFINED, Array
 from .._contract import Contract
-from .._data_checks import warn_once
 from .._options import check_memory, check_sizes
 from ._label_maps import check_map, real_pixels
 

@@ -13,9 +13,9 @@ import numpy as np
 from ... import _counts64 as wide
 from ..._counts64 import WideCount
 from ..._integer_bounds import check_int32
+from ..._matching._data_checks import warn_once
 from ...types import Array
 from .._contract import Contract
-from .._data_checks import warn_once
 from .._options import check_memory, check_score_range, check_sizes
 from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule, advise_on_maps, check_map
 

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from ... import _counts64 as wide
 from ..._counts64 import WideCount
 from ..._integer_bounds import check_int32
+from ..._matching._data_checks import warn_once
 from ...types import Array
 from .._contract import Contract
-from .._data_checks import warn_once
 from .._options import check_memory, check_sizes
 from ._label_maps import BAD, IGNORED, NUM_COLUMNS, NUM_ROWS, PADDING, UNPREDICTED, LabelRule, advise_on_maps, check_map
 

@@ -1,0 +1,157 @@
+"""From what a state keeps of its images to records, on the device and on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..._curves._host import precision_recall
+from ..._ordering import inverse, order_by_score
+from ..._records._host import DatasetRecords
+from ...protocols import EvaluationProtocol
+from ...types import DetectionRecords, GroundTruthRecords, PrecisionRecall, Records
+from ._state import ImageRows, order_of_ids, whole_ids
+
+__all__ = ["class_names_of", "curves_on_host", "dataset_of_images", "records_on_device"]
+
+
+def records_on_device(images: ImageRows, filled: jax.Array, num_areas: int) -> Records:
+    """Returns the records of `[I]` images inside `jit`; `filled` is `[I]` bool, which slots hold an image."""
+    num_images, num_rows = images.scores.shape
+    num_words, order = images.matched.shape[-1], order_of_ids(images)
+    labels = images.ground_truth_labels.astype(jnp.int32)
+    bits = jnp.arange(num_areas, dtype=jnp.uint32)
+    counted = (images.ground_truth_counted.astype(jnp.uint32)[..., None] >> bits[None, None]) & jnp.uint32(1)
+    counted = (counted == 1) & ((labels >= 0) & filled[:, None])[..., None]
+    return Records(
+        detections=DetectionRecords(
+            scores=images.scores.ravel(),
+            labels=images.labels.ravel().astype(jnp.int32),
+            image_index=jnp.repeat(order, num_rows),
+            position=jnp.tile(jnp.arange(num_rows, dtype=jnp.int32), num_images),
+            rank=images.rank.ravel().astype(jnp.int32),
+            matched=images.matched.reshape(num_images * num_rows, num_words),
+            ignored=images.ignored.reshape(num_images * num_rows, num_words),
+            valid=((images.labels >= 0) & filled[:, None]).ravel(),
+        ),
+        ground_truths=GroundTruthRecords(
+            labels=jnp.maximum(labels, 0).ravel(),
+            image_index=jnp.repeat(order, labels.shape[1]),
+            counted=counted.reshape(-1, num_areas),
+        ),
+    )
+
+
+def curves_on_host(batches: Sequence[ImageRows], protocol: EvaluationProtocol, num_classes: int) -> PrecisionRecall:
+    """Integrates rows of distinct images, NumPy arrays, in float64."""
+    records, _ = _records_on_host(batches, len(protocol.area_ranges))
+    rows = records.detections
+    order = order_by_score(rows.labels, rows.scores, rows.position)
+    return precision_recall(records, protocol=protocol, num_classes=num_classes, order=order)
+
+
+def dataset_of_images(
+    batches: Sequence[ImageRows],
+    protocol: EvaluationProtocol,
+    class_names: tuple[str, ...],
+    image_names: Mapping[int, Any] | None,
+    class_group: Sequence[str] | None,
+) -> DatasetRecords:
+    """Returns the records of distinct images, NumPy arrays, as `match_dataset` leaves those of tables.
+
+    Raises:
+      ValueError: if `image_names` lacks an image.
+    """
+    records, detection_ids = _records_on_host(batches, len(protocol.area_ranges))
+    rows, num_classes = records.detections, len(class_names)
+    image_ids = np.sort(np.concatenate([whole_ids(images) for images in batches]))
+    image_index = _place_of(rows.image_index, image_ids)
+    order = order_by_score(image_index * num_classes + rows.labels, rows.scores, rows.position)
+    by_class = inverse(order).take(order_by_score(rows.labels, rows.scores, rows.position))
+    columns = {name: column.take(order, axis=0) for name, column in vars(rows).items()}
+    truth = records.ground_truths
+    truth_image = _place_of(truth.image_index, image_ids)
+    truth_order = np.lexsort((truth.labels, truth_image))
+    return DatasetRecords(
+        records=Records(
+            detections=DetectionRecords(**columns | {"image_index": image_index.take(order)}),
+            ground_truths=GroundTruthRecords(
+                labels=truth.labels[truth_order],
+                image_index=truth_image[truth_order],
+                counted=truth.counted[truth_order],
+            ),
+        ),
+        by_class=by_class,
+        detection_ids=detection_ids.take(order),
+        image_ids=image_ids if image_names is None else _named(image_ids, image_names),
+        class_ids=np.arange(num_classes),
+        class_names=class_names,
+        class_group=None if class_group is None else np.asarray(class_group),
+    )
+
+
+def class_names_of(num_classes: int, class_names: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...]:
+    """Returns K names; the labels where none are given.
+
+    Raises:
+      ValueError: if there is not one for each class.
+    """
+    if class_names is None:
+        return tuple(map(str, range(num_classes)))
+    if isinstance(class_names, Mapping):
+        missing = [label for label in range(num_classes) if label not in class_names]
+        if missing:
+            raise ValueError(
+                f"`class_names` must name every class from 0 to {num_classes - 1}, got none for {missing[:5]}."
+            )
+        return tuple(str(class_names[label]) for label in range(num_classes))
+    if isinstance(class_names, str) or len(class_names) != num_classes:
+        raise ValueError(f"`class_names` must be {num_classes} names, one for each class, got {class_names!r:.80}.")
+    return tuple(map(str, class_names))
+
+
+def _place_of(ids: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+    """Returns the index of each id, all of which are there."""
+    places: np.ndarray = np.searchsorted(ascending, ids)
+    return places
+
+
+def _named(image_ids: np.ndarray, image_names: Mapping[int, Any]) -> np.ndarray:
+    ids = image_ids.tolist()
+    missing = [one for one in ids if one not in image_names]
+    if missing:
+        raise ValueError(f"`image_names` must name every image, got none for {len(missing)} ids such as {missing[:5]}.")
+    return np.array([image_names[one] for one in ids])
+
+
+def _records_on_host(batches: Sequence[ImageRows], num_areas: int) -> tuple[Records, np.ndarray]:
+    """Returns the records as they come, `image_index` holding image ids, and `[N]` rows of the detections' inputs."""
+    found, truths = [], []
+    for images in batches:
+        image, place = np.nonzero(images.labels >= 0)
+        names = ("position", "scores", "labels", "rank", "matched", "ignored")
+        image_ids = whole_ids(images)
+        found.append((image_ids[image], place, *(getattr(images, name)[image, place] for name in names)))
+        image, place = np.nonzero(images.ground_truth_labels >= 0)
+        columns = (images.ground_truth_labels, images.ground_truth_counted)
+        truths.append((image_ids[image], *(column[image, place] for column in columns)))
+    image_id, place, ids, scores, labels, rank, matched, ignored = map(np.concatenate, zip(*found, strict=True))
+    position: np.ndarray = inverse(np.lexsort((place, image_id)))
+    detections = DetectionRecords(
+        scores=scores.astype(np.float64),
+        labels=labels.astype(np.int64),
+        image_index=image_id,
+        position=position,
+        rank=rank,
+        matched=matched,
+        ignored=ignored,
+        valid=np.ones(len(image_id), bool),
+    )
+    image_id, truth_labels, bits = map(np.concatenate, zip(*truths, strict=True))
+    counted = (bits[:, None] >> np.arange(num_areas, dtype=bits.dtype)) & 1 == 1
+    ground_truths = GroundTruthRecords(labels=truth_labels.astype(np.int64), image_index=image_id, counted=counted)
+    return Records(detections=detections, ground_truths=ground_truths), ids.astype(np.int64)
