@@ -135,7 +135,7 @@ class Evaluation:
       curves: precision, recall and scores over them.
       dataset: the records of all images, which the numbers are made of.
       matched: which detection matched which ground truth; None where the records came from the state of a metric, which
-        keeps no boxes. Then `matches`, `tie_bounds` and `confusion_matrix` raise; all else is there.
+        keeps no boxes. Then `matches` and `confusion_matrix` raise, and ties that could change matches are not counted.
     """
 
     protocol: EvaluationProtocol
@@ -245,7 +245,7 @@ class Evaluation:
 
     def tie_bounds(self) -> TieBounds:
         """Returns the lowest and the highest AP over all orders of equal scores, beside the conventional one."""
-        return tie_bounds(self.require_matched("tie_bounds"), self.protocol)
+        return tie_bounds(self.dataset, self.protocol, self.matched)
 
     def matches(self, iou_threshold: float = 0.5, area: str = "all") -> dict[str, np.ndarray]:
         """Returns which detection met which ground truth, one row a detection, by image, class and descending score.

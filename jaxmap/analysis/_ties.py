@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._matching._host import MatchedDataset
+from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
 from ._rankings import TruePositives, outcomes_of, rank, rank_classes
 
@@ -36,7 +37,8 @@ class TieBounds:
       lowest_cells: `[T, K]` float64, the lowest AP of each class at each threshold; NaN without ground truth.
       highest_cells: `[T, K]` float64, likewise.
       num_tied: how many detections share their score with another of their class.
-      num_contested: how many share it with one of the same image that reaches the same ground truth.
+      num_contested: how many share it with one of the same image that reaches the same ground truth; None where pairs
+        are not known, as of the state of a metric.
     """
 
     lowest: float
@@ -47,7 +49,7 @@ class TieBounds:
     lowest_cells: np.ndarray  # [T, K]
     highest_cells: np.ndarray  # [T, K]
     num_tied: int
-    num_contested: int
+    num_contested: int | None
 
     @property
     def differ(self) -> bool:
@@ -79,14 +81,16 @@ class TieBounds:
         }
 
 
-def tie_bounds(matched: MatchedDataset, protocol: EvaluationProtocol) -> TieBounds:
+def tie_bounds(
+    dataset: DatasetRecords, protocol: EvaluationProtocol, matched: MatchedDataset | None = None
+) -> TieBounds:
     """Bounds AP over all orders of equal scores.
 
     Args:
-      matched: a dataset after matching.
+      dataset: the records of a dataset.
       protocol: with which it was matched.
+      matched: the pairs behind the records, to count those that compete; None where they are not known.
     """
-    dataset = matched.dataset
     outcomes = outcomes_of(dataset, protocol)
     ranking = rank_classes(dataset, outcomes)
     rows = dataset.records.detections
@@ -119,7 +123,7 @@ def tie_bounds(matched: MatchedDataset, protocol: EvaluationProtocol) -> TieBoun
         lowest_cells=lowest_cells,
         highest_cells=highest_cells,
         num_tied=int(sizes[sizes > 1].sum()),
-        num_contested=_num_contested(matched),
+        num_contested=None if matched is None else _num_contested(matched),
     )
 
 

@@ -50,6 +50,8 @@ def confusion_matrix(
     """
     width, height = (_NAMES + side * (min(len(evaluation.class_ids), limit) + 2) for side in _CELL)
     axes = axes_of(axes, (max(width, _LEAST_WIDTH), height))
+    if evaluation.matched is None:
+        return say(axes, "The confusion matrix needs boxes, which the state of a metric does not keep.")
     iou = nearest_to_half(evaluation, iou_threshold)
     if score_threshold is None:
         score_threshold = _best_score(evaluation)

@@ -100,6 +100,7 @@ def test_full_coco_in_batches_equals_evaluate_to_the_last_bit(
     assert_exact(METRIC.compute(state), evaluation, num_padded=-(NUM_IMAGES + NUM_REPEATED) % size)
     if size == 64:
         assert_close(jax.jit(METRIC.compute)(state), evaluation)
+        assert_same_answers(METRIC.evaluation(state), evaluation)
 
 
 @pytest.mark.parametrize(("results", "size"), [(RESULTS[1], 7), (RESULTS[0], 64)])
@@ -126,6 +127,24 @@ def assert_exact(result: Any, evaluation: jaxmap.Evaluation, *, num_padded: int)
         "num_repeated_images": NUM_REPEATED,
         "num_padded_images": num_padded,
     }
+
+
+def assert_same_answers(from_state: jaxmap.Evaluation, evaluation: jaxmap.Evaluation) -> None:
+    """Every table, curve and explanation of a state is that of the arrays, to the last bit."""
+    for table in ("per_class", "per_image", "operating_points"):
+        columns, expected = getattr(from_state, table)(), getattr(evaluation, table)()
+        assert columns.keys() == expected.keys()
+        for name, column in columns.items():
+            np.testing.assert_array_equal(column, expected[name], err_msg=f"{table} {name}")
+    for class_id in (None, 0, 17):
+        for field, values in vars(from_state.curve(0.75, class_id, area="medium")).items():
+            expected_values = getattr(evaluation.curve(0.75, class_id, area="medium"), field)
+            np.testing.assert_array_equal(values, expected_values, err_msg=field)
+    explanation, expected_explanation = from_state.explain(), evaluation.explain()
+    assert explanation.to_dict(top=50) == expected_explanation.to_dict(top=50)
+    np.testing.assert_array_equal(explanation.cost, expected_explanation.cost)
+    assert str(explanation) == str(expected_explanation)
+    assert str(from_state) == str(evaluation)
 
 
 def assert_close(result: Any, evaluation: jaxmap.Evaluation) -> None:
