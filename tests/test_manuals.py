@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import pkgutil
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
+import warnings
 
 import pytest
 from test_architecture import LAYERS
@@ -23,9 +25,10 @@ from jaxmap._cli._main import _parser
 
 MANUALS = [
     *("README.md", "CONTRIBUTING.md", "jaxmap/README.md", "tests/README.md"),
-    *(f"jaxmap/{room}/README.md" for room in ("analysis", "interop", "io", "metrics")),
+    *(f"jaxmap/{room}/README.md" for room in ("adapters", "analysis", "interop", "io", "metrics")),
     *("examples/README.md", "examples/benchmarks/README.md"),
 ]
+FOLDERS = ("jaxmap", "tests", "examples")
 MOST_WORDS = 1000  # of the README, without its code
 FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -89,7 +92,7 @@ def rows_of(text: str, first_title: str) -> list[list[str]]:
 
 
 def test_every_manual_is_listed() -> None:
-    rooms = [path for folder in ("jaxmap", "tests", "examples") for path in (ROOT / folder).rglob("README.md")]
+    rooms = [path for folder in FOLDERS for path in (ROOT / folder).rglob("README.md")]
     assert {path.relative_to(ROOT).as_posix() for path in rooms} == set(MANUALS) - {"README.md", "CONTRIBUTING.md"}
 
 
@@ -153,6 +156,18 @@ def test_links_and_extras_exist(manual: str) -> None:
     whole = (ROOT / manual).read_text()
     named = {one.strip() for few in re.findall(r"pip install [^\n]*\[([\w, ]+)\]", whole) for one in few.split(",")}
     assert named <= set(EXTRAS)
+
+
+@pytest.mark.parametrize("manual", MANUALS)
+def test_files_and_names_exist(manual: str) -> None:
+    spans = re.findall(r"`([^`]+)`", prose(manual))
+    files = {file for span in spans for file in re.findall(r"[\w./]+\.(?:py|md)\b", span)}
+    tree = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.*"))]
+    assert not {file for file in files if not any(str(path).endswith(f"/{file}") for path in tree)}
+    for name in {name for span in spans for name in re.findall(r"\bjaxmap(?:\.[A-Za-z_]\w*)+", span)}:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what other libraries say when they are imported
+            assert pkgutil.resolve_name(name) is not None
 
 
 def headings_of(page: pathlib.Path) -> list[str]:
