@@ -164,10 +164,17 @@ def test_files_and_names_exist(manual: str) -> None:
     files = {file for span in spans for file in re.findall(r"[\w./]+\.(?:py|md)\b", span)}
     tree = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.*"))]
     assert not {file for file in files if not any(str(path).endswith(f"/{file}") for path in tree)}
+    missing = set()
     for name in {name for span in spans for name in re.findall(r"\bjaxmap(?:\.[A-Za-z_]\w*)+", span)}:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what other libraries say when they are imported
-            assert pkgutil.resolve_name(name) is not None
+            try:
+                assert pkgutil.resolve_name(name) is not None
+            except ImportError as error:
+                assert not (error.name or "jaxmap").startswith("jaxmap"), name
+                missing.add(error.name)
+    if missing:
+        pytest.skip(f"some names need packages that are not installed: {', '.join(sorted(map(str, missing)))}")
 
 
 def headings_of(page: pathlib.Path) -> list[str]:
