@@ -153,7 +153,8 @@ def test_objects_without_area_under_oks_are_said_once() -> None:
         jaxmap.evaluate(found, truth, protocol="coco-keypoints")
     assert len(caught) == 1
     row["num_keypoints"] = 0  # ignored
-    truth = coco_ground_truths(data, iou_type="keypoints")
+    with pytest.warns(UserWarning, match="labelled keypoints, but a `num_keypoints` of 0"):
+        truth = coco_ground_truths(data, iou_type="keypoints")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         jaxmap.evaluate(found, truth, protocol="coco-keypoints")

@@ -48,7 +48,7 @@ def test_counts_equal_the_host(iou_type: str) -> None:
                 side.setdefault(name, []).append(values)
     sides = [{name: np.stack(values).astype(np.float32) for name, values in side.items()} for side in (found, truth)]
     for side in sides:
-        side["labels"] = side["labels"].astype(np.int32)
+        side |= {name: side[name].astype(np.int32) for name in ("labels", "masks") if name in side}
     sides[1]["crowd"] = np.arange(5) == np.zeros((6, 1))
     metric = ConfusionMatrix(num_classes=2, protocol=protocol, iou_threshold=0.3)
     arrays = [{name: jnp.asarray(values) for name, values in side.items()} for side in sides]

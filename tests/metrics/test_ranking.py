@@ -244,7 +244,7 @@ def test_rows_whose_weight_is_no_weight_take_no_part_and_are_reported() -> None:
     arrays = batch([[1], [2], [3], [4]], [[1], [9], [9], [9]], [1.0, np.nan, -1.0, np.inf])
     metric = MeanAveragePrecisionAtK(k=K)
     with pytest.warns(UserWarning, match="3 rows have a weight that is negative, NaN or infinite"):
-        numbers = metric.summarize(metric.compute(update_of(K)(metric.init(), **arrays)))
+        numbers = metric.summarize(metric.compute(update_of(metric)(metric.init(), **arrays)))
     assert numbers == {
         "mean_average_precision": 1.0,
         "num_rows": 1,

@@ -223,7 +223,7 @@ class AveragePrecision(Contract):
         self._accept(state=state)
         state, counters, checks = jax.device_get((state, total_counters(state), total_checks(state)))
         check_overflow(counters, allow_overflow=allow_overflow)
-        warn_of_oddities(counters, checks, self._rules)
+        warn_of_oddities(counters, checks, self._rules, stacklevel=3)
         dataset = dataset_of_images(
             [_used(state)], self.protocol, class_names_of(self.num_classes, class_names), image_names, self.class_group
         )

@@ -132,7 +132,7 @@ class HostAveragePrecision(Contract):
     ) -> Evaluation:
         """Returns what `jaxmap.evaluate` returns, from the state, as `AveragePrecision.evaluation` does."""
         rows, counters, checks = self._distinct_images(state)
-        warn_of_oddities(counters, checks, self._rules)
+        warn_of_oddities(counters, checks, self._rules, stacklevel=3)
         names = class_names_of(self.num_classes, class_names)
         dataset = dataset_of_images(rows, self.protocol, names, image_names, self.class_group)
         return evaluation_of(dataset, self.protocol)

@@ -53,10 +53,12 @@ def check_overflow(counters: Mapping[str, Any], *, allow_overflow: bool) -> None
         )
 
 
-def warn_of_oddities(counters: Mapping[str, Any], checks: Mapping[str, Any], rules: BatchRules) -> None:
-    """Says in one `UserWarning` what is most likely not as it was meant; the caller's caller is pointed at."""
+def warn_of_oddities(
+    counters: Mapping[str, Any], checks: Mapping[str, Any], rules: BatchRules, *, stacklevel: int
+) -> None:
+    """Says in one `UserWarning` what is most likely not as it was meant; 2 points at the caller."""
     plain = ({name: int(value) for name, value in side.items()} for side in (checks, counters))
-    warn_once(advise(*plain, num_classes=rules.num_classes, box_format=rules.box_format), stacklevel=4)
+    warn_once(advise(*plain, num_classes=rules.num_classes, box_format=rules.box_format), stacklevel=stacklevel + 1)
 
 
 def summarize_result(
@@ -74,7 +76,7 @@ def summarize_result(
     """
     counters = {name: int(value) for name, value in result.counters.items()}
     check_overflow(counters, allow_overflow=allow_overflow)
-    warn_of_oddities(counters, result.checks, rules)
+    warn_of_oddities(counters, result.checks, rules, stacklevel=4)
     curves = jax.device_get(result.curves)
     defined = np.asarray(curves.num_ground_truths) > 0
 
