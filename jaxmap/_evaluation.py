@@ -219,7 +219,7 @@ class Evaluation:
             class_groups=(),
         )
         for line in summary_lines(overall):
-            cells = alone.average_precision if line.quantity == "precision" else alone.recall
+            cells = line.quantity.values(alone)
             means = cells[list(line.thresholds)].mean(axis=0) if line.thresholds else np.full(len(alone.image), np.nan)
             columns[line.name] = alone.mean_per_image(means, num_images)
         return columns

@@ -13,6 +13,7 @@ host's ragged form: NumPy columns, one row per object, and `Masks` a column of t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -182,6 +183,8 @@ class PrecisionRecall:
       num_ground_truths: `[K, A]` int, how many ground truths count.
       average_precision: `[T, K, A, M]` float, the area under each curve; None where the protocol averages the recall
         points instead.
+      at_best_score: `[T, K, A, M]` float for each quantity of the protocol's summary that is the best value over all
+        score thresholds, by name (see `jaxmap.protocols.QUANTITIES`).
     """
 
     precision: Array  # [T, R, K, A, M]
@@ -189,6 +192,7 @@ class PrecisionRecall:
     scores: Array  # [T, R, K, A, M]
     num_ground_truths: Array  # [K, A]
     average_precision: Array | None = None  # [T, K, A, M]
+    at_best_score: Mapping[str, Array] = dataclasses.field(default_factory=dict)  # [T, K, A, M]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

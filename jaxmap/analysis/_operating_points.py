@@ -26,6 +26,7 @@ from .._ordering import order_within
 from .._planes import read_plane
 from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
+from ..protocols._quantities import f_score
 
 __all__ = ["OperatingPoint", "ScoreCurve", "operating_points", "score_curve"]
 
@@ -240,7 +241,6 @@ class _Counts(NamedTuple):
         scores = self.scores[rows]
         last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])  # of each distinct score
         true_positives, reported = np.cumsum(self.hits[rows])[last], last + 1
-        weighted = reported + beta**2 * num_ground_truths if num_ground_truths else np.zeros(len(last))
         return ScoreCurve(
             scores=scores[last],
             true_positives=true_positives,
@@ -248,7 +248,7 @@ class _Counts(NamedTuple):
             num_ground_truths=num_ground_truths,
             precision=_ratio(true_positives, reported),
             recall=_ratio(true_positives, np.full(len(last), num_ground_truths)),
-            f_score=_ratio((1 + beta**2) * true_positives, weighted),
+            f_score=f_score(true_positives, reported, num_ground_truths or math.nan, beta),
         )
 
 

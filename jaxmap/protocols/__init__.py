@@ -17,6 +17,7 @@ EvaluationProtocol('coco', max_detections=(300,))
 
 from ._checks import MAX_THRESHOLDS, UNLIMITED
 from ._protocol import ALL_AREAS, IOU_TYPES, AreaRange, EvaluationProtocol, SummaryNumber, SummaryRow, limit_text
+from ._quantities import QUANTITIES, Quantity
 from ._values import (
     ALL_POINT,
     COCO,
@@ -41,11 +42,13 @@ __all__ = [
     "MAX_THRESHOLDS",
     "OPEN_IMAGES",
     "PROTOCOLS",
+    "QUANTITIES",
     "UNLIMITED",
     "VOC2007",
     "VOC2012",
     "AreaRange",
     "EvaluationProtocol",
+    "Quantity",
     "SummaryNumber",
     "SummaryRow",
     "get_protocol",

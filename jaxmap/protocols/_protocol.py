@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from . import _checks as checks
 from ._checks import UNLIMITED
+from ._quantities import QUANTITIES, Quantity
 
 __all__ = ["ALL_AREAS", "IOU_TYPES", "UNLIMITED", "AreaRange", "EvaluationProtocol", "SummaryNumber", "SummaryRow"]
 
@@ -63,7 +64,8 @@ class SummaryRow:
 
     Attributes:
       name: the number's name; `{area}`, `{limit}` and `{group}` stand for the values that it is of.
-      quantity: `precision` (averaged as the protocol says, it gives AP) or `recall` (AR).
+      quantity: one of `QUANTITIES`: `precision` (averaged as the protocol says, it gives AP), `recall` (AR) or `f1`
+        (the best F1 over all score thresholds).
       iou_threshold: the threshold it is read at; None for the mean over all.
       each: `area` for a row for every area range but the first, `limit` for a row for every max-detections limit,
         `class_group` for a row for every group of classes, None for a single row over the first area range and the
@@ -76,7 +78,7 @@ class SummaryRow:
     each: str | None = None
 
     def __post_init__(self) -> None:
-        checks.one_of("quantity", self.quantity, ("precision", "recall"))
+        checks.one_of("quantity", self.quantity, tuple(QUANTITIES))
         checks.one_of("each", self.each, ("area", "limit", "class_group", None))
         checks.row_name(self.name, self.each)
         if self.iou_threshold is not None:
@@ -246,6 +248,12 @@ class EvaluationProtocol:
                     area=self.area_ranges[area].suffix, limit=limit_text(self.max_detections[limit]), group=group
                 )
                 yield SummaryNumber(name, row, area, limit, group)
+
+    @property
+    def quantities_of_counts(self) -> list[Quantity]:
+        """The quantities in the table of results that are reduced from counts at scores, each once."""
+        asked = (QUANTITIES[name] for name in dict.fromkeys(row.quantity for row in self.summary))
+        return [quantity for quantity in asked if quantity.of_counts is not None]
 
     def threshold_index(self, iou_threshold: float) -> int | None:
         """Returns the index of the nearest of the thresholds within `SAME_THRESHOLD`; None where there is none."""

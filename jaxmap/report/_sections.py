@@ -44,7 +44,7 @@ def _headline(evaluation: Evaluation) -> Markup:
     tiles = [
         _tile(name, summary[name], f"IoU {text.iou}")
         for name, text in texts.items()
-        if text.title == "Average Precision" and text.which == overall
+        if text.quantity.name == "precision" and text.which == overall
     ]
     threshold = plots.nearest_to_half(evaluation)
     best = evaluation.curve(threshold, area=protocol.area_ranges[0].name).best
@@ -58,7 +58,7 @@ def _headline(evaluation: Evaluation) -> Markup:
         words("IoU", [text.iou for text in texts.values()]),
         words("of", [text.which for text in texts.values()]),
         words("detections", [text.limit for text in texts.values()]),
-        words("what", [text.title.lower() for text in texts.values()]),
+        words("what", [text.quantity.title for text in texts.values()]),
     ]
     ties = evaluation.tie_bounds()
     notes = [element("p", one_line(str(ties)), class_="note")] if ties.differ or ties.num_contested else []

@@ -88,5 +88,6 @@ def summarize_result(
         scores=on_host(curves.scores),
         num_ground_truths=curves.num_ground_truths,
         average_precision=None if curves.average_precision is None else on_host(curves.average_precision),
+        at_best_score={name: on_host(values) for name, values in curves.at_best_score.items()},
     )
     return summarize(curves, rules.protocol, class_group) | counters
