@@ -30,7 +30,7 @@ from .analysis import (
     tie_bounds,
 )
 from .analysis._confusion import Confusion, confusion_matrix
-from .protocols import COCO, EvaluationProtocol, get_protocol
+from .protocols import EvaluationProtocol, protocol_for
 from .types import UNMATCHED, DetectionTable, PrecisionRecall
 
 __all__ = ["Evaluation", "evaluate", "evaluation_of"]
@@ -40,7 +40,7 @@ def evaluate(
     detections: Any,
     ground_truths: Any,
     *,
-    protocol: str | EvaluationProtocol = COCO,
+    protocol: str | EvaluationProtocol | None = None,
     box_format: str = "xyxy",
     class_names: Sequence[str] | Mapping[int, str] | None = None,
     num_classes: int | None = None,
@@ -61,7 +61,7 @@ def evaluate(
         polygons beside the `size` of their image, `[height, width]`.
       ground_truths: likewise, with `boxes`, `labels` and optionally `crowd` (or `iscrowd`), `area`, `ignore`,
         `verified` and `not_exhaustive`.
-      protocol: a protocol or its name.
+      protocol: a protocol or its name; None for COCO, of keypoints `coco-keypoints`.
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
       class_names: names of the classes 0 .. K-1, or a mapping from label to name.
       num_classes: K, when there are no names. With neither, the classes are the labels that occur.
@@ -89,7 +89,7 @@ def evaluate(
     if progress is not None and not callable(progress):
         raise TypeError(f"`progress` must be a function of the name of a stage, got {type(progress).__name__}.")
     tell = progress or (lambda stage: None)
-    protocol = get_protocol(protocol).customize(
+    protocol = protocol_for(iou_type, protocol).customize(
         iou_thresholds=iou_thresholds,
         recall_points=recall_points,
         area_ranges=area_ranges,

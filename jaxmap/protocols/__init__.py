@@ -29,6 +29,7 @@ from ._values import (
     VOC2007,
     VOC2012,
     get_protocol,
+    protocol_for,
 )
 
 __all__ = [
@@ -53,4 +54,9 @@ __all__ = [
     "SummaryRow",
     "get_protocol",
     "limit_text",
+    "protocol_for",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
