@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from ._curves._host import precision_recall
+from ._display import Columns, described, html_table
 from ._inputs._misread import warn_of_misread
 from ._inputs._tables import as_tables, check_class_groups, merge_classes
 from ._matching._host import MatchedDataset, match_dataset
 from ._planes import read_plane
 from ._records._host import DatasetRecords
-from ._summary import SummaryLine, select, summarize, summary_lines, summary_table
+from ._summary import SummaryLine, select, summarize, summary_columns, summary_lines, summary_table
 from .analysis import (
     Explanation,
     ScoreCurve,
@@ -181,6 +182,14 @@ class Evaluation:
     def __str__(self) -> str:
         return summary_table(self.summary, self.protocol)
 
+    def __repr__(self) -> str:
+        counts = {"images": len(self.image_ids), "classes": len(self.class_ids)}
+        counts["detections"] = len(self.dataset.records.detections.scores)
+        return described(self, protocol=self.protocol, **counts, **dict(list(self.summary.items())[:1]))
+
+    def _repr_html_(self) -> str:
+        return html_table(summary_columns(self.summary, self.protocol).items())
+
     def to_json(self) -> str:
         """Returns the summary as one flat JSON object; undefined numbers are null."""
         return json.dumps({name: None if math.isnan(value) else value for name, value in self.summary.items()})
@@ -193,7 +202,7 @@ class Evaluation:
             "num_ground_truths": np.asarray(self.curves.num_ground_truths)[:, 0],
         }
         no_groups = dataclasses.replace(self.protocol, class_groups=())  # a group of classes says nothing of one
-        return columns | _mean_of_each(self.curves, summary_lines(no_groups))
+        return Columns(columns | _mean_of_each(self.curves, summary_lines(no_groups)))
 
     def per_image(self) -> dict[str, np.ndarray]:
         """Returns columns over all images, each scored as if it were the whole dataset.
@@ -222,7 +231,7 @@ class Evaluation:
             cells = line.quantity.values(alone)
             means = cells[list(line.thresholds)].mean(axis=0) if line.thresholds else np.full(len(alone.image), np.nan)
             columns[line.name] = alone.mean_per_image(means, num_images)
-        return columns
+        return Columns(columns)
 
     def explain(self) -> Explanation:
         """Returns why images score otherwise alone than together, and what each false positive costs.
@@ -270,7 +279,7 @@ class Evaluation:
         partner = np.full(len(found.scores), UNMATCHED, object if truth.ids.dtype.kind == "U" else np.int64)
         iou = np.full(len(found.scores), np.nan)
         partner[rows], iou[rows] = truth.ids[pairs.ground_truth[taken]], pairs.similarity[taken]
-        return {
+        columns = {
             "image_id": self.image_ids[found.image_index],
             "class_id": self.class_ids[found.labels],
             "detection": found.ids,
@@ -280,6 +289,7 @@ class Evaluation:
             "iou": iou,
             "ignored": read_plane(self.dataset.records.detections.ignored, *plane),
         }
+        return Columns(columns)
 
     def curve(
         self,

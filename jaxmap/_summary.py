@@ -26,6 +26,7 @@ __all__ = [
     "shown_columns",
     "summarize",
     "summarize_on_device",
+    "summary_columns",
     "summary_lines",
     "summary_table",
 ]
@@ -155,6 +156,19 @@ def shown_columns(columns: Mapping[str, Any], protocol: EvaluationProtocol) -> d
     """Returns the columns of a table of classes that hold no number of the summary, or one that tables show."""
     hidden = {line.name for line in summary_lines(protocol)} - line_texts(protocol).keys()
     return {name: values for name, values in columns.items() if name not in hidden}
+
+
+def summary_columns(summary: dict[str, float], protocol: EvaluationProtocol) -> dict[str, list[Any]]:
+    """Returns what the table of results says, as columns."""
+    texts = line_texts(protocol)
+    return {
+        "number": list(texts),
+        "value": [summary[name] for name in texts],
+        "IoU": [text.iou for text in texts.values()],
+        "of": [text.which for text in texts.values()],
+        "detections": [text.limit for text in texts.values()],
+        "what": [text.quantity.title for text in texts.values()],
+    }
 
 
 def summary_table(summary: dict[str, float], protocol: EvaluationProtocol) -> str:

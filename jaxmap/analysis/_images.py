@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._curves._best_score_host import best_of_curves
+from .._display import short_repr
 from .._planes import read_plane
 from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol, Quantity
@@ -36,6 +37,9 @@ class ImageCurves(NamedTuple):
     recall: np.ndarray
     at_best_score: dict[str, np.ndarray]
     rows: np.ndarray
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def mean_per_image(self, values: np.ndarray, num_images: int) -> np.ndarray:
         """Returns the mean of `[S]` values over the classes of each image, `[I]`; NaN for one without ground truth."""

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._display import Columns, short_repr
 from .._ordering import order_within
 from .._planes import read_plane
 from .._records._host import DatasetRecords
@@ -76,6 +77,8 @@ class ScoreCurve:
     precision: np.ndarray  # [N]
     recall: np.ndarray  # [N]
     f_score: np.ndarray  # [N]
+
+    __repr__ = short_repr
 
     @property
     def best(self) -> OperatingPoint:
@@ -190,7 +193,7 @@ def operating_points(
     of_classes, pooled = counts.of_classes(beta), counts.pooled(beta)
     curves = [*of_classes, pooled, _mean_curve(pooled, of_classes)]
     points = [curve.best if score_threshold is None else curve.at(score_threshold) for curve in curves]
-    return {
+    columns = {
         "class_id": np.append(dataset.class_ids, [ALL_CLASSES] * len(AVERAGES)),
         "class_name": [*dataset.class_names, *AVERAGES],
         "num_ground_truths": np.array([curve.num_ground_truths for curve in curves]),
@@ -198,6 +201,7 @@ def operating_points(
         field.name: np.array([getattr(point, field.name) for point in points])
         for field in dataclasses.fields(OperatingPoint)
     }
+    return Columns(columns)
 
 
 class _Counts(NamedTuple):

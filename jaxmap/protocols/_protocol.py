@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from .._display import short_repr
 from . import _checks as checks
 from ._checks import UNLIMITED
 from ._quantities import QUANTITIES, Quantity
@@ -76,6 +77,8 @@ class SummaryRow:
     quantity: str = "precision"
     iou_threshold: float | None = None
     each: str | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         checks.one_of("quantity", self.quantity, tuple(QUANTITIES))
@@ -190,7 +193,8 @@ class EvaluationProtocol:
         known = PROTOCOLS.get(self.name)
         fields = dataclasses.fields(self)[1:]
         usual = {field.name: getattr(known, field.name) if known else field.default for field in fields}
-        changed = [f"{name}={value!r}" for name in usual if (value := getattr(self, name)) != usual[name]]
+        values = {name: value for name in usual if (value := getattr(self, name)) != usual[name]}
+        changed = [f"{name}={checks.shown_tuple(value)}" for name, value in values.items()]
         return f"{type(self).__name__}({', '.join([repr(self.name), *changed])})"
 
     def customize(

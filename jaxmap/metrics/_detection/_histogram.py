@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from ..._counts64 import add_counts, check_counts
 from ..._curves._device import interpolate, mask_undefined
+from ..._display import short_repr
 from ..._integer_bounds import INT32_MAX, check_int32
 from ..._matching._data_checks import CHECKS, checks_by_name
 from ..._matching._device import BatchRules, match_batch
@@ -63,6 +64,8 @@ class HistogramState:
     checks: Array  # [C]
     configuration: Array  # [2]
 
+    __repr__ = short_repr
+
 
 COUNTERS = tuple(field.name for field in dataclasses.fields(HistogramState) if field.name.startswith("num_"))[1:]
 
@@ -95,6 +98,8 @@ class HistogramAveragePrecision(Contract):
     class_group: tuple[str, ...] | None = None
 
     _STATE, _RESULT = HistogramState, AveragePrecisionResult
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         sizes = "num_classes", "num_bins"
