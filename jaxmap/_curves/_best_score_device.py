@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from .._planes import WORD_BITS
-from ..protocols import EvaluationProtocol
+from ..protocols import EvaluationProtocol, OfCounts
 from ..types import DetectionRecords
 
 __all__ = ["best_over_scores"]
@@ -26,8 +23,8 @@ def best_over_scores(
       protocol: its grids and its summary are static.
       num_ground_truths: `[K, A]` int32.
     """
-    quantities = {quantity.name: quantity.of_counts for quantity in protocol.quantities_of_counts if quantity.of_counts}
-    if not quantities:
+    functions = protocol.functions_of_counts
+    if not functions:
         return {}
     num_thresholds, limits = len(protocol.iou_thresholds), jnp.asarray(protocol.max_detections, jnp.int32)
     num_areas, num_classes = num_ground_truths.shape[1], num_ground_truths.shape[0]
@@ -46,11 +43,11 @@ def best_over_scores(
         hits, reported = (_count_in_class(flags, starts[of_class]) for flags in (matched & counted, counted))
         positives = jnp.maximum(num_ground_truths[:, plane // num_thresholds], 1)[of_class].astype(jnp.float32)
 
-        def best(of_counts: Callable[[Any, Any, Any], Any]) -> jax.Array:
+        def best(of_counts: OfCounts) -> jax.Array:
             values = jnp.where(is_threshold, of_counts(hits, reported, positives), 0.0)
             return jnp.maximum(jax.ops.segment_max(values, labels, num_classes + 1)[:-1], 0.0)
 
-        return {name: best(of_counts) for name, of_counts in quantities.items()}
+        return {name: best(of_counts) for name, of_counts in functions.items()}
 
     numbers = jnp.arange(num_areas * num_thresholds * len(limits), dtype=jnp.int32)
     shape = num_areas, num_thresholds, len(limits), num_classes

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from .._planes import read_plane
-from ..protocols import EvaluationProtocol
+from ..protocols import EvaluationProtocol, OfCounts
 from ..types import Records
 
 __all__ = ["best_of_curves", "best_over_scores"]
@@ -25,31 +22,28 @@ def best_over_scores(
       num_ground_truths: `[K, A]`.
       order: the rows of the detections by label, then by descending score.
     """
+    functions = protocol.functions_of_counts
+    if not functions:
+        return {}
     rows = records.detections
     labels, scores, rank = (column.take(order) for column in (rows.labels, rows.scores, rows.rank))
     num_thresholds, limits = len(protocol.iou_thresholds), protocol.max_detections
     num_classes, num_areas = num_ground_truths.shape
-    best = {
-        quantity.name: np.empty((num_thresholds, num_classes, num_areas, len(limits)))
-        for quantity in protocol.quantities_of_counts
-    }
-    if not best:
-        return best
+    best = {name: np.empty((num_thresholds, num_classes, num_areas, len(limits))) for name in functions}
     for area, threshold in np.ndindex(num_areas, num_thresholds):
         plane = area, threshold, num_thresholds
         matched, ignored = (read_plane(words, *plane).take(order) for words in (rows.matched, rows.ignored))
         for index, limit in enumerate(limits):
             counted = np.flatnonzero(~ignored & (rank < limit))
-            for quantity in protocol.quantities_of_counts:
-                assert quantity.of_counts is not None
-                best[quantity.name][threshold, :, area, index] = best_of_curves(
-                    quantity.of_counts, labels[counted], scores[counted], matched[counted], num_ground_truths[:, area]
+            for name, of_counts in functions.items():
+                best[name][threshold, :, area, index] = best_of_curves(
+                    of_counts, labels[counted], scores[counted], matched[counted], num_ground_truths[:, area]
                 )
     return best
 
 
 def best_of_curves(
-    of_counts: Callable[[Any, Any, Any], Any],
+    of_counts: OfCounts,
     curve: np.ndarray,
     scores: np.ndarray,
     hits: np.ndarray,

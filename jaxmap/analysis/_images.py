@@ -10,7 +10,7 @@ from .._curves._best_score_host import best_of_curves
 from .._display import short_repr
 from .._planes import read_plane
 from .._records._host import DatasetRecords
-from ..protocols import EvaluationProtocol, Quantity
+from ..protocols import EvaluationProtocol, OfCounts
 from ._rankings import Outcomes, outcomes_of, rank
 
 __all__ = ["ImageCurves", "image_curves"]
@@ -69,23 +69,22 @@ def image_curves(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Image
         average_precision=runs.average_precision(),
         recall=runs.found / count,
         at_best_score={
-            quantity.name: _best(quantity, outcomes, found.scores, rows, curve, count)
-            for quantity in protocol.quantities_of_counts
+            name: _best(of_counts, outcomes, found.scores, rows, curve, count)
+            for name, of_counts in protocol.functions_of_counts.items()
         },
         rows=rows,
     )
 
 
 def _best(
-    quantity: Quantity, outcomes: Outcomes, scores: np.ndarray, rows: np.ndarray, curve: np.ndarray, count: np.ndarray
+    of_counts: OfCounts, outcomes: Outcomes, scores: np.ndarray, rows: np.ndarray, curve: np.ndarray, count: np.ndarray
 ) -> np.ndarray:
     """Returns `[T, S]`: the best value of each curve over its scores."""
-    assert quantity.of_counts is not None
     best = np.empty((outcomes.num_thresholds, len(count)))
     for threshold in range(outcomes.num_thresholds):
         hits, false = (
             read_plane(words[rows], 0, threshold, outcomes.num_thresholds) for words in (outcomes.hits, outcomes.false)
         )
         kept = np.flatnonzero(hits | false)
-        best[threshold] = best_of_curves(quantity.of_counts, curve[kept], scores[rows[kept]], hits[kept], count)
+        best[threshold] = best_of_curves(of_counts, curve[kept], scores[rows[kept]], hits[kept], count)
     return best

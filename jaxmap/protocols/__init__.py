@@ -17,7 +17,7 @@ EvaluationProtocol('coco', max_detections=(300,))
 
 from ._checks import MAX_THRESHOLDS, UNLIMITED
 from ._protocol import ALL_AREAS, IOU_TYPES, AreaRange, EvaluationProtocol, SummaryNumber, SummaryRow, limit_text
-from ._quantities import QUANTITIES, Quantity
+from ._quantities import QUANTITIES, OfCounts, Quantity
 from ._values import (
     ALL_POINT,
     COCO,
@@ -49,6 +49,7 @@ __all__ = [
     "VOC2012",
     "AreaRange",
     "EvaluationProtocol",
+    "OfCounts",
     "Quantity",
     "SummaryNumber",
     "SummaryRow",

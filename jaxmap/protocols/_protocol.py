@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from .._display import short_repr
 from . import _checks as checks
 from ._checks import UNLIMITED
-from ._quantities import QUANTITIES, Quantity
+from ._quantities import QUANTITIES, OfCounts
 
 __all__ = ["ALL_AREAS", "IOU_TYPES", "UNLIMITED", "AreaRange", "EvaluationProtocol", "SummaryNumber", "SummaryRow"]
 
@@ -254,10 +254,10 @@ class EvaluationProtocol:
                 yield SummaryNumber(name, row, area, limit, group)
 
     @property
-    def quantities_of_counts(self) -> list[Quantity]:
-        """The quantities in the table of results that are reduced from counts at scores, each once."""
-        asked = (QUANTITIES[name] for name in dict.fromkeys(row.quantity for row in self.summary))
-        return [quantity for quantity in asked if quantity.of_counts is not None]
+    def functions_of_counts(self) -> dict[str, OfCounts]:
+        """The quantities in the table of results that are the best over all score thresholds, by name."""
+        asked = {row.quantity: QUANTITIES[row.quantity].of_counts for row in self.summary}
+        return {name: of_counts for name, of_counts in asked.items() if of_counts is not None}
 
     def threshold_index(self, iou_threshold: float) -> int | None:
         """Returns the index of the nearest of the thresholds within `SAME_THRESHOLD`; None where there is none."""

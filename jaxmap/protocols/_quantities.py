@@ -1,5 +1,7 @@
 """What the numbers of a summary measure: one row for each quantity, which every stage and table reads.
 
+A new quantity is a new row; `SummaryRow` takes its name, and tables and plots its title.
+
 A quantity has a value for each class at each IoU threshold, area range and limit; the summary averages them. It is read
 from the interpolated curves, or it is the best value of a function of the counts over all scores that occur. Such a
 function is plain arithmetic on floats, so the host calls it with NumPy arrays and `jit` with JAX's.
@@ -10,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["QUANTITIES", "Quantity", "f_score"]
+__all__ = ["QUANTITIES", "OfCounts", "Quantity", "f_score"]
+
+OfCounts = Callable[[Any, Any, Any], Any]  # of true positives, true and false positives, ground truths
 
 
 def f_score(true_positives: Any, reported: Any, num_ground_truths: Any, beta: float = 1.0) -> Any:
@@ -38,7 +42,7 @@ class Quantity(NamedTuple):
     unit: str
     source: str
     fields: tuple[str, ...] = ()
-    of_counts: Callable[[Any, Any, Any], Any] | None = None
+    of_counts: OfCounts | None = None
 
     @property
     def heading(self) -> str:

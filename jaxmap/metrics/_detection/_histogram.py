@@ -16,7 +16,7 @@ from ..._matching._data_checks import CHECKS, checks_by_name
 from ..._matching._device import BatchRules, match_batch
 from ..._planes import WORD_BITS
 from ..._records._device import count_ground_truths
-from ...protocols import Quantity
+from ...protocols import OfCounts
 from ...types import UNDEFINED, Array, Detections, GroundTruths, PrecisionRecall
 from .._contract import Contract
 from .._options import (
@@ -249,7 +249,8 @@ class HistogramAveragePrecision(Contract):
         recall = state.found.astype(jnp.float32) / positives.T[None, :, None, :]
         limits = len(self.protocol.max_detections)
         average_precision = [self._areas(state, *running)] if self.protocol.average == "area" else []
-        best = {quantity.name: self._best(state, quantity, *running) for quantity in self.protocol.quantities_of_counts}
+        functions = self.protocol.functions_of_counts
+        best = {name: self._best(state, of_counts, *running) for name, of_counts in functions.items()}
         precision, scores, average_precision, best = jax.tree.map(
             lambda values: jnp.where(jnp.arange(limits) == limits - 1, values[..., None], UNDEFINED),
             (precision, scores, average_precision, best),
@@ -258,11 +259,10 @@ class HistogramAveragePrecision(Contract):
         curves = precision, recall, scores, *average_precision
         return mask_undefined(*curves, num_ground_truths=num_ground_truths, at_best_score=best)
 
-    def _best(self, state: HistogramState, quantity: Quantity, hits: jax.Array, counted: jax.Array) -> jax.Array:
+    def _best(self, state: HistogramState, of_counts: OfCounts, hits: jax.Array, counted: jax.Array) -> jax.Array:
         """Returns `[T, K, A]`: the best value of a quantity at the ends of bins, from the counts up to each bin."""
-        assert quantity.of_counts is not None
         positives = jnp.maximum(state.num_ground_truths, 1).T[None, :, :, None]
-        values = quantity.of_counts(*(counts.astype(jnp.float32) for counts in (hits, counted, positives)))
+        values = of_counts(*(counts.astype(jnp.float32) for counts in (hits, counted, positives)))
         return jnp.moveaxis(values.max(-1), 1, 2)
 
     def _areas(self, state: HistogramState, hits: jax.Array, counted: jax.Array) -> jax.Array:
