@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._geometry._oriented_device import oriented_box_iou
     from ._matching._kernel import match
     from ._panoptic._quality import PanopticEvaluation, panoptic_quality
+    from ._planes import area_words, level_words, read_plane
     from .analysis import Confusion, confusion_matrix
     from .metrics import AveragePrecision, average_precision
     from .protocols import (
@@ -30,7 +31,17 @@ if TYPE_CHECKING:
         AreaRange,
         EvaluationProtocol,
     )
-    from .types import Detections, DetectionTable, GroundTruths, GroundTruthTable
+    from .types import (
+        Candidates,
+        DetectionRecords,
+        Detections,
+        DetectionTable,
+        GroundTruthRecords,
+        GroundTruths,
+        GroundTruthTable,
+        PrecisionRecall,
+        Records,
+    )
 
 __all__ = [
     "ALL_POINT",
@@ -43,16 +54,22 @@ __all__ = [
     "VOC2012",
     "AreaRange",
     "AveragePrecision",
+    "Candidates",
     "Confusion",
+    "DetectionRecords",
     "DetectionTable",
     "Detections",
     "Evaluation",
     "EvaluationProtocol",
+    "GroundTruthRecords",
     "GroundTruthTable",
     "GroundTruths",
     "PanopticEvaluation",
+    "PrecisionRecall",
+    "Records",
     "adapters",
     "analysis",
+    "area_words",
     "average_precision",
     "box_iou",
     "confusion_matrix",
@@ -60,6 +77,7 @@ __all__ = [
     "evaluate",
     "interop",
     "io",
+    "level_words",
     "match",
     "metrics",
     "oriented_box_iou",
@@ -67,6 +85,7 @@ __all__ = [
     "plots",
     "precision_recall",
     "protocols",
+    "read_plane",
     "report",
     "types",
     "warmup",
@@ -82,6 +101,7 @@ _MODULES = {
     "_matching._kernel": ("match",),
     "metrics": ("AveragePrecision", "average_precision"),
     "_panoptic._quality": ("PanopticEvaluation", "panoptic_quality"),
+    "_planes": ("area_words", "level_words", "read_plane"),
     "protocols": (
         "ALL_POINT",
         "COCO",
@@ -96,7 +116,17 @@ _MODULES = {
     ),
     "_geometry._boxes": ("box_iou",),
     "_geometry._oriented_device": ("oriented_box_iou",),
-    "types": ("DetectionTable", "Detections", "GroundTruthTable", "GroundTruths"),
+    "types": (
+        "Candidates",
+        "DetectionRecords",
+        "DetectionTable",
+        "Detections",
+        "GroundTruthRecords",
+        "GroundTruthTable",
+        "GroundTruths",
+        "PrecisionRecall",
+        "Records",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -110,4 +140,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return list(__all__)

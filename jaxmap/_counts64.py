@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._display import short_repr
 from ._integer_bounds import INT32_MAX
 from .types import UNDEFINED, Array
 
@@ -42,6 +43,9 @@ class WideCount(NamedTuple):
 
     low: Array
     high: Array
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def select(self, index: Any) -> WideCount:
         """Indexes both words as `array[index]` does."""

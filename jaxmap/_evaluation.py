@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from ._curves._host import precision_recall
+from ._display import Columns, described, html_table
 from ._inputs._misread import warn_of_misread
 from ._inputs._tables import as_tables, check_class_groups, merge_classes
 from ._matching._host import MatchedDataset, match_dataset
 from ._planes import read_plane
 from ._records._host import DatasetRecords
-from ._summary import mean_of_each_class, summarize, summary_lines, summary_table
+from ._summary import mean_of_each_class, summarize, summary_columns, summary_lines, summary_table
 from .analysis import (
     Explanation,
     ScoreCurve,
@@ -29,7 +30,7 @@ from .analysis import (
     tie_bounds,
 )
 from .analysis._confusion import Confusion, confusion_of
-from .protocols import COCO, EvaluationProtocol, get_protocol
+from .protocols import EvaluationProtocol, protocol_for
 from .types import UNMATCHED, DetectionTable, PrecisionRecall
 
 __all__ = ["Evaluation", "evaluate", "evaluation_of"]
@@ -39,7 +40,7 @@ def evaluate(
     detections: Any,
     ground_truths: Any,
     *,
-    protocol: str | EvaluationProtocol = COCO,
+    protocol: str | EvaluationProtocol | None = None,
     box_format: str = "xyxy",
     class_names: Sequence[str] | Mapping[int, str] | None = None,
     num_classes: int | None = None,
@@ -60,7 +61,7 @@ def evaluate(
         polygons beside the `size` of their image, `[height, width]`.
       ground_truths: likewise, with `boxes`, `labels` and optionally `crowd` (or `iscrowd`), `area`, `ignore`,
         `verified` and `not_exhaustive`.
-      protocol: a protocol or its name.
+      protocol: a protocol or its name; None for COCO, of keypoints `coco-keypoints`.
       box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
       class_names: names of the classes 0 .. K-1, or a mapping from label to name.
       num_classes: K, when there are no names. With neither, the classes are the labels that occur.
@@ -88,7 +89,7 @@ def evaluate(
     if progress is not None and not callable(progress):
         raise TypeError(f"`progress` must be a function of the name of a stage, got {type(progress).__name__}.")
     tell = progress or (lambda stage: None)
-    protocol = get_protocol(protocol).customize(
+    protocol = protocol_for(iou_type, protocol).customize(
         iou_thresholds=iou_thresholds,
         recall_points=recall_points,
         area_ranges=area_ranges,
@@ -181,6 +182,14 @@ class Evaluation:
     def __str__(self) -> str:
         return summary_table(self.summary, self.protocol)
 
+    def __repr__(self) -> str:
+        counts = {"images": len(self.image_ids), "classes": len(self.class_ids)}
+        counts["detections"] = len(self.dataset.records.detections.scores)
+        return described(self, protocol=self.protocol, **counts, **dict(list(self.summary.items())[:1]))
+
+    def _repr_html_(self) -> str:
+        return html_table(summary_columns(self.summary, self.protocol).items())
+
     def to_json(self) -> str:
         """Returns the summary as one flat JSON object; undefined numbers are null."""
         return json.dumps({name: None if math.isnan(value) else value for name, value in self.summary.items()})
@@ -193,7 +202,7 @@ class Evaluation:
             "num_ground_truths": np.asarray(self.curves.num_ground_truths)[:, 0],
         }
         no_groups = dataclasses.replace(self.protocol, class_groups=())  # a group of classes says nothing of one
-        return columns | mean_of_each_class(self.curves, summary_lines(no_groups))
+        return Columns(columns | mean_of_each_class(self.curves, summary_lines(no_groups)))
 
     def per_image(self) -> dict[str, np.ndarray]:
         """Returns columns over all images, each scored as if it were the whole dataset.
@@ -219,10 +228,10 @@ class Evaluation:
             class_groups=(),
         )
         for line in summary_lines(overall):
-            cells = alone.average_precision if line.quantity == "precision" else alone.recall
+            cells = line.quantity.values(alone)
             means = cells[list(line.thresholds)].mean(axis=0) if line.thresholds else np.full(len(alone.image), np.nan)
             columns[line.name] = alone.mean_per_image(means, num_images)
-        return columns
+        return Columns(columns)
 
     def explain(self) -> Explanation:
         """Returns why images score otherwise alone than together, and what each false positive costs.
@@ -270,7 +279,7 @@ class Evaluation:
         partner = np.full(len(found.scores), UNMATCHED, object if truth.ids.dtype.kind == "U" else np.int64)
         iou = np.full(len(found.scores), np.nan)
         partner[rows], iou[rows] = truth.ids[pairs.ground_truth[taken]], pairs.similarity[taken]
-        return {
+        columns = {
             "image_id": self.image_ids[found.image_index],
             "class_id": self.class_ids[found.labels],
             "detection": found.ids,
@@ -280,6 +289,7 @@ class Evaluation:
             "iou": iou,
             "ignored": read_plane(self.dataset.records.detections.ignored, *plane),
         }
+        return Columns(columns)
 
     def curve(
         self,
@@ -379,11 +389,7 @@ class Evaluation:
         )
 
     def require_matched(self, method: str) -> MatchedDataset:
-        """Returns which detection matched which ground truth, for what cannot do without.
-
-        Raises:
-          ValueError: naming the method, if the records came from the state of a metric.
-        """
+        """Returns what matched what; a `ValueError` names the method if the records came from the state of a metric."""
         if self.matched is None:
             raise ValueError(
                 f"`{method}` needs the boxes of both sides, which the state of a metric does not keep; call "

@@ -29,7 +29,7 @@ def plane_bit(area: int, threshold: int, num_thresholds: int) -> tuple[int, int]
 
 
 def read_plane(words: np.ndarray, area: int, threshold: int, num_thresholds: int) -> np.ndarray:
-    """Returns `[N]` bool: one plane of `[N, W]` words."""
+    """Returns `[N]` bool: one plane of `[N, W]` words, of NumPy or JAX."""
     word, bit = plane_bit(area, threshold, num_thresholds)
     return (words[:, word] & np.uint32(1 << bit)) != 0
 

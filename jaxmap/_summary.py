@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._outputs import printable
-from .protocols import EvaluationProtocol, limit_text
+from .protocols import QUANTITIES, EvaluationProtocol, Quantity, limit_text
 from .types import UNDEFINED, PrecisionRecall
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "shown_columns",
     "summarize",
     "summarize_on_device",
+    "summary_columns",
     "summary_lines",
     "summary_table",
 ]
@@ -37,8 +38,7 @@ class SummaryLine(NamedTuple):
 
     Attributes:
       name: for example `AP50`.
-      quantity: `precision` or `recall`.
-      cells: the field of the curves that it averages.
+      quantity: what it averages.
       thresholds: the indices on T that it averages; none where the protocol lacks its threshold, and it is undefined.
       area_index: index on A.
       limit_index: index on M.
@@ -46,8 +46,7 @@ class SummaryLine(NamedTuple):
     """
 
     name: str
-    quantity: str
-    cells: str
+    quantity: Quantity
     thresholds: tuple[int, ...]
     area_index: int
     limit_index: int
@@ -56,16 +55,14 @@ class SummaryLine(NamedTuple):
 
 def summary_lines(protocol: EvaluationProtocol) -> list[SummaryLine]:
     """Expands a protocol's table: one line for every number it reports."""
-    cells_of = {"recall": "recall", "precision": "average_precision" if protocol.average == "area" else "precision"}
     lines = []
     for number in protocol.numbers():
         wanted, thresholds = number.row.iou_threshold, tuple(range(len(protocol.iou_thresholds)))
         if wanted is not None:
             nearest = protocol.threshold_index(wanted)
             thresholds = () if nearest is None else (nearest,)
-        quantity = number.row.quantity
         places = number.area_index, number.limit_index, number.class_group
-        lines.append(SummaryLine(number.name, quantity, cells_of[quantity], thresholds, *places))
+        lines.append(SummaryLine(number.name, QUANTITIES[number.row.quantity], thresholds, *places))
     return lines
 
 
@@ -121,15 +118,18 @@ def summarize_on_device(
 
 
 def select(curves: PrecisionRecall, line: SummaryLine) -> jax.Array | np.ndarray:
-    """Returns the cells behind a number, `[T, R, K]` or, of recall and areas, `[T, K]`; T cut to its thresholds."""
-    values = getattr(curves, line.cells)
+    """Returns the values behind a number, `[T, R, K]` or, of all but interpolated precision, `[T, K]`.
+
+    T is cut to its thresholds.
+    """
+    values: jax.Array | np.ndarray = line.quantity.values(curves)
     return values[np.array(line.thresholds, int), ..., line.area_index, line.limit_index]
 
 
 class LineText(NamedTuple):
-    """What tables say of a number: what it is, over which IoU thresholds, ranges or classes, and which limit."""
+    """What tables say of a number: what it measures, over which IoU thresholds, ranges or classes, and which limit."""
 
-    title: str
+    quantity: Quantity
     iou: str
     which: str
     limit: str
@@ -140,7 +140,6 @@ def line_texts(protocol: EvaluationProtocol) -> dict[str, LineText]:
 
     Not shown are numbers of thresholds that were not asked for, and repeats: over the one threshold 0.5, AP50 is AP.
     """
-    titles = {"precision": "Average Precision", "recall": "Average Recall"}
     texts: dict[str, LineText] = {}
     for line in summary_lines(protocol):
         if line.thresholds:
@@ -148,7 +147,7 @@ def line_texts(protocol: EvaluationProtocol) -> dict[str, LineText]:
             iou = ":".join(f"{protocol.iou_thresholds[index]:.2f}" for index in ends)
             which = line.class_group or protocol.area_ranges[line.area_index].name
             limit = limit_text(protocol.max_detections[line.limit_index])
-            text = LineText(titles[line.quantity], iou, which, limit)
+            text = LineText(line.quantity, iou, which, limit)
             if text not in texts.values():
                 texts[line.name] = text
     return texts
@@ -160,15 +159,27 @@ def shown_columns(columns: Mapping[str, Any], protocol: EvaluationProtocol) -> d
     return {name: values for name, values in columns.items() if name not in hidden}
 
 
+def summary_columns(summary: dict[str, float], protocol: EvaluationProtocol) -> dict[str, list[Any]]:
+    """Returns what the table of results says, as columns."""
+    texts = line_texts(protocol)
+    return {
+        "number": list(texts),
+        "value": [summary[name] for name in texts],
+        "IoU": [text.iou for text in texts.values()],
+        "of": [text.which for text in texts.values()],
+        "detections": [text.limit for text in texts.values()],
+        "what": [text.quantity.title for text in texts.values()],
+    }
+
+
 def summary_table(summary: dict[str, float], protocol: EvaluationProtocol) -> str:
     """Returns the familiar table of pycocotools; an undefined number reads `nan`."""
     lines = []
-    for name, (title, iou, which, limit) in line_texts(protocol).items():
-        short = "".join(word[0] for word in title.split())
+    for name, (quantity, iou, which, limit) in line_texts(protocol).items():
         ranges = {"area": "area", "crowd_index": "crowd"}[protocol.range_of]
         axis = "class" if which in protocol.class_groups else ranges
         where = f"IoU={iou:<9} | {axis}={printable(which):>6s} | maxDets={limit:>3s}"
-        lines.append(f" {title:<18} ({short}) @[ {where} ] = {summary[name]:0.3f}")
+        lines.append(f" {quantity.heading} @[ {where} ] = {summary[name]:0.3f}")
     return "\n".join(lines)
 
 

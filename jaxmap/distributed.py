@@ -177,3 +177,7 @@ def _check_alike(metric: Any, state: Any) -> None:
         )
     if foreign is not None:
         raise foreign
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

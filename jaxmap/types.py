@@ -13,10 +13,13 @@ host's ragged form: NumPy columns, one row per object, and `Masks` a column of t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
+
+from ._display import described, short_repr
 
 __all__ = [
     "BOX_FORMATS",
@@ -64,6 +67,8 @@ class Detections:
     keypoints: Array | None = None  # [I, D, P, 3]
     valid: Array | None = None  # [I, D]
 
+    __repr__ = short_repr
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,6 +104,8 @@ class GroundTruths:
     verified: Array | None = None  # [I, K]
     not_exhaustive: Array | None = None  # [I, K]
 
+    __repr__ = short_repr
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,6 +119,8 @@ class Candidates:
 
     index: Array  # [..., D, C]
     level: Array  # [..., D, C]
+
+    __repr__ = short_repr
 
 
 @jax.tree_util.register_dataclass
@@ -139,6 +148,8 @@ class DetectionRecords:
     ignored: Array  # [N, W]
     valid: Array  # [N]
 
+    __repr__ = short_repr
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,6 +166,8 @@ class GroundTruthRecords:
     image_index: Array  # [G]
     counted: Array  # [G, A]
 
+    __repr__ = short_repr
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -169,6 +182,8 @@ class Records:
     detections: DetectionRecords
     ground_truths: GroundTruthRecords
 
+    __repr__ = short_repr
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -182,6 +197,8 @@ class PrecisionRecall:
       num_ground_truths: `[K, A]` int, how many ground truths count.
       average_precision: `[T, K, A, M]` float, the area under each curve; None where the protocol averages the recall
         points instead.
+      at_best_score: `[T, K, A, M]` float for each quantity of the protocol's summary that is the best value over all
+        score thresholds, by name (see `jaxmap.protocols.QUANTITIES`).
     """
 
     precision: Array  # [T, R, K, A, M]
@@ -189,6 +206,9 @@ class PrecisionRecall:
     scores: Array  # [T, R, K, A, M]
     num_ground_truths: Array  # [K, A]
     average_precision: Array | None = None  # [T, K, A, M]
+    at_best_score: Mapping[str, Array] = dataclasses.field(default_factory=dict)  # [T, K, A, M]
+
+    __repr__ = short_repr
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -214,6 +234,9 @@ class Masks:
     sizes: np.ndarray  # [N, 2]
     area: np.ndarray  # [N]
     split: np.ndarray  # [N]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}{list(self.shape)}"
 
     def __len__(self) -> int:
         return len(self.start)
@@ -280,6 +303,10 @@ class GroundTruthTable:
     image_files: np.ndarray | None = None  # [I]
     crowd_index: np.ndarray | None = None  # [I]
 
+    def __repr__(self) -> str:
+        counts = {"objects": len(self.labels), "images": len(self.image_ids), "classes": len(self.class_ids)}
+        return described(self, **counts, masks=self.masks, keypoints=self.keypoints, oriented=self.oriented)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class DetectionTable:
@@ -304,3 +331,11 @@ class DetectionTable:
     masks: Masks | None = None  # [N]
     keypoints: np.ndarray | None = None  # [N, P, 3]
     oriented: np.ndarray | None = None  # [N, 5]
+
+    def __repr__(self) -> str:
+        geometry = {"masks": self.masks, "keypoints": self.keypoints, "oriented": self.oriented}
+        return described(self, detections=len(self.labels), **geometry)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -81,7 +81,10 @@ def test_fields_out_of_order_are_refused(field: str, value: Any, message: str) -
     ("make", "message"),
     [
         (lambda: SummaryRow("AP", each="aera"), "`each` must be one of ['area', 'limit', 'class_group', None]"),
-        (lambda: SummaryRow("AP", "precison"), "`quantity` must be one of ['precision', 'recall'], got 'precison'"),
+        (
+            lambda: SummaryRow("AP", "precison"),
+            "must be one of ['precision', 'recall', 'f1'], got 'precison'",
+        ),
         (lambda: SummaryRow("AP{aera}"), "may hold {area}, {limit}, which stand for values, got {aera} in 'AP{aera}'"),
         (lambda: SummaryRow("AP{}"), "got {} in 'AP{}'"),
         (lambda: SummaryRow("AR{limit:d}"), "got {limit:d} in 'AR{limit:d}'"),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._outputs import check_output, printable, write_output
-from ..protocols import IOU_TYPES, PROTOCOLS, EvaluationProtocol, get_protocol
+from ..protocols import IOU_TYPES, PROTOCOLS, EvaluationProtocol, protocol_for
 
 __all__ = [
     "STDOUT",
@@ -72,8 +72,7 @@ def protocol_of(arguments: argparse.Namespace) -> EvaluationProtocol:
     """
     given = vars(arguments)
     changes = {name: given[name] for name in _CUSTOMIZABLE if given.get(name) is not None}
-    default = "coco-keypoints" if changes.get("iou_type") == "keypoints" else "coco"
-    protocol = get_protocol(given.get("protocol") or default).customize(**changes)
+    protocol = protocol_for(changes.get("iou_type"), given.get("protocol")).customize(**changes)
     for name, iou_type in (("keypoint_sigmas", "keypoints"), ("boundary_ratio", "boundary")):
         if name in changes and protocol.iou_type != iou_type:
             raise ValueError(f"--{name.replace('_', '-')} is for --iou-type {iou_type}, not {protocol.iou_type}")

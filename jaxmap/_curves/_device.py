@@ -13,6 +13,7 @@ that pass is made, over these rows, and the area is a sum of whole numbers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from math import lcm
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from .._planes import WORD_BITS
 from .._records._device import count_ground_truths
 from ..protocols import EvaluationProtocol
 from ..types import UNDEFINED, DetectionRecords, PrecisionRecall, Records
+from ._best_score_device import best_over_scores
 
 __all__ = ["interpolate", "mask_undefined", "precision_recall"]
 
@@ -107,7 +109,9 @@ def precision_recall(records: Records, *, protocol: EvaluationProtocol, num_clas
         values = values.reshape(num_areas, num_limits, num_thresholds, *values.shape[2:])
         return jnp.moveaxis(values, (0, 1), (-2, -1))
 
-    return mask_undefined(*map(shaped, jax.lax.map(cell, cells)), num_ground_truths=num_ground_truths)
+    best = best_over_scores(rows, starts, protocol=protocol, num_ground_truths=num_ground_truths)
+    curves = map(shaped, jax.lax.map(cell, cells))
+    return mask_undefined(*curves, num_ground_truths=num_ground_truths, at_best_score=best)
 
 
 def mask_undefined(
@@ -117,6 +121,7 @@ def mask_undefined(
     average_precision: jax.Array | None = None,
     *,
     num_ground_truths: jax.Array,
+    at_best_score: Mapping[str, jax.Array],
 ) -> PrecisionRecall:
     """Puts `UNDEFINED` into the cells, `[..., K, A, M]`, of classes and ranges without ground truth."""
 
@@ -130,6 +135,7 @@ def mask_undefined(
         scores=masked(scores),
         num_ground_truths=num_ground_truths,
         average_precision=None if average_precision is None else masked(average_precision),
+        at_best_score={name: masked(values) for name, values in at_best_score.items()},
     )
 
 

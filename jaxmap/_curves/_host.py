@@ -16,6 +16,7 @@ from .._records._host import count_ground_truths
 from .._threads import in_threads
 from ..protocols import EvaluationProtocol
 from ..types import PrecisionRecall, Records
+from ._best_score_host import best_over_scores
 from ._envelope import envelope_sums
 
 __all__ = ["first_to_reach", "precision_recall"]
@@ -114,6 +115,7 @@ def precision_recall(
         scores=scores.transpose(3, 2, 4, 0, 1),
         num_ground_truths=num_ground_truths,
         average_precision=None if areas is None else areas.transpose(2, 3, 0, 1),
+        at_best_score=best_over_scores(records, protocol=protocol, num_ground_truths=num_ground_truths, order=order),
     )
 
 

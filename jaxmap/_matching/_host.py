@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from .._candidates._host import Groups, Pairs, find_pairs
+from .._display import described
 from .._geometry._host import PairSimilarity, pair_similarity
 from .._ordering import inverse, order_by_score, order_within, rank_in_group, starts_of_runs, take_rows
 from .._planes import area_words, level_words
@@ -53,6 +54,10 @@ class MatchedDataset:
     dataset: DatasetRecords
     pairs: Pairs
     chosen: np.ndarray
+
+    def __repr__(self) -> str:
+        counts = {"detections": len(self.order), "ground_truths": len(self.ground_truths.labels)}
+        return described(self, **counts, pairs=len(self.chosen))
 
     @functools.cached_property
     def detections(self) -> DetectionTable:

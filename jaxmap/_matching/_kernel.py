@@ -35,7 +35,7 @@ def match(
       candidates: of `[D, C]`, the detections by descending score, the candidates of each best first.
       counted: `[G, W]` uint32, the planes in which each ground truth counts (is not ignored).
       crowd: `[G]` bool, ground truths that may be taken again.
-      levels: `[T + 1, W]` uint32, the planes that a pair of each level passes (`planes.level_words`).
+      levels: `[T + 1, W]` uint32, the planes that a pair of each level passes (`jaxmap.level_words`).
       ignored_absorb: static; True where any ground truth may be taken again in the planes in which it does not count.
 
     Raises:
@@ -47,7 +47,7 @@ def match(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxmap._planes import level_words
+      >>> from jaxmap import level_words
       >>> both_want_0 = Candidates(index=jnp.array([[0], [0]]), level=jnp.array([[1], [1]]))
       >>> one = jnp.ones((1, 1), jnp.uint32)
       >>> match(both_want_0, counted=one, crowd=jnp.array([False]), levels=level_words(1, 1)).ravel().tolist()

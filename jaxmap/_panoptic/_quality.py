@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._display import Columns, html_text, short_repr
 from .._threads import in_threads
 from ..io import CocoPanoptic
 from ._host import SegmentCounts, class_groups, count_segments
@@ -42,6 +43,8 @@ class PanopticEvaluation:
     false_positives: np.ndarray  # [K]
     false_negatives: np.ndarray  # [K]
 
+    __repr__ = short_repr
+
     @functools.cached_property
     def pq(self) -> np.ndarray:
         """`[K]`, the sum of IoUs over matches plus half of what is unmatched; NaN for a class without segments."""
@@ -70,7 +73,7 @@ class PanopticEvaluation:
 
     def per_class(self) -> dict[str, Any]:
         """Returns columns, each `[K]`: `class_id`, `class_name`, `PQ`, `SQ`, `RQ` and the three counts."""
-        return {
+        columns = {
             "class_id": self.class_ids,
             "class_name": list(self.class_names),
             "PQ": self.pq,
@@ -80,6 +83,7 @@ class PanopticEvaluation:
             "false_positives": self.false_positives,
             "false_negatives": self.false_negatives,
         }
+        return Columns(columns)
 
     def __str__(self) -> str:
         groups = class_groups(self.things, len(self.class_ids))
@@ -88,6 +92,9 @@ class PanopticEvaluation:
             numbers = [f"{100 * self.summary[name + suffix]:5.1f}" for name in ("PQ", "SQ", "RQ")]
             lines.append(f"{title:10s}| {'  '.join(numbers)} {int((self._whole[groups[suffix]] > 0).sum()):5d}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return html_text(str(self))
 
     def to_json(self) -> str:
         """Returns the summary as one flat JSON object; undefined numbers are null."""

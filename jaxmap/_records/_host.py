@@ -7,6 +7,7 @@ import functools
 
 import numpy as np
 
+from .._display import short_repr
 from .._ordering import inverse, order_by_score
 from ..types import GroundTruthRecords, Records
 
@@ -35,6 +36,8 @@ class DatasetRecords:
     class_ids: np.ndarray
     class_names: tuple[str, ...]
     class_group: np.ndarray | None = None
+
+    __repr__ = short_repr
 
     @functools.cached_property
     def num_ground_truths(self) -> np.ndarray:

@@ -19,3 +19,7 @@ from ._lookup import GroundTruthLookup
 from ._model_garden import from_model_garden
 
 __all__ = ["EvaluationBatch", "GroundTruthLookup", "from_detr", "from_model_garden"]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

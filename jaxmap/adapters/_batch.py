@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._display import short_repr
 from .._integers import as_labels, as_numbers, as_words, image_id_words
 from ..types import Array, Detections, GroundTruths
 
@@ -29,6 +30,9 @@ class EvaluationBatch(NamedTuple):
     ground_truths: GroundTruths | None
     image_id: jax.Array | None
     valid: jax.Array
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def entry(data: Mapping[str, Any], where: str, name: str, hint: str = "") -> Any:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._display import short_repr
 from .._integers import as_words
 from ..types import Array, GroundTruths, GroundTruthTable
 
@@ -50,6 +51,8 @@ class GroundTruthLookup:
     first_row: Array  # [S + 1]
     rows: GroundTruths  # [N + 1, ...]
     max_ground_truths_per_image: int
+
+    __repr__ = short_repr
 
     @classmethod
     def from_table(

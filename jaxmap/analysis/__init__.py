@@ -21,3 +21,7 @@ __all__ = [
     "score_curve",
     "tie_bounds",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

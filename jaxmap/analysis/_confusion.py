@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._display import html_table, short_repr
 from .._inputs._misread import warn_of_misread
 from .._inputs._tables import as_tables
 from .._ordering import take_rows
@@ -37,6 +38,12 @@ class Confusion:
     class_ids: np.ndarray  # [K]
     class_names: tuple[str, ...]
     num_left_out: int
+
+    __repr__ = short_repr
+
+    def _repr_html_(self) -> str:
+        names = [*self.class_names, "background"]
+        return html_table([("ground truth \\ detected as", names), *zip(names, self.matrix.T, strict=True)])
 
 
 def confusion_matrix(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._display import Columns, html_text, short_repr
 from .._records._host import DatasetRecords
 from ._explanation_text import explanation_text
 from ._rankings import Outcomes
@@ -48,6 +49,8 @@ class Explanation:
     dataset: DatasetRecords
     outcomes: Outcomes
 
+    __repr__ = short_repr
+
     @property
     def difference(self) -> float:
         """The mean of the images alone less the AP together; the sum of the two shares."""
@@ -65,6 +68,9 @@ class Explanation:
 
     def __str__(self) -> str:
         return self.to_text()
+
+    def _repr_html_(self) -> str:
+        return html_text(str(self))
 
     def to_text(self, top: int = 10) -> str:
         """Returns the explanation as text, with so many false positives and images."""
@@ -103,7 +109,8 @@ class Explanation:
             ("ranking", "detections in images that lack the class join it", self.together),
         ]
         shares, steps, values = zip(*chain, strict=True)
-        return {"share": shares, "step": steps, "AP": np.array(values), "change": np.diff(values, prepend=np.nan)}
+        changes = np.diff(values, prepend=np.nan)
+        return Columns(share=list(shares), step=list(steps), AP=np.array(values), change=changes)
 
     def false_positives(self, top: int = 10) -> dict[str, Any]:
         """Returns the most costly false positives, the worst first.
@@ -119,7 +126,7 @@ class Explanation:
         home = found.image_index[rows]
         outranked = [found.image_index[self._outranked(row)] for row in rows]
         elsewhere = [images[images != own] for images, own in zip(outranked, home, strict=True)]
-        return {
+        columns = {
             "image_id": dataset.image_ids[home],
             "class_id": dataset.class_ids[found.labels[rows]],
             "class_name": [dataset.class_names[label] for label in found.labels[rows]],
@@ -132,6 +139,7 @@ class Explanation:
             - [len(images) for images in elsewhere],
             "outranked_images": [dataset.image_ids[np.unique(images)].tolist() for images in elsewhere],
         }
+        return Columns(columns)
 
     def outranked(self, image_id: Any, detection: int) -> dict[str, np.ndarray]:
         """Returns the true positives that a false positive outranks, by descending rank.
@@ -153,11 +161,7 @@ class Explanation:
         if not len(rows):
             raise ValueError(f"`detection` must be one that takes part, got {detection!r} in image {image_id!r}.")
         below = self._outranked(int(rows[0]))
-        return {
-            "image_id": image_ids[found.image_index[below]],
-            "detection": ids[below],
-            "score": found.scores[below],
-        }
+        return Columns(image_id=image_ids[found.image_index[below]], detection=ids[below], score=found.scores[below])
 
     def images(self, top: int | None = None) -> dict[str, Any]:
         """Returns a row for each image, those whose false positives cost the most first.
@@ -173,7 +177,7 @@ class Explanation:
         cost = self._image_cost
         rows = _largest(cost, len(cost) if top is None else top)
         names, present = np.array(self.dataset.class_names, object), self._holds.any(axis=0)
-        return {
+        columns = {
             "image_id": self.dataset.image_ids[rows],
             "num_ground_truths": self._image_objects[rows],
             "AP": self.image_average_precision[rows],
@@ -182,6 +186,7 @@ class Explanation:
             "num_classes": self._holds[rows].sum(axis=1),
             "lacks": [names[present & ~holds].tolist() for holds in self._holds[rows]],
         }
+        return Columns(columns)
 
     def without_ground_truth(self) -> dict[str, float]:
         """Returns `num_images` without ground truth, none of which has an AP alone, `num_false_positives`, `cost`."""

@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._curves._best_score_host import best_of_curves
+from .._display import short_repr
+from .._planes import read_plane
 from .._records._host import DatasetRecords
-from ..protocols import EvaluationProtocol
-from ._rankings import outcomes_of, rank
+from ..protocols import EvaluationProtocol, OfCounts
+from ._rankings import Outcomes, outcomes_of, rank
 
 __all__ = ["ImageCurves", "image_curves"]
 
@@ -22,6 +25,7 @@ class ImageCurves(NamedTuple):
       num_ground_truths: `[S]`, how many count.
       average_precision: `[T, S]`.
       recall: `[T, S]`.
+      at_best_score: `[T, S]` of each quantity of the protocol's summary that is the best over all scores, by name.
       rows: the detections of these images and classes, `[n]`, ascending; all others are of a class that their image
         does not hold.
     """
@@ -31,7 +35,11 @@ class ImageCurves(NamedTuple):
     num_ground_truths: np.ndarray
     average_precision: np.ndarray
     recall: np.ndarray
+    at_best_score: dict[str, np.ndarray]
     rows: np.ndarray
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def mean_per_image(self, values: np.ndarray, num_images: int) -> np.ndarray:
         """Returns the mean of `[S]` values over the classes of each image, `[I]`; NaN for one without ground truth."""
@@ -52,12 +60,31 @@ def image_curves(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Image
     first, last = (np.searchsorted(group, groups, side=side) for side in ("left", "right"))
     curve = np.repeat(np.arange(len(groups)), last - first)
     rows = np.arange(len(curve)) + (first - np.cumsum(last - first) + (last - first))[curve]
-    runs = rank(outcomes_of(dataset, protocol), rows, curve, len(groups)).true_positives(protocol, count)
+    outcomes = outcomes_of(dataset, protocol)
+    runs = rank(outcomes, rows, curve, len(groups)).true_positives(protocol, count)
     return ImageCurves(
         image=groups // num_classes,
         label=groups % num_classes,
         num_ground_truths=count,
         average_precision=runs.average_precision(),
         recall=runs.found / count,
+        at_best_score={
+            name: _best(of_counts, outcomes, found.scores, rows, curve, count)
+            for name, of_counts in protocol.functions_of_counts.items()
+        },
         rows=rows,
     )
+
+
+def _best(
+    of_counts: OfCounts, outcomes: Outcomes, scores: np.ndarray, rows: np.ndarray, curve: np.ndarray, count: np.ndarray
+) -> np.ndarray:
+    """Returns `[T, S]`: the best value of each curve over its scores."""
+    best = np.empty((outcomes.num_thresholds, len(count)))
+    for threshold in range(outcomes.num_thresholds):
+        hits, false = (
+            read_plane(words[rows], 0, threshold, outcomes.num_thresholds) for words in (outcomes.hits, outcomes.false)
+        )
+        kept = np.flatnonzero(hits | false)
+        best[threshold] = best_of_curves(of_counts, curve[kept], scores[rows[kept]], hits[kept], count)
+    return best

@@ -22,10 +22,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._display import Columns, short_repr
 from .._ordering import order_within
 from .._planes import read_plane
 from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
+from ..protocols._quantities import f_score
 
 __all__ = ["OperatingPoint", "ScoreCurve", "operating_points", "score_curve"]
 
@@ -75,6 +77,8 @@ class ScoreCurve:
     precision: np.ndarray  # [N]
     recall: np.ndarray  # [N]
     f_score: np.ndarray  # [N]
+
+    __repr__ = short_repr
 
     @property
     def best(self) -> OperatingPoint:
@@ -189,7 +193,7 @@ def operating_points(
     of_classes, pooled = counts.of_classes(beta), counts.pooled(beta)
     curves = [*of_classes, pooled, _mean_curve(pooled, of_classes)]
     points = [curve.best if score_threshold is None else curve.at(score_threshold) for curve in curves]
-    return {
+    columns = {
         "class_id": np.append(dataset.class_ids, [ALL_CLASSES] * len(AVERAGES)),
         "class_name": [*dataset.class_names, *AVERAGES],
         "num_ground_truths": np.array([curve.num_ground_truths for curve in curves]),
@@ -197,6 +201,7 @@ def operating_points(
         field.name: np.array([getattr(point, field.name) for point in points])
         for field in dataclasses.fields(OperatingPoint)
     }
+    return Columns(columns)
 
 
 class _Counts(NamedTuple):
@@ -240,7 +245,6 @@ class _Counts(NamedTuple):
         scores = self.scores[rows]
         last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])  # of each distinct score
         true_positives, reported = np.cumsum(self.hits[rows])[last], last + 1
-        weighted = reported + beta**2 * num_ground_truths if num_ground_truths else np.zeros(len(last))
         return ScoreCurve(
             scores=scores[last],
             true_positives=true_positives,
@@ -248,7 +252,7 @@ class _Counts(NamedTuple):
             num_ground_truths=num_ground_truths,
             precision=_ratio(true_positives, reported),
             recall=_ratio(true_positives, np.full(len(last), num_ground_truths)),
-            f_score=_ratio((1 + beta**2) * true_positives, weighted),
+            f_score=f_score(true_positives, reported, num_ground_truths or math.nan, beta),
         )
 
 

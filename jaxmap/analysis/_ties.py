@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._display import html_text, short_repr
 from .._matching._host import MatchedDataset
 from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
@@ -51,6 +52,8 @@ class TieBounds:
     num_tied: int
     num_contested: int | None
 
+    __repr__ = short_repr
+
     @property
     def differ(self) -> bool:
         """Whether the order of ties can change AP by more than rounding does."""
@@ -71,6 +74,9 @@ class TieBounds:
                 "change what matches; that is left as it is."
             )
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return html_text(str(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the numbers without the cells, as plain Python values; an undefined number is None."""

@@ -41,6 +41,7 @@ import numpy as np
 
 from .._curves._host import precision_recall
 from .._evaluation import Evaluation, evaluate
+from ..protocols import QUANTITIES
 from ..types import PrecisionRecall
 from ._axes import Axes
 from ._cells import EvalImages, cell_ious, eval_images, read_eval_images, walk_cells
@@ -260,8 +261,8 @@ class COCOeval:
         cells = cells[..., areas, :][..., limits]
         cells = cells[cells > -1]
         number = float(np.mean(cells)) if cells.size else -1.0
-        title = "Average Precision  (AP)" if quantity == "precision" else "Average Recall     (AR)"
-        print(f" {title} @[ IoU={span:<9} | area={area:>6s} | maxDets={limit:>3d} ] = {number:0.3f}")
+        where = f"IoU={span:<9} | area={area:>6s} | maxDets={limit:>3d}"
+        print(f" {QUANTITIES[quantity].heading} @[ {where} ] = {number:0.3f}")
         return number
 
 

@@ -43,3 +43,7 @@ __all__ = [
     "read_voc_detections",
     "read_voc_ground_truths",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

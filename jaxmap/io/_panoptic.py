@@ -19,6 +19,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from .._display import short_repr
 from ._files import PathLike, read_bytes
 from ._identifiers import index_of
 from ._json import Entries, first_few, load_json
@@ -56,6 +57,8 @@ class CocoPanoptic(Sequence[Image]):
     annotations: list[Mapping[str, Any]]
     source: str
     image_sizes: np.ndarray  # [I, 2]
+
+    __repr__ = short_repr
 
     def __len__(self) -> int:
         return len(self.annotations)

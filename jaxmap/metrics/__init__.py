@@ -57,3 +57,7 @@ __all__ = [
     "rank_classes",
     "semantic_segmentation",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,7 +1,8 @@
 """Pictures of an evaluation, with matplotlib (`pip install 'jaxmap[plot]'`), which loads when the first one is drawn.
 
 Each takes an evaluation and draws on the axes that it is given, or on those of a figure of its own, which pyplot does
-not know: `axes.figure.savefig("curves.png")` writes it. Where there is nothing to draw, a sentence says why.
+not know: `axes.figure.savefig("curves.png")` writes it, and a notebook shows it where the axes are the value of a cell.
+Where there is nothing to draw, a sentence says why.
 
     axes = plots.precision_recall_curves(evaluation)
     plots.overview(evaluation).savefig("overview.png")
@@ -24,3 +25,7 @@ __all__ = [
     "require_matplotlib",
     "score_histogram",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -50,9 +50,9 @@ def axes_of(axes: Axes | None, size: tuple[float, float] = _SIZE) -> Axes:
     if axes is not None:
         return axes
     require_matplotlib()
-    from matplotlib.figure import Figure
+    from ._notebook import NotebookAxes, NotebookFigure
 
-    return Figure(figsize=size, layout="constrained").add_subplot()
+    return NotebookFigure(figsize=size, layout="constrained").add_subplot(axes_class=NotebookAxes)
 
 
 def say(axes: Axes, sentence: str) -> Axes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._outputs import rounded_down
+from ..protocols import QUANTITIES
 from ._canvas import (
     BLUE,
     GREY,
@@ -169,10 +170,8 @@ def f_score_curve(
 
 def _average_precision(evaluation: Evaluation) -> np.ndarray:
     """Returns AP of each threshold and class, `[T, K]`; NaN without ground truth."""
-    curves = evaluation.curves
-    if curves.average_precision is not None:
-        return np.asarray(curves.average_precision)[:, :, 0, -1]
-    return evaluation.precision[:, :, :, 0, -1].mean(axis=1)
+    values = np.asarray(QUANTITIES["precision"].values(evaluation.curves))[..., 0, -1]
+    return values.mean(axis=tuple(range(1, values.ndim - 1)))
 
 
 def _style(place: int) -> dict[str, Any]:

@@ -24,10 +24,11 @@ def overview(evaluation: Evaluation) -> Figure:
       ImportError: if matplotlib is missing.
     """
     require_matplotlib()
-    from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(15.5, 10.8), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
+    from ._notebook import NotebookFigure
+
+    figure = NotebookFigure(figsize=(15.5, 10.8), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
     axes = figure.subplots(2, 3)
     precision_recall_curves(evaluation, axes[0, 0])
     iou_curves(evaluation, axes[0, 1])

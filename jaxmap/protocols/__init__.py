@@ -17,6 +17,7 @@ EvaluationProtocol('coco', max_detections=(300,))
 
 from ._checks import MAX_THRESHOLDS, UNLIMITED
 from ._protocol import ALL_AREAS, IOU_TYPES, AreaRange, EvaluationProtocol, SummaryNumber, SummaryRow, limit_text
+from ._quantities import QUANTITIES, OfCounts, Quantity
 from ._values import (
     ALL_POINT,
     COCO,
@@ -28,6 +29,7 @@ from ._values import (
     VOC2007,
     VOC2012,
     get_protocol,
+    protocol_for,
 )
 
 __all__ = [
@@ -41,13 +43,21 @@ __all__ = [
     "MAX_THRESHOLDS",
     "OPEN_IMAGES",
     "PROTOCOLS",
+    "QUANTITIES",
     "UNLIMITED",
     "VOC2007",
     "VOC2012",
     "AreaRange",
     "EvaluationProtocol",
+    "OfCounts",
+    "Quantity",
     "SummaryNumber",
     "SummaryRow",
     "get_protocol",
     "limit_text",
+    "protocol_for",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

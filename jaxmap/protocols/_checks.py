@@ -23,6 +23,7 @@ __all__ = [
     "put",
     "row_name",
     "shown",
+    "shown_tuple",
     "text",
     "texts",
 ]
@@ -32,6 +33,7 @@ UNLIMITED = 2**31 - 1  # the max-detections limit that no image reaches, since r
 MAX_THRESHOLDS = 1000
 MAX_RECALL_POINTS = 100_001
 MAX_LIMITS = 1000
+_LONGEST_TUPLE = 100  # characters
 _SHOWN = 12  # values of a list that a message holds
 _ROW_FIELDS = ("area", "limit", "group")  # what the name of a number may stand for
 
@@ -121,6 +123,15 @@ def shown(values: Sequence[Any]) -> str:
     if len(values) <= _SHOWN:
         return str(list(values))
     return f"{str(list(values[:3]))[:-1]}, ..., {values[-1]}], {len(values)} values"
+
+
+def shown_tuple(value: Any) -> str:
+    """Returns a value as Python writes it, a long tuple shortened."""
+    text = repr(value)
+    if not isinstance(value, tuple) or len(text) <= _LONGEST_TUPLE:
+        return text
+    first = value[:3] if isinstance(value[0], float) else value[:1]
+    return f"({', '.join(map(repr, first))}, ..., {value[-1]!r})"
 
 
 def _ascending(name: str, values: Any, at_most: int) -> tuple[float, ...]:

@@ -7,8 +7,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from .._display import short_repr
 from . import _checks as checks
 from ._checks import UNLIMITED
+from ._quantities import QUANTITIES, OfCounts
 
 __all__ = ["ALL_AREAS", "IOU_TYPES", "UNLIMITED", "AreaRange", "EvaluationProtocol", "SummaryNumber", "SummaryRow"]
 
@@ -63,7 +65,8 @@ class SummaryRow:
 
     Attributes:
       name: the number's name; `{area}`, `{limit}` and `{group}` stand for the values that it is of.
-      quantity: `precision` (averaged as the protocol says, it gives AP) or `recall` (AR).
+      quantity: one of `QUANTITIES`: `precision` (averaged as the protocol says, it gives AP), `recall` (AR) or `f1`
+        (the best F1 over all score thresholds).
       iou_threshold: the threshold it is read at; None for the mean over all.
       each: `area` for a row for every area range but the first, `limit` for a row for every max-detections limit,
         `class_group` for a row for every group of classes, None for a single row over the first area range and the
@@ -75,8 +78,10 @@ class SummaryRow:
     iou_threshold: float | None = None
     each: str | None = None
 
+    __repr__ = short_repr
+
     def __post_init__(self) -> None:
-        checks.one_of("quantity", self.quantity, ("precision", "recall"))
+        checks.one_of("quantity", self.quantity, tuple(QUANTITIES))
         checks.one_of("each", self.each, ("area", "limit", "class_group", None))
         checks.row_name(self.name, self.each)
         if self.iou_threshold is not None:
@@ -188,7 +193,8 @@ class EvaluationProtocol:
         known = PROTOCOLS.get(self.name)
         fields = dataclasses.fields(self)[1:]
         usual = {field.name: getattr(known, field.name) if known else field.default for field in fields}
-        changed = [f"{name}={value!r}" for name in usual if (value := getattr(self, name)) != usual[name]]
+        values = {name: value for name in usual if (value := getattr(self, name)) != usual[name]}
+        changed = [f"{name}={checks.shown_tuple(value)}" for name, value in values.items()]
         return f"{type(self).__name__}({', '.join([repr(self.name), *changed])})"
 
     def customize(
@@ -246,6 +252,12 @@ class EvaluationProtocol:
                     area=self.area_ranges[area].suffix, limit=limit_text(self.max_detections[limit]), group=group
                 )
                 yield SummaryNumber(name, row, area, limit, group)
+
+    @property
+    def functions_of_counts(self) -> dict[str, OfCounts]:
+        """The quantities in the table of results that are the best over all score thresholds, by name."""
+        asked = {row.quantity: QUANTITIES[row.quantity].of_counts for row in self.summary}
+        return {name: of_counts for name, of_counts in asked.items() if of_counts is not None}
 
     def threshold_index(self, iou_threshold: float) -> int | None:
         """Returns the index of the nearest of the thresholds within `SAME_THRESHOLD`; None where there is none."""

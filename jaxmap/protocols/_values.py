@@ -21,6 +21,7 @@ __all__ = [
     "VOC2007",
     "VOC2012",
     "get_protocol",
+    "protocol_for",
 ]
 
 # NumPy's linspace and not round decimals: 0.9 is 0.8999999999999999 there, and ten recall points lie one step above the
@@ -181,3 +182,10 @@ def get_protocol(protocol: str | EvaluationProtocol) -> EvaluationProtocol:
     if protocol.lower() not in PROTOCOLS:
         raise ValueError(f"`protocol` must be one of {sorted(PROTOCOLS)}, got {protocol!r}.")
     return PROTOCOLS[protocol.lower()]
+
+
+def protocol_for(iou_type: str | None, protocol: str | EvaluationProtocol | None = None) -> EvaluationProtocol:
+    """Returns a protocol, itself or by its name; None stands for COCO's own for what is compared."""
+    if protocol is None:
+        return COCO_KEYPOINTS if iou_type == "keypoints" else COCO
+    return get_protocol(protocol)

@@ -6,3 +6,7 @@ report.write_report(evaluation, "results")  # results/index.html; needs matplotl
 from ._page import report_page, write_report
 
 __all__ = ["report_page", "write_report"]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -11,7 +11,7 @@ import numpy as np
 from .. import plots
 from .._evaluation import Evaluation
 from .._outputs import rounded_down
-from .._summary import line_texts, shown_columns
+from .._summary import line_texts, shown_columns, summary_columns
 from ..protocols import PROTOCOLS, UNLIMITED
 from ._explanation import explanation_section
 from ._markup import Markup, counted, element, joined, number, numbers, one_line, table, words
@@ -44,7 +44,7 @@ def _headline(evaluation: Evaluation) -> Markup:
     tiles = [
         _tile(name, summary[name], f"IoU {text.iou}")
         for name, text in texts.items()
-        if text.title == "Average Precision" and text.which == overall
+        if text.quantity.name == "precision" and text.which == overall
     ]
     threshold = plots.nearest_to_half(evaluation)
     best = evaluation.curve(threshold, area=protocol.area_ranges[0].name).best
@@ -53,12 +53,8 @@ def _headline(evaluation: Evaluation) -> Markup:
         note = f"IoU {threshold:.2f}, from score {rounded_down(best.score_threshold)} on: {rates}"
         tiles.append(_tile("best F1", best.f_score, note))
     columns = [
-        words("number", texts),
-        numbers("value", [summary[name] for name in texts]),
-        words("IoU", [text.iou for text in texts.values()]),
-        words("of", [text.which for text in texts.values()]),
-        words("detections", [text.limit for text in texts.values()]),
-        words("what", [text.title.lower() for text in texts.values()]),
+        numbers(title, values) if title == "value" else words(title, values)
+        for title, values in summary_columns(summary, protocol).items()
     ]
     ties = evaluation.tie_bounds()
     notes = [element("p", one_line(str(ties)), class_="note")] if ties.differ or ties.num_contested else []

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ..._curves._device import precision_recall
+from ..._display import short_repr
 from ..._evaluation import Evaluation, evaluation_of
 from ..._matching._device import BatchRules, MatchedBatch, match_batch
 from ..._planes import num_words
@@ -74,6 +75,8 @@ class AveragePrecision(Contract):
     class_group: tuple[str, ...] | None = None
 
     _STATE, _RESULT = AveragePrecisionState, AveragePrecisionResult
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         sizes = "num_classes", "max_images", "max_detections_per_image", "max_ground_truths_per_image"

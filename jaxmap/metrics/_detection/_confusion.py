@@ -13,6 +13,7 @@ import numpy as np
 
 from ..._candidates._device import similarity_places
 from ..._counts64 import add_counts, check_counts
+from ..._display import short_repr
 from ..._integer_bounds import check_int32
 from ..._matching._data_checks import CHECKS, advise, checks_by_name, warn_once
 from ..._matching._device import BatchRules, PreparedImage, check_batch, prepare_image, with_candidate_lists
@@ -57,6 +58,8 @@ class ConfusionMatrixState:
     checks: Array  # [C]
     configuration: Array  # [2]
 
+    __repr__ = short_repr
+
 
 COUNTERS = ("num_images", "num_padded_images", "num_not_finite", "num_bad_labels")
 
@@ -77,6 +80,9 @@ class ConfusionMatrixResult(NamedTuple):
     counters: dict[str, Array]
     checks: dict[str, Array]
     configuration: Array | None = None  # [2]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def normalized(self, by: str | None) -> np.ndarray:
         """Returns float64 shares of each row (`true`), each column (`pred`) or the sum (`all`), on the host."""
@@ -117,6 +123,8 @@ class ConfusionMatrix(Contract):
     protocol: NamedProtocol = COCO_OR_OTHER
 
     _STATE, _RESULT, _OF_PROTOCOL = ConfusionMatrixState, ConfusionMatrixResult, COMPARED
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_sizes(self, "num_classes")

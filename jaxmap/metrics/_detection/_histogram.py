@@ -10,11 +10,13 @@ import jax.numpy as jnp
 
 from ..._counts64 import add_counts, check_counts
 from ..._curves._device import interpolate, mask_undefined
+from ..._display import short_repr
 from ..._integer_bounds import INT32_MAX, check_int32
 from ..._matching._data_checks import CHECKS, checks_by_name
 from ..._matching._device import BatchRules, match_batch
 from ..._planes import WORD_BITS
 from ..._records._device import count_ground_truths
+from ...protocols import OfCounts
 from ...types import UNDEFINED, Array, Detections, GroundTruths, PrecisionRecall
 from .._contract import Contract
 from .._options import (
@@ -62,6 +64,8 @@ class HistogramState:
     checks: Array  # [C]
     configuration: Array  # [2]
 
+    __repr__ = short_repr
+
 
 COUNTERS = tuple(field.name for field in dataclasses.fields(HistogramState) if field.name.startswith("num_"))[1:]
 
@@ -94,6 +98,8 @@ class HistogramAveragePrecision(Contract):
     class_group: tuple[str, ...] | None = None
 
     _STATE, _RESULT = HistogramState, AveragePrecisionResult
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         sizes = "num_classes", "num_bins"
@@ -243,12 +249,21 @@ class HistogramAveragePrecision(Contract):
         recall = state.found.astype(jnp.float32) / positives.T[None, :, None, :]
         limits = len(self.protocol.max_detections)
         average_precision = [self._areas(state, *running)] if self.protocol.average == "area" else []
-        precision, scores, *average_precision = (
-            jnp.where(jnp.arange(limits) == limits - 1, values[..., None], UNDEFINED)
-            for values in (precision, scores, *average_precision)
+        functions = self.protocol.functions_of_counts
+        best = {name: self._best(state, of_counts, *running) for name, of_counts in functions.items()}
+        precision, scores, average_precision, best = jax.tree.map(
+            lambda values: jnp.where(jnp.arange(limits) == limits - 1, values[..., None], UNDEFINED),
+            (precision, scores, average_precision, best),
         )
         recall = jnp.moveaxis(recall, -1, 1)
-        return mask_undefined(precision, recall, scores, *average_precision, num_ground_truths=num_ground_truths)
+        curves = precision, recall, scores, *average_precision
+        return mask_undefined(*curves, num_ground_truths=num_ground_truths, at_best_score=best)
+
+    def _best(self, state: HistogramState, of_counts: OfCounts, hits: jax.Array, counted: jax.Array) -> jax.Array:
+        """Returns `[T, K, A]`: the best value of a quantity at the ends of bins, from the counts up to each bin."""
+        positives = jnp.maximum(state.num_ground_truths, 1).T[None, :, :, None]
+        values = of_counts(*(counts.astype(jnp.float32) for counts in (hits, counted, positives)))
+        return jnp.moveaxis(values.max(-1), 1, 2)
 
     def _areas(self, state: HistogramState, hits: jax.Array, counted: jax.Array) -> jax.Array:
         """Returns `[T, K, A]`: the area under each curve, whose steps are bins, from the counts up to each bin."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ..._display import described, short_repr
 from ..._evaluation import Evaluation, evaluation_of
 from ..._integers import as_words
 from ..._matching._data_checks import checks_by_name
@@ -47,6 +48,9 @@ class HostState:
     batches: tuple[_Batch, ...]
     configuration: Array  # [2]
 
+    def __repr__(self) -> str:
+        return described(self, images=sum(len(batch.valid) for batch in self.batches))
+
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,8 @@ class HostAveragePrecision(Contract):
     class_group: tuple[str, ...] | None = None
 
     _STATE, _RESULT = HostState, AveragePrecisionResult
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_sizes(self, "num_classes")

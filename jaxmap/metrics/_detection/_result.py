@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ..._display import short_repr
 from ..._matching._data_checks import advise, warn_once
 from ..._matching._device import BatchRules
 from ..._summary import summarize
@@ -37,6 +38,9 @@ class AveragePrecisionResult(NamedTuple):
     counters: dict[str, Array]
     checks: dict[str, Array]
     configuration: Array | None = None  # [2]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def check_overflow(counters: Mapping[str, Any], *, allow_overflow: bool) -> None:
@@ -90,5 +94,6 @@ def summarize_result(
         scores=on_host(curves.scores),
         num_ground_truths=curves.num_ground_truths,
         average_precision=None if curves.average_precision is None else on_host(curves.average_precision),
+        at_best_score={name: on_host(values) for name, values in curves.at_best_score.items()},
     )
     return summarize(curves, rules.protocol, class_group) | counters

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._display import short_repr
 from ..._matching._data_checks import CHECKS, checks_by_name
 from ..._matching._device import MatchedBatch
 from ...types import Array
@@ -71,6 +72,8 @@ class ImageRows:
     num_bad_labels: Array  # [I]
     checks: Array  # [I, C]
 
+    __repr__ = short_repr
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,6 +97,8 @@ class AveragePrecisionState:
     num_padded_images: Array  # []
     num_images_over_capacity: Array  # []
     configuration: Array  # [2]
+
+    __repr__ = short_repr
 
 
 # Counts of an image go with it, so that one that comes again, or is in two states that are merged, counts once.

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._display import short_repr
 from ..._geometry import _double_float as df
 from ..._geometry._double_float import DoubleFloat
 from ..._matching._data_checks import warn_once
@@ -51,6 +52,8 @@ class MeanAveragePrecisionAtKState:
     num_bad_weights: Array  # []
     configuration: Array  # [2]
 
+    __repr__ = short_repr
+
 
 SUMS = ("total", "weight", "empty_weight")
 COUNTERS = ("num_rows", "num_empty_rows", "num_padded_rows", "num_bad_weights")
@@ -68,6 +71,9 @@ class MeanAveragePrecisionAtKResult(NamedTuple):
     mean_average_precision: Array  # []
     counters: dict[str, Array]
     configuration: Array | None = None  # [2]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 @jax.tree_util.register_static
@@ -98,6 +104,8 @@ class MeanAveragePrecisionAtK(Contract):
     empty: str | None = None
 
     _STATE, _RESULT = MeanAveragePrecisionAtKState, MeanAveragePrecisionAtKResult
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_sizes(self, "k")

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ... import _counts64 as wide
 from ..._counts64 import WideCount
+from ..._display import short_repr
 from ..._integers import as_labels
 from ..._matching._data_checks import warn_once
 from ..._panoptic._device import joint_histogram, match_segments
@@ -56,6 +57,8 @@ class PanopticQualityState:
     pixels: WideCount  # [5]
     configuration: Array  # [2]
 
+    __repr__ = short_repr
+
 
 class PanopticQualityResult(NamedTuple):
     """What `compute` returns: float64 and int64 NumPy with NaN where undefined; inside `jit` float32 with `UNDEFINED`.
@@ -81,6 +84,9 @@ class PanopticQualityResult(NamedTuple):
     false_negatives: Array  # [K]
     counters: dict[str, Array]
     configuration: Array | None = None  # [2]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 @jax.tree_util.register_static
@@ -122,6 +128,8 @@ class PanopticQuality(Contract):
     things: tuple[int, ...] | None = None
 
     _STATE, _RESULT = PanopticQualityState, PanopticQualityResult
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_sizes(self, "num_classes")

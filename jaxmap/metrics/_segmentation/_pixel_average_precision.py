@@ -12,6 +12,7 @@ import numpy as np
 
 from ... import _counts64 as wide
 from ..._counts64 import WideCount
+from ..._display import short_repr
 from ..._integer_bounds import check_int32
 from ..._matching._data_checks import warn_once
 from ...types import Array
@@ -43,6 +44,8 @@ class PixelAveragePrecisionState:
     out_of_range: WideCount  # []
     configuration: Array  # [2]
 
+    __repr__ = short_repr
+
 
 class PixelAveragePrecisionResult(NamedTuple):
     """Float64 and int64 NumPy with NaN where undefined; inside `jit` float32 with `UNDEFINED`.
@@ -69,6 +72,9 @@ class PixelAveragePrecisionResult(NamedTuple):
     num_positives: Array  # [K]
     counters: dict[str, Array]
     configuration: Array | None = None  # [2]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 @jax.tree_util.register_static
@@ -105,6 +111,8 @@ class PixelAveragePrecision(Contract):
     reduce_zero_label: bool = False
 
     _STATE, _RESULT = PixelAveragePrecisionState, PixelAveragePrecisionResult
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         sizes = "num_classes", "num_bins"

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._display import short_repr
 from ..._integers import as_numbers
 from ..._panoptic._host import class_groups
 from ...types import Array
@@ -27,6 +28,9 @@ class SegmentMaps(NamedTuple):
 
     segments: Array  # [I, H, W]
     labels: Array  # [I, S]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def category_instance_to_segments(

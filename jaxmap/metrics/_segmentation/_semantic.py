@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ... import _counts64 as wide
 from ..._counts64 import WideCount
+from ..._display import short_repr
 from ..._integer_bounds import check_int32
 from ..._matching._data_checks import warn_once
 from ...types import Array
@@ -36,6 +37,8 @@ class SegmentationState:
     confusion: WideCount  # [K, K + 2]
     unscored: WideCount  # [3]
     configuration: Array  # [2]
+
+    __repr__ = short_repr
 
 
 class SegmentationResult(NamedTuple):
@@ -66,6 +69,9 @@ class SegmentationResult(NamedTuple):
     confusion: Array  # [K, K + 2]
     counters: dict[str, Array]
     configuration: Array | None = None  # [2]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 @jax.tree_util.register_static
@@ -100,6 +106,8 @@ class SemanticSegmentation(Contract):
     reduce_zero_label: bool = False
 
     _STATE, _RESULT = SegmentationState, SegmentationResult
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_sizes(self, "num_classes")

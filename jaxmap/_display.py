@@ -1,0 +1,153 @@
+"""How objects show at a prompt and in a notebook: one short line, and tables.
+
+>>> import numpy as np
+>>> Columns(AP=np.array([0.5, 1.0]), class_name=["cat", "dog"])
+Columns(2 rows: AP, class_name)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ._outputs import printable
+
+__all__ = ["Columns", "described", "html_table", "html_text", "short_repr"]
+
+_LONGEST_LINE = 220  # characters between the brackets
+_LONGEST = 48  # characters of a value that is shown as it is
+_MOST_ROWS, _MOST_COLUMNS = 50, 30  # of a table in a notebook
+
+
+class Columns(dict[str, Any]):
+    """A table as a dictionary of columns of equal length: arrays, or lists of text."""
+
+    def __repr__(self) -> str:
+        rows = len(next(iter(self.values()), ()))
+        return f"{type(self).__name__}({rows} row{'' if rows == 1 else 's'}: {', '.join(self)})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.items())
+
+
+def short_repr(value: Any) -> str:
+    """Returns one line about a dataclass or a named tuple: its name, and the fields that differ from their defaults.
+
+    Of an array it shows the dtype and the shape, of a container inside it the shape of its first array, and nothing of
+    a counter that is 0.
+    """
+    return described(value, **dict(_fields(value)))
+
+
+def described(value: Any, **fields: Any) -> str:
+    """Returns one line: the name of a value's type, and as many of the fields as there is room for."""
+    parts = _listed(fields)
+    lengths = itertools.accumulate(len(part) + 2 for part in parts)
+    fitting = [part for part, length in zip(parts, lengths, strict=True) if length <= _LONGEST_LINE]
+    return f"{type(value).__name__}({', '.join(fitting + ['...'] * (len(fitting) < len(parts)))})"
+
+
+def html_table(columns: Iterable[tuple[str, Sequence[Any]]]) -> str:
+    """Returns named columns of equal length as a table; what is beyond 50 rows and 30 columns is counted below it."""
+    columns = list(columns)
+    num_rows = len(columns[0][1]) if columns else 0
+    shown = [(title, [_cell(value) for value in values[:_MOST_ROWS]]) for title, values in columns[:_MOST_COLUMNS]]
+    head = "".join(f"<th>{html.escape(printable(title))}</th>" for title, _ in shown)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>"
+        for row in zip(*(cells for _, cells in shown), strict=True)
+    )
+    left_out = {"row": num_rows - _MOST_ROWS, "column": len(columns) - _MOST_COLUMNS}
+    more = [f"{count:,} more {name}{'' if count == 1 else 's'}" for name, count in left_out.items() if count > 0]
+    note = f"<p>and {' and '.join(more)}</p>" if more else ""
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{note}"
+
+
+def html_text(text: str) -> str:
+    """Returns text whose lines and blanks stay as they are."""
+    return f"<pre>{html.escape(text)}</pre>"
+
+
+def _fields(value: Any) -> Iterable[tuple[str, Any]]:
+    """Yields the fields of a dataclass or a named tuple that differ from their defaults."""
+    if dataclasses.is_dataclass(value):
+        defaults = {field.name: getattr(type(value), field.name, field.default) for field in dataclasses.fields(value)}
+    else:
+        defaults = {name: value._field_defaults.get(name, dataclasses.MISSING) for name in value._fields}
+    for name, default in defaults.items():
+        field = getattr(value, name)
+        if _has_shape(field) or not (field is default or (type(field) is type(default) and field == default)):
+            yield name, field
+
+
+def _listed(fields: Mapping[Any, Any]) -> list[str]:
+    return [f"{name}={_short(value)}" for name, value in fields.items() if not _is_nothing(value)]
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether there is nothing to show of a value: None, a counter that is 0, a container of nothing."""
+    if value is None or (isinstance(value, tuple | list) and not value):
+        return True
+    if isinstance(value, Mapping):
+        return all(map(_is_nothing, value.values()))
+    return _has_shape(value) and _scalar(value) == 0
+
+
+def _short(value: Any) -> str:
+    if _has_shape(value):
+        scalar = _scalar(value)
+        return f"{value.dtype}{list(value.shape)}" if scalar is None else _short(scalar)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        text = f"{{{', '.join(_listed(value))}}}"
+        return text if len(text) <= 4 * _LONGEST else f"<{len(value)} values>"
+    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        text = repr(value)
+        return text if len(text) <= _LONGEST else f"<{len(value)} values>"
+    if isinstance(value, tuple) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
+        shape = getattr(value if hasattr(value, "shape") else _first_array(value), "shape", None)
+        if shape is not None:
+            return f"{type(value).__name__}{list(shape)}"
+        text = repr(value)
+        return text if len(text) <= 4 * _LONGEST else f"{text.partition(',')[0]}, ...)"
+    text = repr(value)
+    return text if len(text) <= 4 * _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _first_array(value: Any) -> Any | None:
+    """Returns the first array in a container or in what it contains; None where there is none."""
+    if _has_shape(value):
+        return value
+    if isinstance(value, tuple | list):
+        parts: Iterable[Any] = value
+    elif dataclasses.is_dataclass(value):
+        parts = (getattr(value, field.name) for field in dataclasses.fields(value))
+    else:
+        return None
+    return next((array for part in parts if (array := _first_array(part)) is not None), None)
+
+
+def _has_shape(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _scalar(value: Any) -> Any | None:
+    """Returns the number in an array of no axes; None for any other, and where it cannot be read, as inside `jit`."""
+    try:
+        return value.item() if value.shape == () else None
+    except Exception:  # a tracer, a shape without values, an array that was donated: `repr` must not fail
+        return None
+
+
+def _cell(value: Any) -> str:
+    scalar = _scalar(value) if _has_shape(value) else value
+    if isinstance(scalar, float):
+        return "\N{EN DASH}" if math.isnan(scalar) else f"{scalar:.3f}"
+    if isinstance(scalar, list):
+        return ", ".join(map(printable, scalar))
+    return printable(scalar)
