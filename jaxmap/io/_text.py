@@ -300,7 +300,7 @@ def _fault(name: str, lines: Sequence[str], index_of: Mapping[str, int], columns
             return ValueError(f"{place}: expected `{' '.join(columns)}`, got {shown(line.strip())}.")
         if image not in index_of:
             return ValueError(
-                f"{place}: image {image!r} is not among the {len(index_of)} of the ground truths; "
+                f"{place}: image {shown(image)} is not among the {len(index_of)} of the ground truths; "
                 f"{known_names([image], list(index_of))}; drop its detections, or use the annotations and the list "
                 "that they were made for."
             )

@@ -230,6 +230,7 @@ ALLOWED = {
     ("lvis", path, name)
     for path, names in {
         ("images", 1, "neg_category_ids"): ("list", "list of 1", MISSING, "null"),
+        ("images", 1, "neg_category_ids", 1): ("0", "-1", "2^31", "2^32+1", "2^53+1", "2^63-1"),
         ("images", 1, "not_exhaustive_category_ids"): ("list", MISSING, "null"),
         ("categories", 1, "frequency"): (MISSING, "null"),
     }.items()
@@ -241,9 +242,13 @@ def _expected_valid(door: str) -> Expected:
     return Expected(numbers=functools.partial(numbers_of, door), silent=True)
 
 
-@functools.cache
 def numbers_of(door: str, side: int = 0, path: tuple[str | int, ...] = (), value: Any = None) -> Numbers:
     """Returns pycocotools' numbers of the scene, with another value in a place."""
+    return _numbers_of(door, side, path, json.dumps(value))
+
+
+@functools.cache
+def _numbers_of(door: str, side: int, path: tuple[str | int, ...], value: str) -> Numbers:
     from oracle import run_pycocotools
 
     sides = copy.deepcopy(scene(door))
@@ -251,7 +256,7 @@ def numbers_of(door: str, side: int = 0, path: tuple[str | int, ...] = (), value
         inner: Any = sides[side]
         for key in path[:-1]:
             inner = inner[key]
-        inner[path[-1]] = value
+        inner[path[-1]] = json.loads(value)
     if door == "text":  # files of other formats hold no areas
         for row in sides[0]["annotations"]:
             row["area"] = row["bbox"][2] * row["bbox"][3]

@@ -55,7 +55,7 @@ ARGUMENTS: list[tuple[str, dict[str, Any], dict[str, tuple[str, ...]]]] = [
         {"num_classes": 2},
         {"num_classes": (), "iou_threshold": (), "score_threshold": ("-1", "0", "1.5"), "pairing": ()},
     ),
-    ("PanopticQuality", {"num_classes": 2, "max_segments": 4}, {"num_classes": (), "things": ("None", "list")}),
+    ("PanopticQuality", {"num_classes": 2}, {"num_classes": (), "things": ("None", "list")}),
     ("SemanticSegmentation", {"num_classes": 2}, {"num_classes": (), "ignore_index": ("None", "-1", "0", "10**9")}),
     ("PixelAveragePrecision", {"num_classes": 2}, {"num_classes": (), "num_bins": (), "score_range": ()}),
     ("MeanAveragePrecisionAtK", {"k": 3}, {"k": ()}),
