@@ -22,11 +22,12 @@ MAX_LINES = 400
 # From the bottom to the top: a module imports only from the layers below its own, and from its own package.
 LAYERS = {
     "data": {
-        *("types", "protocols", "_version", "_planes", "_integer_bounds", "_expected"),
+        *("types", "_version", "_planes", "_integer_bounds", "_expected"),
         *("_outputs", "_threads", "_garbage_collection"),
     },
     "arithmetic": {"_integers", "_ordering", "_ragged", "_counts64"},
     "geometry": {"_geometry"},
+    "protocols": {"protocols"},
     "input": {"_inputs", "io"},
     "candidates": {"_candidates"},
     "records": {"_records"},
