@@ -39,6 +39,7 @@ GEOMETRIES = {  # by the name that `iou_type` gives
     ),
     "keypoints": Kind("_keypoints", "keypoints, by object keypoint similarity (OKS)", "keypoint_sigmas"),
     "obb": Kind("_oriented", "oriented boxes"),
+    "giou": Kind("_giou", "boxes, by generalized IoU (GIoU); crowds as boxes"),
 }
 
 

@@ -42,6 +42,7 @@ __all__ = [
     "box_similarity",
     "check_boxes",
     "check_crowd",
+    "exact_intersection",
     "exact_iou",
     "overlap_pairs",
     "to_xywh",
@@ -125,15 +126,20 @@ def exact_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: jax.Ar
       ground_truths: geometry of boxes whose shape broadcasts with the detections', for example `[1, G]`.
       crowd: bool of the ground truths' shape.
     """
-    start = df.maximum(detections.start, ground_truths.start)
-    stop = df.negate(df.maximum(df.negate(detections.stop), df.negate(ground_truths.stop)))
-    overlap = df.add(stop, df.negate(start))
-    touches = (overlap.hi > 0).all(-1)
-    intersection = df.multiply(overlap.select((..., 0)), overlap.select((..., 1)))
+    intersection, touches = exact_intersection(detections, ground_truths)
     union = df.add(df.add(detections.area, ground_truths.area), df.negate(intersection))
     denominator = df.where(crowd, detections.area, union)
     quotient = df.divide(intersection, df.where(touches, denominator, df.constant(1.0)))
     return df.where(touches, quotient, df.constant(0.0))
+
+
+def exact_intersection(detections: BoxGeometry, ground_truths: BoxGeometry) -> tuple[DoubleFloat, jax.Array]:
+    """Area that pairs share where they overlap, and whether they do; shapes as `exact_iou` has them."""
+    start = df.maximum(detections.start, ground_truths.start)
+    stop = df.minimum(detections.stop, ground_truths.stop)
+    overlap = df.add(stop, df.negate(start))
+    touches = (overlap.hi > 0).all(-1)
+    return df.multiply(overlap.select((..., 0)), overlap.select((..., 1))), touches
 
 
 def box_iou(
@@ -311,7 +317,7 @@ def size_oddities(
 
 
 def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, _: Constants) -> PairSimilarity:
-    return PairSimilarity(partial(_box_iou, detections, ground_truths), is_box_iou=True)
+    return PairSimilarity(partial(_box_iou, detections, ground_truths), at_most_box_iou=True)
 
 
 def box_columns(fields: Mapping[str, Any], box_format: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ __all__ = [
     "from_integers",
     "from_sum",
     "maximum",
+    "minimum",
     "multiply",
     "negate",
     "rounded",
@@ -112,6 +113,11 @@ def difference(a: DoubleFloat, b: DoubleFloat) -> jax.Array:
 def maximum(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
     """Returns the larger of two."""
     return where(difference(a, b) > 0, a, b)
+
+
+def minimum(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
+    """Returns the smaller of two."""
+    return negate(maximum(negate(a), negate(b)))
 
 
 def where(condition: jax.Array, a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:

@@ -20,13 +20,13 @@ class PairSimilarity(NamedTuple):
     Attributes:
       of_pairs: from rows of the detections and rows of the ground truths, each `[P]`, to `[P]` float64.
       needs_overlap: True if it reaches no threshold where the boxes do not overlap.
-      is_box_iou: True if it is the IoU of the boxes themselves.
+      at_most_box_iou: True if it is the IoU of the boxes themselves, or less.
       bound: what it is at most, far sooner computed, from the same rows; None where there is none.
     """
 
     of_pairs: Callable[[np.ndarray, np.ndarray], np.ndarray]
     needs_overlap: bool = True
-    is_box_iou: bool = False
+    at_most_box_iou: bool = False
     bound: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
 

@@ -71,7 +71,7 @@ def read_coco_ground_truths(path: PathLike, *, iou_type: str = "bbox") -> Ground
 
     Args:
       path: a JSON file, plain or gzip-compressed.
-      iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
+      iou_type: what will be compared, and so is read: one of `jaxmap.protocols.IOU_TYPES`, but not `obb`.
 
     Returns:
       One row for each annotation of a known category, in the order of the file.
@@ -91,7 +91,7 @@ def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable, *, iou
     Args:
       path: a JSON file, plain or gzip-compressed.
       ground_truths: defines the images and categories.
-      iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
+      iou_type: what will be compared, and so is read: one of `jaxmap.protocols.IOU_TYPES`, but not `obb`.
 
     Returns:
       One row for each result of a known category, in the order of the file.
@@ -121,7 +121,7 @@ def coco_ground_truths(
         Ids are integers or text, and `"7"` is 7. An area that is missing is that of the shape, with a warning. For
         masks `segmentation` and the images' `height` and `width` in place of `bbox`; for keypoints also `keypoints`,
         and `num_keypoints` if it is not those labelled.
-      iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
+      iou_type: what will be compared, and so is read: one of `jaxmap.protocols.IOU_TYPES`, but not `obb`.
       source: what messages call the data.
 
     Returns:
@@ -153,7 +153,7 @@ def coco_detections(
         of detections, as in pycocotools; else the area is that of the mask, or of what encloses the keypoints. In place
         of an `image_id` may stand the name of the image's file, with its suffix or without, if no other image has it.
       ground_truths: defines the images and categories.
-      iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
+      iou_type: what will be compared, and so is read: one of `jaxmap.protocols.IOU_TYPES`, but not `obb`.
       source: what messages call the data.
 
     Returns:

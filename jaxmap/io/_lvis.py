@@ -38,7 +38,7 @@ def read_lvis_ground_truths(path: PathLike, *, iou_type: str = "bbox") -> Ground
 
     Args:
       path: a JSON file, plain or gzip-compressed.
-      iou_type: what will be compared, and so is read: `bbox`, or `segm` (what LVIS reports first) or `boundary`.
+      iou_type: what will be compared, and so is read: boxes or masks. LVIS reports `segm` first.
 
     Returns:
       One row for each annotation of a known category, in the order of the file.
@@ -61,7 +61,7 @@ def lvis_ground_truths(
       data: as `coco_ground_truths` takes it. Images also hold the lists `neg_category_ids` and
         `not_exhaustive_category_ids`, categories their `frequency`, `r`, `c` or `f`. Of annotations `ignore` is read, 0
         where it is missing, and not `iscrowd`: LVIS knows no crowds.
-      iou_type: what will be compared, and so is read: `bbox`, `segm` or `boundary`.
+      iou_type: what will be compared, and so is read: boxes or masks.
       source: what messages call the data.
 
     Returns:
