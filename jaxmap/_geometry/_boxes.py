@@ -45,6 +45,7 @@ __all__ = [
     "exact_intersection",
     "exact_iou",
     "overlap_pairs",
+    "size_oddities",
     "to_xywh",
 ]
 
@@ -320,7 +321,7 @@ def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, _: Const
     return PairSimilarity(partial(_box_iou, detections, ground_truths), at_most_box_iou=True)
 
 
-def box_columns(fields: Mapping[str, Any], box_format: str) -> dict[str, Any]:
+def _columns(fields: Mapping[str, Any], box_format: str) -> dict[str, Any]:
     """Returns the column of boxes."""
     return {"boxes": to_xywh(fields["boxes"], box_format)}
 
@@ -329,7 +330,7 @@ BBOX = Geometry(
     shape=Shape("boxes", "boxes", (4,), "boxes"),
     pairs=_pairs,
     image=partial(box_similarity, BoxSimilarity),
-    columns=box_columns,
+    columns=_columns,
     oddities=box_oddities,
     sides="boxes",
 )

@@ -43,7 +43,9 @@ __all__ = ["GIOU", "giou_pairs"]
 
 
 def giou_pairs(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-    """GIoU of pairs of boxes in float64.
+    """GIoU of pairs of boxes in float64, rounded once where all areas and their products are exact, as of pixels.
+
+    So equal values compare as equal, and one that is a threshold reaches it.
 
     Args:
       boxes: `[P, 4]` float64 xywh, detections.
@@ -53,15 +55,16 @@ def giou_pairs(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray) ->
     Returns:
       `[P]` float64.
     """
-    width, height = overlap_pairs(boxes, other_boxes)
-    area, other_area = boxes[:, 2] * boxes[:, 3], other_boxes[:, 2] * other_boxes[:, 3]
-    union = area + other_area - np.maximum(width, 0) * np.maximum(height, 0)
-    start, stop = np.minimum(boxes[:, :2], other_boxes[:, :2]), boxes[:, :2] + boxes[:, 2:]
-    size = np.maximum(stop, other_boxes[:, :2] + other_boxes[:, 2:]) - start
-    hull = size[:, 0] * size[:, 1]
+    start = np.minimum(boxes[:, :2], other_boxes[:, :2])
+    size = np.maximum(boxes[:, :2] + boxes[:, 2:], other_boxes[:, :2] + other_boxes[:, 2:]) - start
+    unit = np.exp2(-np.frexp(size.max(axis=1, initial=0.0))[1])  # of lengths, so that no product overflows
+    width, height = (np.maximum(overlap, 0) * unit for overlap in overlap_pairs(boxes, other_boxes))
+    area, other_area, hull = ((w * unit) * (h * unit) for w, h in (boxes[:, 2:].T, other_boxes[:, 2:].T, size.T))
+    shared = width * height
+    union = area + other_area - shared
     solid = (boxes[:, 2:] > 0).all(axis=1) & (other_boxes[:, 2:] > 0).all(axis=1)
-    beside = np.divide(hull - union, hull, out=np.zeros(len(boxes)), where=solid & ~crowd)
-    return box_iou_pairs(boxes, other_boxes, crowd) - beside
+    giou = np.divide(shared * hull - (hull - union) * union, union * hull, out=np.zeros(len(boxes)), where=solid)
+    return np.where(crowd, box_iou_pairs(boxes, other_boxes, crowd), giou)
 
 
 class GiouSimilarity(BoxSimilarity):

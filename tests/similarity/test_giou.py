@@ -104,6 +104,36 @@ def test_greedy_matching_in_plain_python_gives_the_same_numbers_on_both_routes(s
             assert result.curves.precision[index, :, label, 0, 0].mean() == pytest.approx(expected, abs=1e-6)
 
 
+def test_equal_values_and_values_at_a_threshold_are_decided_alike_on_both_routes() -> None:
+    protocol = COCO_GIOU.customize(iou_thresholds=np.arange(1, 20) / 20)
+    hits = 0
+    for seed in range(8):
+        found, truth = scene(seed)
+        for side in (found, truth):  # so few places and sizes that most values occur several times
+            boxes = side["boxes"]
+            boxes[..., :2] = boxes[..., :2] // 12
+            boxes[..., 2:] = boxes[..., :2] + np.maximum(boxes[..., 2:] // 12 - boxes[..., :2], 1)
+        expected = jaxmap.evaluate(found, truth, protocol=protocol, num_classes=K)
+        result = in_jit(found, truth, protocol)
+        assert np.allclose(result.curves.precision, expected.precision, rtol=0, atol=1e-6, equal_nan=True)
+        assert np.allclose(result.curves.recall, expected.recall, rtol=0, atol=1e-6, equal_nan=True)
+        value = giou_pairs(
+            *(_xywh(side["boxes"].reshape(-1, 4)[: G * NUM_IMAGES]) for side in (found, truth)), np.array(False)
+        )
+        hits += np.isin(value, protocol.iou_thresholds).sum()
+    assert hits > 10
+
+
+def _xywh(boxes: np.ndarray) -> np.ndarray:
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(float)
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e140])
+def test_boxes_of_any_scale_have_their_value(scale: float) -> None:
+    boxes, others = np.array([[0.0, 0.0, 10.0, 10.0]]) * scale, np.array([[5.0, 0.0, 10.0, 20.0]]) * scale
+    assert giou_pairs(boxes, others, np.array([False])) == pytest.approx(50 / 250 - 50 / 300)
+
+
 @pytest.mark.parametrize("offset", [0.0, 1e5])
 def test_similarity_is_the_definition(offset: float) -> None:
     rng = np.random.default_rng(0)
