@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ._curves._device import precision_recall
     from ._evaluation import Evaluation, evaluate
     from ._geometry._boxes import box_iou
-    from ._geometry._oriented_device import oriented_box_iou
+    from ._geometry._oriented import oriented_box_iou
     from ._matching._kernel import match
     from ._panoptic._quality import PanopticEvaluation, panoptic_quality
     from ._planes import area_words, level_words, read_plane
@@ -115,7 +115,7 @@ _MODULES = {
         "EvaluationProtocol",
     ),
     "_geometry._boxes": ("box_iou",),
-    "_geometry._oriented_device": ("oriented_box_iou",),
+    "_geometry._oriented": ("oriented_box_iou",),
     "types": (
         "Candidates",
         "DetectionRecords",

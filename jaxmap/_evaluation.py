@@ -70,7 +70,7 @@ def evaluate(
       area_ranges: instead of the protocol's, name to (low, high) in square pixels, both ends included.
       max_detections: instead of the protocol's, one or several limits for an image and a class.
       class_agnostic: score all classes as one.
-      iou_type: instead of the protocol's: `bbox`, `segm`, `boundary`, `keypoints` or `obb` (oriented boxes).
+      iou_type: what is compared, instead of what the protocol does: one of `jaxmap.protocols.IOU_TYPES`.
       progress: called with the name of each stage as it starts.
 
     Returns:

@@ -14,6 +14,7 @@ import sys
 import pytest
 
 import jaxmap
+from jaxmap.protocols import IOU_TYPES
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "jaxmap"
@@ -24,11 +25,12 @@ LAYERS = {
     "text": {"_outputs"},
     "display": {"_display"},
     "data": {
-        *("types", "protocols", "_version", "_planes", "_integer_bounds", "_expected"),
+        *("types", "_version", "_planes", "_integer_bounds", "_expected"),
         *("_threads", "_garbage_collection"),
     },
     "arithmetic": {"_integers", "_ordering", "_ragged", "_counts64"},
     "geometry": {"_geometry"},
+    "protocols": {"protocols"},
     "input": {"_inputs", "io"},
     "candidates": {"_candidates"},
     "records": {"_records"},
@@ -181,3 +183,22 @@ def test_program_loads_jax_only_to_compute() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "2 False"
+
+
+def test_registry_of_geometries_reads_without_jax() -> None:
+    code = "import sys; from jaxmap.protocols import IOU_TYPES; print(len(IOU_TYPES) > 5, 'jax' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "True False"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name != "interop"], ids=str)
+def test_kinds_of_geometry_are_asked_and_not_named(path: pathlib.Path) -> None:
+    # Shells of other packages name the kinds that those have.
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Compare):
+            sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+            texts = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
+            named = any(side.endswith("iou_type") for side in sides) and texts & set(IOU_TYPES)
+            assert not named, (
+                f"line {node.lineno}: ask the record of the geometry, so that a new one changes nothing here"
+            )

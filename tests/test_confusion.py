@@ -18,7 +18,7 @@ import pytest
 from scenes import Scene, odd_scenes, random_scene
 
 import jaxmap
-from jaxmap._geometry._host import box_iou_pairs
+from jaxmap._geometry._boxes import box_iou_pairs
 from jaxmap._ordering import take_rows
 from jaxmap._pairing._host import PAIRINGS
 

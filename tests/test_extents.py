@@ -8,7 +8,8 @@ import pytest
 from jaxmap import host
 from jaxmap._candidates import _host as _candidates
 from jaxmap._candidates._host import Groups
-from jaxmap._geometry._host import PairSimilarity, box_iou_pairs
+from jaxmap._geometry._boxes import box_iou_pairs
+from jaxmap._geometry._host import PairSimilarity
 from jaxmap.protocols import COCO
 from jaxmap.types import DetectionTable, GroundTruthTable
 

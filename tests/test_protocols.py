@@ -59,7 +59,7 @@ FINE = {"max_detections": (1, 10), "iou_thresholds": (0.5, 0.75), "recall_points
         ("candidates", "first", "must be one of ['all', 'best'], got 'first'"),
         ("absorbing", "aera", "must be one of ['crowds', 'ignored', 'all'], got 'aera'"),
         ("average", "mean", "must be one of ['points', 'area'], got 'mean'"),
-        ("iou_type", "box", "must be one of ['bbox', 'segm', 'boundary', 'keypoints', 'obb'], got 'box'"),
+        ("iou_type", "box", "must be one of ['bbox', 'segm', 'boundary', 'keypoints', 'obb', 'giou'], got 'box'"),
         ("limit_scope", "images", "must be one of ['class', 'image'], got 'images'"),
         ("range_of", "aera", "must be one of ['area', 'crowd_index'], got 'aera'"),
         ("class_agnostic", "no", "must be one of [False, True], got 'no'"),

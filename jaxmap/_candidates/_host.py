@@ -119,7 +119,7 @@ def _reaching(
     # Every detection meets a run of `others`: all of its group, or, in a crowded scene, those near it along x.
     start, width = np.repeat(np.cumsum(other_counts) - other_counts, counts), np.repeat(other_counts, counts)
     boxes = detections.boxes.take(table_rows, axis=0)
-    if similarity.is_box_iou and len(counts) == 1 and len(rows) * len(others) > PAIRS_AT_ONCE:
+    if similarity.at_most_box_iou and len(counts) == 1 and len(rows) * len(others) > PAIRS_AT_ONCE:
         others = others[np.argsort(ground_truths.boxes[others, 0])]
         start, width = _near(boxes, ground_truths.boxes[others], ground_truths.crowd[others], bound)
     axes = zip(_extents(boxes), _extents(ground_truths.boxes.take(others, axis=0)), strict=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .._geometry import GEOMETRIES
 from .._outputs import check_output, printable, write_output
 from ..protocols import IOU_TYPES, PROTOCOLS, EvaluationProtocol, protocol_for
 
@@ -73,9 +74,10 @@ def protocol_of(arguments: argparse.Namespace) -> EvaluationProtocol:
     given = vars(arguments)
     changes = {name: given[name] for name in _CUSTOMIZABLE if given.get(name) is not None}
     protocol = protocol_for(changes.get("iou_type"), given.get("protocol")).customize(**changes)
-    for name, iou_type in (("keypoint_sigmas", "keypoints"), ("boundary_ratio", "boundary")):
-        if name in changes and protocol.iou_type != iou_type:
-            raise ValueError(f"--{name.replace('_', '-')} is for --iou-type {iou_type}, not {protocol.iou_type}")
+    for iou_type, kind in GEOMETRIES.items():
+        if kind.constant is not None and kind.constant in changes and protocol.iou_type != iou_type:
+            option = f"--{kind.constant.replace('_', '-')}"
+            raise ValueError(f"{option} is for --iou-type {iou_type}, not {protocol.iou_type}")
     return protocol
 
 

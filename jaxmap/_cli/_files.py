@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .._geometry import geometry_of
 from ._arguments import protocol_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def read_inputs(
             raise ValueError(_needs_two(arguments.name))
         if gt is not None:
             raise ValueError("--demo makes its own scene: leave GT and DT out")
-        if protocol.iou_type != "bbox":
+        if geometry_of(protocol.iou_type).shape.column != "boxes":
             raise ValueError(f"--demo makes boxes alone, none to compare by {protocol.iou_type}: name GT and DT")
         from ..io import demo_scene
 
@@ -104,7 +105,8 @@ def _formats() -> dict[str, Format]:
         return partial(read, iou_type=protocol.iou_type), partial(io.read_coco_detections, iou_type=protocol.iou_type)
 
     def is_dota(path: str, protocol: EvaluationProtocol) -> bool:
-        return io.is_voc(path) and protocol.iou_type == "obb"  # both kinds come in folders and archives
+        # both kinds come in folders and archives
+        return io.is_voc(path) and geometry_of(protocol.iou_type).shape.column == "oriented"
 
     return {
         "Open Images' .csv": Format(

@@ -14,6 +14,8 @@ so a box of zero or negative width or height overlaps nothing and its IoU is 0 w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,11 +23,31 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ..types import BOX_FORMATS
+from ..types import BOX_FORMATS, DetectionTable, GroundTruthTable
 from . import _double_float as df
+from ._device import single
 from ._double_float import DoubleFloat
+from ._host import PairSimilarity
+from ._record import Constants, Geometry, Oddities, Shape
 
-__all__ = ["BoxGeometry", "approximate_iou", "box_geometry", "box_iou", "check_boxes", "check_crowd", "exact_iou"]
+__all__ = [
+    "BBOX",
+    "BoxGeometry",
+    "BoxSimilarity",
+    "approximate_iou",
+    "box_geometry",
+    "box_iou",
+    "box_iou_pairs",
+    "box_oddities",
+    "box_similarity",
+    "check_boxes",
+    "check_crowd",
+    "exact_intersection",
+    "exact_iou",
+    "overlap_pairs",
+    "size_oddities",
+    "to_xywh",
+]
 
 
 class BoxGeometry(NamedTuple):
@@ -105,15 +127,20 @@ def exact_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: jax.Ar
       ground_truths: geometry of boxes whose shape broadcasts with the detections', for example `[1, G]`.
       crowd: bool of the ground truths' shape.
     """
-    start = df.maximum(detections.start, ground_truths.start)
-    stop = df.negate(df.maximum(df.negate(detections.stop), df.negate(ground_truths.stop)))
-    overlap = df.add(stop, df.negate(start))
-    touches = (overlap.hi > 0).all(-1)
-    intersection = df.multiply(overlap.select((..., 0)), overlap.select((..., 1)))
+    intersection, touches = exact_intersection(detections, ground_truths)
     union = df.add(df.add(detections.area, ground_truths.area), df.negate(intersection))
     denominator = df.where(crowd, detections.area, union)
     quotient = df.divide(intersection, df.where(touches, denominator, df.constant(1.0)))
     return df.where(touches, quotient, df.constant(0.0))
+
+
+def exact_intersection(detections: BoxGeometry, ground_truths: BoxGeometry) -> tuple[DoubleFloat, jax.Array]:
+    """Area that pairs share where they overlap, and whether they do; shapes as `exact_iou` has them."""
+    start = df.maximum(detections.start, ground_truths.start)
+    stop = df.minimum(detections.stop, ground_truths.stop)
+    overlap = df.add(stop, df.negate(start))
+    touches = (overlap.hi > 0).all(-1)
+    return df.multiply(overlap.select((..., 0)), overlap.select((..., 1))), touches
 
 
 def box_iou(
@@ -175,3 +202,135 @@ def check_crowd(crowd: ArrayLike | None, count: int) -> jax.Array:
     if flags.shape != (count,):
         raise ValueError(f"`crowd` must have shape [{count}], one flag per ground truth, got {list(flags.shape)}.")
     return jnp.asarray(flags, bool)
+
+
+class BoxSimilarity(NamedTuple):
+    """IoU of all boxes of one image."""
+
+    detections: BoxGeometry  # [D]
+    ground_truths: BoxGeometry  # [G]
+    crowd: jax.Array  # [G]
+    area: DoubleFloat  # [D]
+    ground_truth_area: DoubleFloat  # [G]
+
+    def approximate(self) -> jax.Array:
+        """`[D, G]` float32, within `MARGIN` of the exact values."""
+        return approximate_iou(self.detections, self.ground_truths, self.crowd)
+
+    def exact(self, index: jax.Array) -> DoubleFloat:
+        """The similarities of each detection with the ground truths of its row, for `[D, C]` int32."""
+        detections = self.detections.select(np.s_[:, None])
+        return exact_iou(detections, self.ground_truths.select(index), self.crowd[index])
+
+    def reorder(self, rows: jax.Array, ground_truth_rows: jax.Array | None) -> BoxSimilarity:
+        """Returns the similarity of the detections `rows` and the ground truths `ground_truth_rows`, None for all."""
+        others = slice(None) if ground_truth_rows is None else ground_truth_rows
+        return type(self)(
+            self.detections.select(rows),
+            self.ground_truths.select(others),
+            self.crowd[others],
+            self.area.select(rows),
+            self.ground_truth_area.select(others),
+        )
+
+
+def box_iou_pairs(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+    """IoU of pairs of boxes in float64, bit for bit as pycocotools computes it.
+
+    Args:
+      boxes: `[P, 4]` float64 xywh, detections.
+      other_boxes: `[P, 4]` float64 xywh, ground truths.
+      crowd: `[P]` bool; where True the value is the intersection over the detection's area.
+
+    Returns:
+      `[P]` float64; 0 where the boxes do not overlap.
+
+    References: pycocotools maskApi.c, bbIou.
+    """
+    width, height = overlap_pairs(boxes, other_boxes)
+    area, other_area = boxes[:, 2] * boxes[:, 3], other_boxes[:, 2] * other_boxes[:, 3]
+    touches = (width > 0) & (height > 0)
+    intersection = width * height
+    union = np.where(crowd, area, area + other_area - intersection)
+    return np.divide(intersection, union, out=np.zeros(len(boxes)), where=touches)
+
+
+def overlap_pairs(boxes: np.ndarray, other_boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how far pairs of xywh boxes overlap along x and along y, `[P]`; not at all if below 0."""
+    x, y, w, h = boxes.T
+    other_x, other_y, other_w, other_h = other_boxes.T
+    width = np.minimum(x + w, other_x + other_w) - np.maximum(x, other_x)
+    return width, np.minimum(y + h, other_y + other_h) - np.maximum(y, other_y)
+
+
+def to_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
+    """Returns `[N, 4]` float64 boxes as x, y, width, height."""
+    if box_format == "xywh":
+        return boxes
+    if box_format == "yxyx":
+        boxes = boxes[:, [1, 0, 3, 2]]
+    first, second = boxes[:, :2], boxes[:, 2:]
+    if box_format == "cxcywh":
+        return np.concatenate([first - second / 2, second], axis=1)
+    return np.concatenate([first, second - first], axis=1)
+
+
+def _box_iou(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    boxes, other_boxes = one.boxes.take(rows, axis=0), other.boxes.take(others, axis=0)
+    return box_iou_pairs(boxes, other_boxes, other.crowd.take(others))
+
+
+def box_similarity(
+    kind: type[BoxSimilarity],
+    shapes: dict[str, jax.Array],
+    ground_truth_shapes: dict[str, jax.Array],
+    crowd: jax.Array,
+    area: jax.Array | None,
+    *,
+    constants: Constants,
+    box_format: str,
+) -> BoxSimilarity:
+    """Returns the boxes of one image and their areas, compared as `kind` does."""
+    one, other = (box_geometry(side["boxes"], box_format) for side in (shapes, ground_truth_shapes))
+    return kind(one, other, crowd, one.area, other.area if area is None else single(area))
+
+
+def box_oddities(
+    shapes: dict[str, jax.Array], ground_truth_shapes: dict[str, jax.Array], similarity: BoxSimilarity
+) -> Oddities:
+    """Finds boxes of negative size, zeros, shares of the image, and areas too small for the arithmetic."""
+    boxes = shapes["boxes"], ground_truth_shapes["boxes"]
+    sides = similarity.detections, similarity.ground_truths
+    return size_oddities(boxes, (sides[0].size.hi, sides[1].size.hi), (sides[0].area.hi, sides[1].area.hi))
+
+
+def size_oddities(
+    boxes: tuple[jax.Array, jax.Array], sizes: tuple[jax.Array, jax.Array], areas: tuple[jax.Array, jax.Array]
+) -> Oddities:
+    """As `box_oddities`, for boxes of any kind, given both sides' `[N, 2]` sizes and `[N]` areas."""
+    zero, unit, tiny = [], [], []
+    for one, size, area in zip(boxes, sizes, areas, strict=True):
+        zero.append((one == 0).all(-1))
+        unit.append(((one >= 0) & (one <= 1)).all(-1) & ~zero[-1])
+        tiny.append((size > 0).all(-1) & (area < df.SMALLEST_AREA))
+    negative = (sizes[0] < 0).any(-1), (sizes[1] < 0).any(-1)
+    return Oddities(empty=zero[1], negative=negative, unit=(unit[0], unit[1]), tiny=(tiny[0], tiny[1]))
+
+
+def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, _: Constants) -> PairSimilarity:
+    return PairSimilarity(partial(_box_iou, detections, ground_truths), at_most_box_iou=True)
+
+
+def _columns(fields: Mapping[str, Any], box_format: str) -> dict[str, Any]:
+    """Returns the column of boxes."""
+    return {"boxes": to_xywh(fields["boxes"], box_format)}
+
+
+BBOX = Geometry(
+    shape=Shape("boxes", "boxes", (4,), "boxes"),
+    pairs=_pairs,
+    image=partial(box_similarity, BoxSimilarity),
+    columns=_columns,
+    oddities=box_oddities,
+    sides="boxes",
+)

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 __all__ = [
+    "LARGEST",
+    "SMALLEST_AREA",
     "DoubleFloat",
     "add",
     "constant",
@@ -25,6 +27,7 @@ __all__ = [
     "from_integers",
     "from_sum",
     "maximum",
+    "minimum",
     "multiply",
     "negate",
     "rounded",
@@ -32,6 +35,11 @@ __all__ = [
 ]
 
 _LOW_12_BITS_CLEARED = np.int32(-4096)
+
+# The arithmetic holds its 44 bits while every area is a float32 with that many bits to spare below it, and while the
+# union of two areas is finite: coordinates up to 2^62 give sides up to 2^63 and areas up to 2^126.
+LARGEST = 2.0**62
+SMALLEST_AREA = 2.0**-72
 
 
 class DoubleFloat(NamedTuple):
@@ -105,6 +113,11 @@ def difference(a: DoubleFloat, b: DoubleFloat) -> jax.Array:
 def maximum(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
     """Returns the larger of two."""
     return where(difference(a, b) > 0, a, b)
+
+
+def minimum(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
+    """Returns the smaller of two."""
+    return negate(maximum(negate(a), negate(b)))
 
 
 def where(condition: jax.Array, a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:

@@ -1,13 +1,26 @@
-"""Object keypoint similarity, for NumPy and JAX arrays alike: both routes share the arithmetic.
+"""Keypoints, compared by object keypoint similarity, for NumPy and JAX arrays alike: both routes share the arithmetic.
 
 References: pycocotools cocoeval.py, `COCOeval.computeOks`.
 """
 
 from __future__ import annotations
 
-from ..types import Array
+import warnings
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
-__all__ = ["keypoint_similarity", "keypoints_extent", "num_labelled"]
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..types import Array, DetectionTable, GroundTruthTable
+from ._boxes import box_geometry, to_xywh
+from ._device import DenseSimilarity, dense_similarity, single
+from ._host import PairSimilarity
+from ._record import Constants, Geometry, Shape
+
+__all__ = ["KEYPOINTS", "keypoint_similarity", "keypoints_extent", "num_labelled"]
 
 EPSILON = 2.0**-52  # np.spacing(1), which pycocotools adds to areas
 
@@ -57,3 +70,109 @@ def keypoints_extent(keypoints: Array) -> Array:
 def num_labelled(keypoints: Array) -> Array:
     """Returns `[...]` int: how many of `[..., P, 3]` keypoints have a visibility above 0."""
     return (keypoints[..., 2] > 0).sum(axis=-1)
+
+
+def _columns(fields: Mapping[str, Any], box_format: str) -> dict[str, Any]:
+    keypoints = fields["keypoints"]
+    boxes = to_xywh(fields["boxes"], box_format) if "boxes" in fields else keypoints_extent(keypoints)
+    return {"keypoints": keypoints, "boxes": boxes}
+
+
+def _check_tables(detections: DetectionTable, ground_truths: GroundTruthTable, constants: Constants) -> None:
+    for side, table in (("detections", detections), ("ground_truths", ground_truths)):
+        _check_skeleton(side, table, len(constants.keypoint_sigmas))
+    _warn_of_no_area(ground_truths)
+
+
+def _check_skeleton(side: str, table: DetectionTable | GroundTruthTable, num_keypoints: int) -> None:
+    assert table.keypoints is not None
+    if len(table.keypoints) and table.keypoints.shape[1] != num_keypoints:
+        raise ValueError(
+            f"`{side}.keypoints` must have one keypoint for each of the {num_keypoints} `keypoint_sigmas` of the "
+            f"protocol, got {table.keypoints.shape[1]}; pass those of that skeleton: "
+            "`COCO_KEYPOINTS.customize(keypoint_sigmas=...)` as the protocol, or `--keypoint-sigmas`."
+        )
+
+
+def _warn_of_no_area(table: GroundTruthTable) -> None:
+    rows = np.flatnonzero((table.area <= 0) & ~table.ignore & ~table.crowd)
+    if len(rows):
+        shown = ", ".join(map(str, table.ids[rows[:5]].tolist())) + (
+            f" and {len(rows) - 5} more" if rows[5:].size else ""
+        )
+        warnings.warn(
+            f"`ground_truths.area`: {len(rows)} of {len(table.area)} objects have no area, by which the distances of "
+            f"their keypoints are scaled, so that only exact ones match: ids {shown}; give the area of the object, or "
+            "of its box.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _check_batch(side: str, keypoints: Array, constants: Constants) -> None:
+    """One keypoint for each sigma."""
+    num_sigmas, num_keypoints = len(constants.keypoint_sigmas), jnp.shape(keypoints)[2]
+    if num_keypoints != num_sigmas:
+        raise ValueError(
+            f"`{side}.keypoints` must have one keypoint for each of the {num_sigmas} `keypoint_sigmas` of the "
+            f"protocol, got {num_keypoints}; pass the sigmas of that skeleton."
+        )
+
+
+def _ignored(fields: Mapping[str, Any]) -> Any:
+    """An object without a labelled keypoint is ignored."""
+    return num_labelled(fields["keypoints"]) == 0
+
+
+def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, constants: Constants) -> PairSimilarity:
+    sigmas = np.array(constants.keypoint_sigmas)
+    return PairSimilarity(partial(_keypoint_similarity, detections, ground_truths, sigmas), needs_overlap=False)
+
+
+def _keypoint_similarity(
+    one: DetectionTable, other: GroundTruthTable, sigmas: np.ndarray, rows: np.ndarray, others: np.ndarray
+) -> np.ndarray:
+    assert one.keypoints is not None and other.keypoints is not None
+    similarity: np.ndarray = keypoint_similarity(
+        one.keypoints[rows], other.keypoints[others], other.boxes[others], other.area[others], sigmas
+    )
+    return similarity
+
+
+def _image(
+    shapes: dict[str, jax.Array],
+    ground_truth_shapes: dict[str, jax.Array],
+    crowd: jax.Array,
+    area: jax.Array | None,
+    *,
+    constants: Constants,
+    box_format: str,
+) -> DenseSimilarity:
+    keypoints, other_keypoints = shapes["keypoints"], ground_truth_shapes["keypoints"]
+    geometry = box_geometry(ground_truth_shapes["boxes"], box_format)
+    scale = (geometry.area if area is None else single(area)).hi
+    xywh = jnp.concatenate([geometry.start.hi, geometry.size.hi], axis=-1)
+    similarity = keypoint_similarity(
+        keypoints[:, None],
+        other_keypoints[None, :],
+        xywh[None, :],
+        scale[None, :],
+        jnp.asarray(constants.keypoint_sigmas, jnp.float32),
+    )
+    corners = jnp.concatenate([keypoints[..., :2].min(-2), keypoints[..., :2].max(-2)], axis=-1)
+    return dense_similarity(single(similarity), box_geometry(corners, "xyxy").area, geometry.area, area)
+
+
+KEYPOINTS = Geometry(
+    shape=Shape("keypoints", "objects", ("keypoints", 3), "keypoints"),
+    pairs=_pairs,
+    image=_image,
+    columns=_columns,
+    beside={"boxes": "for objects without a labelled one"},
+    check_tables=_check_tables,
+    check_batch=_check_batch,
+    ignored=_ignored,
+    sides="boxes",
+    boxes_fit=False,
+    scaled_by_area=True,
+)

@@ -1,18 +1,30 @@
-"""Similarity of dense masks: pixels counted as integers, and the boundaries of masks.
+"""Masks, and masks and their boundaries: run-length encoded on the host, dense inside `jit`, pixels as integers there.
 
-Intersections are a product of matrices, `[D, pixels] x [pixels, G]`, in float32 without reduced precision, in blocks of
-so many pixels that every partial sum is exact; blocks are added up in int32.
+Intersections of dense masks are a product of matrices, `[D, pixels] x [pixels, G]`, in float32 without reduced
+precision, in blocks of so many pixels that every partial sum is exact; blocks are added up in int32.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from ..types import Array, DetectionTable, GroundTruthTable, Masks
 from . import _double_float as df
+from . import _rle as rle
+from ._boxes import overlap_pairs
+from ._device import DenseSimilarity, dense_similarity
 from ._double_float import DoubleFloat
+from ._host import PairSimilarity
+from ._record import Constants, Geometry, Oddities, Shape
 
-__all__ = ["boundary_of", "mask_iou"]
+__all__ = ["BOUNDARY", "SEGM", "boundary_of", "mask_iou"]
 
 PIXELS_AT_ONCE = 1 << 14  # of every mask; as float32, since masks travel as bytes
 
@@ -75,3 +87,136 @@ def _counts(masks: jax.Array, other_masks: jax.Array) -> tuple[jax.Array, jax.Ar
     nothing = tuple(jnp.zeros(shape, jnp.int32) for shape in shapes)
     shared, area, other_area = jax.lax.fori_loop(0, -(-num_pixels // max(size, 1)), add, nothing)
     return shared, area, other_area
+
+
+def _columns(fields: Mapping[str, Any], _: str) -> dict[str, Any]:
+    masks = fields["masks"]
+    return {"masks": masks, "boxes": rle.mask_boxes(masks), "area": masks.area}
+
+
+def _check_sizes(detections: DetectionTable, ground_truths: GroundTruthTable, _: Constants) -> None:
+    """All masks of an image must be of one size."""
+    sizes = np.zeros((len(ground_truths.image_ids), 2), np.int64)
+    for table in (detections, ground_truths):  # ground truths decide; of several masks the first
+        assert table.masks is not None
+        sizes[table.image_index[::-1]] = table.masks.sizes[::-1]
+    for side, table in (("ground_truths", ground_truths), ("detections", detections)):
+        assert table.masks is not None
+        expected = sizes[table.image_index]
+        bad = np.flatnonzero((table.masks.sizes != expected).any(axis=1))
+        if len(bad):
+            row = bad[0]
+            image_id = ground_truths.image_ids[table.image_index[row]]
+            raise ValueError(
+                f"`{side}.masks` of one image must be of one size, got {table.masks.sizes[row].tolist()} beside "
+                f"{expected[row].tolist()} in image {image_id}, row {table.ids[row]} ({len(bad)} such masks in all); "
+                "bring them to one resolution first."
+            )
+
+
+def _check_batch(side: str, masks: Array, _: Constants) -> None:
+    """Soft masks are refused."""
+    dtype = jnp.result_type(masks)
+    if jnp.issubdtype(dtype, jnp.inexact):
+        raise TypeError(
+            f"`{side}.masks` must be bool, or 0 and 1, got dtype {dtype}; pass `masks > threshold` of soft masks."
+        )
+
+
+def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, _: Constants) -> PairSimilarity:
+    bound = partial(_mask_iou_bound, detections, ground_truths)
+    return PairSimilarity(partial(_mask_iou, detections, ground_truths), bound=bound)
+
+
+def _boundary_pairs(
+    detections: DetectionTable, ground_truths: GroundTruthTable, constants: Constants
+) -> PairSimilarity:
+    of_masks = _pairs(detections, ground_truths, constants)
+    of_boundaries = partial(_boundary_iou, detections, ground_truths, constants.boundary_ratio)
+
+    def of_both(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        values = of_masks.of_pairs(rows, others)
+        return np.where(ground_truths.crowd[others], values, np.minimum(values, of_boundaries(rows, others)))
+
+    return of_masks._replace(of_pairs=of_both)
+
+
+def _mask_iou(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    assert one.masks is not None and other.masks is not None
+    similarity: np.ndarray = rle.mask_iou(one.masks.take(rows), other.masks.take(others), other.crowd[others])
+    return similarity
+
+
+def _mask_iou_bound(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    assert one.masks is not None and other.masks is not None
+    width, height = overlap_pairs(one.boxes.take(rows, axis=0), other.boxes.take(others, axis=0))
+    bound: np.ndarray = rle.mask_iou_bound(
+        one.masks.area.take(rows),
+        other.masks.area.take(others),
+        other.crowd.take(others),
+        np.maximum(width, 0) * np.maximum(height, 0),
+        one.masks.split.take(rows) & other.masks.split.take(others),
+    )
+    return bound
+
+
+def _boundary_iou(
+    one: DetectionTable, other: GroundTruthTable, ratio: float, rows: np.ndarray, others: np.ndarray
+) -> np.ndarray:
+    assert one.masks is not None and other.masks is not None
+    boundaries = _boundaries(one.masks, ratio, rows), _boundaries(other.masks, ratio, others)
+    similarity: np.ndarray = rle.mask_iou(*boundaries, other.crowd[others])
+    return similarity
+
+
+def _boundaries(masks: Masks, ratio: float, rows: np.ndarray) -> Masks:
+    """Returns the boundaries of the masks of some rows; that of a row is made once."""
+    distinct, place = np.unique(rows, return_inverse=True)
+    return rle.boundary_masks(masks.take(distinct), ratio).take(place)
+
+
+def _image(
+    shapes: dict[str, jax.Array],
+    ground_truth_shapes: dict[str, jax.Array],
+    crowd: jax.Array,
+    area: jax.Array | None,
+    *,
+    constants: Constants,
+    box_format: str,
+) -> DenseSimilarity:
+    values, own_area, other_area = mask_iou(shapes["masks"], ground_truth_shapes["masks"], crowd)
+    return dense_similarity(values, own_area, other_area, area)
+
+
+def _boundary_image(
+    shapes: dict[str, jax.Array],
+    ground_truth_shapes: dict[str, jax.Array],
+    crowd: jax.Array,
+    area: jax.Array | None,
+    *,
+    constants: Constants,
+    box_format: str,
+) -> DenseSimilarity:
+    of_masks = _image(shapes, ground_truth_shapes, crowd, area, constants=constants, box_format=box_format)
+    edges, other_edges = (
+        boundary_of(side["masks"], constants.boundary_ratio) for side in (shapes, ground_truth_shapes)
+    )
+    of_edges, _, _ = mask_iou(edges, other_edges, crowd)
+    lesser = crowd[None, :] | (df.difference(of_masks.values, of_edges) <= 0)
+    return of_masks._replace(values=df.where(lesser, of_masks.values, of_edges))
+
+
+def _oddities(_: dict[str, jax.Array], __: dict[str, jax.Array], similarity: DenseSimilarity) -> Oddities:
+    return Oddities(empty=similarity.ground_truth_area.hi == 0)
+
+
+SEGM = Geometry(
+    shape=Shape("masks", "masks", ("height", "width"), "masks"),
+    pairs=_pairs,
+    image=_image,
+    columns=_columns,
+    check_tables=_check_sizes,
+    check_batch=_check_batch,
+    oddities=_oddities,
+)
+BOUNDARY = dataclasses.replace(SEGM, pairs=_boundary_pairs, image=_boundary_image, boxes_fit=False)

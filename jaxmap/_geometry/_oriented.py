@@ -15,16 +15,33 @@ corners, so nearly parallel sides, shared edges and touching corners are no spec
 >>> boxes = np.array([[0.0, 0.0, 2.0, 2.0, 0.0], [0.0, 0.0, 2.0, 2.0, np.pi / 4]])
 >>> round(float(oriented_intersection(boxes[0], boxes[1])), 6)  # a regular octagon: 8 * (sqrt(2) - 1)
 3.313708
+>>> import jax.numpy as jnp
+>>> plus = jnp.array([[0.0, 0.0, 3.0, 1.0, 0.0], [0.0, 0.0, 3.0, 1.0, jnp.pi / 2]])
+>>> print(oriented_box_iou(plus, plus).round(3))
+[[1.  0.2]
+ [0.2 1. ]]
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-__all__ = ["oriented_hull", "oriented_intersection", "oriented_iou"]
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 
-Array = Any  # a jax.Array or a np.ndarray
+from ..types import Array, DetectionTable, GroundTruthTable
+from . import _double_float as df
+from ._boxes import check_boxes, check_crowd, size_oddities
+from ._device import DenseSimilarity, dense_similarity, single
+from ._double_float import DoubleFloat
+from ._host import PairSimilarity
+from ._record import Constants, Geometry, Oddities, Shape
+
+__all__ = ["OBB", "oriented_box_iou", "oriented_hull", "oriented_intersection", "oriented_iou"]
 
 
 def oriented_iou(boxes: Array, other_boxes: Array, crowd: Array) -> Array:
@@ -50,6 +67,32 @@ def oriented_iou(boxes: Array, other_boxes: Array, crowd: Array) -> Array:
     overlaps = intersection > 0
     union = xp.where(crowd, area, area + other_area - intersection)
     return xp.where(overlaps, intersection / xp.where(overlaps, union, 1.0), 0.0)
+
+
+def oriented_box_iou(boxes: ArrayLike, other_boxes: ArrayLike, *, crowd: ArrayLike | None = None) -> jax.Array:
+    """IoU of every pair of oriented boxes, in [0, 1].
+
+    The rectangles are intersected as they are; this is not the Gaussian approximation that some detectors train with.
+    Boxes that only touch, and boxes of zero or negative width or height, have 0.
+
+    Args:
+      boxes: `[D, 5]` float, detections: centre x and y, width, height, and the angle in radians by which the box is
+        turned from the x axis towards the y axis (clockwise on a screen).
+      other_boxes: `[G, 5]` float, ground truths.
+      crowd: `[G]` bool; where True the value is the intersection over the detection's area.
+
+    Returns:
+      `[D, G]` float32, within 1e-5 while no box is more than 100 times longer than wide; batch with `jax.vmap`.
+
+    Raises:
+      ValueError: if an input is not `[n, 5]`.
+      TypeError: if an input does not hold real numbers, or `crowd` no flags.
+    """
+    one, other = check_boxes("boxes", boxes, 5), check_boxes("other_boxes", other_boxes, 5)
+    return _compiled_iou(one[:, None], other[None, :], check_crowd(crowd, len(other))[None, :])
+
+
+_compiled_iou = jax.jit(oriented_iou)  # else, outside of `jit`, hundreds of small operations are compiled one by one
 
 
 def oriented_intersection(boxes: Array, other_boxes: Array) -> Array:
@@ -154,3 +197,57 @@ def _of_one_rank(*arrays: Array) -> list[Array]:
     """Arrays with leading axes of length 1 where they lack some: JAX may be told to refuse what NumPy adds silently."""
     rank = max(array.ndim for array in arrays)
     return [array.reshape((1,) * (rank - array.ndim) + array.shape) for array in arrays]
+
+
+def _columns(fields: Mapping[str, Any], _: str) -> dict[str, Any]:
+    boxes = fields["boxes"]
+    return {"oriented": boxes, "boxes": oriented_hull(boxes), "area": boxes[:, 2] * boxes[:, 3]}
+
+
+def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, _: Constants) -> PairSimilarity:
+    return PairSimilarity(partial(_oriented_iou, detections, ground_truths))
+
+
+def _oriented_iou(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    assert one.oriented is not None and other.oriented is not None
+    similarity: np.ndarray = oriented_iou(one.oriented[rows], other.oriented[others], other.crowd[others])
+    return similarity
+
+
+def _image(
+    shapes: dict[str, jax.Array],
+    ground_truth_shapes: dict[str, jax.Array],
+    crowd: jax.Array,
+    area: jax.Array | None,
+    *,
+    constants: Constants,
+    box_format: str,
+) -> DenseSimilarity:
+    boxes, other_boxes = shapes["boxes"], ground_truth_shapes["boxes"]
+    iou = oriented_iou(boxes[:, None], other_boxes[None, :], crowd[None, :])
+    return dense_similarity(single(iou), _size_area(boxes), _size_area(other_boxes), area)
+
+
+def _size_area(boxes: jax.Array) -> DoubleFloat:
+    """Width times height of `[N, 5]` boxes."""
+    zero = jnp.zeros_like(boxes[:, 0])
+    return df.multiply(DoubleFloat(boxes[:, 2], zero), DoubleFloat(boxes[:, 3], zero))
+
+
+def _oddities(
+    shapes: dict[str, jax.Array], ground_truth_shapes: dict[str, jax.Array], similarity: DenseSimilarity
+) -> Oddities:
+    one, other = shapes["boxes"], ground_truth_shapes["boxes"]
+    areas = similarity.area.hi, similarity.ground_truth_area.hi
+    turned = jnp.abs(one[:, 4]) > np.float32(2 * np.pi), jnp.abs(other[:, 4]) > np.float32(2 * np.pi)
+    return size_oddities((one, other), (one[:, 2:4], other[:, 2:4]), areas)._replace(turned=turned)
+
+
+OBB = Geometry(
+    shape=Shape("boxes", "boxes", (5,), "oriented"),
+    pairs=_pairs,
+    image=_image,
+    columns=_columns,
+    oddities=_oddities,
+    sides="oriented",
+)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._geometry._record import SHAPE_FIELDS, Shape
 from .._geometry._rle import join_masks
-from .._geometry._shapes import SHAPE_FIELDS, Shape
 from ..types import Array, Masks
 from ._foreign import to_numpy
 from ._mask_columns import dense_masks, with_masks

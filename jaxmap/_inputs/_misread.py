@@ -14,10 +14,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from .._geometry._host import box_iou_pairs
+from .._geometry import geometry_of
+from .._geometry._boxes import box_iou_pairs, to_xywh
+from .._geometry._record import Geometry
 from .._ordering import take_rows
 from ..types import BOX_FORMATS, DetectionTable, GroundTruthTable
-from ._tables import to_xywh
 
 __all__ = ["warn_of_misread"]
 
@@ -65,13 +66,14 @@ def warn_of_misread(
     """
     if not len(found.labels) or not len(truth.labels):
         return
+    geometry = geometry_of(iou_type)
     some = _some_rows(found), _some_rows(truth)
     doubt = None
-    of_sizes = partial(_doubt_of_sizes, iou_type=iou_type, box_format=box_format, were_tables=were_tables)
+    of_sizes = partial(_doubt_of_sizes, geometry=geometry, box_format=box_format, were_tables=were_tables)
     for look in (of_sizes, _doubt_of_unit):
         doubt = doubt or (look(*some) and look(found, truth))
-    if doubt is None and iou_type in ("bbox", "obb", "segm"):
-        doubt = _doubt_of_fit(found, truth, box_format if iou_type == "bbox" else "")
+    if doubt is None and geometry.boxes_fit:
+        doubt = _doubt_of_fit(found, truth, box_format if geometry.shape.column == "boxes" else "")
     if doubt is not None:
         warnings.warn(doubt, UserWarning, stacklevel=3)
 
@@ -92,16 +94,18 @@ def _from_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
 
 
 def _doubt_of_sizes(
-    found: DetectionTable, truth: GroundTruthTable, iou_type: str, box_format: str, were_tables: bool
+    found: DetectionTable, truth: GroundTruthTable, geometry: Geometry, box_format: str, were_tables: bool
 ) -> str | None:
     """Returns what to say of many boxes without an area, or of angles that are no radians."""
+    if geometry.sides is None:  # what encloses masks is right, or their masks are empty
+        return None
     for side, table in (("detections", found), ("ground_truths", truth)):
-        if table is truth and were_tables and iou_type == "bbox":
+        if table is truth and were_tables and geometry.sides == "boxes":
             return None
-        shapes = table.oriented if iou_type == "obb" else table.boxes
-        if shapes is None or iou_type in ("segm", "boundary"):  # what encloses masks is right, or their masks are empty
+        shapes = getattr(table, geometry.sides)
+        if shapes is None:
             continue
-        if iou_type == "obb" and (turns := _share(np.abs(shapes[:, 4]) > _RADIANS)) >= _MANY:
+        if geometry.sides == "oriented" and (turns := _share(np.abs(shapes[:, 4]) > _RADIANS)) >= _MANY:
             return (
                 f"`{side}`: {turns:.0%} of {len(shapes)} oriented boxes have an angle beyond 4 pi: are they degrees? "
                 "Angles are radians: give `np.deg2rad(angle)`."
@@ -119,7 +123,7 @@ def _doubt_of_sizes(
             )
     counted = ~(truth.crowd | truth.ignore)
     flat = np.any(truth.boxes[:, 2:] <= 0, axis=1)
-    if iou_type in ("bbox", "obb") and (share := _share(flat[counted])) > 0.5:
+    if not geometry.scaled_by_area and (share := _share(flat[counted])) > 0.5:
         return (
             f"`ground_truths`: {share:.0%} of {int(counted.sum())} objects have a width or height of 0, so that "
             "nothing can match them, and each is a miss: drop them, or mark them as not valid."

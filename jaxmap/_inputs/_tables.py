@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from .._geometry._keypoints import keypoints_extent, num_labelled
-from .._geometry._oriented import oriented_hull
-from .._geometry._rle import mask_boxes, masks_of_segmentations
-from .._geometry._shapes import SHAPES
+from .._geometry import geometry_of
+from .._geometry._rle import masks_of_segmentations
 from .._ordering import Table, columns_of, take_rows
 from ..types import BOX_FORMATS, Detections, DetectionTable, GroundTruths, GroundTruthTable, Masks
 from ._columns import Columns, check_finite, read_columns, reject
 
-__all__ = ["as_tables", "check_class_groups", "merge_classes", "to_xywh"]
+__all__ = ["as_tables", "check_class_groups", "merge_classes"]
 
 DETECTION_FIELDS = ("scores", "labels")
 MAX_CLASSES = 1 << 16  # the curves of so many fill gigabytes
@@ -69,10 +67,10 @@ def as_tables(
             "`detections` and `ground_truths` must both be tables or neither, got "
             f"{type(detections).__name__} and {type(ground_truths).__name__}."
         )
-    shape = SHAPES[iou_type]
-    boxes_too = ("boxes",) if iou_type == "keypoints" else ()
+    geometry = geometry_of(iou_type)
+    shape, truth_fields = geometry.shape, (*geometry.beside, *GROUND_TRUTH_FIELDS)
     found = read_columns("detections", detections, Detections, shape, DETECTION_FIELDS)
-    truth = read_columns("ground_truths", ground_truths, GroundTruths, shape, (*boxes_too, *GROUND_TRUTH_FIELDS))
+    truth = read_columns("ground_truths", ground_truths, GroundTruths, shape, truth_fields)
     if found.num_images != truth.num_images:
         raise ValueError(
             f"`detections` and `ground_truths` must cover the same images, got {found.num_images} and "
@@ -85,12 +83,12 @@ def as_tables(
                 f"`ground_truths.{name}` must have {len(class_ids)} classes, got {flags.shape[1]}; say which they are "
                 "by `num_classes` or `class_names`."
             )
-    shapes, truth_shapes = (_shapes(columns, iou_type, box_format) for columns in (found, truth))
+    shapes, truth_shapes = (geometry.columns(columns.fields, box_format) for columns in (found, truth))
     truth_shapes.setdefault("area", truth_shapes["boxes"][:, 2] * truth_shapes["boxes"][:, 3])
     nothing = np.zeros(len(truth.image), bool)
     ignore = truth.fields.get("ignore", nothing)
-    if iou_type == "keypoints":
-        ignore = ignore | (num_labelled(truth.fields["keypoints"]) == 0)
+    if geometry.ignored is not None:
+        ignore = ignore | geometry.ignored(truth.fields)
     return (
         DetectionTable(
             image_index=found.image,
@@ -146,34 +144,6 @@ def merge_classes(found: DetectionTable, truth: GroundTruthTable) -> tuple[Detec
         not_exhaustive=None,
         class_group=None,
     )
-
-
-def to_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
-    """Returns `[N, 4]` float64 boxes as x, y, width, height."""
-    if box_format == "xywh":
-        return boxes
-    if box_format == "yxyx":
-        boxes = boxes[:, [1, 0, 3, 2]]
-    first, second = boxes[:, :2], boxes[:, 2:]
-    if box_format == "cxcywh":
-        return np.concatenate([first - second / 2, second], axis=1)
-    return np.concatenate([first, second - first], axis=1)
-
-
-def _shapes(columns: Columns, iou_type: str, box_format: str) -> dict[str, Any]:
-    """Returns a table's columns of shapes: what is compared, what encloses it, and its area if not that."""
-    fields = columns.fields
-    if iou_type in ("segm", "boundary"):
-        masks = fields["masks"]
-        return {"masks": masks, "boxes": mask_boxes(masks), "area": masks.area}
-    if iou_type == "obb":
-        oriented = fields["boxes"]
-        return {"oriented": oriented, "boxes": oriented_hull(oriented), "area": oriented[:, 2] * oriented[:, 3]}
-    if iou_type == "keypoints":
-        keypoints = fields["keypoints"]
-        boxes = to_xywh(fields["boxes"], box_format) if "boxes" in fields else keypoints_extent(keypoints)
-        return {"keypoints": keypoints, "boxes": boxes}
-    return {"boxes": to_xywh(fields["boxes"], box_format)}
 
 
 def _with_masks(side: str, table: Table) -> Table:

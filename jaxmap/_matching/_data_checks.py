@@ -11,18 +11,14 @@ from collections.abc import Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from .._geometry._device import BoxSimilarity, DenseSimilarity
+from .._geometry import geometry_of
+from .._geometry._device import DeviceSimilarity
+from .._geometry._double_float import LARGEST, SMALLEST_AREA
 from ..protocols import EvaluationProtocol
 from ..types import Array
 
-__all__ = ["CHECKS", "LARGEST", "advise", "checks_by_name", "count_oddities", "warn_once"]
-
-# Double-float arithmetic holds its 44 bits while every area is a float32 with that many bits to spare below it, and
-# while the union of two areas is finite: coordinates up to 2^62 give sides up to 2^63 and areas up to 2^126.
-LARGEST = 2.0**62
-SMALLEST_AREA = 2.0**-72
+__all__ = ["CHECKS", "advise", "checks_by_name", "count_oddities", "warn_once"]
 
 CHECKS = (
     "detections",
@@ -43,7 +39,7 @@ def count_oddities(
     shapes: tuple[dict[str, jax.Array], dict[str, jax.Array]],
     valid: tuple[jax.Array, jax.Array],
     counted: jax.Array,
-    similarity: BoxSimilarity | DenseSimilarity,
+    similarity: DeviceSimilarity,
     masks_not_binary: jax.Array,
     protocol: EvaluationProtocol,
 ) -> jax.Array:
@@ -57,26 +53,12 @@ def count_oddities(
       masks_not_binary: scalar int32.
       protocol: names the similarity.
     """
-    nothing = [jnp.zeros_like(flags) for flags in valid]
-    negative, unit, tiny, turned = nothing, nothing, nothing, nothing
-    empty = nothing[1]
-    if protocol.iou_type in ("segm", "boundary"):
-        empty = similarity.ground_truth_area.hi == 0
-    elif protocol.iou_type in ("bbox", "obb"):
-        boxes = [side["boxes"] for side in shapes]
-        areas = similarity.area.hi, similarity.ground_truth_area.hi
-        sizes = [one[:, 2:4] for one in boxes]
-        if isinstance(similarity, BoxSimilarity):
-            sizes = [similarity.detections.size.hi, similarity.ground_truths.size.hi]
-            areas = similarity.detections.area.hi, similarity.ground_truths.area.hi
-        zero = [(one == 0).all(-1) for one in boxes]
-        empty = zero[1]
-        negative = [(one < 0).any(-1) for one in sizes]
-        inside = [((one >= 0) & (one <= 1)).all(-1) for one in boxes]
-        unit = [flags & ~is_zero for flags, is_zero in zip(inside, zero, strict=True)]
-        tiny = [(size > 0).all(-1) & (area < SMALLEST_AREA) for size, area in zip(sizes, areas, strict=True)]
-        if protocol.iou_type == "obb":
-            turned = [jnp.abs(one[:, 4]) > np.float32(2 * np.pi) for one in boxes]
+    odd = geometry_of(protocol.iou_type).oddities(*shapes, similarity)
+    nothing = jnp.zeros_like(valid[0]), jnp.zeros_like(valid[1])
+    empty = nothing[1] if odd.empty is None else odd.empty
+    negative, unit, tiny, turned = (
+        nothing if flags is None else flags for flags in (odd.negative, odd.unit, odd.tiny, odd.turned)
+    )
     columns = (
         *valid,
         *(flags & real for flags, real in zip(negative, valid, strict=True)),

@@ -13,14 +13,15 @@ import jax.numpy as jnp
 
 from .._candidates._device import find_candidates, inside_ranges
 from .._expected import expect
-from .._geometry._device import BoxSimilarity, DenseSimilarity, image_similarity
-from .._geometry._keypoints import num_labelled
-from .._geometry._shapes import SHAPE_FIELDS, SHAPES
+from .._geometry import geometry_of
+from .._geometry._device import DeviceSimilarity
+from .._geometry._double_float import LARGEST
+from .._geometry._record import SHAPE_FIELDS
 from .._integers import as_labels, as_words
 from .._planes import area_words, level_words
 from ..protocols import EvaluationProtocol
 from ..types import Array, Candidates, Detections, GroundTruthRecords, GroundTruths
-from ._data_checks import LARGEST, count_oddities
+from ._data_checks import count_oddities
 from ._kernel import match
 from ._outcomes import counted_words, outcome
 
@@ -115,7 +116,8 @@ def check_batch(
     protocol, num_classes, _ = rules
     if protocol.range_of != "area":
         raise ValueError(f"the ranges of the protocol {protocol.name!r} need `evaluate`; a batch knows areas alone.")
-    compared = SHAPES[protocol.iou_type]
+    geometry = geometry_of(protocol.iou_type)
+    compared = geometry.shape
     sides = (("detections", detections), ("ground_truths", ground_truths))
     for side, batch in sides:
         shapes = getattr(batch, compared.field)
@@ -127,7 +129,7 @@ def check_batch(
         for name, value in vars(batch).items():
             of_image = name in ("verified", "not_exhaustive")
             expected = (shape[0], num_classes) if of_image else (*shape[:2], *((4,) if name == "boxes" else ()))
-            if name != compared.field and name in ("masks", "keypoints"):
+            if name != compared.field and name in SHAPE_FIELDS - {"boxes"}:
                 continue  # another shape than is compared plays no part
             if name != compared.field and value is not None and jnp.shape(value) != expected:
                 raise ValueError(
@@ -135,23 +137,11 @@ def check_batch(
                     f"{'images and classes' if of_image else f'the first two axes of `{compared.field}`'}, got "
                     f"{list(jnp.shape(value))}."
                 )
-        dtype = jnp.result_type(shapes)
-        if compared.field == "masks" and jnp.issubdtype(dtype, jnp.inexact):
-            raise TypeError(
-                f"`{side}.masks` must be bool, or 0 and 1, got dtype {dtype}; pass `masks > threshold` of soft masks."
-            )
-    if protocol.iou_type == "keypoints":
-        if ground_truths.boxes is None:
-            raise ValueError(
-                "`ground_truths` must have `boxes` beside `keypoints`: for objects without a labelled one."
-            )
-        for side, batch in sides:
-            num_keypoints = jnp.shape(getattr(batch, compared.field))[2]
-            if num_keypoints != len(protocol.keypoint_sigmas):
-                raise ValueError(
-                    f"`{side}.keypoints` must have one keypoint for each of the {len(protocol.keypoint_sigmas)} "
-                    f"`keypoint_sigmas` of the protocol, got {num_keypoints}; pass the sigmas of that skeleton."
-                )
+    for name, purpose in geometry.beside.items():
+        if getattr(ground_truths, name) is None:
+            raise ValueError(f"`ground_truths` must have `{name}` beside `{compared.field}`: {purpose}.")
+    for side, batch in sides:
+        geometry.check_batch(side, getattr(batch, compared.field), protocol)
     if len(detections.labels) != len(ground_truths.labels):
         raise ValueError(
             "`detections` and `ground_truths` must hold the same images, got "
@@ -170,8 +160,7 @@ def check_batch(
     words = as_words(image_id, shape[0])
     real = flags(valid, words[:, 0], True)
 
-    def shapes_of(batch: Detections | GroundTruths) -> dict[str, jax.Array]:
-        kept = (compared.field, "boxes") if batch is truth and protocol.iou_type == "keypoints" else (compared.field,)
+    def shapes_of(batch: Detections | GroundTruths, *kept: str) -> dict[str, jax.Array]:
         values = {name: getattr(batch, name) for name in kept}
         return {
             name: jnp.asarray(value) if name == "masks" else jnp.asarray(value, jnp.float32)
@@ -179,13 +168,13 @@ def check_batch(
         }
 
     checked = Detections(
-        **shapes_of(found),
+        **shapes_of(found, compared.field),
         scores=jnp.asarray(found.scores, jnp.float32),
         labels=as_labels("detections.labels", found.labels),
         valid=flags(found.valid, found.labels, True) & real[:, None],
     )
     checked_truth = GroundTruths(
-        **shapes_of(truth),
+        **shapes_of(truth, compared.field, *geometry.beside),
         labels=as_labels("ground_truths.labels", truth.labels),
         valid=flags(truth.valid, truth.labels, True) & real[:, None],
         crowd=flags(truth.crowd, truth.labels, False),
@@ -242,7 +231,7 @@ def with_candidate_lists(of_image: Callable[..., tuple[Any, jax.Array]], images:
 class PreparedImage(NamedTuple):
     """One image ready for matching: detections by descending score, padding replaced by harmless values."""
 
-    similarity: BoxSimilarity | DenseSimilarity  # [D], [G]
+    similarity: DeviceSimilarity  # [D], [G]
     scores: jax.Array  # [D]
     labels: jax.Array  # [D]
     position: jax.Array  # [D]
@@ -275,6 +264,7 @@ class PreparedImage(NamedTuple):
 def prepare_image(found: Detections, truth: GroundTruths, rules: BatchRules) -> PreparedImage:
     """Sorts, ranks and cleans one image, `[D, ...]` and `[G, ...]`."""
     protocol, num_classes, box_format = rules
+    geometry = geometry_of(protocol.iou_type)
     chex.assert_rank([found.labels, truth.labels], 1)
     assert found.valid is not None and truth.valid is not None  # filled in by `check_batch`
     assert truth.crowd is not None and truth.ignore is not None
@@ -294,12 +284,12 @@ def prepare_image(found: Detections, truth: GroundTruths, rules: BatchRules) -> 
     crowd, ignore = truth.crowd & truth_valid, truth.ignore & truth_valid
     if protocol.absorbing == "ignored":  # then nothing sets a crowd apart from other ignored ground truths
         crowd, ignore = jnp.zeros_like(crowd), crowd | ignore
-    if protocol.iou_type == "keypoints":
-        ignore |= num_labelled(truth_shapes["keypoints"]) == 0
+    if geometry.ignored is not None:
+        ignore |= geometry.ignored(truth_shapes)
 
     shapes = {name: _cleaned(column, valid) for name, column in shapes.items()}
     truth_shapes = {name: _cleaned(column, truth_valid) for name, column in truth_shapes.items()}
-    similarity = image_similarity(shapes, truth_shapes, crowd, area, protocol=protocol, box_format=box_format)
+    similarity = geometry.image(shapes, truth_shapes, crowd, area, constants=protocol, box_format=box_format)
     masks_not_binary = (valid & not_binary).sum(dtype=jnp.int32) + (truth_valid & truth_not_binary).sum(dtype=jnp.int32)
     counted = truth_valid & ~truth.crowd & ~ignore
     checks = count_oddities(

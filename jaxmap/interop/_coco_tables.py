@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._geometry._rle import box_polygon
-from ..io._coco_shapes import detection_shapes, ground_truth_shapes, shape_layouts
+from ..io._coco_shapes import CocoShapes, coco_shapes
 from ..io._json import Entries
 from ..types import DetectionTable, GroundTruthTable
 
@@ -93,9 +93,10 @@ def ground_truth_table(
 ) -> GroundTruthTable:
     """Returns the table of annotations; arguments and errors as `detection_table` has them."""
     entries = Entries(items=rows, name="annotations", source="cocoGt")
-    layout = {"id": Entries.names, "area": Entries.numbers} | shape_layouts(iou_type).annotations
+    kind = coco_shapes(iou_type)
+    layout = {"id": Entries.names, "area": Entries.numbers} | kind.annotations
     columns = {field: read(entries, field) for field, read in layout.items()}
-    shapes = ground_truth_shapes(columns, iou_type, *_sizes(entries, iou_type, images), entries.source)
+    shapes = kind.of_annotations(columns, *_sizes(entries, kind, images), entries.source, True)
     image_places, class_places = places
     return GroundTruthTable(
         image_index=_places(rows, "image_id", image_places),
@@ -110,16 +111,17 @@ def ground_truth_table(
 
 
 def _detection_shapes(entries: Entries, iou_type: str, images: Images) -> dict[str, Any]:
-    columns = {field: read(entries, field) for field, read in shape_layouts(iou_type).results.items()}
-    return detection_shapes(columns, iou_type, *_sizes(entries, iou_type, images), entries.source)
+    kind = coco_shapes(iou_type)
+    columns = {field: read(entries, field) for field, read in kind.results.items()}
+    return kind.of_results(columns, *_sizes(entries, kind, images), entries.source)
 
 
-def _sizes(entries: Entries, iou_type: str, images: Images) -> tuple[np.ndarray, np.ndarray | None]:
+def _sizes(entries: Entries, kind: CocoShapes, images: Images) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns for each row the index of its image's size, and the sizes, which only masks need."""
     ids = [row["image_id"] for row in entries.items]
     place = {image_id: index for index, image_id in enumerate(dict.fromkeys(ids))}
     index = np.array([place[image_id] for image_id in ids], np.int64)
-    if not shape_layouts(iou_type).images.keys() >= {"height", "width"}:
+    if not kind.images.keys() >= {"height", "width"}:
         return index, None
     sizes = Entries(items=[images[image_id] for image_id in place], name="images", source=entries.source)
     return index, np.stack([sizes.integers("height"), sizes.integers("width")], axis=1)

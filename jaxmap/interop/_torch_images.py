@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._geometry import geometry_of
 from .._geometry._rle import encode_masks
-from .._geometry._shapes import SHAPES
 from .._inputs._foreign import to_numpy
 from ..types import Masks
 
@@ -51,7 +51,7 @@ def read_batch(preds: Any, target: Any, box_format: str, iou_types: Sequence[str
     """
     preds = [preds] if isinstance(preds, Mapping) else preds
     target = [target] if isinstance(target, Mapping) else target
-    fields = [SHAPES[iou_type].field for iou_type in iou_types]
+    fields = [geometry_of(iou_type).shape.field for iou_type in iou_types]
     _validate(preds, target, fields)
     return [
         _read_image(index, *sides, box_format, fields) for index, sides in enumerate(zip(preds, target, strict=True))

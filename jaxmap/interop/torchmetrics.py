@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from .._evaluation import Evaluation, evaluate
-from .._geometry._shapes import SHAPES
+from .._geometry import geometry_of
 from ..protocols import COCO
 from ._axes import Axes
 from ._cells import cell_ious, walk_cells
@@ -228,7 +228,7 @@ class MeanAveragePrecision:
         def places(labels: np.ndarray) -> np.ndarray:
             return np.zeros(len(labels), np.int64) if classes is None else np.searchsorted(classes, labels)
 
-        field = SHAPES[iou_type].field
+        field = geometry_of(iou_type).shape.field
         run = evaluate(
             [{field: one.shapes[field], "scores": one.scores, "labels": places(one.labels)} for one in images],
             [

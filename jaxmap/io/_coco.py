@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from .._garbage_collection import collector_paused
-from .._geometry._keypoints import num_labelled
 from ..types import DetectionTable, GroundTruthTable
-from ._coco_shapes import detection_shapes, ground_truth_shapes, image_columns, shape_layouts
+from ._coco_shapes import CocoShapes, coco_shapes, image_columns
 from ._files import PathLike, read_bytes
 from ._identifiers import doubtful, index_of
 from ._json import Entries, first_few, parse_json
@@ -35,8 +34,6 @@ __all__ = [
     "read_coco_ground_truths",
     "read_ground_truth_columns",
 ]
-
-FEW = 0.01  # of all boxes: real files have some of size 0
 
 # What is read of each list. `ignore` is not: pycocotools overwrites it by `iscrowd` (cocoeval.py, `_prepare`).
 _IMAGES: Layout = {"id": Entries.identifiers, "file_name": Entries.names}
@@ -57,7 +54,7 @@ _RESULT: Layout = {
 
 def ground_truth_layouts(iou_type: str) -> dict[str, Layout]:
     """Returns what is read of each list of an annotation file."""
-    shape = shape_layouts(iou_type)
+    shape = coco_shapes(iou_type)
     return {
         "images": _IMAGES | shape.images,
         "categories": _CATEGORIES,
@@ -66,7 +63,7 @@ def ground_truth_layouts(iou_type: str) -> dict[str, Layout]:
 
 
 def _result_layout(iou_type: str) -> Layout:
-    return _RESULT | shape_layouts(iou_type).results
+    return _RESULT | coco_shapes(iou_type).results
 
 
 def read_coco_ground_truths(path: PathLike, *, iou_type: str = "bbox") -> GroundTruthTable:
@@ -74,7 +71,7 @@ def read_coco_ground_truths(path: PathLike, *, iou_type: str = "bbox") -> Ground
 
     Args:
       path: a JSON file, plain or gzip-compressed.
-      iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
+      iou_type: what will be compared, and so is read: one of `jaxmap.protocols.IOU_TYPES`, but not `obb`.
 
     Returns:
       One row for each annotation of a known category, in the order of the file.
@@ -94,7 +91,7 @@ def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable, *, iou
     Args:
       path: a JSON file, plain or gzip-compressed.
       ground_truths: defines the images and categories.
-      iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
+      iou_type: what will be compared, and so is read: one of `jaxmap.protocols.IOU_TYPES`, but not `obb`.
 
     Returns:
       One row for each result of a known category, in the order of the file.
@@ -124,7 +121,7 @@ def coco_ground_truths(
         Ids are integers or text, and `"7"` is 7. An area that is missing is that of the shape, with a warning. For
         masks `segmentation` and the images' `height` and `width` in place of `bbox`; for keypoints also `keypoints`,
         and `num_keypoints` if it is not those labelled.
-      iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
+      iou_type: what will be compared, and so is read: one of `jaxmap.protocols.IOU_TYPES`, but not `obb`.
       source: what messages call the data.
 
     Returns:
@@ -156,7 +153,7 @@ def coco_detections(
         of detections, as in pycocotools; else the area is that of the mask, or of what encloses the keypoints. In place
         of an `image_id` may stand the name of the image's file, with its suffix or without, if no other image has it.
       ground_truths: defines the images and categories.
-      iou_type: what will be compared, and so is read: `bbox`, `segm`, `boundary` or `keypoints`.
+      iou_type: what will be compared, and so is read: one of `jaxmap.protocols.IOU_TYPES`, but not `obb`.
       source: what messages call the data.
 
     Returns:
@@ -244,8 +241,9 @@ def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: st
     of_images = image_columns(columns["images"], image_order, source)
     files = np.array([one if isinstance(one, str) else None for one in columns["images"]["file_name"]], object)
     sizes, area_expected = of_images.get("image_sizes"), "crowd_index" not in of_images
-    shapes = ground_truth_shapes(rows, iou_type, image_index, sizes, source, area_expected=area_expected)
-    _warn_of_unmatchable(shapes, rows, iou_type, f"{source}: `annotations`")
+    layout = coco_shapes(iou_type)
+    shapes = layout.of_annotations(rows, image_index, sizes, source, area_expected)
+    _warn_of_unmatchable(shapes, rows, layout, f"{source}: `annotations`")
     return GroundTruthTable(
         image_index=image_index[known],
         labels=labels[known],
@@ -266,7 +264,7 @@ def _detection_table(rows: Columns, ground_truths: GroundTruthTable, iou_type: s
     image_index = _image_index(rows["image_id"], image_ids, files, source=source, name=name, advice=advice)
     class_ids, class_names = ground_truths.class_ids, ground_truths.class_names
     labels, known = _labels(rows["category_id"], class_ids, class_names, source=source, name=name)
-    shapes = detection_shapes(rows, iou_type, image_index, ground_truths.image_sizes, source)
+    shapes = coco_shapes(iou_type).of_results(rows, image_index, ground_truths.image_sizes, source)
     return DetectionTable(
         image_index=image_index[known],
         labels=labels[known],
@@ -340,9 +338,9 @@ def _listed(unknown: np.ndarray, known: np.ndarray, files: np.ndarray | None = N
     return f" (they list {first_few(known, 3)})"
 
 
-def _warn_of_unmatchable(shapes: Mapping[str, np.ndarray], rows: Columns, iou_type: str, where: str) -> None:
+def _warn_of_unmatchable(shapes: Mapping[str, np.ndarray], rows: Columns, layout: CocoShapes, where: str) -> None:
     """Warns once of each kind of annotation that nothing can match, or that pycocotools takes for unmatched."""
-    ids, area, sizes = rows["id"], shapes["area"], shapes["boxes"][:, 2:]
+    ids, area = rows["id"], shapes["area"]
     counted = ~shapes["ignore"] & ~rows.get("iscrowd", np.zeros(len(ids), bool))
     faults = [
         (area < 0, "a negative `area`, which is in no area range, and so are ignored"),
@@ -351,13 +349,8 @@ def _warn_of_unmatchable(shapes: Mapping[str, np.ndarray], rows: Columns, iou_ty
             "the `id` 0: here it counts like any other, while pycocotools takes what matches it for unmatched and may "
             "say less; number annotations from 1 to compare the two",
         ),
+        *layout.unmatchable(shapes, counted),
     ]
-    empty = (sizes <= 0).any(axis=1) & (iou_type == "bbox")
-    if (sizes < 0).any() or empty.sum() > FEW * len(ids):
-        faults.append((empty, "a `bbox` without area, which nothing can match; it must be [x, y, width, height]"))
-    if iou_type == "keypoints":
-        unread = shapes["ignore"] & (num_labelled(shapes["keypoints"]) > 0)
-        faults.append((unread, "labelled keypoints, but a `num_keypoints` of 0, and so are ignored"))
     for at_fault, what in faults:
         if at_fault.any():
             warnings.warn(f"{where}: {int(at_fault.sum())} of {len(ids)} have {what}.", UserWarning, stacklevel=4)

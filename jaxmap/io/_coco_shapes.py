@@ -1,4 +1,4 @@
-"""The shapes in COCO's files: boxes, segmentations and keypoints, and the areas that go with them.
+"""The shapes in COCO's files: boxes, segmentations and keypoints, and the areas that go with them; a layout for each.
 
 References: pycocotools coco.py, `COCO.annToRLE`, `COCO.loadRes`; cocoeval.py, `COCOeval._prepare`.
 """
@@ -8,58 +8,63 @@ from __future__ import annotations
 import contextlib
 import reprlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._geometry import GEOMETRIES, geometry_of
 from .._geometry._keypoints import keypoints_extent, num_labelled
 from .._geometry._rle import box_polygon, mask_boxes, masks_of_segmentations, warn_of_no_pixels
 from ..types import Masks
 from ._json import Entries
 from ._typed import Columns, Layout
 
-__all__ = ["ShapeLayouts", "detection_shapes", "ground_truth_shapes", "image_columns", "shape_layouts"]
+__all__ = ["CocoShapes", "coco_shapes", "image_columns", "names_of"]
 
 LARGEST = 1e150  # of coordinates: the area of such a box is still a double
+FEW = 0.01  # of all boxes: real files have some of size 0
 AREA_OF_BOX = 0.53  # crowdposetools cocoeval.py: the share of its box that a person fills, where no area is given
 
 
-class ShapeLayouts(NamedTuple):
-    """What is read of images, annotations and results beside the fields that all kinds have."""
+class CocoShapes(NamedTuple):
+    """A layout of COCO's files: what is read beside the fields that all layouts have, and what it becomes.
+
+    Attributes:
+      images: fields of images.
+      annotations: fields of annotations.
+      results: fields of results.
+      of_annotations: from their columns, each row's image, `[N]`, the sizes of images, `[I, 2]` or None, the name of
+        the source, and whether areas are expected to be there, to the columns of shapes, their areas, and which are
+        ignored. An area that is missing (NaN) is that of the shape, with a warning unless none is expected.
+      of_results: likewise, without the last, to the columns of shapes and their areas.
+      unmatchable: from the columns that `of_annotations` gave and flags `[N]`, which count, to which annotations
+        nothing can match, or are ignored in spite of what they hold, and a text that says so.
+    """
 
     images: Layout
     annotations: Layout
     results: Layout
+    of_annotations: Callable[[Columns, np.ndarray, np.ndarray | None, str, bool], dict[str, Any]]
+    of_results: Callable[[Columns, np.ndarray, np.ndarray | None, str], dict[str, Any]]
+    unmatchable: Callable[[Mapping[str, np.ndarray], np.ndarray], list[tuple[np.ndarray, str]]] = lambda *_: []
 
 
-_BOX: Layout = {"bbox": Entries.boxes}
-_MASKS = ShapeLayouts(
-    {"height": Entries.integers, "width": Entries.integers},
-    {"segmentation": Entries.objects, "bbox": Entries.names},
-    {"segmentation": Entries.names, "bbox": Entries.names},
-)
-_LAYOUTS = {
-    "bbox": ShapeLayouts({}, _BOX, _BOX),
-    "segm": _MASKS,
-    "boundary": _MASKS,
-    "keypoints": ShapeLayouts(
-        {"crowdIndex": Entries.names},
-        _BOX | {"keypoints": Entries.keypoints, "num_keypoints": Entries.names, "area": Entries.numbers_or_nan},
-        {"keypoints": Entries.keypoints, "bbox": Entries.names},
-    ),
-}
-
-
-def shape_layouts(iou_type: str) -> ShapeLayouts:
-    """Returns what a kind of shape needs of the files.
+def coco_shapes(iou_type: str) -> CocoShapes:
+    """Returns the layout that holds what is compared.
 
     Raises:
       ValueError: if COCO's files know no such shapes.
     """
-    if iou_type not in _LAYOUTS:
-        raise ValueError(f"`iou_type` must be one of {list(_LAYOUTS)} for COCO's files, got {iou_type!r}.")
-    return _LAYOUTS[iou_type]
+    layout = _LAYOUTS.get(geometry_of(iou_type).shape.column) if iou_type in GEOMETRIES else None
+    if layout is None:
+        raise ValueError(f"`iou_type` must be one of {names_of(*_LAYOUTS)} for COCO's files, got {iou_type!r}.")
+    return layout
+
+
+def names_of(*columns: str) -> list[str]:
+    """Returns each `iou_type` whose shapes one of the columns of a table holds."""
+    return [name for name in GEOMETRIES if geometry_of(name).shape.column in columns]
 
 
 def image_columns(images: Columns, order: np.ndarray, source: str) -> dict[str, Any]:
@@ -72,33 +77,29 @@ def image_columns(images: Columns, order: np.ndarray, source: str) -> dict[str, 
     return columns
 
 
-def ground_truth_shapes(
-    rows: Columns,
-    iou_type: str,
-    image_index: np.ndarray,
-    image_sizes: np.ndarray | None,
-    source: str,
-    *,
-    area_expected: bool = True,
+def _boxes_of_annotations(
+    rows: Columns, image_index: np.ndarray, _: np.ndarray | None, source: str, area_expected: bool
 ) -> dict[str, Any]:
-    """Returns the columns of shapes of all annotations, their areas, and which are ignored.
+    boxes = _bounded(rows["bbox"], "bbox", "annotations", source)
+    area = _areas(rows["area"], lambda: _products(boxes), "width x height of its box", source)
+    return {"boxes": boxes, "area": area, "ignore": _ignore(rows, image_index)}
 
-    An area that is missing (NaN) is that of the shape, with a warning unless none is expected, as in CrowdPose's files.
-    """
-    ignore = rows.get("ignore", np.zeros(len(image_index), bool))
-    if iou_type == "bbox":
-        boxes = _bounded(rows["bbox"], "bbox", "annotations", source)
-        area = _areas(rows["area"], lambda: _products(boxes), "width x height of its box", source)
-        return {"boxes": boxes, "area": area, "ignore": ignore}
-    if iou_type == "keypoints":
-        boxes = _bounded(rows["bbox"], "bbox", "annotations", source)
-        keypoints = _bounded(rows["keypoints"], "keypoints", "annotations", source)
-        labelled = num_labelled(keypoints)
-        counts = [labelled[row] if count is None else count for row, count in enumerate(rows["num_keypoints"])]
-        given = _entries({"num_keypoints": counts}, "num_keypoints", "annotations", source).integers("num_keypoints")
-        told = f"{AREA_OF_BOX} x width x height of its box" if area_expected else None
-        area = _areas(rows["area"], lambda: _products(boxes) * AREA_OF_BOX, told, source)
-        return {"boxes": boxes, "keypoints": keypoints, "area": area, "ignore": given == 0}
+
+def _boxes_of_results(rows: Columns, _: np.ndarray, __: np.ndarray | None, source: str) -> dict[str, Any]:
+    return {"boxes": _bounded(rows["bbox"], "bbox", "results", source)}
+
+
+def _unmatchable_boxes(shapes: Mapping[str, np.ndarray], _: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    sizes = shapes["boxes"][:, 2:]
+    empty = np.any(sizes <= 0, axis=1)
+    if not (sizes < 0).any() and empty.sum() <= FEW * len(sizes):
+        return []
+    return [(empty, "a `bbox` without area, which nothing can match; it must be [x, y, width, height]")]
+
+
+def _masks_of_annotations(
+    rows: Columns, image_index: np.ndarray, image_sizes: np.ndarray | None, source: str, area_expected: bool
+) -> dict[str, Any]:
     where = f"{source}: `annotations`"
     masks = _masks(rows["segmentation"], image_index, image_sizes, where)
     box_area = _box_areas(rows["bbox"], masks.area == 0)
@@ -107,35 +108,82 @@ def ground_truth_shapes(
     if image_sizes is not None:  # the results of these images are of the masks' size too, and no news
         image_sizes[image_index] = masks.sizes
     area = _areas(rows["area"], lambda: masks.area, "that of its mask", source)
-    return {"boxes": mask_boxes(masks), "masks": masks, "area": area, "ignore": ignore}
+    return {"boxes": mask_boxes(masks), "masks": masks, "area": area, "ignore": _ignore(rows, image_index)}
 
 
-def detection_shapes(
-    rows: Columns, iou_type: str, image_index: np.ndarray, image_sizes: np.ndarray | None, source: str
+def _masks_of_results(
+    rows: Columns, image_index: np.ndarray, image_sizes: np.ndarray | None, source: str
 ) -> dict[str, Any]:
-    """Returns the columns of shapes of all results, and their areas."""
-    if iou_type == "bbox":
-        return {"boxes": _bounded(rows["bbox"], "bbox", "results", source)}
-    given = None
+    given, segmentations = _given_boxes(rows, source), rows["segmentation"]
+    if given is not None and any(one is None for one in segmentations):  # a box alone stands for all inside it
+        pairs = zip(segmentations, given.tolist(), strict=True)
+        segmentations = [box_polygon(box) if one is None else one for one, box in pairs]
+    masks = _masks(segmentations, image_index, image_sizes, f"{source}: `results`")
+    box_area = None if given is None else _products(given)
+    warn_of_no_pixels(masks, segmentations, None, box_area, range(len(masks)), f"{source}: `results`")
+    return {"masks": masks, "boxes": mask_boxes(masks), "area": masks.area if box_area is None else box_area}
+
+
+def _keypoints_of_annotations(
+    rows: Columns, image_index: np.ndarray, _: np.ndarray | None, source: str, area_expected: bool
+) -> dict[str, Any]:
+    boxes = _bounded(rows["bbox"], "bbox", "annotations", source)
+    keypoints = _bounded(rows["keypoints"], "keypoints", "annotations", source)
+    labelled = num_labelled(keypoints)
+    counts = [labelled[row] if count is None else count for row, count in enumerate(rows["num_keypoints"])]
+    given = _entries({"num_keypoints": counts}, "num_keypoints", "annotations", source).integers("num_keypoints")
+    told = f"{AREA_OF_BOX} x width x height of its box" if area_expected else None
+    area = _areas(rows["area"], lambda: _products(boxes) * AREA_OF_BOX, told, source)
+    return {"boxes": boxes, "keypoints": keypoints, "area": area, "ignore": given == 0}
+
+
+def _keypoints_of_results(rows: Columns, _: np.ndarray, __: np.ndarray | None, source: str) -> dict[str, Any]:
+    given = _given_boxes(rows, source)
+    keypoints = _bounded(rows["keypoints"], "keypoints", "results", source)
+    boxes = keypoints_extent(keypoints)
+    return {"keypoints": keypoints, "boxes": boxes, "area": _products(boxes if given is None else given)}
+
+
+def _unmatchable_keypoints(shapes: Mapping[str, np.ndarray], counted: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    unread = shapes["ignore"] & (num_labelled(shapes["keypoints"]) > 0)
+    return [
+        (unread, "labelled keypoints, but a `num_keypoints` of 0, and so are ignored"),
+    ]
+
+
+_BOX: Layout = {"bbox": Entries.boxes}
+_LAYOUTS = {  # by the column of a table that holds the shapes
+    "boxes": CocoShapes({}, _BOX, _BOX, _boxes_of_annotations, _boxes_of_results, _unmatchable_boxes),
+    "masks": CocoShapes(
+        {"height": Entries.integers, "width": Entries.integers},
+        {"segmentation": Entries.objects, "bbox": Entries.names},
+        {"segmentation": Entries.names, "bbox": Entries.names},
+        _masks_of_annotations,
+        _masks_of_results,
+    ),
+    "keypoints": CocoShapes(
+        {"crowdIndex": Entries.names},
+        _BOX | {"keypoints": Entries.keypoints, "num_keypoints": Entries.names, "area": Entries.numbers_or_nan},
+        {"keypoints": Entries.keypoints, "bbox": Entries.names},
+        _keypoints_of_annotations,
+        _keypoints_of_results,
+        _unmatchable_keypoints,
+    ),
+}
+
+
+def _ignore(rows: Columns, image_index: np.ndarray) -> np.ndarray:
+    """Returns `[N]` bool: what a column `ignore` says, which LVIS's files have."""
+    ignore: np.ndarray = rows.get("ignore", np.zeros(len(image_index), bool))
+    return ignore
+
+
+def _given_boxes(rows: Columns, source: str) -> np.ndarray | None:
+    """Returns the boxes beside other shapes of results, or None: the first result alone decides, as in pycocotools."""
     first = next(iter(rows["bbox"]), None)
-    if first is not None and np.size(first):  # the first alone decides, as in pycocotools
-        given = _bounded(_entries(rows, "bbox", "results", source).boxes("bbox"), "bbox", "results", source)
-    if iou_type == "keypoints":
-        keypoints = _bounded(rows["keypoints"], "keypoints", "results", source)
-        boxes = keypoints_extent(keypoints)
-        columns = {"keypoints": keypoints, "boxes": boxes, "area": _products(boxes)}
-    else:
-        segmentations = rows["segmentation"]
-        if given is not None and any(one is None for one in segmentations):  # a box alone stands for all inside it
-            pairs = zip(segmentations, given.tolist(), strict=True)
-            segmentations = [box_polygon(box) if one is None else one for one, box in pairs]
-        masks = _masks(segmentations, image_index, image_sizes, f"{source}: `results`")
-        box_area = None if given is None else given[:, 2] * given[:, 3]
-        warn_of_no_pixels(masks, segmentations, None, box_area, range(len(masks)), f"{source}: `results`")
-        columns = {"masks": masks, "boxes": mask_boxes(masks), "area": masks.area}
-    if given is not None:
-        columns["area"] = _products(given)
-    return columns
+    if first is None or not np.size(first):
+        return None
+    return _bounded(_entries(rows, "bbox", "results", source).boxes("bbox"), "bbox", "results", source)
 
 
 def _entries(rows: Columns, field: str, name: str, source: str) -> Entries:

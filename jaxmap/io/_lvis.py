@@ -22,6 +22,7 @@ import numpy as np
 from ..protocols import LVIS
 from ..types import GroundTruthTable
 from ._coco import ground_truth_columns, ground_truth_layouts, ground_truth_table, read_ground_truth_columns
+from ._coco_shapes import names_of
 from ._files import PathLike
 from ._identifiers import identifier, index_of
 from ._json import Entries
@@ -37,7 +38,7 @@ def read_lvis_ground_truths(path: PathLike, *, iou_type: str = "bbox") -> Ground
 
     Args:
       path: a JSON file, plain or gzip-compressed.
-      iou_type: what will be compared, and so is read: `bbox`, or `segm` (what LVIS reports first) or `boundary`.
+      iou_type: what will be compared, and so is read: boxes or masks. LVIS reports `segm` first.
 
     Returns:
       One row for each annotation of a known category, in the order of the file.
@@ -60,7 +61,7 @@ def lvis_ground_truths(
       data: as `coco_ground_truths` takes it. Images also hold the lists `neg_category_ids` and
         `not_exhaustive_category_ids`, categories their `frequency`, `r`, `c` or `f`. Of annotations `ignore` is read, 0
         where it is missing, and not `iscrowd`: LVIS knows no crowds.
-      iou_type: what will be compared, and so is read: `bbox`, `segm` or `boundary`.
+      iou_type: what will be compared, and so is read: boxes or masks.
       source: what messages call the data.
 
     Returns:
@@ -85,8 +86,9 @@ def lvis_ground_truths(
 
 
 def _layouts(iou_type: str) -> dict[str, Layout]:
-    if iou_type == "keypoints":
-        raise ValueError("`iou_type` must be bbox, segm or boundary for LVIS files, got 'keypoints'.")
+    if iou_type not in (known := names_of("boxes", "masks")):
+        *others, last = known
+        raise ValueError(f"`iou_type` must be {', '.join(others)} or {last} for LVIS files, got {iou_type!r}.")
     layouts = ground_truth_layouts(iou_type)
     layouts["images"] = layouts["images"] | {_NEGATIVE: Entries.objects, _NOT_EXHAUSTIVE: Entries.objects}
     layouts["categories"] = layouts["categories"] | {"frequency": Entries.objects}

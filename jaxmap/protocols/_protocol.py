@@ -8,19 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from .._display import short_repr
+from .._geometry import GEOMETRIES
 from . import _checks as checks
 from ._checks import UNLIMITED
 from ._quantities import QUANTITIES, OfCounts
 
 __all__ = ["ALL_AREAS", "IOU_TYPES", "UNLIMITED", "AreaRange", "EvaluationProtocol", "SummaryNumber", "SummaryRow"]
 
-IOU_TYPES = {
-    "bbox": "boxes",
-    "segm": "instance masks",
-    "boundary": "masks and their boundaries, the lesser of the two; of crowds masks alone",
-    "keypoints": "keypoints, by object keypoint similarity (OKS)",
-    "obb": "oriented boxes",
-}
+IOU_TYPES = {name: kind.description for name, kind in GEOMETRIES.items()}
 SAME_THRESHOLD = 1e-9  # linspace has 0.8999999999999999 where users write 0.9
 
 
@@ -147,7 +142,7 @@ class EvaluationProtocol:
     candidates: Literal["all", "best"] = "all"
     absorbing: Literal["crowds", "ignored", "all"] = "crowds"
     average: Literal["points", "area"] = "points"
-    iou_type: Literal["bbox", "segm", "boundary", "keypoints", "obb"] = "bbox"
+    iou_type: str = "bbox"
     keypoint_sigmas: tuple[float, ...] = ()
     boundary_ratio: float = 0.02
     limit_scope: Literal["class", "image"] = "class"
@@ -161,7 +156,7 @@ class EvaluationProtocol:
         for field, known in _RULES.items():
             checks.one_of(field, getattr(self, field), known)
         sigmas = _sigmas(self.keypoint_sigmas)
-        if self.iou_type == "keypoints" and not sigmas:
+        if GEOMETRIES[self.iou_type].constant == "keypoint_sigmas" and not sigmas:
             raise ValueError(
                 "`keypoint_sigmas` must hold a positive number for every keypoint, got []; take the protocol "
                 "`coco-keypoints`, or pass the sigmas of your skeleton."

@@ -185,7 +185,7 @@ def get_protocol(protocol: str | EvaluationProtocol) -> EvaluationProtocol:
 
 
 def protocol_for(iou_type: str | None, protocol: str | EvaluationProtocol | None = None) -> EvaluationProtocol:
-    """Returns a protocol, itself or by its name; None stands for COCO's own for what is compared."""
+    """Returns a protocol, itself or by its name; None stands for the first that compares what is asked for, or COCO."""
     if protocol is None:
-        return COCO_KEYPOINTS if iou_type == "keypoints" else COCO
+        return next((one for one in PROTOCOLS.values() if one.iou_type == iou_type), COCO)
     return get_protocol(protocol)

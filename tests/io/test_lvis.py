@@ -115,5 +115,5 @@ def test_coco_file_is_no_lvis_file() -> None:
     del data["images"][1]["neg_category_ids"]
     with pytest.raises(ValueError, match=re.escape("`images[1]` has no `neg_category_ids`")):
         io.lvis_ground_truths(data)
-    with pytest.raises(ValueError, match="`iou_type` must be bbox, segm or boundary for LVIS files"):
+    with pytest.raises(ValueError, match="`iou_type` must be bbox, segm, boundary or giou for LVIS files"):
         io.lvis_ground_truths(TRUTH, iou_type="keypoints")

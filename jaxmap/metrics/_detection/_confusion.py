@@ -14,6 +14,7 @@ import numpy as np
 from ..._candidates._device import similarity_places
 from ..._counts64 import add_counts, check_counts
 from ..._display import short_repr
+from ..._geometry import GEOMETRIES, geometry_of
 from ..._integer_bounds import check_int32
 from ..._matching._data_checks import CHECKS, advise, checks_by_name, warn_once
 from ..._matching._device import BatchRules, PreparedImage, check_batch, prepare_image, with_candidate_lists
@@ -30,7 +31,8 @@ __all__ = ["ConfusionMatrix", "ConfusionMatrixResult", "ConfusionMatrixState"]
 _NO_LIMITS = dataclasses.replace(
     COCO, area_ranges=(AreaRange("any", -np.inf, np.inf, ""),), max_detections=(UNLIMITED,)
 )
-COMPARED = ("iou_type", "keypoint_sigmas", "boundary_ratio")  # the fields of a protocol that say what is compared
+# The fields of a protocol that say what is compared.
+COMPARED = ("iou_type", *(kind.constant for kind in GEOMETRIES.values() if kind.constant is not None))
 
 
 @jax.tree_util.register_dataclass
@@ -163,7 +165,7 @@ class ConfusionMatrix(Contract):
         compared = {name: getattr(self.protocol, name) for name in COMPARED}
         rules = BatchRules(dataclasses.replace(_NO_LIMITS, **compared), self.num_classes, self.box_format)
         found, truth, _, valid = check_batch(detections, ground_truths, image_id, valid, rules)
-        area = truth.area if self.protocol.iou_type == "keypoints" else None  # their scale; else it plays no part
+        area = truth.area if geometry_of(self.protocol.iou_type).scaled_by_area else None  # else it plays no part
         truth = dataclasses.replace(truth, area=area, verified=None, not_exhaustive=None)
         images = jax.vmap(partial(prepare_image, rules=rules))(_by_class(found), _by_class(truth))
         cells, left_out = with_candidate_lists(partial(_pair_image, metric=self), images)

@@ -1,0 +1,110 @@
+"""Boxes compared by generalized IoU: what their hull holds beside them is subtracted from the IoU.
+
+    GIoU = IoU - (hull - union) / hull,   hull: area of the smallest box around both
+
+It lies in (-1, 1], is at most the IoU, and is positive only for boxes that overlap, so that only these reach a
+threshold. Where the ground truth is a crowd it is the intersection over the detection's area, as for `bbox`. A box of
+zero or negative width or height has 0 with every box.
+
+References: Rezatofighi et al. 2019, Generalized Intersection over Union.
+
+>>> boxes, other_boxes = np.array([[0.0, 0.0, 10.0, 10.0]]), np.array([[5.0, 0.0, 10.0, 20.0]])
+>>> round(float(giou_pairs(boxes, other_boxes, np.array([False]))[0]), 6)  # IoU 50 / 250, hull 300
+0.033333
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..types import DetectionTable, GroundTruthTable
+from . import _double_float as df
+from ._boxes import (
+    BBOX,
+    BoxGeometry,
+    BoxSimilarity,
+    approximate_iou,
+    box_iou_pairs,
+    box_similarity,
+    exact_intersection,
+    exact_iou,
+    overlap_pairs,
+)
+from ._double_float import DoubleFloat
+from ._host import PairSimilarity
+from ._record import Constants
+
+__all__ = ["GIOU", "giou_pairs"]
+
+
+def giou_pairs(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+    """GIoU of pairs of boxes in float64, rounded once where all areas and their products are exact, as of pixels.
+
+    So equal values compare as equal, and one that is a threshold reaches it.
+
+    Args:
+      boxes: `[P, 4]` float64 xywh, detections.
+      other_boxes: `[P, 4]` float64 xywh, ground truths.
+      crowd: `[P]` bool; where True the value is the intersection over the detection's area.
+
+    Returns:
+      `[P]` float64.
+    """
+    start = np.minimum(boxes[:, :2], other_boxes[:, :2])
+    size = np.maximum(boxes[:, :2] + boxes[:, 2:], other_boxes[:, :2] + other_boxes[:, 2:]) - start
+    unit = np.exp2(-np.frexp(size.max(axis=1, initial=0.0))[1])  # of lengths, so that no product overflows
+    width, height = (np.maximum(overlap, 0) * unit for overlap in overlap_pairs(boxes, other_boxes))
+    area, other_area, hull = ((w * unit) * (h * unit) for w, h in (boxes[:, 2:].T, other_boxes[:, 2:].T, size.T))
+    shared = width * height
+    union = area + other_area - shared
+    solid = (boxes[:, 2:] > 0).all(axis=1) & (other_boxes[:, 2:] > 0).all(axis=1)
+    giou = np.divide(shared * hull - (hull - union) * union, union * hull, out=np.zeros(len(boxes)), where=solid)
+    return np.where(crowd, box_iou_pairs(boxes, other_boxes, crowd), giou)
+
+
+class GiouSimilarity(BoxSimilarity):
+    """GIoU of all boxes of one image."""
+
+    def approximate(self) -> jax.Array:
+        """`[D, G]` float32, within `MARGIN` of the exact values."""
+        one, other = self.detections.select(np.s_[:, None]), self.ground_truths.select(np.s_[None, :])
+        iou = approximate_iou(self.detections, self.ground_truths, self.crowd)
+        offset = df.difference(one.start, other.start)
+        overlap = jnp.minimum(offset + one.size.hi, other.size.hi) - jnp.maximum(offset, 0.0)
+        size = jnp.maximum(offset + one.size.hi, other.size.hi) - jnp.minimum(offset, 0.0)
+        union = one.area.hi + other.area.hi - jnp.maximum(overlap, 0.0).prod(-1)
+        hull, has_hull = size.prod(-1), _solid(one, other) & ~self.crowd[None, :]
+        return iou - jnp.where(has_hull, (hull - union) / jnp.where(has_hull, hull, 1.0), 0.0)
+
+    def exact(self, index: jax.Array) -> DoubleFloat:
+        """The similarities of each detection with the ground truths of its row, for `[D, C]` int32."""
+        one, other = self.detections.select(np.s_[:, None]), self.ground_truths.select(index)
+        crowd = self.crowd[index]
+        nothing = df.constant(0.0)
+        shared, touches = exact_intersection(one, other)
+        union = df.add(df.add(one.area, other.area), df.negate(df.where(touches, shared, nothing)))
+        size = df.add(df.maximum(one.stop, other.stop), df.negate(df.minimum(one.start, other.start)))
+        hull, has_hull = df.multiply(size.select((..., 0)), size.select((..., 1))), _solid(one, other) & ~crowd
+        beside = df.divide(df.add(hull, df.negate(union)), df.where(has_hull, hull, df.constant(1.0)))
+        return df.add(exact_iou(one, other, crowd), df.negate(df.where(has_hull, beside, nothing)))
+
+
+def _solid(one: BoxGeometry, other: BoxGeometry) -> jax.Array:
+    """Whether both boxes of each pair have a width and a height."""
+    return (one.size.hi > 0).all(-1) & (other.size.hi > 0).all(-1)
+
+
+def _giou(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return giou_pairs(one.boxes.take(rows, axis=0), other.boxes.take(others, axis=0), other.crowd.take(others))
+
+
+def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, _: Constants) -> PairSimilarity:
+    return PairSimilarity(partial(_giou, detections, ground_truths), at_most_box_iou=True)
+
+
+GIOU = dataclasses.replace(BBOX, pairs=_pairs, image=partial(box_similarity, GiouSimilarity))
