@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import json
 import math
-import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from ._inputs._tables import as_tables, check_class_groups, merge_classes
 from ._matching._host import MatchedDataset, match_dataset
 from ._planes import read_plane
 from ._records._host import DatasetRecords
-from ._summary import SummaryLine, select, summarize, summary_columns, summary_lines, summary_table
+from ._summary import mean_of_each_class, summarize, summary_columns, summary_lines, summary_table
 from .analysis import (
     Explanation,
     ScoreCurve,
@@ -30,7 +29,7 @@ from .analysis import (
     score_curve,
     tie_bounds,
 )
-from .analysis._confusion import Confusion, confusion_matrix
+from .analysis._confusion import Confusion, confusion_of
 from .protocols import EvaluationProtocol, protocol_for
 from .types import UNMATCHED, DetectionTable, PrecisionRecall
 
@@ -110,8 +109,9 @@ def evaluate(
     check_class_groups(truth, protocol.class_groups)
     if protocol.class_agnostic:
         found, truth = merge_classes(found, truth)
-    as_written = "xywh" if isinstance(detections, DetectionTable) else box_format
-    warn_of_misread(found, truth, iou_type=protocol.iou_type, box_format=as_written)
+    were_tables = isinstance(detections, DetectionTable)
+    as_written = "xywh" if were_tables else box_format
+    warn_of_misread(found, truth, iou_type=protocol.iou_type, box_format=as_written, were_tables=were_tables)
     tell("matching")
     matched = match_dataset(found, truth, protocol)
     tell("integrating curves")
@@ -183,8 +183,11 @@ class Evaluation:
         return summary_table(self.summary, self.protocol)
 
     def __repr__(self) -> str:
-        counts = {"images": len(self.image_ids), "classes": len(self.class_ids)}
-        counts["detections"] = len(self.dataset.records.detections.scores)
+        counts = {
+            "images": len(self.image_ids),
+            "classes": len(self.class_ids),
+            "detections": len(self.dataset.by_class),
+        }
         return described(self, protocol=self.protocol, **counts, **dict(list(self.summary.items())[:1]))
 
     def _repr_html_(self) -> str:
@@ -202,7 +205,7 @@ class Evaluation:
             "num_ground_truths": np.asarray(self.curves.num_ground_truths)[:, 0],
         }
         no_groups = dataclasses.replace(self.protocol, class_groups=())  # a group of classes says nothing of one
-        return Columns(columns | _mean_of_each(self.curves, summary_lines(no_groups)))
+        return Columns(columns | mean_of_each_class(self.curves, summary_lines(no_groups)))
 
     def per_image(self) -> dict[str, np.ndarray]:
         """Returns columns over all images, each scored as if it were the whole dataset.
@@ -221,12 +224,8 @@ class Evaluation:
             "num_ground_truths": np.bincount(np.repeat(alone.image, alone.num_ground_truths), minlength=num_images),
             "num_detections": np.bincount(self.dataset.records.detections.image_index, minlength=num_images),
         }
-        overall = dataclasses.replace(
-            self.protocol,
-            area_ranges=self.protocol.area_ranges[:1],
-            max_detections=self.protocol.max_detections[-1:],
-            class_groups=(),
-        )
+        area, limit = self.protocol.area_ranges[:1], self.protocol.max_detections[-1:]
+        overall = dataclasses.replace(self.protocol, area_ranges=area, max_detections=limit, class_groups=())
         for line in summary_lines(overall):
             cells = line.quantity.values(alone)
             means = cells[list(line.thresholds)].mean(axis=0) if line.thresholds else np.full(len(alone.image), np.nan)
@@ -378,14 +377,14 @@ class Evaluation:
         Only detections within the largest max-detections limit of their image and class take part.
         """
         matched = self.require_matched("confusion_matrix")
-        return confusion_matrix(
+        return confusion_of(
             matched.detections,
             matched.ground_truths,
+            self.protocol,
             iou_threshold=iou_threshold,
             score_threshold=score_threshold,
             pairing=pairing,
             normalize=normalize,
-            protocol=self.protocol,
         )
 
     def require_matched(self, method: str) -> MatchedDataset:
@@ -400,14 +399,3 @@ class Evaluation:
                 "`jaxmap.evaluate` on the detections and the ground truths."
             )
         return self.matched
-
-
-def _mean_of_each(curves: PrecisionRecall, lines: list[SummaryLine]) -> dict[str, np.ndarray]:
-    """Returns each number of the summary for every curve on its own, `[S]`; NaN where undefined."""
-    columns = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a threshold that was not asked for: the mean of nothing
-        for line in lines:
-            cells = np.asarray(select(curves, line))
-            columns[line.name] = cells.mean(axis=tuple(range(cells.ndim - 1)))
-    return columns

@@ -23,6 +23,7 @@ __all__ = [
     "LineText",
     "SummaryLine",
     "line_texts",
+    "mean_of_each_class",
     "shown_columns",
     "summarize",
     "summarize_on_device",
@@ -195,3 +196,14 @@ def _mean(values: jax.Array | np.ndarray) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no defined cell is NaN, as it should be
         return float(np.nanmean(np.asarray(values)))
+
+
+def mean_of_each_class(curves: PrecisionRecall, lines: list[SummaryLine]) -> dict[str, np.ndarray]:
+    """Returns each number of the summary for every curve on its own, `[S]`; NaN where undefined."""
+    columns = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a threshold that was not asked for: the mean of nothing
+        for line in lines:
+            cells = np.asarray(select(curves, line))
+            columns[line.name] = cells.mean(axis=tuple(range(cells.ndim - 1)))
+    return columns

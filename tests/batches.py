@@ -23,6 +23,8 @@ def dataset() -> tuple[jaxmap.Detections, jaxmap.GroundTruths]:
     found, truth = (
         {name: column.astype(narrow[column.dtype.kind]) for name, column in pad(side).items()} for side in scene.lists()
     )
+    for side in (found, truth):
+        side["boxes"][..., 2:] = np.abs(side["boxes"][..., 2:])  # sides are negative in places, which metrics warn of
     assert len(found["boxes"]) == NUM_IMAGES
     return jaxmap.Detections(**found), jaxmap.GroundTruths(**truth)
 

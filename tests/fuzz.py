@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 from oracle import assert_same_cells, assert_same_matches, run_pycocotools
-from scenes import Scene
+from scenes import ODDITIES, Scene
 from shape_scenes import shape_scene
 
 import jaxmap
@@ -26,7 +26,7 @@ PROTOCOLS = {
 
 def check_scene(scene: Scene) -> None:
     """Asserts that every match and every cell equals pycocotools', by way of the files' content and of lists."""
-    warnings.filterwarnings("ignore", message=".* have no pixel although|.* have no area")  # drawn on purpose
+    warnings.filterwarnings("ignore", message=ODDITIES)
     oracle = run_pycocotools(scene.ground_truths, scene.results, iou_type=scene.iou_type, **scene.options)
     options = {"protocol": PROTOCOLS[scene.iou_type]} | scene.options
     ground_truths = io.coco_ground_truths(scene.ground_truths, iou_type=scene.iou_type)

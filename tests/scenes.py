@@ -6,6 +6,15 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import pytest
+
+# Random scenes hold on purpose what readers, `evaluate` and `summarize` warn of: boxes of no or of negative size, areas
+# of 0 and below, masks without a pixel, objects without a labelled keypoint.
+ODDITIES = (
+    ".*(no pixel although|without area|negative .area|negative width or height|an .area. of 0|have no area|"
+    "a .num_keypoints. of 0|ground truths are empty|have an? (area|width or height) of 0)"
+)
+odd_scenes = pytest.mark.filterwarnings(f"ignore:{ODDITIES}")
 
 AREA_EDGES = (0.0, 100.0, 400.0, 1024.0, 9216.0)
 # Sides whose products land on the edges above, some of them (12.8 x 80) only up to a rounding.

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scenes import Scene, random_scene
+from scenes import Scene, odd_scenes, random_scene
 
 import jaxmap
 from jaxmap._geometry._host import box_iou_pairs
 from jaxmap._ordering import take_rows
 from jaxmap._pairing._host import PAIRINGS
+
+pytestmark = odd_scenes
 
 K = 2  # classes of the scenes by hand
 EMPTY = {"boxes": [], "labels": []}

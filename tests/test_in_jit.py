@@ -19,12 +19,14 @@ import pytest
 from oracle import run_pycocotools
 from padded import pad_coco, round_coco
 from reference.test_shared_data import EXACT, Pair
-from scenes import pad, random_scene
+from scenes import odd_scenes, pad, random_scene
 
 import jaxmap
 from jaxmap import COCO
 from jaxmap._summary import summary_lines
 from jaxmap.protocols import EvaluationProtocol
+
+pytestmark = odd_scenes
 
 ATOL = 1e-6
 NUM_IMAGES, D, G, K = 12, 128, 16, 12  # one shape, and with it one compile; some scenes have over 100 of a class

@@ -14,6 +14,7 @@ import pytest
 import jaxmap
 from jaxmap._curves import _device as curves
 from jaxmap._integer_bounds import INT32_MAX, check_int32, level_dtype
+from jaxmap._matching._data_checks import CHECKS
 from jaxmap._matching._device import MatchedBatch
 from jaxmap.metrics import (
     AveragePrecision,
@@ -24,7 +25,7 @@ from jaxmap.metrics import (
 )
 from jaxmap.metrics._detection._state import rows_of_batch
 from jaxmap.protocols import COCO, AreaRange, SummaryRow
-from jaxmap.types import Records
+from jaxmap.types import DetectionRecords, GroundTruthRecords, Records
 
 FOUND = {"boxes": [[0.0, 0.0, 10.0, 10.0]], "scores": [0.9], "labels": [0]}
 TRUTH = {"boxes": [[0.0, 0.0, 10.0, 10.0]], "labels": [0]}
@@ -73,13 +74,15 @@ def test_area_ranges_fit_a_state_or_are_refused() -> None:
     none, zeros = jnp.zeros((1, 0)), jnp.zeros(1, jnp.int32)
     batch = MatchedBatch(
         image_valid=jnp.ones(1, bool),
-        **dict.fromkeys(("image_id", "num_not_finite", "num_bad_labels"), zeros),
+        image_id=jnp.zeros((1, 2), jnp.int32),
+        **dict.fromkeys(("num_not_finite", "num_bad_labels"), zeros),
         scores=none,
-        **dict.fromkeys(("labels", "rank"), none.astype(jnp.int32)),
+        **dict.fromkeys(("labels", "position", "rank"), none.astype(jnp.int32)),
         **dict.fromkeys(("matched", "ignored"), none[..., None].astype(jnp.uint32)),
         valid=none.astype(bool),
         ground_truth_labels=jnp.zeros((1, 2), jnp.int32),
         ground_truth_counted=counted,
+        checks=jnp.zeros((1, len(CHECKS)), jnp.int32),
     )
     rows = rows_of_batch(batch, metric.init().images)
     assert rows.ground_truth_counted[0, :2].tolist() == [2**32 - 1, 2**31]
@@ -139,11 +142,15 @@ def test_rows_and_cells_beyond_int32_are_refused_while_tracing() -> None:
         row, words = jax.ShapeDtypeStruct((num_rows,), jnp.int32), jax.ShapeDtypeStruct((num_rows, 1), jnp.uint32)
         scores, valid = (jax.ShapeDtypeStruct((num_rows,), dtype) for dtype in (jnp.float32, jnp.bool_))
         rows = dict.fromkeys(("labels", "image_index", "position", "rank"), row)
-        records = Records(**rows, scores=scores, matched=words, ignored=words, valid=valid)
-        counts = jax.ShapeDtypeStruct((num_classes, 1), jnp.int32)
-        jax.eval_shape(
-            lambda *a: curves.precision_recall(*a, protocol=protocol, num_classes=num_classes), records, counts
+        records = Records(
+            detections=DetectionRecords(**rows, scores=scores, matched=words, ignored=words, valid=valid),
+            ground_truths=GroundTruthRecords(
+                labels=jax.ShapeDtypeStruct((1,), jnp.int32),
+                image_index=jax.ShapeDtypeStruct((1,), jnp.int32),
+                counted=jax.ShapeDtypeStruct((1, 1), jnp.bool_),
+            ),
         )
+        jax.eval_shape(lambda r: curves.precision_recall(r, protocol=protocol, num_classes=num_classes), records)
 
     trace(2**30, AP, 1)
     with pytest.raises(ValueError, match=r"detections inside jit must be at most 2\^31 - 1, got 2147483648; use"):
@@ -230,7 +237,10 @@ def test_a_confusion_matrix_stops_at_the_largest_and_is_refused() -> None:
     ("options", "message"),
     [
         ({"num_bins": 0}, "`num_bins` must be at least 1, got 0"),
-        ({"score_range": (1.0, 0.0)}, r"`score_range` must be the lowest and the highest score, got \(1\.0, 0\.0\)"),
+        (
+            {"score_range": (1.0, 0.0)},
+            r"`score_range` must be the lowest .* the lower first, got \(1\.0, 0\.0\)",
+        ),
         ({"score_range": (0.5, 0.5)}, "`score_range` must be the lowest and the highest score"),
         ({"score_range": (0.0, float("nan"))}, "`score_range` must be the lowest and the highest score"),
     ],

@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scenes import Scene, pad, random_scene
+from scenes import Scene, odd_scenes, pad, random_scene
 
 import jaxmap
 from jaxmap import io
+
+pytestmark = odd_scenes
 
 SEEDS = range(2000, 2008)
 Image = dict[str, np.ndarray]

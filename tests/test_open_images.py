@@ -7,13 +7,15 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from scenes import pad
+from scenes import odd_scenes, pad
 from test_by_hand import BOX, FAR, OTHER, detections, truths
 from voc_devkit import Found, Real, average_precision, outcomes
 from voc_scenes import NUM_IMAGES, D, G, Images, K, random_scene
 
 import jaxmap
 from jaxmap import OPEN_IMAGES, VOC2012
+
+pytestmark = odd_scenes
 
 INSIDE = [0, 0, 10, 10]  # a twenty-fifth of BOX, and wholly inside: IoU 0.04, IoA 1
 

@@ -1,4 +1,4 @@
-"""Which door serves which task: every tick of the README's table is one case here, and every case one tick.
+"""Supported tasks: every entry of the README's table is one case here, and every case is an entry.
 
 Each scene holds two objects, of which one is found exactly and one is missed, so that AP at the 101 recall points is 51
 of 101, the area under the curve is one half, and panoptic quality is 1 / (1 + 1/2).

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from scenes import pad
+from scenes import odd_scenes, pad
 from test_by_hand import BOX, FAR, OTHER, detections, truths
 from test_curves import assert_equal_curves, on_host, random_records
 from voc_scenes import NUM_IMAGES, D, G, K, expected, random_scene
@@ -19,9 +19,10 @@ import jaxmap
 from jaxmap import ALL_POINT, COCO, VOC2007, VOC2012
 from jaxmap._curves import _device as curves
 from jaxmap.metrics import HistogramAveragePrecision
-from jaxmap.metrics._detection._histogram import COUNTERS, HistogramState
 from jaxmap.protocols import PROTOCOLS, UNLIMITED, EvaluationProtocol, get_protocol
 from jaxmap.types import UNDEFINED
+
+pytestmark = odd_scenes
 
 CLOSE = functools.partial(pytest.approx, abs=1e-12, nan_ok=True)  # float64; the guard of precision at n = 1 is 2e-16
 VOC = (VOC2007, VOC2012)
@@ -226,8 +227,8 @@ def test_areas_inside_jit_are_those_of_the_host(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(curves, "CHUNK", 16)
     compute = jax.jit(functools.partial(jaxmap.precision_recall, protocol=ALL_POINT, num_classes=4))
     for seed in range(8):
-        records, counts = random_records(seed, ALL_POINT)
-        device, exact = compute(records, counts), on_host(records, counts, ALL_POINT)
+        records = random_records(seed, ALL_POINT)
+        device, exact = compute(records), on_host(records, ALL_POINT)
         assert_equal_curves(device, exact)
         ours = np.where(device.average_precision == UNDEFINED, np.nan, device.average_precision)
         assert ours.shape == exact.recall.shape
@@ -250,13 +251,12 @@ def test_histogram_integrates_its_bins_as_the_plain_definition_integrates_detect
     # Every bin holds one detection, so the curve is that of ten detections in the order of the bins.
     metric = HistogramAveragePrecision(num_classes=1, num_bins=10, protocol=VOC2012)
     hit = np.array([0, 1, 0, 1, 1, 0, 0, 1, 0, 0])
-    counters = {name: np.int32(0) for name in COUNTERS}
-    state = HistogramState(
+    state = dataclasses.replace(
+        metric.init(),
         true_positives=hit[None, None, None].astype(np.int32),
         counted=np.ones((1, 1, 1, 10), np.int32),
         found=np.full((1, 1, 1, 1), hit.sum(), np.int32),
         num_ground_truths=np.array([[5]], np.int32),
-        **counters,
     )
     # Precision at the hits: 1/2, 2/4, 3/5, 4/8; the best from each on: 3/5, 3/5, 3/5, 1/2; the fifth is missed.
     numbers = metric.summarize(jax.jit(metric.compute)(state))

@@ -1,10 +1,10 @@
-"""Compares jaxmap with pycocotools on pairs of COCO files and prints the README's parity table.
+"""Compares jaxmap with pycocotools on pairs of COCO files and prints the parity table of tests/README.md.
 
     python examples/benchmarks/parity.py GT.json DT.json [GT.json DT.json ...]
 
 Files may be gzipped. Results are cut to the ground truths' images; where they cover less than half of
-them, they are taken to be for a part of the dataset, and the ground truths are cut too. `cells` is the
-largest difference over every cell of precision, recall and scores (host route, float64); `in jit` that
+them, they are taken to be for a part of the dataset, and the ground truths are cut too. `entries` is the
+largest difference over every entry of precision, recall and scores (host route, float64); `in jit` that
 over the 12 numbers of the jitted float32 route, both sides fed the same float32 numbers.
 """
 
@@ -63,7 +63,7 @@ def run_pycocotools(truth: Columns, results: list[Columns]) -> COCOeval:
 
 
 def largest_difference(evaluation: jaxmap.Evaluation, oracle: COCOeval) -> float:
-    """Returns the largest difference over all cells; infinite where only one side is defined."""
+    """Returns the largest difference over all entries; infinite where only one side is defined."""
     largest = 0.0
     for name in ("precision", "recall", "scores"):
         ours, theirs = getattr(evaluation, name), oracle.eval[name]
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     files = parser.parse_args(arguments).files
     if len(files) % 2:
         parser.error(f"expected pairs of files, got {len(files)}")
-    print("| ground truths | detections | images | boxes | pycocotools AP | jaxmap AP | cells | in jit |")
+    print("| ground truths | detections | images | boxes | pycocotools AP | jaxmap AP | entries | in jit |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     for truth_path, results_path in zip(files[::2], files[1::2], strict=True):
         truth, results = common_images(load_json(truth_path), load_json(results_path))

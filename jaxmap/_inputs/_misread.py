@@ -47,7 +47,12 @@ class _Image(NamedTuple):
 
 
 def warn_of_misread(
-    found: DetectionTable, truth: GroundTruthTable, *, iou_type: str = "bbox", box_format: str = "xywh"
+    found: DetectionTable,
+    truth: GroundTruthTable,
+    *,
+    iou_type: str = "bbox",
+    box_format: str = "xywh",
+    were_tables: bool = True,
 ) -> None:
     """Warns, once, if detections or ground truths look as if they were meant otherwise than they are read.
 
@@ -56,12 +61,14 @@ def warn_of_misread(
       truth: the ground truths.
       iou_type: what is compared.
       box_format: how the user wrote the boxes, if not as tables have them.
+      were_tables: True where the sizes of ground truths were looked at by the reader of their file.
     """
     if not len(found.labels) or not len(truth.labels):
         return
     some = _some_rows(found), _some_rows(truth)
     doubt = None
-    for look in (partial(_doubt_of_sizes, iou_type=iou_type, box_format=box_format), _doubt_of_unit):
+    of_sizes = partial(_doubt_of_sizes, iou_type=iou_type, box_format=box_format, were_tables=were_tables)
+    for look in (of_sizes, _doubt_of_unit):
         doubt = doubt or (look(*some) and look(found, truth))
     if doubt is None and iou_type in ("bbox", "obb", "segm"):
         doubt = _doubt_of_fit(found, truth, box_format if iou_type == "bbox" else "")
@@ -84,9 +91,13 @@ def _from_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
     return {"xywh": boxes, "xyxy": corners, "yxyx": corners[:, [1, 0, 3, 2]]}[box_format]
 
 
-def _doubt_of_sizes(found: DetectionTable, truth: GroundTruthTable, iou_type: str, box_format: str) -> str | None:
+def _doubt_of_sizes(
+    found: DetectionTable, truth: GroundTruthTable, iou_type: str, box_format: str, were_tables: bool
+) -> str | None:
     """Returns what to say of many boxes without an area, or of angles that are no radians."""
     for side, table in (("detections", found), ("ground_truths", truth)):
+        if table is truth and were_tables and iou_type == "bbox":
+            return None
         shapes = table.oriented if iou_type == "obb" else table.boxes
         if shapes is None or iou_type in ("segm", "boundary"):  # what encloses masks is right, or their masks are empty
             continue
@@ -107,12 +118,11 @@ def _doubt_of_sizes(found: DetectionTable, truth: GroundTruthTable, iou_type: st
                 f"overlap nothing: {hint}"
             )
     counted = ~(truth.crowd | truth.ignore)
-    flat = truth.area <= 0 if iou_type == "keypoints" else np.any(truth.boxes[:, 2:] <= 0, axis=1)
-    if iou_type not in ("segm", "boundary") and (share := _share(flat[counted])) > 0.5:
-        what = "an area" if iou_type == "keypoints" else "a width or height"
+    flat = np.any(truth.boxes[:, 2:] <= 0, axis=1)
+    if iou_type in ("bbox", "obb") and (share := _share(flat[counted])) > 0.5:
         return (
-            f"`ground_truths`: {share:.0%} of {int(counted.sum())} objects have {what} of 0, so that nothing can match "
-            "them, and each is a miss: drop them, or mark them as not valid."
+            f"`ground_truths`: {share:.0%} of {int(counted.sum())} objects have a width or height of 0, so that "
+            "nothing can match them, and each is a miss: drop them, or mark them as not valid."
         )
     return None
 

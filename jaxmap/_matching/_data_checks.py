@@ -124,7 +124,7 @@ def advise(
             "a pixel) and can only be missed; if they are padding, pass `valid`"
         )
     negative = checks["negative_detections"], checks["negative_ground_truths"]
-    if 100 * negative[0] > found or negative[1]:
+    if 5 * negative[0] > found or 5 * negative[1] > truth:
         yield (
             f"{negative[0]} of {found} detections and {negative[1]} of {truth} ground truths have a negative width or "
             f"height as `{box_format}` and overlap nothing; are they `{_LIKELY[box_format]}`?"

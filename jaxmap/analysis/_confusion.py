@@ -14,9 +14,9 @@ from .._inputs._tables import as_tables
 from .._ordering import take_rows
 from .._pairing._host import check_confusion_options, count_confusion, normalize_confusion
 from ..protocols import COCO, EvaluationProtocol, get_protocol
-from ..types import DetectionTable
+from ..types import DetectionTable, GroundTruthTable
 
-__all__ = ["Confusion", "confusion_matrix"]
+__all__ = ["Confusion", "confusion_matrix", "confusion_of"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,8 +111,32 @@ def confusion_matrix(
         class_names=class_names,
         num_classes=num_classes,
     )
-    as_written = "xywh" if isinstance(detections, DetectionTable) else box_format
-    warn_of_misread(found, truth, iou_type=protocol.iou_type, box_format=as_written)
+    were_tables = isinstance(detections, DetectionTable)
+    as_written = "xywh" if were_tables else box_format
+    warn_of_misread(found, truth, iou_type=protocol.iou_type, box_format=as_written, were_tables=were_tables)
+    return confusion_of(
+        found,
+        truth,
+        protocol,
+        iou_threshold=iou_threshold,
+        score_threshold=score_threshold,
+        pairing=pairing,
+        normalize=normalize,
+    )
+
+
+def confusion_of(
+    found: DetectionTable,
+    truth: GroundTruthTable,
+    protocol: EvaluationProtocol,
+    *,
+    iou_threshold: float,
+    score_threshold: float,
+    pairing: str,
+    normalize: str | None,
+) -> Confusion:
+    """Counts what `confusion_matrix` does, of tables that were looked at before; raises as it does."""
+    check_confusion_options(iou_threshold, score_threshold, pairing)
     found = take_rows(found, np.flatnonzero(found.scores >= score_threshold))
     counts, num_left_out = count_confusion(
         found, truth, protocol=protocol, iou_threshold=iou_threshold, pairing=pairing

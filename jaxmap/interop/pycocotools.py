@@ -4,7 +4,7 @@ Code written for them runs with only its import changed, on the objects of eithe
 `evalImgs` from many processes and assigns them before `accumulate`. pycocotools itself is not needed. What differs, on
 purpose: an annotation whose id is 0 counts (pycocotools reads its match as none), results are copied and not written
 to, an empty list of results is scored, `useCats = 0` leaves `params.catIds` as they are and works for keypoints too,
-and what cannot be scored, such as a NaN or a mask of another size than its image, is an error that names the entry.
+and what cannot be scored, such as a NaN or masks of two sizes in one image, is an error that names it.
 An annotation id of 0, ids that repeat, and ids of `params` that the ground truths lack are warned of.
 
 >>> import contextlib, io

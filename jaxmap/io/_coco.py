@@ -358,7 +358,6 @@ def _warn_of_unmatchable(shapes: Mapping[str, np.ndarray], rows: Columns, iou_ty
     if iou_type == "keypoints":
         unread = shapes["ignore"] & (num_labelled(shapes["keypoints"]) > 0)
         faults.append((unread, "labelled keypoints, but a `num_keypoints` of 0, and so are ignored"))
-        faults.append(((area == 0) & counted, "an `area` of 0, for which only keypoints without any error match"))
     for at_fault, what in faults:
         if at_fault.any():
             warnings.warn(f"{where}: {int(at_fault.sum())} of {len(ids)} have {what}.", UserWarning, stacklevel=4)

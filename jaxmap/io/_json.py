@@ -35,7 +35,6 @@ _DIGITS = 4000  # Python refuses longer integers, from 4,300 digits on
 _BEGINNINGS = {
     b"<": "it looks like XML or a web page",
     b"version https://git-lfs": "it is a pointer of Git LFS, get the file itself with `git lfs pull`",
-    b"PK\x03\x04": "it is a zip archive, unpack it",
     b"{'": "it looks like a printed Python object, write it with `json.dump`",
     b"[{'": "it looks like a printed Python object, write it with `json.dump`",
 }

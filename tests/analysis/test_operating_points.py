@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scenes import Scene, random_scene
+from scenes import Scene, odd_scenes, random_scene
 from sklearn.metrics import precision_recall_curve
 
 import jaxmap
 from jaxmap.analysis import OperatingPoint, ScoreCurve
+
+pytestmark = odd_scenes
 
 MEAN = 1e-12
 SEEDS = range(5000, 5008)

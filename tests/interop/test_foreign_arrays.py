@@ -44,7 +44,7 @@ def test_tensors_are_arrays(kind: str) -> None:
 def test_list_of_tensors_that_cannot_be_converted_is_named() -> None:
     found, truth = sides(torch.tensor)
     found[0]["scores"] = [torch.tensor(score, requires_grad=True) for score in SCORES]
-    with pytest.raises(TypeError, match=r"`detections\[0\]\['scores'\]` cannot be converted to an array: .*detach"):
+    with pytest.raises(TypeError, match=r"`detections\[0\]\['scores'\]` cannot be read as a NumPy array .*detach"):
         jaxmap.evaluate(found, truth)
 
 

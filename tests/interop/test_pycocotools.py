@@ -15,9 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from both_cocos import ATOL, OURS, THEIRS, assert_same, assert_same_eval, load, script, tiny
-from scenes import cut, random_scene
+from scenes import cut, odd_scenes, random_scene
 
 from jaxmap.interop import pycocotools as shell
+
+pytestmark = odd_scenes
 
 
 def real_pair(folder: pathlib.Path, ground_truths: str, results: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:

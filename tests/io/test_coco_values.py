@@ -264,7 +264,7 @@ NO_LISTS = {
     "printed": (str([RESULT]), "it looks like a printed Python object, write it with `json.dump`."),
     "web page": ("<!DOCTYPE html><html></html>", "it looks like XML or a web page."),
     "pointer": ("version https://git-lfs.github.com/spec/v1\noid", "get the file itself with `git lfs pull`."),
-    "archive": ("PK\3\4", "it is a zip archive, unpack it."),
+    "archive": ("PK\3\4", "is a ZIP archive, which is not read; unpack it"),
     "nothing": ("", "the file is empty; JSON was expected."),
     "zeros": ("\0" * 99, "the file is damaged or cut off, write it again."),
     "deep": ("[" * 100_000 + "]" * 100_000, "not valid JSON (maximum recursion depth exceeded"),

@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scenes import odd_scenes
 
 import jaxmap
 from jaxmap.metrics import ConfusionMatrix
+
+pytestmark = odd_scenes
 
 SIDE = 40
 

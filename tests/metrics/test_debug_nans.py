@@ -27,7 +27,7 @@ from jaxmap.metrics import (
     SemanticSegmentation,
 )
 from jaxmap.protocols import COCO, SummaryRow
-from jaxmap.types import Candidates, Records
+from jaxmap.types import Candidates, DetectionRecords, GroundTruthRecords, Records
 
 NAN = float("nan")
 SMALL = {"iou_thresholds": [0.5, 0.75], "recall_points": [0.0, 0.5, 1.0], "max_detections": [1, 3]}
@@ -130,6 +130,8 @@ def test_matching_and_curves_make_no_nan() -> None:
     protocol = COCO.customize(iou_thresholds=[0.5], recall_points=[0, 1], area_ranges={"all": (0, 9)}, max_detections=1)
     zero = jnp.zeros(1, jnp.int32)
     rows = dict.fromkeys(("labels", "image_index", "position", "rank"), zero)
-    padding = Records(**rows, scores=jnp.full(1, np.nan), matched=none, ignored=none, valid=jnp.array([False]))
-    curves = jax.jit(lambda r, n: jaxmap.precision_recall(r, n, protocol=protocol, num_classes=2))
-    assert float(curves(padding, jnp.array([[0], [3]])).recall[0, 1, 0, 0]) == 0.0
+    scores, valid = np.full(1, np.nan, np.float32), jnp.array([False])
+    padding = DetectionRecords(**rows, scores=scores, matched=none, ignored=none, valid=valid)
+    truths = GroundTruthRecords(labels=jnp.ones(3, jnp.int32), image_index=zero, counted=jnp.ones((3, 1), bool))
+    curves = jax.jit(lambda records: jaxmap.precision_recall(records, protocol=protocol, num_classes=2))
+    assert float(curves(Records(detections=padding, ground_truths=truths)).recall[0, 1, 0, 0]) == 0.0

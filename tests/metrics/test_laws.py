@@ -31,10 +31,13 @@ from metric_cases import (
     shuffled,
     take,
 )
+from scenes import odd_scenes
 
 import jaxmap
 from jaxmap.metrics import AveragePrecision
 from jaxmap.metrics._detection._host_average_precision import _match
+
+pytestmark = odd_scenes
 
 
 @pytest.fixture

@@ -268,7 +268,7 @@ def spoiled(value: int) -> np.ndarray:
         (MAPS * 0.5, MAPS, {}, TypeError, "`predicted` must hold integers, got dtype float"),
         (MAPS * 1j, MAPS, {}, TypeError, "`predicted` must hold integers, got dtype complex"),
         (MAPS, spoiled(2**32), {}, ValueError, "`truth` must hold classes 0 to 1 or 255 .*, got 4294967296 in image 1"),
-        (MAPS, MAPS, {"ignore_index": 255.0}, TypeError, r"`ignore_index` must be an integer or None, got 255.0"),
+        (MAPS, MAPS, {"ignore_index": 255.0}, TypeError, r"`ignore_index` must be a whole number or None, got 255.0"),
         (MAPS, MAPS, {"ignore_index": 2**31}, ValueError, "`ignore_index` must be between .*, got 2147483648"),
     ],
 )

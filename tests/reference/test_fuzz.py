@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from fuzz import check_scene, mismatches
 from oracle import ATOL, run_pycocotools
-from scenes import Scene, random_scene
+from scenes import Scene, odd_scenes, random_scene
 
 import jaxmap
 from jaxmap import io
+
+pytestmark = odd_scenes
 
 
 @pytest.mark.parametrize("first", range(0, 500, 50))

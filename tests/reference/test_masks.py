@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fuzz import check_scene
 from oracle import run_pycocotools
-from scenes import Scene, cut
+from scenes import Scene, cut, odd_scenes
 from shape_scenes import shape_scene
 
 import jaxmap
@@ -23,6 +23,8 @@ from jaxmap._geometry._keypoints import keypoint_similarity
 from jaxmap._geometry._rle import coco_masks, decode_mask, encode_masks
 from jaxmap._summary import summary_lines
 from jaxmap.protocols import EvaluationProtocol
+
+pytestmark = odd_scenes
 
 ATOL = 1e-12  # matches are exact on both sides; the rest is float64
 PSEUDO_TRUTH = "coco_val2017/pseudo_mask_ground_truth_100_images"
