@@ -183,12 +183,9 @@ class Evaluation:
         return summary_table(self.summary, self.protocol)
 
     def __repr__(self) -> str:
-        counts = {
-            "images": len(self.image_ids),
-            "classes": len(self.class_ids),
-            "detections": len(self.dataset.by_class),
-        }
-        return described(self, protocol=self.protocol, **counts, **dict(list(self.summary.items())[:1]))
+        images, classes, found = len(self.image_ids), len(self.class_ids), len(self.dataset.by_class)
+        first = dict(list(self.summary.items())[:1])
+        return described(self, protocol=self.protocol, images=images, classes=classes, detections=found, **first)
 
     def _repr_html_(self) -> str:
         return html_table(summary_columns(self.summary, self.protocol).items())
