@@ -183,9 +183,9 @@ class Evaluation:
         return summary_table(self.summary, self.protocol)
 
     def __repr__(self) -> str:
-        counts = {"images": len(self.image_ids), "classes": len(self.class_ids)}
-        counts["detections"] = len(self.dataset.records.detections.scores)
-        return described(self, protocol=self.protocol, **counts, **dict(list(self.summary.items())[:1]))
+        images, classes, found = len(self.image_ids), len(self.class_ids), len(self.dataset.by_class)
+        first = dict(list(self.summary.items())[:1])
+        return described(self, protocol=self.protocol, images=images, classes=classes, detections=found, **first)
 
     def _repr_html_(self) -> str:
         return html_table(summary_columns(self.summary, self.protocol).items())
@@ -221,12 +221,8 @@ class Evaluation:
             "num_ground_truths": np.bincount(np.repeat(alone.image, alone.num_ground_truths), minlength=num_images),
             "num_detections": np.bincount(self.dataset.records.detections.image_index, minlength=num_images),
         }
-        overall = dataclasses.replace(
-            self.protocol,
-            area_ranges=self.protocol.area_ranges[:1],
-            max_detections=self.protocol.max_detections[-1:],
-            class_groups=(),
-        )
+        area, limit = self.protocol.area_ranges[:1], self.protocol.max_detections[-1:]
+        overall = dataclasses.replace(self.protocol, area_ranges=area, max_detections=limit, class_groups=())
         for line in summary_lines(overall):
             cells = line.quantity.values(alone)
             means = cells[list(line.thresholds)].mean(axis=0) if line.thresholds else np.full(len(alone.image), np.nan)
