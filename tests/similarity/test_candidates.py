@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from jaxmap import COCO
-from jaxmap._candidates._device import _first_columns, area_geometry, find_candidates, inside_ranges
+from jaxmap._candidates._device import _first_columns, find_candidates, inside_ranges
 from jaxmap._geometry._boxes import approximate_iou, box_geometry, exact_iou
+from jaxmap._geometry._device import single
 from jaxmap.types import Candidates
 
 D, G = 48, 40
@@ -242,6 +243,6 @@ def test_area_ranges_include_both_ends() -> None:
     inside = jax.jit(lambda boxes: inside_ranges(box_geometry(boxes, "xywh").area, ranges))(boxes)
     np.testing.assert_array_equal(inside, expected)
     given = exact.astype(np.float32)
-    inside = jax.jit(lambda area: inside_ranges(area_geometry(area), ranges))(given)
+    inside = jax.jit(lambda area: inside_ranges(single(area), ranges))(given)
     np.testing.assert_array_equal(inside, np.stack([(given >= low) & (given <= high) for low, high in ranges], axis=1))
     assert expected[0].tolist() == [True, True, True, False]

@@ -92,9 +92,8 @@ def _expected(door: str, path: str, name: str, accepted: str) -> Expected:
     words = (pathlib.PurePath(path).name,)
     if accepted == "same":
         return Expected(numbers=_right(door))
-    if (
-        path.endswith(".txt") and accepted == "no" and name in ("empty", "blank", "gzip of nothing")
-    ):  # no object, or no detection
+    nothing = name in ("empty", "blank", "gzip of nothing")  # no object, or no detection
+    if path.endswith(".txt") and accepted == "no" and nothing:
         return Expected(numbers=dict, refused=("",))
     if accepted == "either":
         return Expected(numbers=_right(door), refused=words)
