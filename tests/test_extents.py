@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jaxmap import host
 from jaxmap._candidates import _host as _candidates
-from jaxmap._candidates._host import Groups
+from jaxmap._candidates._host import Groups, find_pairs
 from jaxmap._geometry._boxes import box_iou_pairs
-from jaxmap._geometry._host import PairSimilarity
+from jaxmap._geometry._host import PairSimilarity, pair_similarity
 from jaxmap.protocols import COCO
 from jaxmap.types import DetectionTable, GroundTruthTable
 
@@ -38,8 +37,8 @@ def tables(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray) -> tup
 
 def pairs_of(found: DetectionTable, truth: GroundTruthTable, thresholds: tuple[float, ...]) -> dict[tuple, float]:
     sizes = (np.array([size]) for size in (0, len(found.scores), 0, len(truth.labels)))
-    similarity: PairSimilarity = host.pair_similarity(found, truth, COCO)
-    pairs = host.find_pairs(found, np.arange(len(found.scores)), truth, Groups(*sizes), similarity, thresholds)
+    similarity: PairSimilarity = pair_similarity(found, truth, COCO)
+    pairs = find_pairs(found, np.arange(len(found.scores)), truth, Groups(*sizes), similarity, thresholds)
     ends = zip(pairs.detection.tolist(), pairs.ground_truth.tolist(), strict=True)
     return dict(zip(ends, pairs.similarity.tolist(), strict=True))
 
