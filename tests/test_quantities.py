@@ -87,9 +87,8 @@ def test_best_f1_per_image_is_that_of_each_image_alone() -> None:
             assert columns[name][index] == pytest.approx(summary[name], abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_best_f1_from_states_and_inside_jit(seed: int) -> None:
-    found, truth = scene(seed)
+def test_best_f1_from_states_and_inside_jit() -> None:
+    found, truth = scene(0)
     expected = evaluate(found, truth, protocol=F1, num_classes=NUM_CLASSES).summary
     metric = AveragePrecision(num_classes=NUM_CLASSES, max_images=12, protocol=F1)
     image_id = jnp.arange(len(found.labels))
@@ -101,7 +100,7 @@ def test_best_f1_from_states_and_inside_jit(seed: int) -> None:
     rows = HostAveragePrecision(num_classes=NUM_CLASSES, protocol=F1)
     in_rows = rows.summarize(rows.compute(rows.update(rows.init(), found, truth, image_id=image_id)))
     bins = HistogramAveragePrecision(num_classes=NUM_CLASSES, num_bins=8, score_range=(1 / 16, 17 / 16), protocol=F1)
-    in_bins = bins.summarize(bins.compute(bins.update(bins.init(), found, truth, image_id=image_id)))
+    in_bins = bins.summarize(bins.compute(jax.jit(bins.update)(bins.init(), found, truth, image_id=image_id)))
     for name, value in expected.items():
         assert [on_host[name], in_rows[name]] == pytest.approx([value] * 2, rel=0, abs=0, nan_ok=True)
         assert on_device[name] == pytest.approx(value, abs=1e-6, nan_ok=True)

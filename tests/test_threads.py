@@ -43,7 +43,7 @@ def exit_code_of_child(before: str, inside: str) -> int:
 @needs_fork
 def test_threads_work_in_a_child_of_a_process_that_has_used_them() -> None:
     use = "assert in_threads(lambda number: number + 1, range(50)) == list(range(1, 51))"
-    assert exit_code_of_child(f"from jaxmap.host import in_threads\n{use}", use) == 7
+    assert exit_code_of_child(f"from jaxmap._threads import in_threads\n{use}", use) == 7
 
 
 @needs_fork

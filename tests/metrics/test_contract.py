@@ -206,7 +206,7 @@ def test_merge_keeps_the_room_of_its_first_state(slots: int) -> None:
     other = dataclasses.replace(EXACT, max_detections_per_image=slots, max_ground_truths_per_image=slots)
     three = jax.tree.map(lambda column: jnp.concatenate([column] * 3, axis=1), (FOUND, TRUTH))
     with pytest.warns(UserWarning) if slots < 3 else contextlib.nullcontext():
-        filled = other.update(other.init(), *three, image_id=jnp.array([1]))
+        filled = jax.jit(other.update)(other.init(), *three, image_id=jnp.array([1]))
     narrow = dataclasses.replace(EXACT, max_detections_per_image=2)
     merged = narrow.merge(narrow.init(), filled)
     assert merged.images.scores.shape == (3, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 from typing import Any
@@ -83,10 +84,15 @@ def plain_ap(found: dict[str, np.ndarray], truth: dict[str, np.ndarray], label: 
     return float(np.append(precision, 0.0)[place].mean())
 
 
+@functools.cache
+def update_of(metric: jaxmap.AveragePrecision) -> Any:
+    return jax.jit(metric.update)
+
+
 def in_jit(found: dict[str, np.ndarray], truth: dict[str, np.ndarray], protocol: jaxmap.EvaluationProtocol) -> Any:
     metric = jaxmap.AveragePrecision(protocol=protocol, num_classes=K, max_images=NUM_IMAGES)
     sides = jaxmap.Detections(**found), jaxmap.GroundTruths(**truth)
-    return metric.compute(jax.jit(metric.update)(metric.init(), *sides, image_id=jnp.arange(NUM_IMAGES)))
+    return metric.compute(update_of(metric)(metric.init(), *sides, image_id=jnp.arange(NUM_IMAGES)))
 
 
 @pytest.mark.parametrize("seed", range(5))
