@@ -13,6 +13,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[1] / "examples" / "benchmarks"
 SMALL = {"num_images": 30, "num_ground_truths": 200, "num_detections": 1_001, "num_classes": 7}
 

@@ -22,6 +22,8 @@ from jaxmap._cli._compilation_cache import configure
 from jaxmap._compilation import _scene
 from jaxmap.metrics import HistogramAveragePrecision, HostAveragePrecision
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 

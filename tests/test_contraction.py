@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import jax
 import numpy as np
+import pytest
 
 import jaxmap
 from jaxmap._geometry._boxes import box_iou
+
+pytestmark = pytest.mark.slow
 
 
 def test_update_decides_the_same_on_boxes_scaled_inside_the_program():

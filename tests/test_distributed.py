@@ -24,6 +24,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import jaxmap
 from jaxmap import distributed
 
+pytestmark = pytest.mark.slow
+
 State = jaxmap.metrics.AveragePrecisionState
 SPLIT, EVERYWHERE = PartitionSpec("data"), PartitionSpec()
 SHARES = {1: (12,), 2: (9, 3), 8: (5, 0, 1, 3, 0, 2, 1, 0)}  # how many of the images each device has

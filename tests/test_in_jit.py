@@ -26,7 +26,7 @@ from jaxmap import COCO
 from jaxmap._summary import summary_lines
 from jaxmap.protocols import EvaluationProtocol
 
-pytestmark = odd_scenes
+pytestmark = [odd_scenes, pytest.mark.slow]
 
 ATOL = 1e-6
 NUM_IMAGES, D, G, K = 12, 128, 16, 12  # one shape, and with it one compile; some scenes have over 100 of a class

@@ -13,7 +13,7 @@ from scenes import Scene, odd_scenes, pad, random_scene
 import jaxmap
 from jaxmap import io
 
-pytestmark = odd_scenes
+pytestmark = [odd_scenes, pytest.mark.slow]
 
 SEEDS = range(2000, 2008)
 Image = dict[str, np.ndarray]

@@ -23,6 +23,8 @@ from test_examples import ROOT
 
 from jaxmap._cli._main import _parser
 
+pytestmark = pytest.mark.slow
+
 MANUALS = [
     *("README.md", "CONTRIBUTING.md", "jaxmap/README.md", "tests/README.md"),
     *(f"jaxmap/{room}/README.md" for room in ("adapters", "analysis", "interop", "io", "metrics")),

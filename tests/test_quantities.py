@@ -13,6 +13,8 @@ from jaxmap import COCO, AveragePrecision, Detections, EvaluationProtocol, Groun
 from jaxmap.metrics import HistogramAveragePrecision, HostAveragePrecision
 from jaxmap.protocols import QUANTITIES, SummaryRow
 
+pytestmark = pytest.mark.slow
+
 NUM_CLASSES = 3
 F1 = dataclasses.replace(
     COCO,

@@ -14,6 +14,8 @@ import pytest
 import jaxmap
 from jaxmap.adapters import EvaluationBatch, from_detr
 
+pytestmark = pytest.mark.slow
+
 NUM_IMAGES, NUM_QUERIES, NUM_COLUMNS, NUM_TRUTHS = 4, 7, 5, 3
 
 

@@ -15,6 +15,8 @@ import jaxmap
 from jaxmap import io
 from jaxmap.adapters import GroundTruthLookup
 
+pytestmark = pytest.mark.slow
+
 
 def table_of(seed: int = 0) -> tuple[dict[str, Any], jaxmap.GroundTruthTable]:
     """Returns a COCO dataset with rows in no order, an image without any, crowds, and gaps between ids."""

@@ -21,7 +21,7 @@ from sklearn.metrics import precision_recall_curve
 import jaxmap
 from jaxmap.analysis import OperatingPoint, ScoreCurve
 
-pytestmark = odd_scenes
+pytestmark = [odd_scenes, pytest.mark.slow]
 
 MEAN = 1e-12
 SEEDS = range(5000, 5008)

@@ -23,6 +23,8 @@ import pytest
 import jaxmap
 from jaxmap.interop.clu import as_clu_metric
 
+pytestmark = pytest.mark.slow
+
 METRIC = batches.metric()
 MEAN_LOSS = 5.5  # of the image ids 0 .. 11
 

@@ -14,6 +14,8 @@ from kauldron import metrics
 
 from jaxmap.interop.kauldron import AveragePrecisionMetric
 
+pytestmark = pytest.mark.slow
+
 METRIC = AveragePrecisionMetric(
     metric=batches.metric(),
     valid="preds.valid",

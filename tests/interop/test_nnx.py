@@ -15,6 +15,8 @@ from flax import nnx
 import jaxmap
 from jaxmap.interop.nnx import AveragePrecisionMetric
 
+pytestmark = pytest.mark.slow
+
 NUM_TRACES = {"step": 0}
 
 

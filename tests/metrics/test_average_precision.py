@@ -25,6 +25,8 @@ from reference.test_shared_data import INTEGER_BOXES, Pair
 import jaxmap
 from jaxmap import AveragePrecision, distributed
 
+pytestmark = pytest.mark.slow
+
 NUM_IMAGES, NUM_REPEATED = 5000, 251  # 5 % come twice; neither batch size divides the sum
 METRIC = AveragePrecision(num_classes=80, max_images=NUM_IMAGES, box_format="xywh")
 NUM_DEVICES = 8

@@ -17,6 +17,8 @@ import pytest
 import jaxmap.interop.nnx  # noqa: F401  # tells flax.serialization how to write a state
 from jaxmap.metrics import AveragePrecisionState
 
+pytestmark = pytest.mark.slow
+
 METRIC = batches.metric()
 State = AveragePrecisionState
 

@@ -22,6 +22,8 @@ from jaxmap import distributed
 from jaxmap._pairing._host import PAIRINGS
 from jaxmap.metrics import ConfusionMatrix, ConfusionMatrixState
 
+pytestmark = pytest.mark.slow
+
 D, G, K = 12, 8, 3
 SIZE = 7  # of a batch; does not divide the images
 METRIC = ConfusionMatrix(num_classes=K, iou_threshold=0.4, box_format="xywh")

@@ -13,6 +13,8 @@ import pytest
 import jaxmap
 from jaxmap.metrics import AveragePrecision, ConfusionMatrix, HostAveragePrecision, image_id_words
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = jaxmap.COCO.customize(iou_thresholds=(0.5,))  # compiles fast
 TRUTH = np.array([[[10, 20, 60, 90], [100, 40, 150, 80]], [[30, 10, 90, 70], [5, 60, 45, 95]]], np.float32)
 FOUND = TRUTH + np.float32(2)

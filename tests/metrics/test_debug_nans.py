@@ -29,6 +29,8 @@ from jaxmap.metrics import (
 from jaxmap.protocols import COCO, SummaryRow
 from jaxmap.types import Candidates, DetectionRecords, GroundTruthRecords, Records
 
+pytestmark = pytest.mark.slow
+
 NAN = float("nan")
 SMALL = {"iou_thresholds": [0.5, 0.75], "recall_points": [0.0, 0.5, 1.0], "max_detections": [1, 3]}
 BOX, OTHER, PADDING = [0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 8.0], [NAN] * 4

@@ -37,7 +37,7 @@ import jaxmap
 from jaxmap.metrics import AveragePrecision
 from jaxmap.metrics._detection._host_average_precision import _match
 
-pytestmark = odd_scenes
+pytestmark = [odd_scenes, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from panoptic_scenes import random_scene
 from jaxmap import distributed
 from jaxmap.metrics import MeanAveragePrecisionAtK, PanopticQuality, PixelAveragePrecision, SemanticSegmentation
 
+pytestmark = pytest.mark.slow
+
 NUM_IMAGES, SIZE, NUM_DEVICES = 11, 4, 8
 Batch = dict[str, np.ndarray]
 

@@ -11,7 +11,7 @@ from scenes import Scene, odd_scenes, random_scene
 import jaxmap
 from jaxmap import io
 
-pytestmark = odd_scenes
+pytestmark = [odd_scenes, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("first", range(0, 500, 50))

@@ -24,7 +24,7 @@ from jaxmap._geometry._rle import coco_masks, decode_mask, encode_masks
 from jaxmap._summary import summary_lines
 from jaxmap.protocols import EvaluationProtocol
 
-pytestmark = odd_scenes
+pytestmark = [odd_scenes, pytest.mark.slow]
 
 ATOL = 1e-12  # matches are exact on both sides; the rest is float64
 PSEUDO_TRUTH = "coco_val2017/pseudo_mask_ground_truth_100_images"

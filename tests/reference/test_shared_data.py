@@ -16,6 +16,8 @@ from scenes import cut
 import jaxmap
 from jaxmap import io
 
+pytestmark = pytest.mark.slow
+
 INTEGER_BOXES = "coco_val2017/ground_truth_integer_boxes"
 EXACT = "coco_val2017/ground_truth_exact_188_images"
 

@@ -20,6 +20,8 @@ from jaxmap._geometry import geometry_of
 from jaxmap._geometry._giou import giou_pairs
 from jaxmap.metrics import ConfusionMatrix
 
+pytestmark = pytest.mark.slow
+
 COCO_GIOU = jaxmap.COCO.customize(iou_type="giou")
 NUM_IMAGES, D, G, K = 6, 14, 7, 2
 THRESHOLDS = (0.1, 0.3, 0.5, 0.75)
