@@ -133,9 +133,10 @@ def _keypoint_similarity(
     one: DetectionTable, other: GroundTruthTable, sigmas: np.ndarray, rows: np.ndarray, others: np.ndarray
 ) -> np.ndarray:
     assert one.keypoints is not None and other.keypoints is not None
-    similarity: np.ndarray = keypoint_similarity(
-        one.keypoints[rows], other.keypoints[others], other.boxes[others], other.area[others], sigmas
-    )
+    with np.errstate(over="ignore"):  # an area below 0, which readers warn of, gives infinity
+        similarity: np.ndarray = keypoint_similarity(
+            one.keypoints[rows], other.keypoints[others], other.boxes[others], other.area[others], sigmas
+        )
     return similarity
 
 

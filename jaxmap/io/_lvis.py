@@ -12,6 +12,7 @@ among the first 300 of its image.
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 import warnings
 from collections.abc import Mapping
 from itertools import chain, compress
@@ -122,7 +123,9 @@ def _with_federation(table: GroundTruthTable, columns: Mapping[str, Columns], so
         for row, ids in enumerate(lists):
             plain = isinstance(ids, list) and {int, str}.issuperset(map(type, ids))
             if not plain and (not isinstance(ids, list) or None in map(identifier, ids)):
-                raise ValueError(f"{source}: `images[{row}].{field}` must be a list of category ids, got {ids!r}.")
+                raise ValueError(
+                    f"{source}: `images[{row}].{field}` must be a list of category ids, got {reprlib.repr(ids)}."
+                )
         flat = Entries(items=[{field: one} for one in chain.from_iterable(lists)], name="images", source=source)
         label, known = index_of(flat.identifiers(field), table.class_ids)
         result = np.zeros((len(table.image_ids), len(table.class_ids)), bool)
@@ -135,7 +138,8 @@ def _with_federation(table: GroundTruthTable, columns: Mapping[str, Columns], so
     for row, group in enumerate(frequency):
         if group not in LVIS.class_groups:
             raise ValueError(
-                f"{source}: `categories[{row}].frequency` must be one of {list(LVIS.class_groups)}, got {group!r}."
+                f"{source}: `categories[{row}].frequency` must be one of {list(LVIS.class_groups)}, got "
+                f"{reprlib.repr(group)}."
             )
     class_group = np.array(frequency)[np.argsort(categories["id"])]
     return dataclasses.replace(table, verified=verified, not_exhaustive=flags(_NOT_EXHAUSTIVE), class_group=class_group)

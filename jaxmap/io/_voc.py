@@ -124,8 +124,9 @@ def _local_name(element: ElementTree.Element) -> str:
 
 
 def _read_object(place: str, element: ElementTree.Element) -> Object:
-    difficult = (element.findtext("difficult") or "0").strip()
-    if difficult not in ("0", "1"):
+    flag = element.find("difficult")
+    difficult = "0" if flag is None else (flag.text or "0").strip()
+    if difficult not in ("0", "1") or (flag is not None and len(flag)):
         raise ValueError(f"{place}: <difficult> must be 0 or 1, got {shown(difficult)}.")
     label = (element.findtext("name") or "").strip()
     if not label:

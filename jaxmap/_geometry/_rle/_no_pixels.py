@@ -45,7 +45,7 @@ def warn_of_no_pixels(
         said = 0.0 if area is None else float(area[row])
         if box_area is not None and cause != ENCODED:
             said = max(said, float(box_area[row]))
-        if said >= 1 or cause in (FRACTIONS, OUTSIDE) or (cause == EMPTY and said > 0):
+        if said >= 1 or cause in (FRACTIONS, OUTSIDE, EMPTY):
             causes[row] = cause
     if not causes:
         return

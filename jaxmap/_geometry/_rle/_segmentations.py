@@ -120,7 +120,7 @@ def checked_sizes(values: Iterable[Any], name: Name, field: str = "size") -> np.
 def _sizes_are_good(size: np.ndarray) -> np.ndarray:
     inside = (size >= 1) & (size <= LARGEST_SIDE)
     whole = np.floor(size) == size  # NaN is not
-    good: np.ndarray = (inside & whole).all(axis=1) & (size.prod(axis=1) < TOO_MANY_PIXELS)
+    good: np.ndarray = (inside & whole).all(axis=1) & (np.clip(size, 0, LARGEST_SIDE).prod(axis=1) < TOO_MANY_PIXELS)
     return good
 
 
@@ -133,8 +133,8 @@ def _is_size(value: Any) -> bool:
 def _are_compressed(segmentations: Sequence[Any]) -> bool:
     """Returns whether all are encodings with compressed counts, as results mostly are."""
     try:
-        counts = map(operator.itemgetter("counts"), segmentations)
-        return set(map(type, segmentations)) == {dict} and set(map(type, counts)) <= {str, bytes}
+        pairs = map(operator.itemgetter("counts", "size"), segmentations)
+        return set(map(type, segmentations)) == {dict} and {type(counts) for counts, _ in pairs} <= {str, bytes}
     except KeyError:
         return False
 

@@ -34,7 +34,7 @@ WORDS = {
     "2^63": str(2**63),
     "underscore": "1_0",
     "arabic digits": "١٢",
-    "full width": "12",
+    "full width": "\uff11\uff12",
     "hexadecimal": "0x10",
     "decimal comma": "1,5",
     "quoted": '"1"',

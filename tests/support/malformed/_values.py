@@ -103,7 +103,7 @@ def _text(data: Any, path: Sequence[str | int], value: Any) -> str:
     return json.dumps(changed)
 
 
-def _value(name: str) -> Any:
+def number_of(name: str) -> Any:
     """Returns what the text says; None if it is no number."""
     raw = JSON_VALUES.get(name, "null")
     if name in (DEEP, "400 digits", "5000 digits") or raw[0] not in "-0123456789" or raw == "-Infinity":
@@ -118,13 +118,16 @@ def _identifier(name: str, original: Any) -> Meaning:
 
 
 def _row_id(name: str, original: Any) -> Meaning:
-    value = _value(name)
+    """Any integer or text may name an annotation, whatever it says; it only has to be read as one thing."""
+    if "text" in name or name in ("blank", "2^63", "-2^63-1", "2^64+1", "400 digits"):
+        return "either", None
+    value = number_of(name)
     whole = value is not None and value == int(value) and -(2**63) <= value < 2**63
     return ("same", None) if whole or _identifier(name, 1)[0] == "same" else ("odd", None)
 
 
 def _number(name: str, original: Any) -> Meaning:
-    value = _value(name)
+    value = number_of(name)
     return ("odd", None) if value is None else ("value", float(value))
 
 
