@@ -137,6 +137,8 @@ def check_batch(
                     f"{'images and classes' if of_image else f'the first two axes of `{compared.field}`'}, got "
                     f"{list(jnp.shape(value))}."
                 )
+            if value is not None and jnp.issubdtype(jnp.result_type(value), jnp.complexfloating):
+                raise TypeError(f"`{side}.{name}` must be real numbers, got dtype {jnp.result_type(value)}.")
     for name, purpose in geometry.beside.items():
         if getattr(ground_truths, name) is None:
             raise ValueError(f"`ground_truths` must have `{name}` beside `{compared.field}`: {purpose}.")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["SegmentCounts", "class_groups", "count_segments"]
+__all__ = ["SegmentCounts", "check_things", "class_groups", "count_segments"]
 
 
 class SegmentCounts(NamedTuple):
@@ -41,6 +41,21 @@ class _Segments(NamedTuple):
     crowd: np.ndarray  # [S] bool
 
 
+def check_things(things: Collection[int] | None, num_classes: int) -> None:
+    """Refuses things that are no classes.
+
+    Raises:
+      ValueError: naming them.
+    """
+    if things is None:
+        return
+    are_listed = isinstance(things, Collection) and not isinstance(things, str | bytes | Mapping)
+    if not are_listed or not all(isinstance(one, int | np.integer) for one in things):
+        raise ValueError(f"`things` must be classes, integers from 0 to {num_classes - 1}, got {things!r:.80}.")
+    if outside := [thing for thing in things if not 0 <= thing < num_classes]:
+        raise ValueError(f"`things` must be classes from 0 to {num_classes - 1}, got {outside[0]}.")
+
+
 def class_groups(things: Collection[int] | None, num_classes: int) -> dict[str, np.ndarray]:
     """Returns `[K]` flags of the classes behind each kind of number, by the suffix of its name: all, things, stuff.
 
@@ -51,10 +66,8 @@ def class_groups(things: Collection[int] | None, num_classes: int) -> dict[str, 
     Raises:
       ValueError: if a thing is no class.
     """
-    known = () if things is None else things
-    if outside := [thing for thing in known if not 0 <= thing < num_classes]:
-        raise ValueError(f"`things` must be classes from 0 to {num_classes - 1}, got {outside[0]}.")
-    is_thing = np.isin(np.arange(num_classes), np.array(list(known), int))
+    check_things(things, num_classes)
+    is_thing = np.isin(np.arange(num_classes), np.array(list(things or ()), int))
     return {"": np.ones(num_classes, bool), "_th": is_thing, "_st": ~is_thing & (things is not None)}
 
 

@@ -125,6 +125,8 @@ def read_coco_panoptic_ground_truths(path: PathLike, *, folder: PathLike | None 
       ValueError: if it is not JSON, a list or a field is missing or of a wrong kind, or an id is repeated.
     """
     source, content, annotations, image_ids = _read(path)
+    if not annotations:
+        raise ValueError(f"{source}: `annotations` must list at least one image, got none.")
     categories = Entries(items=_list(content, "categories", source), name="categories", source=source)
     class_ids = categories.identifiers("id")
     _refuse_repeated(class_ids, "categories", "id", source)

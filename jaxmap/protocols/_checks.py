@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import string
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import islice, pairwise
 from typing import Any
 
@@ -136,8 +136,8 @@ def shown_tuple(value: Any) -> str:
 
 def _ascending(name: str, values: Any, at_most: int) -> tuple[float, ...]:
     try:
-        if isinstance(values, (str, bytes)):
-            raise TypeError
+        if isinstance(values, (str, bytes, Mapping, Set)):
+            raise TypeError  # they have no order, or hold no numbers
         result = tuple(number(value) for value in islice(values, at_most + 1))
     except (TypeError, ValueError, OverflowError) as error:
         text = shown(values) if isinstance(values, Sequence) and not isinstance(values, (str, bytes)) else repr(values)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..._display import described, short_repr
 from ..._evaluation import Evaluation, evaluation_of
+from ..._expected import expect
 from ..._integers import as_words
 from ..._matching._data_checks import checks_by_name
 from ..._matching._device import BatchRules, match_batch
@@ -108,6 +109,7 @@ class HostAveragePrecision(Contract):
         self._accept(state=state)
         if isinstance(image_id, jax.core.Tracer):
             raise TypeError("`HostAveragePrecision.update` must be called outside jit; use `AveragePrecision` inside.")
+        expect("detections", detections, Detections)
         words = as_words(image_id, len(detections.labels))  # here, since `jit` cuts ids to 32 bits
         batch = _match(self, detections, ground_truths, words, valid)
         for leaf in jax.tree.leaves(batch):

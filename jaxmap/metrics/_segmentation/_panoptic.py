@@ -15,7 +15,7 @@ from ..._display import short_repr
 from ..._integers import as_labels
 from ..._matching._data_checks import warn_once
 from ..._panoptic._device import joint_histogram, match_segments
-from ..._panoptic._host import class_groups
+from ..._panoptic._host import check_things, class_groups
 from ...types import UNDEFINED, Array
 from .._contract import Contract
 from .._options import check_memory, check_sizes
@@ -133,8 +133,8 @@ class PanopticQuality(Contract):
 
     def __post_init__(self) -> None:
         check_sizes(self, "num_classes")
+        check_things(self.things, self.num_classes)
         check_memory(self, "num_classes")
-        class_groups(self.things, self.num_classes)
 
     def init(self) -> PanopticQualityState:
         """Returns the state that has seen nothing."""

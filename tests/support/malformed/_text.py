@@ -228,6 +228,10 @@ def _expected(door: str, place: Place, name: str) -> Expected:
             return Expected(numbers=dict, refused=words)
         return Expected(refused=words, numbers=_flagged(door, 0) if name in ("blank", "tab", "line") else None)
     value = {"-1": -1.0, "0": 0.0, "1": 1.0, "1.0": 1.0, "0.25": 0.25}.get(name)
+    if door == "dota" and place.path is not None and (value is not None or name == "two words"):
+        return Expected(
+            numbers=dict, refused=words
+        )  # corners of another order are a quadrilateral; a class may have blanks
     if place.path is not None and value is not None:
         right = _right(door, place.side, place.path, place.of_number(value))
         return Expected(
