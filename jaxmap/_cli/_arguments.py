@@ -207,7 +207,7 @@ def _area_ranges(text: str) -> dict[str, tuple[float, float]]:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        return float(text if "_" not in text and text.isascii() else "no number")  # Python reads 1_0 and other digits
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
 

@@ -137,7 +137,7 @@ def check_batch(
                     f"{'images and classes' if of_image else f'the first two axes of `{compared.field}`'}, got "
                     f"{list(jnp.shape(value))}."
                 )
-            if value is not None and jnp.issubdtype(jnp.result_type(value), jnp.complexfloating):
+            if name != "masks" and value is not None and jnp.iscomplexobj(value):
                 raise TypeError(f"`{side}.{name}` must be real numbers, got dtype {jnp.result_type(value)}.")
     for name, purpose in geometry.beside.items():
         if getattr(ground_truths, name) is None:

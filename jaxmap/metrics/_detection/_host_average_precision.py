@@ -13,7 +13,7 @@ import numpy as np
 from ..._display import described, short_repr
 from ..._evaluation import Evaluation, evaluation_of
 from ..._expected import expect
-from ..._integers import as_words
+from ..._integers import as_labels, as_words
 from ..._matching._data_checks import checks_by_name
 from ..._matching._device import BatchRules, match_batch
 from ..._planes import num_words
@@ -110,8 +110,12 @@ class HostAveragePrecision(Contract):
         if isinstance(image_id, jax.core.Tracer):
             raise TypeError("`HostAveragePrecision.update` must be called outside jit; use `AveragePrecision` inside.")
         expect("detections", detections, Detections)
-        words = as_words(image_id, len(detections.labels))  # here, since `jit` cuts ids to 32 bits
-        batch = _match(self, detections, ground_truths, words, valid)
+        expect("ground_truths", ground_truths, GroundTruths)
+        # Here, since `jit` cuts integers to 32 bits.
+        words = as_words(image_id, len(detections.labels))
+        found = dataclasses.replace(detections, labels=as_labels("detections.labels", detections.labels))
+        truth = dataclasses.replace(ground_truths, labels=as_labels("ground_truths.labels", ground_truths.labels))
+        batch = _match(self, found, truth, words, valid)
         for leaf in jax.tree.leaves(batch):
             leaf.copy_to_host_async()
         batches = (*state.batches, batch)
