@@ -137,7 +137,7 @@ class ConfusionMatrix(Contract):
     def init(self) -> ConfusionMatrixState:
         """Returns the state that has seen nothing."""
         side = self.num_classes + 1
-        check_int32("cells of the matrix", side * side, "take fewer classes")
+        check_int32("cells of the matrix", side * side, f"take fewer classes than `num_classes={self.num_classes}`")
         return ConfusionMatrixState(
             counts=jnp.zeros((side, side), jnp.int32),
             num_left_out=jnp.zeros((), jnp.int32),

@@ -116,7 +116,11 @@ class SemanticSegmentation(Contract):
 
     def init(self) -> SegmentationState:
         """Returns the state that has seen nothing."""
-        check_int32("cells of the matrix", (self.num_classes + NUM_COLUMNS) ** 2, "take fewer classes")
+        check_int32(
+            "cells of the matrix",
+            (self.num_classes + NUM_COLUMNS) ** 2,
+            f"take fewer classes than `num_classes={self.num_classes}`",
+        )
         return SegmentationState(
             confusion=wide.zeros((self.num_classes, self.num_classes + NUM_COLUMNS)),
             unscored=wide.zeros((NUM_ROWS,)),
