@@ -1,4 +1,4 @@
-"""Shows why images can score otherwise alone than together, on three textbook scenes, each with its explanation.
+"""Shows why pooled and per-image AP can differ, on three textbook scenes, each with its explanation.
 
     python examples/pooled_vs_per_image.py
 

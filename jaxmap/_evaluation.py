@@ -230,7 +230,7 @@ class Evaluation:
         return Columns(columns)
 
     def explain(self) -> Explanation:
-        """Returns why images score otherwise alone than together, and what each false positive costs.
+        """Returns why pooled and per-image AP differ, and what each false positive costs.
 
         `print` it for the answer as text; its `to_dict` is ready for JSON.
 
@@ -253,7 +253,7 @@ class Evaluation:
         return tie_bounds(self.dataset, self.protocol, self.matched)
 
     def matches(self, iou_threshold: float = 0.5, area: str = "all") -> dict[str, np.ndarray]:
-        """Returns which detection met which ground truth, one row a detection, by image, class and descending score.
+        """Returns which detection met which ground truth, one row per detection, by image, class and descending score.
 
         Args:
           iou_threshold: one of the protocol's thresholds.

@@ -1,4 +1,4 @@
-"""`jaxmap explain`: why images score otherwise alone than together, which false positives cost what, and ties."""
+"""`jaxmap explain`: why pooled and per-image AP differ, which false positives cost what, and ties."""
 
 from __future__ import annotations
 

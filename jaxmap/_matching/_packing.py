@@ -3,7 +3,7 @@
 Tables become arrays of one row of slots an image, for `update`; candidate pairs become cells of a few fixed shapes, for
 matching: a cell holds all that pairs join, directly or through others. Every new shape is a compile, so a cell takes
 the smallest of a short ladder of sizes that holds it, and cells travel in chunks of a fixed number. Only detections and
-ground truths that take part in a pair get a place.
+ground truths that belong to a pair get a place.
 """
 
 from __future__ import annotations

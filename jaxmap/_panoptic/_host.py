@@ -17,7 +17,7 @@ __all__ = ["SegmentCounts", "check_things", "class_groups", "count_segments"]
 
 
 class SegmentCounts(NamedTuple):
-    """What became of the segments of an image, one row a segment.
+    """What became of the segments of an image, one row per segment.
 
     Attributes:
       iou: of each match, float64.

@@ -1,4 +1,4 @@
-"""Why images score otherwise alone than together: the steps between both numbers, and what each false positive costs.
+"""Why pooled and per-image AP differ: the steps between both numbers, and what each false positive costs.
 
 A chain of averages leads from the images alone to all together; each step changes one thing, so the steps add up:
 

@@ -19,7 +19,7 @@ __all__ = ["Explanation"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Explanation:
-    """Why images score otherwise alone than together, in AP over the first area range and the largest limit.
+    """Why pooled and per-image AP differ, in AP over the first area range and the largest limit.
 
     The first five numbers are a chain from the images alone to all together, in which each link changes one thing, so
     the differences between them add up to the whole. `str` gives all of it as text.

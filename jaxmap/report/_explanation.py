@@ -18,7 +18,7 @@ _TOP = 10
 
 
 def explanation_section(evaluation: Evaluation) -> Markup:
-    """Returns why images score otherwise alone than together, with the false positives and images behind it."""
+    """Returns why pooled and per-image AP differ, with the false positives and images behind it."""
     explanation = evaluation.explain()
     prose = [element("p", one_line(part)) for part in str(explanation).split("\n\n")[:2]]
     if math.isnan(explanation.together):

@@ -1,4 +1,4 @@
-"""Why images score otherwise alone than together: by hand, against evaluations of other data, and as text."""
+"""Why pooled and per-image AP differ: by hand, against evaluations of other data, and as text."""
 
 from __future__ import annotations
 
