@@ -7,6 +7,7 @@ in which they do fit is named in a warning.
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +18,7 @@ import numpy as np
 from .._geometry import geometry_of
 from .._geometry._boxes import box_iou_pairs, to_xywh
 from .._geometry._record import Geometry
-from .._ordering import take_rows
+from .._ordering import columns_of
 from ..types import BOX_FORMATS, DetectionTable, GroundTruthTable
 
 __all__ = ["warn_of_misread"]
@@ -81,7 +82,8 @@ def warn_of_misread(
 def _some_rows(table: Table) -> Table:
     """Returns rows spread over the table, which show quickly whether anything is in doubt."""
     step = -(-len(table.labels) // _ROWS)
-    return take_rows(table, np.arange(0, len(table.labels), step)) if step > 1 else table
+    changes: dict[str, Any] = {name: column[::step] for name, column in columns_of(table).items()}
+    return dataclasses.replace(table, **changes)
 
 
 def _from_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
@@ -202,7 +204,7 @@ def _some_images(found: DetectionTable, truth: GroundTruthTable) -> Iterator[_Im
     chosen = both[np.linspace(0, len(both) - 1, min(_IMAGES, len(both))).astype(np.int64)]
     wanted = np.zeros(num_images, bool)
     wanted[chosen] = True
-    found_rows, truth_rows = (np.flatnonzero(wanted[table.image_index]) for table in (found, truth))
+    found_rows, truth_rows = (np.flatnonzero(wanted.take(table.image_index)) for table in (found, truth))
     for image in chosen:
         mine = found_rows[found.image_index[found_rows] == image][:_DETECTIONS]
         its = truth_rows[truth.image_index[truth_rows] == image][:_TRUTHS]

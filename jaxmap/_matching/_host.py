@@ -82,7 +82,8 @@ def match_dataset(
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
     num_classes = len(ground_truths.class_ids)
     order, position, rank, by_class = _sort_detections(detections, ground_truths, protocol)
-    image_index, labels = detections.image_index.take(order), detections.labels.take(order)
+    columns = detections.image_index, detections.labels, detections.scores, detections.ids
+    image_index, labels, scores, detection_ids = in_threads(lambda column: column.take(order), columns)
     truth_group = ground_truths.image_index * num_classes + ground_truths.labels
     truth_order = order_within(truth_group, np.arange(len(truth_group)))
     ground_truths, truth_group = take_rows(ground_truths, truth_order), truth_group[truth_order]
@@ -117,7 +118,7 @@ def match_dataset(
     dataset = DatasetRecords(
         records=Records(
             detections=DetectionRecords(
-                scores=detections.scores.take(order),
+                scores=scores,
                 labels=labels,
                 image_index=image_index,
                 position=position,
@@ -131,7 +132,7 @@ def match_dataset(
             ),
         ),
         by_class=by_class,
-        detection_ids=detections.ids.take(order),
+        detection_ids=detection_ids,
         image_ids=ground_truths.image_ids,
         class_ids=ground_truths.class_ids,
         class_names=ground_truths.class_names,
