@@ -1,4 +1,4 @@
-"""Integers of any width where a program has 32 bits: labels, numbers that name something, and image ids.
+"""Flags, and integers of any width where a program has 32 bits: labels, numbers that name something, and image ids.
 
 Without x64, JAX keeps the low 32 bits of an integer and says nothing: 2^32 becomes 0, a class like any other. Three
 kinds of number need three answers, each of which holds on the host and inside `jit`:
@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["as_labels", "as_numbers", "as_words", "image_id_words", "is_seen"]
+__all__ = ["as_flags", "as_labels", "as_numbers", "as_words", "image_id_words", "is_seen"]
 
 _LOW, _HIGH = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 
@@ -39,6 +39,22 @@ def as_labels(name: str, values: Any) -> jax.Array:
         if values.dtype.kind == "i":
             values = xp.maximum(values, np.array(_LOW, values.dtype))
     return jnp.asarray(values.astype(np.int32))
+
+
+def as_flags(name: str, values: Any) -> jax.Array:
+    """Returns flags as bool; numbers of any type may stand for them, 0 and 1.
+
+    Raises:
+      TypeError: if they are neither bool nor real numbers.
+      ValueError: if one of them is neither 0 nor 1. Inside `jit`, where it cannot be seen, it counts as True.
+    """
+    values = values if isinstance(values, jax.Array) else np.asarray(values)
+    if values.dtype != bool:
+        if not jnp.issubdtype(values.dtype, jnp.number) or jnp.iscomplexobj(values):
+            raise TypeError(f"`{name}` must be boolean, or 0 and 1, got dtype {values.dtype}.")
+        if is_seen(values) and (odd := np.asarray((values != 0) & (values != 1))).any():
+            raise ValueError(f"`{name}` must be boolean, or 0 and 1, got {np.asarray(values)[odd][0]!r}.")
+    return jnp.asarray(values.astype(bool))
 
 
 def as_numbers(name: str, values: Any, hint: str = "number them from 0 instead") -> jax.Array:

@@ -165,8 +165,9 @@ def test_rows_and_cells_beyond_int32_are_refused_while_tracing() -> None:
         ConfusionMatrix(num_classes=46340).init()
     with pytest.raises(ValueError, match=r"cells of the matrix must be at most 2\^31 - 1"):
         SemanticSegmentation(num_classes=46339, ignore_index=None).init()
-    with pytest.raises(ValueError, match=r"`num_bins` of both kinds of pixels must be at most 2\^31 - 1"):
-        PixelAveragePrecision(num_classes=1, num_bins=2**30).init()
+    PixelAveragePrecision(num_classes=1, num_bins=2**24)
+    with pytest.raises(ValueError, match=r"`num_bins` must be at most 2\^24, got 16777217: scores are float32"):
+        PixelAveragePrecision(num_classes=1, num_bins=2**24 + 1)
 
 
 BINS = 4

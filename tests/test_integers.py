@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmap._integers import as_labels, as_numbers, image_id_words
+from jaxmap._integers import as_flags, as_labels, as_numbers, image_id_words
 
 INT32 = np.iinfo(np.int32)
 
@@ -68,3 +68,24 @@ def test_ids_that_no_two_words_hold_are_refused() -> None:
         image_id_words(7)
     with pytest.raises(TypeError, match="must hold integers"):
         image_id_words([0.5])
+
+
+@pytest.mark.parametrize("values", [[True, False], [1, 0], [1.0, 0.0], np.array([1, 0], np.uint8)])
+def test_flags_are_bool_or_zero_and_one(values: Any) -> None:
+    assert as_flags("valid", values).tolist() == [True, False]
+    assert jax.jit(lambda x: as_flags("valid", x))(np.asarray(values)).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ([0.5, 1], ValueError, r"^`valid` must be boolean, or 0 and 1, got np.float64\(0.5\)"),
+        ([0, 255], ValueError, r"^`valid` must be boolean, or 0 and 1, got np.int64\(255\)"),
+        ([np.nan], ValueError, "must be boolean"),
+        (["yes"], TypeError, r"^`valid` must be boolean, or 0 and 1, got dtype <U3"),
+        ([1j], TypeError, "got dtype complex128"),
+    ],
+)
+def test_other_flags_are_refused(values: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        as_flags("valid", values)

@@ -27,6 +27,8 @@ __all__ = ["find_candidates", "inside_ranges", "similarity_places"]
 TOLERANCE = 2.0**-44
 # What `approximate` may be off by; pairs this far below the lowest threshold are still looked at exactly.
 MARGIN = 1e-5
+# Stands for any smaller limit of areas above 0, which float32 may not hold; only areas of 0 are below it here.
+_ABOVE_ZERO = 1e-30
 
 
 def find_candidates(
@@ -91,6 +93,7 @@ def inside_ranges(area: DoubleFloat, ranges: tuple[tuple[float, float], ...]) ->
     """Returns `[..., A]` bool: which (low, high) ranges hold each area, both ends included."""
     inside = []
     for low, high in ranges:
+        low = max(low, _ABOVE_ZERO) if low > 0 else low
         inside.append((df.difference(area, df.constant(low)) >= 0) & (df.difference(df.constant(high), area) >= 0))
     return jnp.stack(inside, axis=-1)
 

@@ -31,6 +31,7 @@ CHECKS = (
     "tiny_shapes",
     "large_angles",
     "masks_not_binary",
+    "flags_not_binary",
 )
 _LIKELY = {"xyxy": "xywh", "yxyx": "xywh", "xywh": "xyxy", "cxcywh": "xyxy"}
 
@@ -40,7 +41,7 @@ def count_oddities(
     valid: tuple[jax.Array, jax.Array],
     counted: jax.Array,
     similarity: DeviceSimilarity,
-    masks_not_binary: jax.Array,
+    not_binary: tuple[jax.Array, jax.Array],
     protocol: EvaluationProtocol,
 ) -> jax.Array:
     """Returns `[C]` int32, how many rows of one image each of `CHECKS` is about.
@@ -50,7 +51,7 @@ def count_oddities(
       valid: `[D]` and `[G]` bool.
       counted: `[G]` bool, valid and neither a crowd nor ignored.
       similarity: what is compared, in the order of `shapes`.
-      masks_not_binary: scalar int32.
+      not_binary: scalars int32, how many masks and how many flags hold other values than 0 and 1.
       protocol: names the similarity.
     """
     odd = geometry_of(protocol.iou_type).oddities(*shapes, similarity)
@@ -66,7 +67,7 @@ def count_oddities(
         *(flags & real for flags, real in zip(unit, valid, strict=True)),
         *(jnp.concatenate([flags & real for flags, real in zip(kind, valid, strict=True)]) for kind in (tiny, turned)),
     )
-    return jnp.stack([*(column.sum(dtype=jnp.int32) for column in columns), masks_not_binary])
+    return jnp.stack([*(column.sum(dtype=jnp.int32) for column in columns), *not_binary])
 
 
 def checks_by_name(checks: Array) -> dict[str, Array]:
@@ -129,6 +130,11 @@ def advise(
         yield (
             f"{checks['masks_not_binary']} masks hold other values than 0 and 1, and all but 0 counted as inside; pass "
             "`masks > threshold`"
+        )
+    if checks["flags_not_binary"]:
+        yield (
+            f"{checks['flags_not_binary']} flags (`valid`, `crowd`, `ignore` and the like) are neither 0 nor 1, and "
+            "count as True; pass bool"
         )
 
 

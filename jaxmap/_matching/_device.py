@@ -100,11 +100,12 @@ def check_batch(
     image_id: Array,
     valid: Array | None,
     rules: BatchRules,
-) -> tuple[Detections, GroundTruths, jax.Array, jax.Array]:
+) -> tuple[Detections, GroundTruths, jax.Array, jax.Array, jax.Array]:
     """Checks shapes and kinds while tracing, fills in the optional fields, and marks the rows of padded images.
 
     Returns:
-      Detections, ground truths, `[I, 2]` int32 image ids in words and `[I]` bool valid images.
+      Detections, ground truths, `[I, 2]` int32 image ids in words, `[I]` bool valid images, and `[I]` int32, how many
+      flags of each image are neither 0 nor 1.
 
     Raises:
       ValueError: if a shape is not `[I, D, ...]` or `[I, G, ...]`, or the two sides differ in I.
@@ -154,12 +155,23 @@ def check_batch(
     if valid is not None and jnp.shape(valid) != shape:
         raise ValueError(f"`valid` must have shape {list(shape)}, one per image, got {list(jnp.shape(valid))}.")
 
-    def flags(value: Array | None, like: Array, default: bool) -> jax.Array:
-        # `full_like` keeps the sharding of a batch that is spread over devices.
-        return jnp.full_like(like, default, dtype=bool) if value is None else jnp.asarray(value).astype(bool)
-
     found, truth = detections, ground_truths
     words = as_words(image_id, shape[0])
+    odd_flags = jnp.zeros_like(words[:, 0])
+
+    def flags(value: Array | None, like: Array, default: bool) -> jax.Array:
+        nonlocal odd_flags
+        if value is None:  # `full_like` keeps the sharding of a batch that is spread over devices
+            return jnp.full_like(like, default, dtype=bool)
+        value = jnp.asarray(value)
+        if value.dtype != bool:
+            odd = (value != 0) & (value != 1)
+            odd_flags += odd.sum(tuple(range(1, odd.ndim)), dtype=jnp.int32)
+        return value.astype(bool)
+
+    def of_classes(value: Array | None) -> jax.Array | None:
+        return None if value is None else flags(value, value, False)
+
     real = flags(valid, words[:, 0], True)
 
     def shapes_of(batch: Detections | GroundTruths, *kept: str) -> dict[str, jax.Array]:
@@ -182,18 +194,18 @@ def check_batch(
         crowd=flags(truth.crowd, truth.labels, False),
         ignore=flags(truth.ignore, truth.labels, False),
         area=None if truth.area is None else jnp.asarray(truth.area, jnp.float32),
-        verified=None if truth.verified is None else jnp.asarray(truth.verified).astype(bool),
-        not_exhaustive=None if truth.not_exhaustive is None else jnp.asarray(truth.not_exhaustive).astype(bool),
+        verified=of_classes(truth.verified),
+        not_exhaustive=of_classes(truth.not_exhaustive),
     )
-    return checked, checked_truth, words, real
+    return checked, checked_truth, words, real, odd_flags
 
 
 def match_batch(
     detections: Detections, ground_truths: GroundTruths, image_id: Array, valid: Array | None, rules: BatchRules
 ) -> MatchedBatch:
     """Checks a batch and matches every image under all thresholds and area ranges; raises as `check_batch` does."""
-    detections, ground_truths, image_id, valid = check_batch(detections, ground_truths, image_id, valid, rules)
-    images = jax.vmap(partial(prepare_image, rules=rules))(detections, ground_truths)
+    found, truth, image_id, valid, odd_flags = check_batch(detections, ground_truths, image_id, valid, rules)
+    images = jax.vmap(partial(prepare_image, rules=rules))(found, truth, odd_flags)
     flags, ignored = with_candidate_lists(partial(_match_image, protocol=rules.protocol), images)
     return MatchedBatch(
         image_id=image_id,
@@ -263,8 +275,8 @@ class PreparedImage(NamedTuple):
         )
 
 
-def prepare_image(found: Detections, truth: GroundTruths, rules: BatchRules) -> PreparedImage:
-    """Sorts, ranks and cleans one image, `[D, ...]` and `[G, ...]`."""
+def prepare_image(found: Detections, truth: GroundTruths, odd_flags: jax.Array, rules: BatchRules) -> PreparedImage:
+    """Sorts, ranks and cleans one image, `[D, ...]` and `[G, ...]`, as `check_batch` returns them."""
     protocol, num_classes, box_format = rules
     geometry = geometry_of(protocol.iou_type)
     chex.assert_rank([found.labels, truth.labels], 1)
@@ -295,7 +307,7 @@ def prepare_image(found: Detections, truth: GroundTruths, rules: BatchRules) -> 
     masks_not_binary = (valid & not_binary).sum(dtype=jnp.int32) + (truth_valid & truth_not_binary).sum(dtype=jnp.int32)
     counted = truth_valid & ~truth.crowd & ~ignore
     checks = count_oddities(
-        (shapes, truth_shapes), (valid, truth_valid), counted, similarity, masks_not_binary, protocol
+        (shapes, truth_shapes), (valid, truth_valid), counted, similarity, (masks_not_binary, odd_flags), protocol
     )
     rows, truth_order = jnp.arange(len(scores), dtype=jnp.int32), None
     # As one class, equal scores and equal overlaps go by class first (pycocotools with useCats=0 joins class by class).

@@ -15,15 +15,16 @@ from ._contract import initial_shapes
 __all__ = [
     "COCO_OR_OTHER",
     "NamedProtocol",
+    "check_bins",
     "check_box_format",
     "check_memory",
-    "check_score_range",
     "check_sizes",
     "take_class_group",
     "whole",
 ]
 
 MAX_BYTES = 2**36  # of a state and the curves made of it; more is a slip in a number, not a large evaluation
+MAX_BINS = 2**24  # of equal width: the step of float32 just below 1
 MAX_CELLS = 2**31  # of one array of a state: places in it are int32
 
 
@@ -66,12 +67,18 @@ def check_box_format(metric: Any) -> None:
         raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {metric.box_format!r}.")
 
 
-def check_score_range(metric: Any) -> None:
-    """Takes a range of scores as two finite floats, the lower first.
+def check_bins(metric: Any) -> None:
+    """Takes `num_bins` as a whole number, and `score_range` as two finite floats, the lower first.
 
     Raises:
-      ValueError: if it is anything else.
+      TypeError: if the number of bins is no whole number.
+      ValueError: if the range is anything else, or there are more bins than float32 tells apart.
     """
+    check_sizes(metric, "num_bins")
+    if metric.num_bins > MAX_BINS:
+        raise ValueError(
+            f"`num_bins` must be at most 2^24, got {metric.num_bins}: scores are float32, which tells no more apart."
+        )
     try:
         low, high = (float(bound) for bound in metric.score_range)
     except (TypeError, ValueError):

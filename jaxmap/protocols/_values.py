@@ -88,7 +88,7 @@ VOC2007 = dataclasses.replace(
 
 # lvis-api eval.py, Params and LVISEval: no limit for each class, but one for an image over all of them. A detection
 # without area takes its place there, but is left out after that (lvis.py, get_ann_ids): so ranges begin above 0.
-_SMALLEST_AREA = 1e-30
+_SMALLEST_AREA = 5e-324  # above 0 in float64
 LVIS = dataclasses.replace(
     COCO,
     name="lvis",

@@ -81,15 +81,10 @@ ROOM = {"num_classes": 2, "max_images": 3}
             ValueError,
             "`things` must be classes from 0 to 2, got 3",
         ),
-        (
-            PixelAveragePrecision,
-            {"num_classes": 2, "num_bins": 2**30},
-            ValueError,
-            "`num_bins` of both kinds of pixels",
-        ),
+        (PixelAveragePrecision, {"num_classes": 2, "num_bins": 2**30}, ValueError, r"`num_bins` must be at most 2\^24"),
         (PixelAveragePrecision, {"num_classes": 2, "num_bins": 0}, ValueError, "`num_bins` must be at least 1"),
         (HistogramAveragePrecision, {"num_classes": 2, "num_bins": 0}, ValueError, "`num_bins` must be at least 1"),
-        (HistogramAveragePrecision, {"num_classes": 2, "num_bins": 10**9}, ValueError, "got 596 GiB"),
+        (HistogramAveragePrecision, {"num_classes": 90, "num_bins": 2**24}, ValueError, "GiB"),
         (
             HistogramAveragePrecision,
             {"num_classes": 2, "score_range": (1, 0)},

@@ -49,6 +49,14 @@ def test_random_scenes_equal_lvis_api(seed: int, tmp_path: pathlib.Path) -> None
     assert_equal_numbers(evaluate_lvis(files).summary, files, tmp_path)
 
 
+@pytest.mark.parametrize("area", [1e-320, 1e-300, 1e-31, 1e-30])
+def test_any_area_above_zero_counts(area: float, tmp_path: pathlib.Path) -> None:
+    files = federated_scene(np.random.default_rng(0))
+    for row in files[0]["annotations"][::2]:
+        row["area"] = area
+    assert_equal_numbers(evaluate_lvis(files).summary, files, tmp_path)
+
+
 @pytest.fixture(scope="module")
 def truth(shared_data: pathlib.Path) -> dict[str, Any]:
     data = json.loads(gzip.decompress((shared_data / "lvis_val_100" / "ground_truth.json.gz").read_bytes()))

@@ -164,10 +164,10 @@ class ConfusionMatrix(Contract):
         self._accept(state=state)
         compared = {name: getattr(self.protocol, name) for name in COMPARED}
         rules = BatchRules(dataclasses.replace(_NO_LIMITS, **compared), self.num_classes, self.box_format)
-        found, truth, _, valid = check_batch(detections, ground_truths, image_id, valid, rules)
+        found, truth, _, valid, odd_flags = check_batch(detections, ground_truths, image_id, valid, rules)
         area = truth.area if geometry_of(self.protocol.iou_type).scaled_by_area else None  # else it plays no part
         truth = dataclasses.replace(truth, area=area, verified=None, not_exhaustive=None)
-        images = jax.vmap(partial(prepare_image, rules=rules))(_by_class(found), _by_class(truth))
+        images = jax.vmap(partial(prepare_image, rules=rules))(_by_class(found), _by_class(truth), odd_flags)
         cells, left_out = with_candidate_lists(partial(_pair_image, metric=self), images)
         counts = jnp.zeros(state.counts.size, jnp.int32).at[cells.ravel()].add(1, mode="drop")
         return self.merge(

@@ -22,9 +22,9 @@ from .._contract import Contract
 from .._options import (
     COCO_OR_OTHER,
     NamedProtocol,
+    check_bins,
     check_box_format,
     check_memory,
-    check_score_range,
     check_sizes,
     take_class_group,
 )
@@ -103,9 +103,9 @@ class HistogramAveragePrecision(Contract):
 
     def __post_init__(self) -> None:
         sizes = "num_classes", "num_bins"
-        check_sizes(self, *sizes)
+        check_sizes(self, "num_classes")
         check_box_format(self)
-        check_score_range(self)
+        check_bins(self)
         take_class_group(self)
         check_memory(self, *sizes, curves=True)
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from ..._geometry import _double_float as df
 from ..._geometry._double_float import DoubleFloat
-from ..._integers import as_numbers
+from ..._integers import as_flags, as_numbers
 from ...types import Array
 from .._options import whole
 
@@ -229,4 +229,4 @@ def _flags(name: str, items: jax.Array, valid: Array | None) -> jax.Array:
         raise ValueError(
             f"`{name}_valid` must have shape {list(items.shape)}, that of `{name}`, got {list(jnp.shape(valid))}."
         )
-    return jnp.asarray(valid).astype(bool)
+    return as_flags(f"{name}_valid", valid)

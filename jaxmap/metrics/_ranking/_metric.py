@@ -13,6 +13,7 @@ import numpy as np
 from ..._display import short_repr
 from ..._geometry import _double_float as df
 from ..._geometry._double_float import DoubleFloat
+from ..._integers import as_flags
 from ..._matching._data_checks import warn_once
 from ...types import UNDEFINED, Array
 from .._contract import Contract
@@ -151,7 +152,7 @@ class MeanAveragePrecisionAtK(Contract):
         for name, value in (("weights", weights), ("valid", valid)):
             if jnp.shape(value) not in ((), shape):
                 raise ValueError(f"`{name}` must have shape {list(shape)}, one a row, got {list(jnp.shape(value))}.")
-        real = jnp.broadcast_to(jnp.asarray(valid).astype(bool), shape)
+        real = jnp.broadcast_to(as_flags("valid", valid), shape)
         weight = df.rounded(jnp.broadcast_to(jnp.asarray(weights).astype(jnp.float32), shape))
         sound = (weight >= 0) & (weight < jnp.inf)
         taken, is_empty = real & sound, num_relevant == 0

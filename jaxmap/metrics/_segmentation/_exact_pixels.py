@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ..._integers import as_labels
+from ..._integers import as_flags, as_labels
 from ..._matching._data_checks import warn_once
 from ...types import Array
 from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule, advise_on_maps
@@ -56,7 +56,7 @@ def pixel_average_precision(
     rule = LabelRule(num_classes=num_classes, ignore_index=ignore_index, reduce_zero_label=reduce_zero_label)
     rule.check()
     flags = [
-        np.broadcast_to(np.asarray(flag, bool), image.shape).ravel() for flag, image in zip(real, labels, strict=True)
+        np.broadcast_to(as_flags("valid", flag), image.shape).ravel() for flag, image in zip(real, labels, strict=True)
     ]
     narrow = [np.asarray(as_labels("truth", image)) for image in labels]
     rows = np.asarray(rule.truth_rows(_joined(narrow), _joined(flags)))

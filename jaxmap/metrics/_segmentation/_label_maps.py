@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._integers import as_labels
+from ..._integers import as_flags, as_labels
 from ...types import Array
 
 __all__ = [
@@ -124,7 +124,7 @@ def real_pixels(valid: Array, shape: tuple[int, ...]) -> jax.Array:
         raise ValueError(
             f"`valid` must have shape {list(shape[:1])}, one an image, or {list(shape)}, one a pixel, got {list(got)}."
         )
-    return jnp.asarray(valid).astype(bool).reshape(got + (1,) * (len(shape) - len(got)))
+    return as_flags("valid", valid).reshape(got + (1,) * (len(shape) - len(got)))
 
 
 def advise_on_maps(of_classes: np.ndarray, counters: Mapping[str, int], rule: LabelRule) -> Iterator[str]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from ... import _counts64 as wide
 from ..._counts64 import WideCount
 from ..._display import short_repr
-from ..._integers import as_labels
+from ..._integers import as_flags, as_labels
 from ..._matching._data_checks import warn_once
 from ..._panoptic._device import joint_histogram, match_segments
 from ..._panoptic._host import check_things, class_groups
@@ -300,4 +300,4 @@ def _crowds(crowd: Array | None, shape: tuple[int, ...]) -> jax.Array:
         raise ValueError(
             f"`truth_crowd` must have shape {expected}, as `truth_labels` has, got {list(jnp.shape(crowd))}."
         )
-    return jnp.pad(jnp.asarray(crowd).astype(bool), ((0, 0), (0, _NUM_PLACES)))
+    return jnp.pad(as_flags("truth_crowd", crowd), ((0, 0), (0, _NUM_PLACES)))

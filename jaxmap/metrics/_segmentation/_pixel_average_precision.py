@@ -13,11 +13,10 @@ import numpy as np
 from ... import _counts64 as wide
 from ..._counts64 import WideCount
 from ..._display import short_repr
-from ..._integer_bounds import check_int32
 from ..._matching._data_checks import warn_once
 from ...types import Array
 from .._contract import Contract
-from .._options import check_memory, check_score_range, check_sizes
+from .._options import check_bins, check_memory, check_sizes
 from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule, advise_on_maps, check_map
 
 __all__ = ["PixelAveragePrecision", "PixelAveragePrecisionResult", "PixelAveragePrecisionState"]
@@ -116,14 +115,13 @@ class PixelAveragePrecision(Contract):
 
     def __post_init__(self) -> None:
         sizes = "num_classes", "num_bins"
-        check_sizes(self, *sizes)
-        check_score_range(self)
+        check_sizes(self, "num_classes")
+        check_bins(self)
         self._labels.check()
         check_memory(self, *sizes)
 
     def init(self) -> PixelAveragePrecisionState:
         """Returns the state that has seen nothing."""
-        check_int32("`num_bins` of both kinds of pixels", 2 * self.num_bins + 2, "take fewer bins")
         return PixelAveragePrecisionState(
             positives=wide.zeros((self.num_classes, self.num_bins)),
             negatives=wide.zeros((self.num_classes, self.num_bins)),

@@ -110,10 +110,15 @@ def cases() -> Iterator[Case]:
         )
         for title, make in BATCHES.items():
             run = functools.partial(_update, name, "detections", make, None)
-            yield Case(f"batch/{name} detections/{title}", run, Expected(refused=("detections|ground_truths",)))
+            warned = ("neither 0 nor 1",) if title == "valid of numbers" else None
+            expected = Expected(refused=("detections|ground_truths|image_id",), warned=warned)
+            yield Case(f"batch/{name} detections/{title}", run, expected)
         for title, make in IDS.items():
+            if name == "AveragePrecision" and title in ("text", "texts"):
+                continue  # `jit` itself refuses what is no array
             run = functools.partial(_update, name, "image_id", make, None)
-            yield Case(f"batch/{name} image_id/{title}", run, Expected(refused=("image_id|images|ids",)))
+            right = {"AP": 0.7} if title == "huge" else None  # the low words differ, too
+            yield Case(f"batch/{name} image_id/{title}", run, Expected(numbers=right, refused=("image_id|images|ids",)))
     misuses: dict[str, Make] = {
         "summarize a state": lambda: _metric("AveragePrecision").summarize(_metric("AveragePrecision").init()),
         "compute a result": lambda: _metric("AveragePrecision").compute({"AP": 1.0}),
