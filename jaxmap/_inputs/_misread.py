@@ -71,7 +71,8 @@ def warn_of_misread(
     some = _some_rows(found), _some_rows(truth)
     doubt = None
     of_sizes = partial(_doubt_of_sizes, geometry=geometry, box_format=box_format, were_tables=were_tables)
-    for look in (of_sizes, _doubt_of_unit):
+    looks = (of_sizes, _doubt_of_unit) if geometry.sides else (of_sizes,)  # what encloses masks is in pixels
+    for look in looks:
         doubt = doubt or (look(*some) and look(found, truth))
     if doubt is None and geometry.boxes_fit:
         doubt = _doubt_of_fit(found, truth, box_format if geometry.shape.column == "boxes" else "")
