@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._expected import given
 from ...types import Masks
 from ._counts import Name, masks_of_runs, masks_of_texts, texts_of_masks
 from ._masks import dense_mask, join_masks, united
@@ -113,8 +114,7 @@ def checked_sizes(values: Iterable[Any], name: Name, field: str = "size") -> np.
                     f"{name(row)}.{field} must be [height, width], integers from 1 to {LARGEST_SIDE} of fewer than "
                     f"2^31 pixels, got {reprlib.repr(value)}."
                 )
-    assert size is not None
-    return size.astype(np.int64)
+    return given(field, size).astype(np.int64)
 
 
 def _sizes_are_good(size: np.ndarray) -> np.ndarray:
@@ -171,8 +171,7 @@ def _of_encodings(encodings: Sequence[Mapping[str, Any]], name: Name, *, compres
                     raise ValueError(
                         f"{name(row)}.counts[{place}] must be a run length, an integer from 0, got {reprlib.repr(run)}."
                     )
-    assert values is not None
-    return masks_of_runs(values.astype(np.int64), np.array([len(one) for one in counts]), size, name)
+    return masks_of_runs(given("counts", values).astype(np.int64), np.array([len(one) for one in counts]), size, name)
 
 
 def _of_polygons(drawings: Sequence[Sequence[Any]], size: np.ndarray | None, name: Name) -> Masks:
@@ -190,10 +189,9 @@ def _of_polygons(drawings: Sequence[Sequence[Any]], size: np.ndarray | None, nam
             if fault := _fault_of_polygon(polygon, drawings[row]):
                 where = f"{name(row)}[{place}]" if isinstance(polygon, list | tuple) else name(row)
                 raise ValueError(f"{where} {fault}.")
-    assert corners is not None
     of_drawing = np.repeat(np.arange(len(drawings)), num_polygons)
     counts = np.array([len(polygon) for polygon in polygons], np.int64) // 2
-    masks = fill_polygons(corners, counts, size[of_drawing])
+    masks = fill_polygons(given("polygons", corners), counts, size[of_drawing])
     if (num_polygons == 1).all():
         return masks
     return united(masks, of_drawing, size)
