@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,13 @@ import numpy as np
 
 from ._display import short_repr
 from ._integer_bounds import INT32_MAX
-from .types import UNDEFINED, Array
+from .types import UNDEFINED
 
 __all__ = [
     "WideCount",
     "add",
     "add_counts",
+    "as_array",
     "as_float",
     "check_counts",
     "in_float64",
@@ -38,11 +39,14 @@ __all__ = [
 ]
 
 
+Counts = TypeVar("Counts")  # a tree
+
+
 class WideCount(NamedTuple):
     """The counts `low + 2^32 * high`; both uint32 of one shape."""
 
-    low: Array
-    high: Array
+    low: jax.Array
+    high: jax.Array
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -70,14 +74,15 @@ def add(a: WideCount, b: WideCount) -> WideCount:
     return WideCount(low, a.high + b.high + carry)
 
 
-def add_counts(a: Any, b: Any) -> Any:
+def add_counts(a: Counts, b: Counts) -> Counts:
     """Adds trees of int32 counts, which stop at 2^31 - 1 instead of wrapping; still in any order to the same bits."""
 
     def stopped(one: jax.Array, other: jax.Array) -> jax.Array:
         both = jnp.add(one, other)
         return jnp.where(both < 0, INT32_MAX, both)
 
-    return jax.tree.map(stopped, a, b)
+    both: Counts = jax.tree.map(stopped, a, b)
+    return both
 
 
 def check_counts(counts: Any) -> None:
@@ -122,6 +127,11 @@ def mean_of_defined(values: jax.Array) -> jax.Array:
     """Returns the mean of the values that are defined; `UNDEFINED` if none is."""
     defined = values != UNDEFINED
     return ratio(jnp.sum(jnp.where(defined, values, 0.0)), jnp.sum(defined).astype(values.dtype))
+
+
+def as_array(counts: WideCount) -> jax.Array:
+    """Types counts as the array that `to_host` makes of them, for results; the value stays as it is."""
+    return cast(jax.Array, counts)
 
 
 def in_float64(compute: Callable[[Any], Any], state: Any) -> Any:

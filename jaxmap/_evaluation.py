@@ -31,7 +31,7 @@ from .analysis import (
 )
 from .analysis._confusion import Confusion, confusion_of
 from .protocols import EvaluationProtocol, protocol_for
-from .types import UNMATCHED, DetectionTable, PrecisionRecall
+from .types import UNMATCHED, DetectionTable, HostArray, PrecisionRecall
 
 __all__ = ["Evaluation", "evaluate", "evaluation_of"]
 
@@ -140,7 +140,7 @@ class Evaluation:
     """
 
     protocol: EvaluationProtocol
-    curves: PrecisionRecall
+    curves: PrecisionRecall[HostArray]
     dataset: DatasetRecords
     matched: MatchedDataset | None = None
 

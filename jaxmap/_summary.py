@@ -17,7 +17,7 @@ import numpy as np
 
 from ._outputs import printable
 from .protocols import QUANTITIES, EvaluationProtocol, Quantity, limit_text
-from .types import UNDEFINED, PrecisionRecall
+from .types import UNDEFINED, Array, PrecisionRecall
 
 __all__ = [
     "LineText",
@@ -67,7 +67,7 @@ def summary_lines(protocol: EvaluationProtocol) -> list[SummaryLine]:
 
 
 def summarize(
-    curves: PrecisionRecall, protocol: EvaluationProtocol, class_group: Sequence[str] | np.ndarray | None = None
+    curves: PrecisionRecall[Array], protocol: EvaluationProtocol, class_group: Sequence[str] | np.ndarray | None = None
 ) -> dict[str, float]:
     """Returns the protocol's numbers in float64; NaN where nothing defines one.
 
@@ -89,7 +89,7 @@ def summarize(
 
 
 def summarize_on_device(
-    curves: PrecisionRecall, protocol: EvaluationProtocol, class_group: Sequence[str] | np.ndarray | None = None
+    curves: PrecisionRecall[Array], protocol: EvaluationProtocol, class_group: Sequence[str] | np.ndarray | None = None
 ) -> dict[str, jax.Array]:
     """Returns the protocol's numbers as float32 scalars, inside `jit`; `UNDEFINED` (-1) where nothing defines one.
 
@@ -117,7 +117,7 @@ def summarize_on_device(
     return numbers
 
 
-def select(curves: PrecisionRecall, line: SummaryLine) -> jax.Array | np.ndarray:
+def select(curves: PrecisionRecall[Array], line: SummaryLine) -> jax.Array | np.ndarray:
     """Returns the values behind a number, `[T, R, K]` or, of all but interpolated precision, `[T, K]`.
 
     T is cut to its thresholds.
@@ -198,7 +198,7 @@ def _mean(values: jax.Array | np.ndarray) -> float:
         return float(np.nanmean(np.asarray(values)))
 
 
-def mean_of_each_class(curves: PrecisionRecall, lines: list[SummaryLine]) -> dict[str, np.ndarray]:
+def mean_of_each_class(curves: PrecisionRecall[Array], lines: list[SummaryLine]) -> dict[str, np.ndarray]:
     """Returns each number of the summary for every curve on its own, `[S]`; NaN where undefined."""
     columns = {}
     with warnings.catch_warnings():

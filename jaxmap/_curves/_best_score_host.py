@@ -6,13 +6,13 @@ import numpy as np
 
 from .._planes import read_plane
 from ..protocols import EvaluationProtocol, OfCounts
-from ..types import Records
+from ..types import HostArray, Records
 
 __all__ = ["best_of_curves", "best_over_scores"]
 
 
 def best_over_scores(
-    records: Records, *, protocol: EvaluationProtocol, num_ground_truths: np.ndarray, order: np.ndarray
+    records: Records[HostArray], *, protocol: EvaluationProtocol, num_ground_truths: np.ndarray, order: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Returns `[T, K, A, M]` float64 for each such quantity of the protocol's summary, by name; NaN where undefined.
 

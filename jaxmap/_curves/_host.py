@@ -15,7 +15,7 @@ from .._planes import area_words, read_plane
 from .._records._host import count_ground_truths
 from .._threads import in_threads
 from ..protocols import EvaluationProtocol
-from ..types import PrecisionRecall, Records
+from ..types import HostArray, PrecisionRecall, Records
 from ._best_score_host import best_over_scores
 from ._envelope import envelope_sums
 
@@ -27,8 +27,8 @@ COUNT_BITS = 63  # of a signed integer
 
 
 def precision_recall(
-    records: Records, *, protocol: EvaluationProtocol, num_classes: int, order: np.ndarray
-) -> PrecisionRecall:
+    records: Records[HostArray], *, protocol: EvaluationProtocol, num_classes: int, order: np.ndarray
+) -> PrecisionRecall[HostArray]:
     """Integrates records into interpolated precision and recall.
 
     Args:

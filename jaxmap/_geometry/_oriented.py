@@ -33,7 +33,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ..types import Array, DetectionTable, GroundTruthTable
+from .._expected import given
+from ..types import DetectionTable, GroundTruthTable, SameArray
 from . import _double_float as df
 from ._boxes import check_boxes, check_crowd, size_oddities
 from ._device import DenseSimilarity, dense_similarity, single
@@ -44,7 +45,7 @@ from ._record import Constants, Geometry, Oddities, Shape
 __all__ = ["OBB", "oriented_box_iou", "oriented_hull", "oriented_intersection", "oriented_iou"]
 
 
-def oriented_iou(boxes: Array, other_boxes: Array, crowd: Array) -> Array:
+def oriented_iou(boxes: SameArray, other_boxes: SameArray, crowd: SameArray) -> SameArray:
     """IoU of oriented boxes, in [0, 1]; where `crowd`, the intersection over the area of `boxes`.
 
     Boxes that only touch, and boxes of zero or negative width or height, have 0.
@@ -95,7 +96,7 @@ def oriented_box_iou(boxes: ArrayLike, other_boxes: ArrayLike, *, crowd: ArrayLi
 _compiled_iou = jax.jit(oriented_iou)  # else, outside of `jit`, hundreds of small operations are compiled one by one
 
 
-def oriented_intersection(boxes: Array, other_boxes: Array) -> Array:
+def oriented_intersection(boxes: SameArray, other_boxes: SameArray) -> SameArray:
     """Area that oriented boxes share, at most the area of either and exactly 0 where they do not overlap.
 
     Args:
@@ -111,8 +112,8 @@ def oriented_intersection(boxes: Array, other_boxes: Array) -> Array:
     longest, other_longest = _of_one_rank(_size(boxes).max(-1), _size(other_boxes).max(-1))
     is_frame = longest >= other_longest
     boxes, other_boxes = _of_one_rank(boxes, other_boxes)
-    frame = [xp.where(is_frame, boxes[..., field], other_boxes[..., field]) for field in range(5)]
-    polygon = [xp.where(is_frame, other_boxes[..., field], boxes[..., field]) for field in range(5)]
+    frame: list[SameArray] = [xp.where(is_frame, boxes[..., field], other_boxes[..., field]) for field in range(5)]
+    polygon: list[SameArray] = [xp.where(is_frame, other_boxes[..., field], boxes[..., field]) for field in range(5)]
     frame_w, frame_h, w, h = (xp.maximum(side, 0.0) / 2 for side in (*frame[2:4], *polygon[2:4]))
 
     # Differences first: they are exact for neighbours far from the origin. Corners count from the polygon's centre.
@@ -134,7 +135,7 @@ def oriented_intersection(boxes: Array, other_boxes: Array) -> Array:
     return xp.where(overlaps, xp.clip(total, 0.0, smallest), 0.0)
 
 
-def oriented_hull(boxes: Array) -> Array:
+def oriented_hull(boxes: SameArray) -> SameArray:
     """Smallest axis-aligned boxes around oriented ones.
 
     Args:
@@ -150,7 +151,9 @@ def oriented_hull(boxes: Array) -> Array:
     return xp.concatenate([boxes[..., :2] - size / 2, size], axis=-1)
 
 
-def _edge_integral(start: Sequence[Array], stop: Sequence[Array], x0: Array, x1: Array, y0: Array, y1: Array) -> Array:
+def _edge_integral(
+    start: Sequence[SameArray], stop: Sequence[SameArray], x0: SameArray, x1: SameArray, y0: SameArray, y1: SameArray
+) -> SameArray:
     """Integral of `clamp(y(x), y0, y1) - clamp(0, y0, y1)` over the part of an edge with x in `[x0, x1]`.
 
     The constant adds up to nothing around the polygon. With it, a polygon beyond y0 or y1 has exactly no area, and a
@@ -173,7 +176,7 @@ def _edge_integral(start: Sequence[Array], stop: Sequence[Array], x0: Array, x1:
     return (last_x - first_x) * mean
 
 
-def _turn(start: Array, stop: Array) -> tuple[Array, Array]:
+def _turn(start: SameArray, stop: SameArray) -> tuple[SameArray, SameArray]:
     """Cosine and sine of `stop - start`, as if the difference were not rounded."""
     xp = start.__array_namespace__()
     turn = stop - start
@@ -183,17 +186,17 @@ def _turn(start: Array, stop: Array) -> tuple[Array, Array]:
     return cos - rest * sin, sin + rest * cos
 
 
-def _size(boxes: Array) -> Array:
+def _size(boxes: SameArray) -> SameArray:
     xp = boxes.__array_namespace__()
     return xp.maximum(boxes[..., 2:4], 0.0)
 
 
-def _area(boxes: Array) -> Array:
+def _area(boxes: SameArray) -> SameArray:
     size = _size(boxes)
     return size[..., 0] * size[..., 1]
 
 
-def _of_one_rank(*arrays: Array) -> list[Array]:
+def _of_one_rank(*arrays: SameArray) -> list[SameArray]:
     """Arrays with leading axes of length 1 where they lack some: JAX may be told to refuse what NumPy adds silently."""
     rank = max(array.ndim for array in arrays)
     return [array.reshape((1,) * (rank - array.ndim) + array.shape) for array in arrays]
@@ -209,9 +212,8 @@ def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, _: Const
 
 
 def _oriented_iou(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    assert one.oriented is not None and other.oriented is not None
-    similarity: np.ndarray = oriented_iou(one.oriented[rows], other.oriented[others], other.crowd[others])
-    return similarity
+    boxes, other_boxes = given("oriented", one.oriented), given("oriented", other.oriented)
+    return oriented_iou(boxes[rows], other_boxes[others], other.crowd[others])
 
 
 def _image(

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._geometry._record import SHAPE_FIELDS, Shape
 from .._geometry._rle import join_masks
-from ..types import Array, Masks
+from ..types import HostArray, Masks
 from ._foreign import to_numpy
 from ._mask_columns import dense_masks, with_masks
 
@@ -198,7 +198,7 @@ def _array(where: str, value: Any) -> Any:
         raise TypeError(f"`{where}` cannot be read as a NumPy array ({reason}); {advice}.") from error
 
 
-def _typed(where: str, name: str, array: Array) -> Any:
+def _typed(where: str, name: str, array: HostArray) -> Any:
     """Returns a column in the table's dtype."""
     if name == "labels":
         if array.size and not np.issubdtype(array.dtype, np.integer):

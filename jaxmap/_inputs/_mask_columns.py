@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from .._geometry._rle import checked_sizes, encode_masks, masks_of_segmentations
-from ..types import Array, Masks
+from ..types import HostArray, Masks
 
 __all__ = ["dense_masks", "with_masks"]
 
 SIZE = "size"  # of an image, beside polygons
 
 
-def dense_masks(where: str, array: Array) -> Masks:
+def dense_masks(where: str, array: HostArray) -> Masks:
     """Returns the masks of a dense array `[N, H, W]`.
 
     Raises:

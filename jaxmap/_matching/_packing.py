@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..types import Candidates, Detections, DetectionTable, GroundTruths, GroundTruthTable
+from ..types import Candidates, Detections, DetectionTable, GroundTruths, GroundTruthTable, HostArray
 
 __all__ = ["Cells", "pack_cells", "pad_detections", "pad_ground_truths"]
 
@@ -35,7 +35,7 @@ class Cells(NamedTuple):
       places: three `[p]` arrays, cell, detection and candidate of each.
     """
 
-    candidates: Candidates
+    candidates: Candidates[HostArray]
     counted: np.ndarray
     crowd: np.ndarray
     pairs: np.ndarray

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._display import short_repr
 from .._ordering import inverse, order_by_score
-from ..types import GroundTruthRecords, Records
+from ..types import GroundTruthRecords, HostArray, Records
 
 __all__ = ["DatasetRecords", "count_ground_truths"]
 
@@ -29,7 +29,7 @@ class DatasetRecords:
       class_group: `[K]` names, the group of each class; None without groups.
     """
 
-    records: Records
+    records: Records[HostArray]
     by_class: np.ndarray
     detection_ids: np.ndarray
     image_ids: np.ndarray
@@ -52,7 +52,7 @@ class DatasetRecords:
         return inverse(order_by_score(one_class, rows.scores, inverse(np.argsort(rows.position))))
 
 
-def count_ground_truths(ground_truths: GroundTruthRecords, num_classes: int) -> np.ndarray:
+def count_ground_truths(ground_truths: GroundTruthRecords[HostArray], num_classes: int) -> np.ndarray:
     """Returns `[K, A]` int64: how many ground truths of each class count in each area range."""
     return np.stack(
         [np.bincount(ground_truths.labels[flags], minlength=num_classes) for flags in ground_truths.counted.T], axis=1

@@ -13,7 +13,7 @@ import numpy as np
 
 from .._matching._host import MatchedDataset
 from .._planes import num_words, plane_bit
-from ..types import DetectionRecords, GroundTruthRecords, Records
+from ..types import DetectionRecords, GroundTruthRecords, HostArray, Records
 
 __all__ = ["Cell", "EvalImages", "cell_ious", "eval_images", "read_eval_images", "walk_cells"]
 
@@ -108,7 +108,7 @@ def read_eval_images(
     num_images: int,
     num_rows: int,
     thresholds: np.ndarray,
-) -> tuple[Records, np.ndarray]:
+) -> tuple[Records[HostArray], np.ndarray]:
     """Returns the records of `evalImgs`, and the order of the detections for the curves.
 
     Args:

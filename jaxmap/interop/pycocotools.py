@@ -42,7 +42,7 @@ import numpy as np
 from .._curves._host import precision_recall
 from .._evaluation import Evaluation, evaluate
 from ..protocols import QUANTITIES
-from ..types import PrecisionRecall
+from ..types import HostArray, PrecisionRecall
 from ._axes import Axes
 from ._cells import EvalImages, cell_ious, eval_images, read_eval_images, walk_cells
 from ._coco_index import COCO, as_list, ascending
@@ -291,11 +291,11 @@ class _Run(NamedTuple):
         )
         return cls(axes, evaluate(*tables, protocol=axes.protocol), found, truth)
 
-    def curves(self) -> PrecisionRecall:
+    def curves(self) -> PrecisionRecall[HostArray]:
         return self.axes.spread(self.evaluation.curves)
 
 
-def _curves_of(entries: Any, params: Any) -> PrecisionRecall:
+def _curves_of(entries: Any, params: Any) -> PrecisionRecall[HostArray]:
     """Returns the curves of `evalImgs` that came from outside."""
     axes = axes_of(params)
     num_classes = len(class_ids(params))

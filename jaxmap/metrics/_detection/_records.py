@@ -13,13 +13,13 @@ from ..._curves._host import precision_recall
 from ..._ordering import inverse, order_by_score
 from ..._records._host import DatasetRecords
 from ...protocols import EvaluationProtocol
-from ...types import DetectionRecords, GroundTruthRecords, PrecisionRecall, Records
+from ...types import DetectionRecords, GroundTruthRecords, HostArray, PrecisionRecall, Records
 from ._state import ImageRows, order_of_ids, whole_ids
 
 __all__ = ["class_names_of", "curves_on_host", "dataset_of_images", "records_on_device"]
 
 
-def records_on_device(images: ImageRows, filled: jax.Array, num_areas: int) -> Records:
+def records_on_device(images: ImageRows, filled: jax.Array, num_areas: int) -> Records[jax.Array]:
     """Returns the records of `[I]` images inside `jit`; `filled` is `[I]` bool, which slots hold an image."""
     num_images, num_rows = images.scores.shape
     num_words, order = images.matched.shape[-1], order_of_ids(images)
@@ -46,7 +46,9 @@ def records_on_device(images: ImageRows, filled: jax.Array, num_areas: int) -> R
     )
 
 
-def curves_on_host(batches: Sequence[ImageRows], protocol: EvaluationProtocol, num_classes: int) -> PrecisionRecall:
+def curves_on_host(
+    batches: Sequence[ImageRows], protocol: EvaluationProtocol, num_classes: int
+) -> PrecisionRecall[HostArray]:
     """Integrates rows of distinct images, NumPy arrays, in float64."""
     records, _ = _records_on_host(batches, len(protocol.area_ranges))
     rows = records.detections
@@ -128,7 +130,7 @@ def _named(image_ids: np.ndarray, image_names: Mapping[int, Any]) -> np.ndarray:
     return np.array([image_names[one] for one in ids])
 
 
-def _records_on_host(batches: Sequence[ImageRows], num_areas: int) -> tuple[Records, np.ndarray]:
+def _records_on_host(batches: Sequence[ImageRows], num_areas: int) -> tuple[Records[HostArray], np.ndarray]:
     """Returns the records as they come, `image_index` holding image ids, and `[N]` rows of the detections' inputs."""
     found, truths = [], []
     for images in batches:

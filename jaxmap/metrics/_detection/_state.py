@@ -150,7 +150,8 @@ def content_of(images: ImageRows) -> Array:
 
 def contents_differ(one: Array, other: Array) -> Array:
     """Returns `[I]` bool; scores of one image may differ a little from batch to batch."""
-    different: Array = (abs(one - other) > 1e-2).any(-1)
+    xp = one.__array_namespace__()
+    different: Array = (xp.abs(one - other) > 1e-2).any(-1)
     return different
 
 
@@ -163,7 +164,8 @@ def whole_ids(images: ImageRows) -> np.ndarray:
 def order_of_ids(images: ImageRows) -> jax.Array:
     """Returns `[I]` int32: the place of each image in the order of ids, ids below 0 first."""
     place = jnp.arange(len(images.image_id), dtype=jnp.int32)
-    order = jax.lax.sort((images.image_id_high, images.image_id.astype(jnp.uint32), place), num_keys=2)[-1]
+    low = jnp.asarray(images.image_id).astype(jnp.uint32)
+    order = jax.lax.sort((jnp.asarray(images.image_id_high), low, place), num_keys=2)[-1]
     return jnp.zeros_like(place).at[order].set(place, unique_indices=True)
 
 
@@ -174,7 +176,7 @@ def total_counters(state: AveragePrecisionState) -> dict[str, jax.Array]:
     return {name: getattr(state, name) for name in OF_STATE} | of_images
 
 
-def total_checks(state: AveragePrecisionState) -> dict[str, jax.Array]:
+def total_checks(state: AveragePrecisionState) -> dict[str, Array]:
     """Returns the sums of `CHECKS` over the images held, by name."""
     filled = jnp.arange(len(state.images.checks), dtype=jnp.int32) < state.num_images
     return checks_by_name(jnp.where(filled[:, None], state.images.checks, 0).sum(0, dtype=jnp.int32))
@@ -279,9 +281,7 @@ def _at_places(images: ImageRows, rows: ImageRows, place: jax.Array) -> ImageRow
     return taken
 
 
-def _fit(
-    rows: ImageRows, names: tuple[str, ...], valid: jax.Array, slots: int
-) -> tuple[dict[str, jax.Array], jax.Array]:
+def _fit(rows: ImageRows, names: tuple[str, ...], valid: Array, slots: int) -> tuple[dict[str, jax.Array], jax.Array]:
     """Cuts or pads axis 1 to a number of slots; valid rows come first when it must be cut, and the lost are counted."""
     columns = {name: getattr(rows, name) for name in names}
     width = valid.shape[1]

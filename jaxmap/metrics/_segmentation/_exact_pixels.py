@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from ..._integers import as_labels
 from ..._matching._data_checks import warn_once
@@ -51,7 +52,7 @@ def pixel_average_precision(
     References: sklearn.metrics.average_precision_score, of each class against all others.
     """
     maps, labels = [np.asarray(image) for image in scores], [np.asarray(image) for image in truth]
-    real = [True] * len(labels) if valid is None else list(valid)
+    real: Sequence[ArrayLike] = [True] * len(labels) if valid is None else list(valid)
     num_classes = _check(maps, labels, real)
     rule = LabelRule(num_classes=num_classes, ignore_index=ignore_index, reduce_zero_label=reduce_zero_label)
     rule.check()
@@ -99,7 +100,7 @@ def pixel_average_precision(
     )
 
 
-def _check(maps: list[np.ndarray], labels: list[np.ndarray], real: list[Array]) -> int:
+def _check(maps: list[np.ndarray], labels: list[np.ndarray], real: Sequence[object]) -> int:
     """Returns the number of classes of maps that all fit their labels."""
     if not len(maps) == len(labels) == len(real) or not maps:
         raise ValueError(
