@@ -320,7 +320,7 @@ class GroundTruthTable:
     not_exhaustive: Bools | None = None  # [I, K]
     class_group: HostArray | None = None  # [K]
     image_sizes: Ints | None = None  # [I, 2]
-    image_files: HostArray | None = None  # [I]
+    image_files: NDArray[np.object_] | None = None  # [I]
     crowd_index: Floats | None = None  # [I]
 
     def __repr__(self) -> str:
