@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._expected import given
-from ..types import Array, DetectionTable, GroundTruthTable, SameArray
+from ..types import Array, DetectionTable, Floats, GroundTruthTable, Ints, SameArray
 from ._boxes import box_geometry, to_xywh
 from ._device import DenseSimilarity, dense_similarity, single
 from ._host import PairSimilarity
@@ -61,7 +61,8 @@ def keypoint_similarity(
     exponent = squared / scale / (other_area[..., None] + EPSILON) / 2
     counts = labelled | ~any_labelled
     total = xp.where(counts, xp.exp(-exponent), xp.zeros_like(exponent)).sum(axis=-1)
-    return total / counts.sum(axis=-1).astype(total.dtype)
+    similarity: SameArray = total / counts.sum(axis=-1).astype(total.dtype)
+    return similarity
 
 
 def keypoints_extent(keypoints: SameArray) -> SameArray:
@@ -69,12 +70,14 @@ def keypoints_extent(keypoints: SameArray) -> SameArray:
     xp = keypoints.__array_namespace__()
     places = keypoints[..., :2]
     low, high = places.min(axis=-2), places.max(axis=-2)
-    return xp.concatenate([low, high - low], axis=-1)
+    extent: SameArray = xp.concatenate([low, high - low], axis=-1)
+    return extent
 
 
 def num_labelled(keypoints: SameArray) -> SameArray:
     """Returns `[...]` int: how many of `[..., P, 3]` keypoints have a visibility above 0."""
-    return (keypoints[..., 2] > 0).sum(axis=-1)
+    labelled: SameArray = (keypoints[..., 2] > 0).sum(axis=-1)
+    return labelled
 
 
 def _columns(fields: Mapping[str, Any], box_format: str) -> dict[str, Any]:
@@ -124,9 +127,10 @@ def _check_batch(side: str, keypoints: Array, constants: Constants) -> None:
         )
 
 
-def _ignored(fields: Mapping[str, Any]) -> Any:
+def _ignored(fields: Mapping[str, SameArray]) -> SameArray:
     """An object without a labelled keypoint is ignored."""
-    return num_labelled(fields["keypoints"]) == 0
+    unlabelled: SameArray = num_labelled(fields["keypoints"]) == 0
+    return unlabelled
 
 
 def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, constants: Constants) -> PairSimilarity:
@@ -135,8 +139,8 @@ def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, constant
 
 
 def _keypoint_similarity(
-    one: DetectionTable, other: GroundTruthTable, sigmas: np.ndarray, rows: np.ndarray, others: np.ndarray
-) -> np.ndarray:
+    one: DetectionTable, other: GroundTruthTable, sigmas: Floats, rows: Ints, others: Ints
+) -> Floats:
     keypoints, other_keypoints = given("keypoints", one.keypoints), given("keypoints", other.keypoints)
     with np.errstate(over="ignore"):  # an area below 0, which readers warn of, gives infinity
         return keypoint_similarity(

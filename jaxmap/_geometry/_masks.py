@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._expected import given
-from ..types import Array, DetectionTable, GroundTruthTable, Masks
+from ..types import Array, DetectionTable, Floats, GroundTruthTable, Ints, Masks
 from . import _double_float as df
 from . import _rle as rle
 from ._boxes import overlap_pairs
@@ -134,19 +134,19 @@ def _boundary_pairs(
     of_masks = _pairs(detections, ground_truths, constants)
     of_boundaries = partial(_boundary_iou, detections, ground_truths, constants.boundary_ratio)
 
-    def of_both(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    def of_both(rows: Ints, others: Ints) -> Floats:
         values = of_masks.of_pairs(rows, others)
         return np.where(ground_truths.crowd[others], values, np.minimum(values, of_boundaries(rows, others)))
 
     return of_masks._replace(of_pairs=of_both)
 
 
-def _mask_iou(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _mask_iou(one: DetectionTable, other: GroundTruthTable, rows: Ints, others: Ints) -> Floats:
     masks, other_masks = given("masks", one.masks), given("masks", other.masks)
     return rle.mask_iou(masks.take(rows), other_masks.take(others), other.crowd[others])
 
 
-def _mask_iou_bound(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _mask_iou_bound(one: DetectionTable, other: GroundTruthTable, rows: Ints, others: Ints) -> Floats:
     masks, other_masks = given("masks", one.masks), given("masks", other.masks)
     width, height = overlap_pairs(one.boxes.take(rows, axis=0), other.boxes.take(others, axis=0))
     return rle.mask_iou_bound(
@@ -158,15 +158,13 @@ def _mask_iou_bound(one: DetectionTable, other: GroundTruthTable, rows: np.ndarr
     )
 
 
-def _boundary_iou(
-    one: DetectionTable, other: GroundTruthTable, ratio: float, rows: np.ndarray, others: np.ndarray
-) -> np.ndarray:
+def _boundary_iou(one: DetectionTable, other: GroundTruthTable, ratio: float, rows: Ints, others: Ints) -> Floats:
     masks, other_masks = given("masks", one.masks), given("masks", other.masks)
     boundaries = _boundaries(masks, ratio, rows), _boundaries(other_masks, ratio, others)
     return rle.mask_iou(*boundaries, other.crowd[others])
 
 
-def _boundaries(masks: Masks, ratio: float, rows: np.ndarray) -> Masks:
+def _boundaries(masks: Masks, ratio: float, rows: Ints) -> Masks:
     """Returns the boundaries of the masks of some rows; that of a row is made once."""
     distinct, place = np.unique(rows, return_inverse=True)
     return rle.boundary_masks(masks.take(distinct), ratio).take(place)

@@ -34,7 +34,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .._expected import given
-from ..types import DetectionTable, GroundTruthTable, SameArray
+from ..types import DetectionTable, Floats, GroundTruthTable, Ints, SameArray
 from . import _double_float as df
 from ._boxes import check_boxes, check_crowd, size_oddities
 from ._device import DenseSimilarity, dense_similarity, single
@@ -67,7 +67,8 @@ def oriented_iou(boxes: SameArray, other_boxes: SameArray, crowd: SameArray) -> 
     )
     overlaps = intersection > 0
     union = xp.where(crowd, area, area + other_area - intersection)
-    return xp.where(overlaps, intersection / xp.where(overlaps, union, 1.0), 0.0)
+    iou: SameArray = xp.where(overlaps, intersection / xp.where(overlaps, union, 1.0), 0.0)
+    return iou
 
 
 def oriented_box_iou(boxes: ArrayLike, other_boxes: ArrayLike, *, crowd: ArrayLike | None = None) -> jax.Array:
@@ -90,7 +91,8 @@ def oriented_box_iou(boxes: ArrayLike, other_boxes: ArrayLike, *, crowd: ArrayLi
       TypeError: if an input does not hold real numbers, or `crowd` no flags.
     """
     one, other = check_boxes("boxes", boxes, 5), check_boxes("other_boxes", other_boxes, 5)
-    return _compiled_iou(one[:, None], other[None, :], check_crowd(crowd, len(other))[None, :])
+    iou: jax.Array = _compiled_iou(one[:, None], other[None, :], check_crowd(crowd, len(other))[None, :])
+    return iou
 
 
 _compiled_iou = jax.jit(oriented_iou)  # else, outside of `jit`, hundreds of small operations are compiled one by one
@@ -132,7 +134,8 @@ def oriented_intersection(boxes: SameArray, other_boxes: SameArray) -> SameArray
     along, across = xp.abs(cos * x + sin * y), xp.abs(cos * y - sin * x)
     cos, sin = xp.abs(cos), xp.abs(sin)
     overlaps = (along < w + frame_w * cos + frame_h * sin) & (across < h + frame_w * sin + frame_h * cos)
-    return xp.where(overlaps, xp.clip(total, 0.0, smallest), 0.0)
+    shared: SameArray = xp.where(overlaps, xp.clip(total, 0.0, smallest), 0.0)
+    return shared
 
 
 def oriented_hull(boxes: SameArray) -> SameArray:
@@ -148,7 +151,8 @@ def oriented_hull(boxes: SameArray) -> SameArray:
     w, h = _size(boxes)[..., 0], _size(boxes)[..., 1]
     cos, sin = xp.abs(xp.cos(boxes[..., 4])), xp.abs(xp.sin(boxes[..., 4]))
     size = xp.stack([w * cos + h * sin, w * sin + h * cos], axis=-1)
-    return xp.concatenate([boxes[..., :2] - size / 2, size], axis=-1)
+    hull: SameArray = xp.concatenate([boxes[..., :2] - size / 2, size], axis=-1)
+    return hull
 
 
 def _edge_integral(
@@ -173,7 +177,8 @@ def _edge_integral(
     zero = xp.minimum(xp.maximum(y0, 0.0), y1)
     between = (xp.clip(low, y0, y1) + xp.clip(high, y0, y1)) / 2
     mean = (1 - below - above) * (between - zero) + below * (y0 - zero) + above * (y1 - zero)
-    return (last_x - first_x) * mean
+    integral: SameArray = (last_x - first_x) * mean
+    return integral
 
 
 def _turn(start: SameArray, stop: SameArray) -> tuple[SameArray, SameArray]:
@@ -188,7 +193,8 @@ def _turn(start: SameArray, stop: SameArray) -> tuple[SameArray, SameArray]:
 
 def _size(boxes: SameArray) -> SameArray:
     xp = boxes.__array_namespace__()
-    return xp.maximum(boxes[..., 2:4], 0.0)
+    size: SameArray = xp.maximum(boxes[..., 2:4], 0.0)
+    return size
 
 
 def _area(boxes: SameArray) -> SameArray:
@@ -211,7 +217,7 @@ def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, _: Const
     return PairSimilarity(partial(_oriented_iou, detections, ground_truths))
 
 
-def _oriented_iou(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _oriented_iou(one: DetectionTable, other: GroundTruthTable, rows: Ints, others: Ints) -> Floats:
     boxes, other_boxes = given("oriented", one.oriented), given("oriented", other.oriented)
     return oriented_iou(boxes[rows], other_boxes[others], other.crowd[others])
 
