@@ -64,7 +64,7 @@ def _of_image(where: str, value: Any, size: list[int] | None) -> Masks:
     return masks_of_segmentations(list(value), sizes, lambda row: f"`{where}[{row}]`")
 
 
-def _dense(value: Any, size: list[int] | None) -> np.ndarray | None:
+def _dense(value: Any, size: list[int] | None) -> HostArray | None:
     """Returns dense masks as an array, or None where they are encodings or polygons.
 
     Nested lists of numbers are dense masks if the size of the image is that of each, or not given.
