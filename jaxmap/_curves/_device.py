@@ -26,7 +26,7 @@ from .._integer_bounds import INT32_MAX, check_int32
 from .._planes import WORD_BITS
 from .._records._device import count_ground_truths
 from ..protocols import EvaluationProtocol
-from ..types import UNDEFINED, DetectionRecords, PrecisionRecall, Records
+from ..types import UNDEFINED, Bools, DetectionRecords, Ints, PrecisionRecall, Records
 from ._best_score_device import best_over_scores
 
 __all__ = ["interpolate", "mask_undefined", "precision_recall"]
@@ -46,8 +46,8 @@ class RecallGrid(NamedTuple):
     """
 
     denominator: int
-    reached: np.ndarray
-    above: np.ndarray
+    reached: Ints
+    above: Bools
 
 
 def recall_grid(recall_points: tuple[float, ...]) -> RecallGrid:
@@ -198,7 +198,8 @@ def _one_cell(
     words, bits = plane // WORD_BITS, (plane % WORD_BITS).astype(jnp.uint32)
 
     def flags(packed: jax.Array) -> jax.Array:  # [n, W] to [n, T]
-        return (packed[:, words] >> bits[None]) & jnp.uint32(1) == 1
+        set_bits: jax.Array = (packed[:, words] >> bits[None]) & jnp.uint32(1) == 1
+        return set_bits
 
     plain = rows.valid & ~matching.is_matching & (rows.rank < limit)
     plain &= (jnp.take(rows.ignored, words[0], axis=1) >> bits[0]) & jnp.uint32(1) == 0
@@ -304,7 +305,8 @@ def _best_onwards(values: jax.Array, labels: jax.Array) -> jax.Array:
 
     # A `lax.associative_scan` runs as fast but takes 5 s longer to compile.
     steps = np.int32((len(labels) - 1).bit_length())
-    return jax.lax.fori_loop(np.int32(0), steps, double, values)
+    best: jax.Array = jax.lax.fori_loop(np.int32(0), steps, double, values)
+    return best
 
 
 def interpolate(
