@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..protocols import COCO, AreaRange, EvaluationProtocol
-from ..types import HostArray, PrecisionRecall
+from ..types import HostArray, Ints, PrecisionRecall
 
 __all__ = ["Axes"]
 
@@ -23,9 +23,9 @@ class Axes(NamedTuple):
     """
 
     protocol: EvaluationProtocol
-    thresholds: np.ndarray
-    recall_points: np.ndarray
-    limits: np.ndarray
+    thresholds: Ints
+    recall_points: Ints
+    limits: Ints
 
     @classmethod
     def of(
