@@ -22,7 +22,7 @@ import numpy as np
 
 from .._expected import expect
 from ..protocols import AreaRange, EvaluationProtocol
-from ..types import Array
+from ..types import Array, Words
 
 __all__ = ["Contract", "check_alike", "configuration", "difference", "initial_shapes", "shapes_by_name"]
 
@@ -44,7 +44,7 @@ class Contract:
     _RESULT: ClassVar[type]
     _OF_PROTOCOL: ClassVar[tuple[str, ...] | None] = None  # the fields of a protocol that count; None for all
 
-    def _words(self) -> np.ndarray:
+    def _words(self) -> Words:
         """Returns `[2]` uint32, what a state of this configuration carries."""
         return np.array([_fingerprint(self), 1], np.uint32)
 

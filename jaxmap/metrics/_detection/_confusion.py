@@ -24,7 +24,7 @@ from ..._matching._device import BatchRules, PreparedImage, check_batch, prepare
 from ..._pairing._device import NO_PAIR, pair_greedily
 from ..._pairing._host import check_confusion_options, normalize_confusion
 from ...protocols import COCO, UNLIMITED, AreaRange
-from ...types import UNMATCHED, Array, Candidates, Detections, GroundTruths, Scalar
+from ...types import UNMATCHED, Array, Candidates, Detections, GroundTruths, HostArray, Scalar
 from .._contract import Contract
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes
 
@@ -89,7 +89,7 @@ class ConfusionMatrixResult(NamedTuple):
     def __repr__(self) -> str:
         return short_repr(self)
 
-    def normalized(self, by: str | None) -> np.ndarray:
+    def normalized(self, by: str | None) -> HostArray:
         """Returns float64 shares of each row (`true`), each column (`pred`) or the sum (`all`), on the host."""
         return normalize_confusion(np.asarray(self.counts), by)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
 from ..._display import short_repr
 from ..._matching._data_checks import advise, warn_once
 from ..._matching._device import BatchRules
 from ..._summary import summarize
-from ...types import UNDEFINED, Array, PrecisionRecall, Scalar
+from ...types import UNDEFINED, Array, Floats, PrecisionRecall, Scalar
 
 __all__ = ["AveragePrecisionResult", "check_overflow", "summarize_result"]
 
@@ -84,7 +85,7 @@ def summarize_result(
     curves = jax.device_get(result.curves)
     defined = np.asarray(curves.num_ground_truths) > 0
 
-    def on_host(values: np.ndarray) -> np.ndarray:
+    def on_host(values: NDArray[np.floating[Any]]) -> Floats:
         values = np.asarray(values, np.float64)
         return np.where(defined[:, :, None] & (values != UNDEFINED), values, np.nan)
 

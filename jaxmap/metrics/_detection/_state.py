@@ -11,7 +11,7 @@ import numpy as np
 from ..._display import short_repr
 from ..._matching._data_checks import CHECKS, checks_by_name
 from ..._matching._device import MatchedBatch
-from ...types import Array
+from ...types import Array, Ints
 
 __all__ = [
     "OF_IMAGE",
@@ -145,7 +145,8 @@ def content_of(images: ImageRows) -> Array:
         xp.where(truth, images.ground_truth_labels.astype(np.int32), 0).sum(-1),
         images.ground_truth_counted.astype(np.int32).sum(-1),
     )
-    return xp.stack([column.astype(np.float32) for column in columns], axis=-1)
+    content: Array = xp.stack([column.astype(np.float32) for column in columns], axis=-1)
+    return content
 
 
 def contents_differ(one: Array, other: Array) -> Array:
@@ -155,7 +156,7 @@ def contents_differ(one: Array, other: Array) -> Array:
     return different
 
 
-def whole_ids(images: ImageRows) -> np.ndarray:
+def whole_ids(images: ImageRows) -> Ints:
     """Returns the ids `[I]` of NumPy rows as int64."""
     high, low = (np.asarray(word, np.int64) for word in (images.image_id_high, images.image_id))
     return (high << 32) | (low & 0xFFFFFFFF)

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from ..._integers import as_labels
 from ..._matching._data_checks import warn_once
-from ...types import Array
+from ...types import Array, HostArray
 from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule, advise_on_maps
 from ._pixel_average_precision import PixelAveragePrecisionResult
 
@@ -100,7 +100,7 @@ def pixel_average_precision(
     )
 
 
-def _check(maps: list[np.ndarray], labels: list[np.ndarray], real: Sequence[object]) -> int:
+def _check(maps: list[HostArray], labels: list[HostArray], real: Sequence[object]) -> int:
     """Returns the number of classes of maps that all fit their labels."""
     if not len(maps) == len(labels) == len(real) or not maps:
         raise ValueError(
@@ -121,5 +121,5 @@ def _check(maps: list[np.ndarray], labels: list[np.ndarray], real: Sequence[obje
     return num_classes
 
 
-def _joined(columns: list[np.ndarray]) -> np.ndarray:
+def _joined(columns: list[HostArray]) -> HostArray:
     return np.concatenate([column.ravel() for column in columns])
