@@ -38,8 +38,9 @@ __all__ = [
     "zeros",
 ]
 
-
-Counts = TypeVar("Counts")  # a tree
+Counts = TypeVar("Counts")  # a tree, as the two below
+State = TypeVar("State")
+Result = TypeVar("Result")
 
 
 class WideCount(NamedTuple):
@@ -134,13 +135,14 @@ def as_array(counts: WideCount) -> jax.Array:
     return cast(jax.Array, counts)
 
 
-def in_float64(compute: Callable[[Any], Any], state: Any) -> Any:
+def in_float64(compute: Callable[[State], Result], state: State) -> Result:
     """Runs a metric's device arithmetic in float64 on the host's CPU, and brings the result to NumPy.
 
     One set of formulas serves both routes: inside a program they are traced in the program's own precision.
     """
     with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        return to_host(_jitted(compute, jax.device_get(state)))
+        result: Result = to_host(_jitted(compute, jax.device_get(state)))
+    return result
 
 
 @partial(jax.jit, static_argnums=0)

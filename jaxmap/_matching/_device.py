@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import chex
 import jax
@@ -37,6 +37,7 @@ __all__ = [
     "with_candidate_lists",
 ]
 
+Result = TypeVar("Result")
 SHORT_LIST = 8  # candidates of a detection; ordinary images need two or three
 
 
@@ -215,7 +216,7 @@ def match_batch(
     )
 
 
-def with_candidate_lists(of_image: Callable[..., tuple[Any, jax.Array]], images: PreparedImage) -> Any:
+def with_candidate_lists(of_image: Callable[..., tuple[Result, jax.Array]], images: PreparedImage) -> Result:
     """Returns what `of_image(image, num_candidates=...)` gives for every image, without how many lists were too short.
 
     Short lists of candidates hold all pairs of ordinary images; a batch in which one does not fit runs again with lists
@@ -223,13 +224,15 @@ def with_candidate_lists(of_image: Callable[..., tuple[Any, jax.Array]], images:
     """
     num_ground_truths = images.truth_labels.shape[1]
 
-    def run(num_candidates: int) -> tuple[Any, jax.Array]:
-        return jax.vmap(partial(of_image, num_candidates=num_candidates))(images)
+    def run(num_candidates: int) -> tuple[Result, jax.Array]:
+        results: tuple[Result, jax.Array] = jax.vmap(partial(of_image, num_candidates=num_candidates))(images)
+        return results
 
     result, overflow = run(min(SHORT_LIST, num_ground_truths))
     if num_ground_truths <= SHORT_LIST:
         return result
-    return jax.lax.cond((overflow > 0).any(), lambda: run(num_ground_truths)[0], lambda: result)
+    fitting: Result = jax.lax.cond((overflow > 0).any(), lambda: run(num_ground_truths)[0], lambda: result)
+    return fitting
 
 
 class PreparedImage(NamedTuple):
