@@ -117,12 +117,12 @@ def summarize_on_device(
     return numbers
 
 
-def select(curves: PrecisionRecall[Array], line: SummaryLine) -> jax.Array | Floats:
+def select(curves: PrecisionRecall[Array], line: SummaryLine) -> Array:
     """Returns the values behind a number, `[T, R, K]` or, of all but interpolated precision, `[T, K]`.
 
     T is cut to its thresholds.
     """
-    values: jax.Array | HostArray = line.quantity.values(curves)
+    values: Array = line.quantity.values(curves)
     return values[np.array(line.thresholds, int), ..., line.area_index, line.limit_index]
 
 
@@ -193,7 +193,7 @@ def _belongs(group: str, class_group: Sequence[str] | HostArray | None, num_clas
     return belongs
 
 
-def _mean(values: jax.Array | Floats) -> float:
+def _mean(values: Array) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no defined cell is NaN, as it should be
         return float(np.nanmean(np.asarray(values)))
