@@ -13,6 +13,7 @@ import numpy as np
 
 from ._evaluation import evaluate
 from .protocols import COCO, EvaluationProtocol
+from .types import HostArray
 
 __all__ = ["JittedMetric", "warmup", "warmup_metric"]
 
@@ -72,7 +73,7 @@ def warmup_metric(metric: Any, batch: Mapping[str, Any]) -> JittedMetric:
     return steps
 
 
-def _scene(largest: int) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]]]:
+def _scene(largest: int) -> tuple[list[dict[str, HostArray]], list[dict[str, HostArray]]]:
     """Makes images of 1, 2, 4, ... detections, each of which meets 1, 2, 4, ... of as many ground truths."""
     truth = []
     powers = 2 ** np.arange(largest.bit_length())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,13 @@ import numpy as np
 
 from ._display import short_repr
 from ._integer_bounds import INT32_MAX
-from .types import UNDEFINED, Array
+from .types import UNDEFINED
 
 __all__ = [
     "WideCount",
     "add",
     "add_counts",
+    "as_array",
     "as_float",
     "check_counts",
     "in_float64",
@@ -37,12 +38,16 @@ __all__ = [
     "zeros",
 ]
 
+Counts = TypeVar("Counts")  # a tree, as the two below
+State = TypeVar("State")
+Result = TypeVar("Result")
+
 
 class WideCount(NamedTuple):
     """The counts `low + 2^32 * high`; both uint32 of one shape."""
 
-    low: Array
-    high: Array
+    low: jax.Array
+    high: jax.Array
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -70,14 +75,15 @@ def add(a: WideCount, b: WideCount) -> WideCount:
     return WideCount(low, a.high + b.high + carry)
 
 
-def add_counts(a: Any, b: Any) -> Any:
+def add_counts(a: Counts, b: Counts) -> Counts:
     """Adds trees of int32 counts, which stop at 2^31 - 1 instead of wrapping; still in any order to the same bits."""
 
     def stopped(one: jax.Array, other: jax.Array) -> jax.Array:
         both = jnp.add(one, other)
         return jnp.where(both < 0, INT32_MAX, both)
 
-    return jax.tree.map(stopped, a, b)
+    both: Counts = jax.tree.map(stopped, a, b)
+    return both
 
 
 def check_counts(counts: Any) -> None:
@@ -124,13 +130,19 @@ def mean_of_defined(values: jax.Array) -> jax.Array:
     return ratio(jnp.sum(jnp.where(defined, values, 0.0)), jnp.sum(defined).astype(values.dtype))
 
 
-def in_float64(compute: Callable[[Any], Any], state: Any) -> Any:
+def as_array(counts: WideCount) -> jax.Array:
+    """Types counts as the array that `to_host` makes of them, for results; the value stays as it is."""
+    return cast(jax.Array, counts)
+
+
+def in_float64(compute: Callable[[State], Result], state: State) -> Result:
     """Runs a metric's device arithmetic in float64 on the host's CPU, and brings the result to NumPy.
 
     One set of formulas serves both routes: inside a program they are traced in the program's own precision.
     """
     with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        return to_host(_jitted(compute, jax.device_get(state)))
+        result: Result = to_host(_jitted(compute, jax.device_get(state)))
+    return result
 
 
 @partial(jax.jit, static_argnums=0)

@@ -31,7 +31,7 @@ from .analysis import (
 )
 from .analysis._confusion import Confusion, confusion_of
 from .protocols import EvaluationProtocol, protocol_for
-from .types import UNMATCHED, DetectionTable, PrecisionRecall
+from .types import UNMATCHED, DetectionTable, Floats, HostArray, PrecisionRecall
 
 __all__ = ["Evaluation", "evaluate", "evaluation_of"]
 
@@ -140,27 +140,27 @@ class Evaluation:
     """
 
     protocol: EvaluationProtocol
-    curves: PrecisionRecall
+    curves: PrecisionRecall[HostArray]
     dataset: DatasetRecords
     matched: MatchedDataset | None = None
 
     @property
-    def precision(self) -> np.ndarray:
+    def precision(self) -> Floats:
         """`[T, R, K, A, M]` float64; NaN where a class has no ground truth in an area range."""
         return self.curves.precision
 
     @property
-    def recall(self) -> np.ndarray:
+    def recall(self) -> Floats:
         """`[T, K, A, M]` float64; NaN where a class has no ground truth in an area range."""
         return self.curves.recall
 
     @property
-    def scores(self) -> np.ndarray:
+    def scores(self) -> Floats:
         """`[T, R, K, A, M]` float64, the score that reaches each recall point; 0 where none does."""
         return self.curves.scores
 
     @property
-    def class_ids(self) -> np.ndarray:
+    def class_ids(self) -> HostArray:
         """`[K]`, the label or category id of each place on the class axis."""
         return self.dataset.class_ids
 
@@ -170,7 +170,7 @@ class Evaluation:
         return self.dataset.class_names
 
     @property
-    def image_ids(self) -> np.ndarray:
+    def image_ids(self) -> HostArray:
         """`[I]`, every image, also those without boxes."""
         return self.dataset.image_ids
 
@@ -204,7 +204,7 @@ class Evaluation:
         no_groups = dataclasses.replace(self.protocol, class_groups=())  # a group of classes says nothing of one
         return Columns(columns | mean_of_each_class(self.curves, summary_lines(no_groups)))
 
-    def per_image(self) -> dict[str, np.ndarray]:
+    def per_image(self) -> dict[str, HostArray]:
         """Returns columns over all images, each scored as if it were the whole dataset.
 
         An image alone averages only over the classes that it has ground truths of, and its false positives are ranked
@@ -252,7 +252,7 @@ class Evaluation:
         """Returns the lowest and the highest AP over all orders of equal scores, beside the conventional one."""
         return tie_bounds(self.dataset, self.protocol, self.matched)
 
-    def matches(self, iou_threshold: float = 0.5, area: str = "all") -> dict[str, np.ndarray]:
+    def matches(self, iou_threshold: float = 0.5, area: str = "all") -> dict[str, HostArray]:
         """Returns which detection met which ground truth, one row per detection, by image, class and descending score.
 
         Args:

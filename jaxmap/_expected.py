@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["expect"]
+__all__ = ["expect", "given"]
+
+Value = TypeVar("Value")
 
 _CALLS = "the calls are `update(state, ...)`, `merge(state, other)`, `compute(state)` and `summarize(result)`"
 
@@ -30,3 +32,14 @@ def expect(name: str, value: Any, kind: type, origin: str = "") -> None:
     if isinstance(value, dict):
         advice = f"wrap it: `jaxmap.{kind.__name__}(**{name})`"
     raise TypeError(f"`{name}` must be a jaxmap.{kind.__name__}, got {type(value).__name__}; {advice}.")
+
+
+def given(name: str, value: Value | None) -> Value:
+    """Returns an optional value that an earlier stage has filled in.
+
+    Raises:
+      ValueError: if it is None.
+    """
+    if value is None:
+        raise ValueError(f"`{name}` must be given here, got None.")
+    return value

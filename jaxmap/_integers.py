@@ -15,71 +15,76 @@ kinds of number need three answers, each of which holds on the host and inside `
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from .types import Array
 
 __all__ = ["as_flags", "as_labels", "as_numbers", "as_words", "image_id_words", "is_seen"]
 
 _LOW, _HIGH = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 
 
-def as_labels(name: str, values: Any) -> jax.Array:
+def as_labels(name: str, values: ArrayLike) -> jax.Array:
     """Returns labels as int32; what does not fit becomes the nearest number that does, which is no class either.
 
     Raises:
       TypeError: if they are not integers.
     """
-    values = _integers(name, values)
-    if not np.can_cast(values.dtype, np.int32):
-        xp = jnp if isinstance(values, jax.Array) else np
-        values = xp.minimum(values, np.array(_HIGH, values.dtype))
-        if values.dtype.kind == "i":
-            values = xp.maximum(values, np.array(_LOW, values.dtype))
-    return jnp.asarray(values.astype(np.int32))
+    labels = _integers(name, values)
+    if not np.can_cast(labels.dtype, np.int32):
+        xp = jnp if isinstance(labels, jax.Array) else np
+        labels = xp.minimum(labels, np.array(_HIGH, labels.dtype))
+        if labels.dtype.kind == "i":
+            labels = xp.maximum(labels, np.array(_LOW, labels.dtype))
+    return jnp.asarray(labels.astype(np.int32))
 
 
-def as_flags(name: str, values: Any) -> jax.Array:
+def as_flags(name: str, values: ArrayLike) -> jax.Array:
     """Returns flags as bool; numbers of any type may stand for them, 0 and 1.
 
     Raises:
       TypeError: if they are neither bool nor real numbers.
       ValueError: if one of them is neither 0 nor 1. Inside `jit`, where it cannot be seen, it counts as True.
     """
-    values = values if isinstance(values, jax.Array) else np.asarray(values)
-    if values.dtype != bool:
-        if not jnp.issubdtype(values.dtype, jnp.number) or jnp.iscomplexobj(values):
-            raise TypeError(f"`{name}` must be boolean, or 0 and 1, got dtype {values.dtype}.")
-        if is_seen(values) and (odd := np.asarray((values != 0) & (values != 1))).any():
-            raise ValueError(f"`{name}` must be boolean, or 0 and 1, got {np.asarray(values)[odd][0]!r}.")
-    return jnp.asarray(values.astype(bool))
+    flags = values if isinstance(values, jax.Array) else np.asarray(values)
+    if flags.dtype != bool:
+        if not jnp.issubdtype(flags.dtype, jnp.number) or jnp.iscomplexobj(flags):
+            raise TypeError(f"`{name}` must be boolean, or 0 and 1, got dtype {flags.dtype}.")
+        if is_seen(flags) and (odd := np.asarray((flags != 0) & (flags != 1))).any():
+            raise ValueError(f"`{name}` must be boolean, or 0 and 1, got {np.asarray(flags)[odd][0]!r}.")
+    return jnp.asarray(flags.astype(bool))
 
 
-def as_numbers(name: str, values: Any, hint: str = "number them from 0 instead") -> jax.Array:
+def as_numbers(name: str, values: ArrayLike, hint: str = "number them from 0 instead") -> jax.Array:
     """Returns integers that are compared with each other as int32, or as int64 under x64.
 
     Raises:
       TypeError: if they are not integers, or, inside `jit`, their type does not fit.
       ValueError: if one of them does not fit, naming the first.
     """
-    values = _integers(name, values)
+    numbers = _integers(name, values)
     dtype = np.dtype(jnp.result_type(int))
-    if not np.can_cast(values.dtype, dtype):
-        if not is_seen(values):
-            raise TypeError(f"`{name}` must fit {dtype}, got dtype {values.dtype}; cast it if its values do.")
-        values = np.asarray(values)
+    if not np.can_cast(numbers.dtype, dtype):
+        if not is_seen(numbers):
+            raise TypeError(f"`{name}` must fit {dtype}, got dtype {numbers.dtype}; cast it if its values do.")
+        numbers = np.asarray(numbers)
         bounds = np.iinfo(dtype)
-        bad = (values < bounds.min) | (values > bounds.max)
+        bad = (numbers < bounds.min) | (numbers > bounds.max)
         if bad.any():
             place = np.argwhere(bad)[0].tolist()
             where = f" at {place}" if place else ""
-            raise ValueError(f"`{name}` must fit {dtype}, got {values[tuple(place)]}{where}; {hint}.")
-    return jnp.asarray(values.astype(dtype))
+            raise ValueError(f"`{name}` must fit {dtype}, got {numbers[tuple(place)]}{where}; {hint}.")
+    return jnp.asarray(numbers.astype(dtype))
 
 
-def image_id_words(image_id: Any) -> Any:
+def image_id_words(image_id: ArrayLike) -> Array:
     """Returns image ids of up to 64 bits as two words, which cross `jit` whole.
 
     Without x64, `jit` cuts a 64-bit id to its low 32 bits before a metric sees it. Split ids on the host, and pass the
@@ -110,39 +115,40 @@ def image_id_words(image_id: Any) -> Any:
     else:
         high = xp.zeros_like(ids) if ids.dtype.kind == "u" else ids >> np.array(ids.dtype.itemsize * 8 - 1, ids.dtype)
         words = high, ids
-    return xp.stack([word.astype(np.uint32) for word in words], axis=-1).astype(np.int32)  # conversions keep the bits
+    pairs: Array = xp.stack([word.astype(np.uint32) for word in words], axis=-1).astype(np.int32)
+    return pairs  # conversions keep the bits
 
 
-def as_words(image_id: Any, num_images: int, name: str = "image_id") -> jax.Array:
+def as_words(image_id: ArrayLike, num_images: int, name: str = "image_id") -> jax.Array:
     """Returns ids `[I]` of any width, or `[I, 2]` words as `image_id_words` makes them, as `[I, 2]` int32.
 
     Raises:
       ValueError: if the shape is another one.
       TypeError: if they are not integers, or words have more than 32 bits.
     """
-    image_id = image_id if isinstance(image_id, jax.Array) else np.asarray(image_id)
-    shape = image_id.shape
+    ids = image_id if isinstance(image_id, jax.Array) else np.asarray(image_id)
+    shape = ids.shape
     if shape == (num_images,):
-        return jnp.asarray(image_id_words(image_id))
+        return jnp.asarray(image_id_words(ids))
     if shape != (num_images, 2):
         raise ValueError(
             f"`{name}` must have shape {[num_images]}, one per image, or {[num_images, 2]}, words of "
             f"`image_id_words`, got {list(shape)}."
         )
-    if image_id.dtype not in (np.int32, np.uint32):
-        raise TypeError(f"words of `{name}` must be int32, got dtype {image_id.dtype}.")
-    return jnp.asarray(image_id).astype(jnp.int32)
+    if ids.dtype not in (np.int32, np.uint32):
+        raise TypeError(f"words of `{name}` must be int32, got dtype {ids.dtype}.")
+    return jnp.asarray(ids).astype(jnp.int32)
 
 
-def is_seen(values: Any) -> bool:
+def is_seen(values: Array) -> bool:
     """Returns whether Python can look at the values: not inside `jit`, and not in another process."""
     return not isinstance(values, jax.Array) or (
         not isinstance(values, jax.core.Tracer) and values.is_fully_addressable
     )
 
 
-def _integers(name: str, values: Any) -> Any:
-    values = values if isinstance(values, jax.Array) else np.asarray(values)
-    if not jnp.issubdtype(values.dtype, jnp.integer):
-        raise TypeError(f"`{name}` must hold integers, got dtype {values.dtype}.")
-    return values
+def _integers(name: str, values: ArrayLike) -> Array:
+    array = values if isinstance(values, jax.Array) else np.asarray(values)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"`{name}` must hold integers, got dtype {array.dtype}.")
+    return array

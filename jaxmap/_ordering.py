@@ -10,9 +10,10 @@ import dataclasses
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._threads import in_threads
-from .types import DetectionTable, GroundTruthTable
+from .types import DetectionTable, Floats, GroundTruthTable, HostArray, Ints
 
 __all__ = ["columns_of", "inverse", "order_by_score", "order_within", "rank_in_group", "starts_of_runs", "take_rows"]
 
@@ -26,7 +27,7 @@ OF_DATASET = (
 Table = TypeVar("Table", DetectionTable, GroundTruthTable)
 
 
-def take_rows(table: Table, rows: np.ndarray) -> Table:
+def take_rows(table: Table, rows: Ints) -> Table:
     """Returns the table of some rows, in their order; its images and classes stay."""
     columns = columns_of(table)
     taken = in_threads(lambda column: column.take(rows, axis=0), columns.values())  # far faster than `column[rows]`
@@ -34,12 +35,12 @@ def take_rows(table: Table, rows: np.ndarray) -> Table:
     return dataclasses.replace(table, **changes)
 
 
-def columns_of(table: DetectionTable | GroundTruthTable) -> dict[str, np.ndarray]:
+def columns_of(table: DetectionTable | GroundTruthTable) -> dict[str, HostArray]:
     """Returns the columns of a table that are there, by name, without what is of the dataset."""
     return {name: value for name, value in vars(table).items() if name not in OF_DATASET and value is not None}
 
 
-def order_by_score(labels: np.ndarray, scores: np.ndarray, arrival: np.ndarray) -> np.ndarray:
+def order_by_score(labels: Ints, scores: Floats, arrival: Ints) -> Ints:
     """Returns the permutation that sorts rows by label, then by descending score, then by `arrival`.
 
     A key holds label, score and arrival. Where the three do not fit, the last bits of the scores are cut off; the few
@@ -78,7 +79,7 @@ def order_by_score(labels: np.ndarray, scores: np.ndarray, arrival: np.ndarray) 
     return order
 
 
-def order_within(group: np.ndarray, place: np.ndarray) -> np.ndarray:
+def order_within(group: Ints, place: Ints) -> Ints:
     """Returns the permutation that sorts rows by `group`, then by `place`, distinct; both `[N]` non-negative int64."""
     if not len(place):
         return np.empty(0, np.int64)
@@ -94,27 +95,28 @@ def order_within(group: np.ndarray, place: np.ndarray) -> np.ndarray:
     return row_of_place.take(key)
 
 
-def inverse(permutation: np.ndarray) -> np.ndarray:
+def inverse(permutation: Ints) -> Ints:
     """Returns the permutation that undoes another."""
     undo = np.empty_like(permutation)
     undo[permutation] = np.arange(len(permutation))
     return undo
 
 
-def starts_of_runs(values: np.ndarray) -> np.ndarray:
+def starts_of_runs(values: HostArray) -> Ints:
     """Returns the index at which each run of equal values starts, in a sorted `[N]` array."""
     return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])) if len(values) else np.empty(0, np.int64)
 
 
-def rank_in_group(groups: np.ndarray) -> np.ndarray:
+def rank_in_group(groups: Ints) -> Ints:
     """Returns `[N]` int64: the place of each row within its run of equal values, from 0, in a sorted array."""
     starts = starts_of_runs(groups)
     return np.arange(len(groups)) - np.repeat(starts, np.diff(starts, append=len(groups)))
 
 
-def _descending_bits(scores: np.ndarray) -> np.ndarray:
+def _descending_bits(scores: Floats) -> NDArray[np.uint64]:
     """Returns `[N]` uint64 that are smaller where scores are larger and equal where they are, from 0."""
     bits = (scores.astype(np.float64) + 0.0).view(np.int64)  # adding 0 makes one zero of both
     # The bits of floats sort as integers once those of negative numbers, which grow away from zero, are turned round.
     ascending = np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits) if (bits < 0).any() else bits
-    return (ascending.max() - ascending).view(np.uint64)
+    descending: NDArray[np.uint64] = (ascending.max() - ascending).view(np.uint64)
+    return descending

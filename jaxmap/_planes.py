@@ -11,7 +11,15 @@ pair under all of them is a handful of integer operations, and a detection's out
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import numpy as np
+
+if TYPE_CHECKING:
+    import jax
+    from numpy.typing import NDArray
+
+    SameWords = TypeVar("SameWords", jax.Array, NDArray[Any])
 
 __all__ = ["WORD_BITS", "area_words", "level_words", "num_words", "plane_bit", "read_plane"]
 
@@ -28,27 +36,29 @@ def plane_bit(area: int, threshold: int, num_thresholds: int) -> tuple[int, int]
     return divmod(area * num_thresholds + threshold, WORD_BITS)
 
 
-def read_plane(words: np.ndarray, area: int, threshold: int, num_thresholds: int) -> np.ndarray:
+def read_plane(words: SameWords, area: int, threshold: int, num_thresholds: int) -> SameWords:
     """Returns `[N]` bool: one plane of `[N, W]` words, of NumPy or JAX."""
     word, bit = plane_bit(area, threshold, num_thresholds)
-    return (words[:, word] & np.uint32(1 << bit)) != 0
+    plane: SameWords = (words[:, word] & np.uint32(1 << bit)) != 0
+    return plane
 
 
-def level_words(num_thresholds: int, num_areas: int) -> np.ndarray:
+def level_words(num_thresholds: int, num_areas: int) -> NDArray[np.uint32]:
     """Returns `[T + 1, W]` uint32: the planes, over all area ranges, that a pair of each level passes."""
     passes = np.arange(num_thresholds) < np.arange(num_thresholds + 1)[:, None]
     return _pack(np.broadcast_to(passes[:, None, :], (num_thresholds + 1, num_areas, num_thresholds)))
 
 
-def area_words(num_thresholds: int, num_areas: int) -> np.ndarray:
+def area_words(num_thresholds: int, num_areas: int) -> NDArray[np.uint32]:
     """Returns `[A, W]` uint32: all planes of each area range."""
     planes = np.eye(num_areas, dtype=bool)[:, :, None]
     return _pack(np.broadcast_to(planes, (num_areas, num_areas, num_thresholds)))
 
 
-def _pack(planes: np.ndarray) -> np.ndarray:
+def _pack(planes: NDArray[np.bool_]) -> NDArray[np.uint32]:
     """Packs `[n, A, T]` bool into `[n, W]` uint32."""
     flat = planes.reshape(len(planes), -1)
     words = np.zeros((len(planes), num_words(flat.shape[1], 1), WORD_BITS), np.uint32)
     words.reshape(len(planes), -1)[:, : flat.shape[1]] = flat
-    return (words << np.arange(WORD_BITS, dtype=np.uint32)).sum(-1, dtype=np.uint32)
+    packed: NDArray[np.uint32] = (words << np.arange(WORD_BITS, dtype=np.uint32)).sum(-1, dtype=np.uint32)
+    return packed

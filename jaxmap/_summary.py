@@ -17,7 +17,7 @@ import numpy as np
 
 from ._outputs import printable
 from .protocols import QUANTITIES, EvaluationProtocol, Quantity, limit_text
-from .types import UNDEFINED, PrecisionRecall
+from .types import UNDEFINED, Array, Bools, Floats, HostArray, PrecisionRecall
 
 __all__ = [
     "LineText",
@@ -67,7 +67,7 @@ def summary_lines(protocol: EvaluationProtocol) -> list[SummaryLine]:
 
 
 def summarize(
-    curves: PrecisionRecall, protocol: EvaluationProtocol, class_group: Sequence[str] | np.ndarray | None = None
+    curves: PrecisionRecall[Array], protocol: EvaluationProtocol, class_group: Sequence[str] | HostArray | None = None
 ) -> dict[str, float]:
     """Returns the protocol's numbers in float64; NaN where nothing defines one.
 
@@ -89,7 +89,7 @@ def summarize(
 
 
 def summarize_on_device(
-    curves: PrecisionRecall, protocol: EvaluationProtocol, class_group: Sequence[str] | np.ndarray | None = None
+    curves: PrecisionRecall[Array], protocol: EvaluationProtocol, class_group: Sequence[str] | HostArray | None = None
 ) -> dict[str, jax.Array]:
     """Returns the protocol's numbers as float32 scalars, inside `jit`; `UNDEFINED` (-1) where nothing defines one.
 
@@ -117,12 +117,12 @@ def summarize_on_device(
     return numbers
 
 
-def select(curves: PrecisionRecall, line: SummaryLine) -> jax.Array | np.ndarray:
+def select(curves: PrecisionRecall[Array], line: SummaryLine) -> Array:
     """Returns the values behind a number, `[T, R, K]` or, of all but interpolated precision, `[T, K]`.
 
     T is cut to its thresholds.
     """
-    values: jax.Array | np.ndarray = line.quantity.values(curves)
+    values: Array = line.quantity.values(curves)
     return values[np.array(line.thresholds, int), ..., line.area_index, line.limit_index]
 
 
@@ -183,22 +183,23 @@ def summary_table(summary: dict[str, float], protocol: EvaluationProtocol) -> st
     return "\n".join(lines)
 
 
-def _belongs(group: str, class_group: Sequence[str] | np.ndarray | None, num_classes: int) -> np.ndarray:
+def _belongs(group: str, class_group: Sequence[str] | HostArray | None, num_classes: int) -> Bools:
     """Returns `[K]` bool: the classes of a group."""
     if class_group is None:
         return np.zeros(num_classes, bool)
     if len(class_group) != num_classes:
         raise ValueError(f"`class_group` must name the group of each of {num_classes} classes, got {len(class_group)}.")
-    return np.asarray(class_group) == group
+    belongs: Bools = np.asarray(class_group) == group
+    return belongs
 
 
-def _mean(values: jax.Array | np.ndarray) -> float:
+def _mean(values: Array) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no defined cell is NaN, as it should be
         return float(np.nanmean(np.asarray(values)))
 
 
-def mean_of_each_class(curves: PrecisionRecall, lines: list[SummaryLine]) -> dict[str, np.ndarray]:
+def mean_of_each_class(curves: PrecisionRecall[Array], lines: list[SummaryLine]) -> dict[str, Floats]:
     """Returns each number of the summary for every curve on its own, `[S]`; NaN where undefined."""
     columns = {}
     with warnings.catch_warnings():

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
 from ._display import described, short_repr
 
@@ -26,19 +27,38 @@ __all__ = [
     "UNDEFINED",
     "UNMATCHED",
     "Array",
+    "Bools",
     "Candidates",
     "DetectionRecords",
     "DetectionTable",
     "Detections",
+    "Floats",
     "GroundTruthRecords",
     "GroundTruthTable",
     "GroundTruths",
+    "HostArray",
+    "Ints",
     "Masks",
     "PrecisionRecall",
     "Records",
+    "Scalar",
+    "Words",
 ]
 
-Array = Any  # a jax.Array or a np.ndarray: every stage says in its docstring which it takes
+# Arrays in signatures. Inside `jit` an array is a `jax.Array`. On the host it is one of the NumPy types below.
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.signedinteger[Any]]  # int64 mostly; int32 in records, and what NumPy's sorts return
+Words = NDArray[np.uint32]  # one bit for every plane
+HostArray = NDArray[Any]  # of a dtype that differs from case to case: ids are int64 or text
+Array = jax.Array | HostArray  # where both are taken, as on the way into `jit` and out of it
+Scalar = Array | np.number[Any] | int  # a number of a result, where NumPy and Python have types of their own
+
+# Records and curves hold arrays of JAX inside `jit` and of NumPy on the host: `Records[jax.Array]`,
+# `Records[HostArray]`. One that is made on either route is of `Array`, and takes both.
+AnyArray = TypeVar("AnyArray", bound=Array, covariant=True)
+# Arithmetic that both routes share takes JAX and gives JAX, or takes NumPy and gives NumPy.
+SameArray = TypeVar("SameArray", jax.Array, HostArray)
 
 BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "yxyx")  # cxcywh: centre, width, height
 UNMATCHED = -1  # index of no ground truth
@@ -109,7 +129,7 @@ class GroundTruths:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Candidates:
+class Candidates(Generic[AnyArray]):
     """For each detection the ground truths that it may match, best first: all that matching needs of the geometry.
 
     Attributes:
@@ -117,15 +137,15 @@ class Candidates:
       level: `[..., D, C]` int8 or int16, how many of the sorted IoU thresholds the pair reaches; 0 is padding.
     """
 
-    index: Array  # [..., D, C]
-    level: Array  # [..., D, C]
+    index: AnyArray  # [..., D, C]
+    level: AnyArray  # [..., D, C]
 
     __repr__ = short_repr
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class DetectionRecords:
+class DetectionRecords(Generic[AnyArray]):
     """One small row for each detection: what is left of it once it has been matched.
 
     Attributes:
@@ -139,21 +159,21 @@ class DetectionRecords:
       valid: `[N]` bool, False for padding.
     """
 
-    scores: Array  # [N]
-    labels: Array  # [N]
-    image_index: Array  # [N]
-    position: Array  # [N]
-    rank: Array  # [N]
-    matched: Array  # [N, W]
-    ignored: Array  # [N, W]
-    valid: Array  # [N]
+    scores: AnyArray  # [N]
+    labels: AnyArray  # [N]
+    image_index: AnyArray  # [N]
+    position: AnyArray  # [N]
+    rank: AnyArray  # [N]
+    matched: AnyArray  # [N, W]
+    ignored: AnyArray  # [N, W]
+    valid: AnyArray  # [N]
 
     __repr__ = short_repr
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class GroundTruthRecords:
+class GroundTruthRecords(Generic[AnyArray]):
     """One small row for each ground truth: whether it counts, and where.
 
     Attributes:
@@ -162,16 +182,16 @@ class GroundTruthRecords:
       counted: `[G, A]` bool, whether it counts in each area range; False for padding.
     """
 
-    labels: Array  # [G]
-    image_index: Array  # [G]
-    counted: Array  # [G, A]
+    labels: AnyArray  # [G]
+    image_index: AnyArray  # [G]
+    counted: AnyArray  # [G, A]
 
     __repr__ = short_repr
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Records:
+class Records(Generic[AnyArray]):
     """What matching yields, from files, arrays or the state of a metric: all that curves and analyses read.
 
     Attributes:
@@ -179,15 +199,15 @@ class Records:
       ground_truths: rows of the ground truths.
     """
 
-    detections: DetectionRecords
-    ground_truths: GroundTruthRecords
+    detections: DetectionRecords[AnyArray]
+    ground_truths: GroundTruthRecords[AnyArray]
 
     __repr__ = short_repr
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class PrecisionRecall:
+class PrecisionRecall(Generic[AnyArray]):
     """Interpolated curves; cells without ground truth hold `UNDEFINED` on a device and NaN on the host.
 
     Attributes:
@@ -201,12 +221,12 @@ class PrecisionRecall:
         score thresholds, by name (see `jaxmap.protocols.QUANTITIES`).
     """
 
-    precision: Array  # [T, R, K, A, M]
-    recall: Array  # [T, K, A, M]
-    scores: Array  # [T, R, K, A, M]
-    num_ground_truths: Array  # [K, A]
-    average_precision: Array | None = None  # [T, K, A, M]
-    at_best_score: Mapping[str, Array] = dataclasses.field(default_factory=dict)  # [T, K, A, M]
+    precision: AnyArray  # [T, R, K, A, M]
+    recall: AnyArray  # [T, K, A, M]
+    scores: AnyArray  # [T, R, K, A, M]
+    num_ground_truths: AnyArray  # [K, A]
+    average_precision: AnyArray | None = None  # [T, K, A, M]
+    at_best_score: Mapping[str, AnyArray] = dataclasses.field(default_factory=dict)  # [T, K, A, M]
 
     __repr__ = short_repr
 
@@ -228,12 +248,12 @@ class Masks:
       split: `[N]` bool, whether a run starts where the one before it ends, as some writers cut runs at each column.
     """
 
-    edges: np.ndarray  # [E]
-    start: np.ndarray  # [N]
-    stop: np.ndarray  # [N]
-    sizes: np.ndarray  # [N, 2]
-    area: np.ndarray  # [N]
-    split: np.ndarray  # [N]
+    edges: NDArray[np.int32]  # [E]
+    start: Ints  # [N]
+    stop: Ints  # [N]
+    sizes: Ints  # [N, 2]
+    area: Floats  # [N]
+    split: Bools  # [N]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}{list(self.shape)}"
@@ -246,12 +266,12 @@ class Masks:
         """(N,), as of an array."""
         return self.start.shape
 
-    def __getitem__(self, rows: Any) -> Masks:
+    def __getitem__(self, rows: slice | Ints | Bools) -> Masks:
         """Returns the masks of some rows: a slice, indices or flags."""
         columns = {name: value[rows] for name, value in vars(self).items() if name != "edges"}
         return dataclasses.replace(self, **columns)
 
-    def take(self, rows: np.ndarray, axis: int = 0) -> Masks:
+    def take(self, rows: Ints, axis: int = 0) -> Masks:
         """Returns the masks of some rows."""
         columns = {name: value.take(rows, axis=axis) for name, value in vars(self).items() if name != "edges"}
         return dataclasses.replace(self, **columns)
@@ -283,25 +303,25 @@ class GroundTruthTable:
       crowd_index: `[I]` float64, how crowded each image is, from 0 to 1 (CrowdPose).
     """
 
-    image_index: np.ndarray  # [N]
-    labels: np.ndarray  # [N]
-    boxes: np.ndarray  # [N, 4]
-    area: np.ndarray  # [N]
-    crowd: np.ndarray  # [N]
-    ignore: np.ndarray  # [N]
-    ids: np.ndarray  # [N]
-    image_ids: np.ndarray  # [I]
-    class_ids: np.ndarray  # [K]
+    image_index: Ints  # [N]
+    labels: Ints  # [N]
+    boxes: Floats  # [N, 4]
+    area: Floats  # [N]
+    crowd: Bools  # [N]
+    ignore: Bools  # [N]
+    ids: HostArray  # [N]
+    image_ids: HostArray  # [I]
+    class_ids: HostArray  # [K]
     class_names: tuple[str, ...]
     masks: Masks | None = None  # [N]
-    keypoints: np.ndarray | None = None  # [N, P, 3]
-    oriented: np.ndarray | None = None  # [N, 5]
-    verified: np.ndarray | None = None  # [I, K]
-    not_exhaustive: np.ndarray | None = None  # [I, K]
-    class_group: np.ndarray | None = None  # [K]
-    image_sizes: np.ndarray | None = None  # [I, 2]
-    image_files: np.ndarray | None = None  # [I]
-    crowd_index: np.ndarray | None = None  # [I]
+    keypoints: Floats | None = None  # [N, P, 3]
+    oriented: Floats | None = None  # [N, 5]
+    verified: Bools | None = None  # [I, K]
+    not_exhaustive: Bools | None = None  # [I, K]
+    class_group: HostArray | None = None  # [K]
+    image_sizes: Ints | None = None  # [I, 2]
+    image_files: NDArray[np.object_] | None = None  # [I]
+    crowd_index: Floats | None = None  # [I]
 
     def __repr__(self) -> str:
         counts = {"objects": len(self.labels), "images": len(self.image_ids), "classes": len(self.class_ids)}
@@ -322,15 +342,15 @@ class DetectionTable:
       masks, keypoints, oriented: as in `GroundTruthTable`.
     """
 
-    image_index: np.ndarray  # [N]
-    labels: np.ndarray  # [N]
-    boxes: np.ndarray  # [N, 4]
-    scores: np.ndarray  # [N]
-    ids: np.ndarray  # [N]
-    area: np.ndarray | None = None  # [N]
+    image_index: Ints  # [N]
+    labels: Ints  # [N]
+    boxes: Floats  # [N, 4]
+    scores: Floats  # [N]
+    ids: Ints  # [N]
+    area: Floats | None = None  # [N]
     masks: Masks | None = None  # [N]
-    keypoints: np.ndarray | None = None  # [N, P, 3]
-    oriented: np.ndarray | None = None  # [N, 5]
+    keypoints: Floats | None = None  # [N, P, 3]
+    oriented: Floats | None = None  # [N, 5]
 
     def __repr__(self) -> str:
         geometry = {"masks": self.masks, "keypoints": self.keypoints, "oriented": self.oriented}

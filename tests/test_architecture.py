@@ -191,6 +191,37 @@ def test_registry_of_geometries_reads_without_jax() -> None:
     assert run.stdout.strip() == "True False"
 
 
+def untyped(source: str) -> list[str]:
+    """Returns the other names of `Any`, and the annotations of arrays that name no dtype."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            found += [ast.unparse(node)] * (ast.unparse(node.value).split(".")[-1] == "Any")
+        annotations = (getattr(node, name, None) for name in ("annotation", "returns"))
+        parts = (part for one in annotations if one is not None for part in ast.walk(one))
+        found += [ast.unparse(part) for part in parts if isinstance(part, ast.Attribute) and part.attr == "ndarray"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("Array = Any", 1),
+        ("Array: TypeAlias = typing.Any", 1),
+        ("def f(a: np.ndarray) -> list[np.ndarray | None]: ...", 2),
+        ("def f(a: NDArray[np.float64], b: Any) -> bool: return isinstance(a, np.ndarray)", 0),
+    ],
+)
+def test_arrays_without_types_are_found(source: str, count: int) -> None:
+    assert len(untyped(source)) == count
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_arrays_have_types(path: pathlib.Path) -> None:
+    # mypy checks nothing of an `Any`, whatever it is called.
+    assert untyped(path.read_text()) == [], "use the names of `jaxmap.types`, or `NDArray[...]`"
+
+
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent.name != "interop"], ids=str)
 def test_kinds_of_geometry_are_asked_and_not_named(path: pathlib.Path) -> None:
     # Shells of other packages name the kinds that those have.

@@ -40,7 +40,7 @@ def find_candidates(
     iou_thresholds: tuple[float, ...],
     num_candidates: int,
     best_only: bool = False,
-) -> tuple[Candidates, jax.Array]:
+) -> tuple[Candidates[jax.Array], jax.Array]:
     """Lists for each detection of one image the ground truths that reach a threshold, in the order of preference.
 
     The most similar comes first; of equal ones the later, as in pycocotools.

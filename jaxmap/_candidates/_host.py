@@ -17,7 +17,7 @@ from .._integer_bounds import level_dtype
 from .._ordering import starts_of_runs
 from .._ragged import blocks, ranges
 from .._threads import in_threads
-from ..types import DetectionTable, GroundTruthTable
+from ..types import Bools, DetectionTable, Floats, GroundTruthTable, Ints
 
 __all__ = ["Groups", "Pairs", "find_pairs"]
 
@@ -34,10 +34,10 @@ class Groups(NamedTuple):
       ground_truth_count: `[n]`.
     """
 
-    detection_start: np.ndarray
-    detection_count: np.ndarray
-    ground_truth_start: np.ndarray
-    ground_truth_count: np.ndarray
+    detection_start: Ints
+    detection_count: Ints
+    ground_truth_start: Ints
+    ground_truth_count: Ints
 
 
 class Pairs(NamedTuple):
@@ -50,15 +50,15 @@ class Pairs(NamedTuple):
       level: `[P]` int8 or int16, how many thresholds it reaches.
     """
 
-    detection: np.ndarray
-    ground_truth: np.ndarray
-    similarity: np.ndarray
-    level: np.ndarray
+    detection: Ints
+    ground_truth: Ints
+    similarity: Floats
+    level: Ints
 
 
 def find_pairs(
     detections: DetectionTable,
-    order: np.ndarray,
+    order: Ints,
     ground_truths: GroundTruthTable,
     groups: Groups,
     similarity: PairSimilarity,
@@ -103,13 +103,13 @@ def find_pairs(
 
 def _reaching(
     detections: DetectionTable,
-    order: np.ndarray,
+    order: Ints,
     ground_truths: GroundTruthTable,
     groups: Groups,
     similarity: PairSimilarity,
     bound: float,
     block: tuple[int, int],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[Ints, Ints, Floats]:
     """Returns sorted detection, ground truth and similarity of the pairs of a block that reach the bound."""
     first, last = block
     counts, other_counts = groups.detection_count[first:last], groups.ground_truth_count[first:last]
@@ -147,7 +147,7 @@ def _reaching(
     return detection, ground_truth, values
 
 
-def _near(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray, bound: float) -> tuple[np.ndarray, np.ndarray]:
+def _near(boxes: Floats, other_boxes: Floats, crowd: Bools, bound: float) -> tuple[Ints, Ints]:
     """Returns which run of ground truths, ascending in x, holds all that can reach the bound with each detection.
 
     An IoU is at most the overlap along x over the larger width. So with a bound t neither box is wider than the other
@@ -163,7 +163,7 @@ def _near(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray, bound: 
     return start, np.where(width > 0, count, 0)
 
 
-def _extents(boxes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def _extents(boxes: Floats) -> list[tuple[Floats, Floats]]:
     """Returns where boxes start and end along y and along x, four contiguous `[N]`."""
     x, y, w, h = boxes.T
     return [(np.ascontiguousarray(low), low + size) for low, size in ((y, h), (x, w))]

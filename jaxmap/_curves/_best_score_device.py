@@ -13,7 +13,7 @@ __all__ = ["best_over_scores"]
 
 
 def best_over_scores(
-    rows: DetectionRecords, starts: jax.Array, *, protocol: EvaluationProtocol, num_ground_truths: jax.Array
+    rows: DetectionRecords[jax.Array], starts: jax.Array, *, protocol: EvaluationProtocol, num_ground_truths: jax.Array
 ) -> dict[str, jax.Array]:
     """Returns `[T, K, A, M]` float32 for each such quantity of the protocol's summary, by name.
 

@@ -6,14 +6,14 @@ import numpy as np
 
 from .._planes import read_plane
 from ..protocols import EvaluationProtocol, OfCounts
-from ..types import Records
+from ..types import Bools, Floats, HostArray, Ints, Records
 
 __all__ = ["best_of_curves", "best_over_scores"]
 
 
 def best_over_scores(
-    records: Records, *, protocol: EvaluationProtocol, num_ground_truths: np.ndarray, order: np.ndarray
-) -> dict[str, np.ndarray]:
+    records: Records[HostArray], *, protocol: EvaluationProtocol, num_ground_truths: Ints, order: Ints
+) -> dict[str, Floats]:
     """Returns `[T, K, A, M]` float64 for each such quantity of the protocol's summary, by name; NaN where undefined.
 
     Args:
@@ -44,11 +44,11 @@ def best_over_scores(
 
 def best_of_curves(
     of_counts: OfCounts,
-    curve: np.ndarray,
-    scores: np.ndarray,
-    hits: np.ndarray,
-    num_ground_truths: np.ndarray,
-) -> np.ndarray:
+    curve: Ints,
+    scores: Floats,
+    hits: Bools,
+    num_ground_truths: Ints,
+) -> Floats:
     """Returns `[S]` float64: the largest value of each curve over its scores; NaN without ground truth.
 
     Args:

@@ -26,7 +26,7 @@ from .._integer_bounds import INT32_MAX, check_int32
 from .._planes import WORD_BITS
 from .._records._device import count_ground_truths
 from ..protocols import EvaluationProtocol
-from ..types import UNDEFINED, DetectionRecords, PrecisionRecall, Records
+from ..types import UNDEFINED, Bools, DetectionRecords, Ints, PrecisionRecall, Records
 from ._best_score_device import best_over_scores
 
 __all__ = ["interpolate", "mask_undefined", "precision_recall"]
@@ -46,8 +46,8 @@ class RecallGrid(NamedTuple):
     """
 
     denominator: int
-    reached: np.ndarray
-    above: np.ndarray
+    reached: Ints
+    above: Bools
 
 
 def recall_grid(recall_points: tuple[float, ...]) -> RecallGrid:
@@ -72,7 +72,9 @@ def recall_grid(recall_points: tuple[float, ...]) -> RecallGrid:
     return RecallGrid(denominator, reached.astype(np.int32), above)
 
 
-def precision_recall(records: Records, *, protocol: EvaluationProtocol, num_classes: int) -> PrecisionRecall:
+def precision_recall(
+    records: Records[jax.Array], *, protocol: EvaluationProtocol, num_classes: int
+) -> PrecisionRecall[jax.Array]:
     """Integrates records into interpolated precision and recall, for all thresholds, classes, ranges and limits.
 
     Rows rank by score, then image index, then position, within each class.
@@ -122,7 +124,7 @@ def mask_undefined(
     *,
     num_ground_truths: jax.Array,
     at_best_score: Mapping[str, jax.Array],
-) -> PrecisionRecall:
+) -> PrecisionRecall[jax.Array]:
     """Puts `UNDEFINED` into the cells, `[..., K, A, M]`, of classes and ranges without ground truth."""
 
     def masked(values: jax.Array) -> jax.Array:
@@ -139,7 +141,9 @@ def mask_undefined(
     )
 
 
-def _sort_by_class(records: DetectionRecords, num_classes: int) -> tuple[DetectionRecords, jax.Array]:
+def _sort_by_class(
+    records: DetectionRecords[jax.Array], num_classes: int
+) -> tuple[DetectionRecords[jax.Array], jax.Array]:
     """Sorts rows by class, score and tie keys, padding last, and returns where each class starts, `[K + 1]`."""
     labels = jnp.where(records.valid, records.labels, num_classes).astype(jnp.int32)
     scores = jnp.where(records.valid, records.scores, 0.0)
@@ -147,7 +151,7 @@ def _sort_by_class(records: DetectionRecords, num_classes: int) -> tuple[Detecti
     keys = (labels, -scores, records.image_index, records.position, rows)
     order = jax.lax.sort(keys, num_keys=4)[-1]
     labels = labels[order]
-    ordered: DetectionRecords = jax.tree.map(lambda leaf: leaf[order], records)
+    ordered: DetectionRecords[jax.Array] = jax.tree.map(lambda leaf: leaf[order], records)
     starts = jnp.searchsorted(labels, jnp.arange(num_classes + 1, dtype=jnp.int32), side="left").astype(jnp.int32)
     return DetectionRecords(**{**vars(ordered), "labels": labels, "scores": scores[order]}), starts
 
@@ -166,7 +170,7 @@ class _Matching(NamedTuple):
     is_matching: jax.Array
 
 
-def _matching_rows(rows: DetectionRecords, starts: jax.Array) -> _Matching:
+def _matching_rows(rows: DetectionRecords[jax.Array], starts: jax.Array) -> _Matching:
     is_matching = (rows.matched != 0).any(-1) & rows.valid
     places = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(is_matching, dtype=jnp.int32)])
     place = jnp.where(is_matching, places[:-1], len(is_matching))
@@ -176,7 +180,7 @@ def _matching_rows(rows: DetectionRecords, starts: jax.Array) -> _Matching:
 
 
 def _one_cell(
-    rows: DetectionRecords,
+    rows: DetectionRecords[jax.Array],
     starts: jax.Array,
     matching: _Matching,
     positives: jax.Array,
@@ -194,7 +198,8 @@ def _one_cell(
     words, bits = plane // WORD_BITS, (plane % WORD_BITS).astype(jnp.uint32)
 
     def flags(packed: jax.Array) -> jax.Array:  # [n, W] to [n, T]
-        return (packed[:, words] >> bits[None]) & jnp.uint32(1) == 1
+        set_bits: jax.Array = (packed[:, words] >> bits[None]) & jnp.uint32(1) == 1
+        return set_bits
 
     plain = rows.valid & ~matching.is_matching & (rows.rank < limit)
     plain &= (jnp.take(rows.ignored, words[0], axis=1) >> bits[0]) & jnp.uint32(1) == 0
@@ -300,7 +305,8 @@ def _best_onwards(values: jax.Array, labels: jax.Array) -> jax.Array:
 
     # A `lax.associative_scan` runs as fast but takes 5 s longer to compile.
     steps = np.int32((len(labels) - 1).bit_length())
-    return jax.lax.fori_loop(np.int32(0), steps, double, values)
+    best: jax.Array = jax.lax.fori_loop(np.int32(0), steps, double, values)
+    return best
 
 
 def interpolate(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+from .._ragged import sums
+
+if TYPE_CHECKING:
+    from ..types import Floats, Ints
 
 __all__ = ["best_onwards", "envelope_sums"]
 
 
-def envelope_sums(found: np.ndarray, total: np.ndarray) -> np.ndarray:
+def envelope_sums(found: Ints, total: Ints) -> Floats:
     """Returns `[T, S]`: the sum over the true positives of each run of the best precision from it to the end.
 
     Each true positive raises recall by the same step, so this over the number of ground truths is the area under the
@@ -23,10 +30,10 @@ def envelope_sums(found: np.ndarray, total: np.ndarray) -> np.ndarray:
     number = np.arange(1, len(total) + 1) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     precision = number / (total + np.spacing(1))  # as `interpolate` has it
     run = np.repeat(np.arange(len(lengths)), lengths)
-    return np.bincount(run, weights=best_onwards(precision, found), minlength=len(lengths)).reshape(found.shape)
+    return sums(run, best_onwards(precision, found), len(lengths)).reshape(found.shape)
 
 
-def best_onwards(values: np.ndarray, found: np.ndarray) -> np.ndarray:
+def best_onwards(values: Floats, found: Ints) -> Floats:
     """Returns `[n]`: the largest value from each place to the end of its run, whose lengths are `found`."""
     lengths = found.ravel()
     following = np.repeat(np.cumsum(lengths), lengths) - np.arange(1, len(values) + 1)  # places behind, in its run

@@ -8,14 +8,16 @@ the one that reaches the point to the last.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._planes import area_words, read_plane
 from .._records._host import count_ground_truths
 from .._threads import in_threads
 from ..protocols import EvaluationProtocol
-from ..types import PrecisionRecall, Records
+from ..types import Bools, Floats, HostArray, Ints, PrecisionRecall, Records, Words
 from ._best_score_host import best_over_scores
 from ._envelope import envelope_sums
 
@@ -27,8 +29,8 @@ COUNT_BITS = 63  # of a signed integer
 
 
 def precision_recall(
-    records: Records, *, protocol: EvaluationProtocol, num_classes: int, order: np.ndarray
-) -> PrecisionRecall:
+    records: Records[HostArray], *, protocol: EvaluationProtocol, num_classes: int, order: Ints
+) -> PrecisionRecall[HostArray]:
     """Integrates records into interpolated precision and recall.
 
     Args:
@@ -65,7 +67,7 @@ def precision_recall(
     top_score = np.zeros(num_classes)
     top_score[has_rows] = detections.scores[order[starts[:-1][has_rows]]]
 
-    def read_planes(words: np.ndarray, area: int, thresholds: slice) -> np.ndarray:
+    def read_planes(words: Words, area: int, thresholds: slice) -> Bools:
         indices = range(num_thresholds)[thresholds]
         return np.stack([read_plane(words, area, index, num_thresholds) for index in indices])
 
@@ -119,7 +121,7 @@ def precision_recall(
     )
 
 
-def first_to_reach(recall_points: tuple[float, ...], num_ground_truths: np.ndarray) -> np.ndarray:
+def first_to_reach(recall_points: tuple[float, ...], num_ground_truths: Ints) -> Ints:
     """Returns `[n, R]` int64: the smallest number of true positives whose recall, in float64, reaches each point.
 
     Args:
@@ -134,7 +136,7 @@ def first_to_reach(recall_points: tuple[float, ...], num_ground_truths: np.ndarr
     return needed
 
 
-def _sums_before(units: np.ndarray, kinds: np.ndarray, places: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _sums_before(units: Ints, kinds: NDArray[np.unsignedinteger[Any]], places: Sequence[Ints]) -> list[Ints]:
     """Returns the sum of the units of all rows before each of the places, for each of several ascending `[n]`.
 
     Args:
@@ -177,14 +179,14 @@ class _Counters:
             for first in range(0, len(limits), self.to_an_integer)
         ]
 
-    def first_limit(self, rank: np.ndarray) -> np.ndarray:
+    def first_limit(self, rank: Ints) -> NDArray[np.unsignedinteger[Any]]:
         """Returns `[N]` uint8 or uint16: the first limit that each row is within."""
         first = np.zeros_like(rank, self.none.dtype)
         for limit in self.limits:
             first += rank >= limit
         return first
 
-    def of_limit(self, limit: int, sums: list[np.ndarray]) -> np.ndarray:
+    def of_limit(self, limit: int, sums: list[Ints]) -> Ints:
         """Returns the counts of one limit from sums of units."""
         integer, place = divmod(limit, self.to_an_integer)
         return (sums[integer] >> place * self.bits) & ((1 << self.bits) - 1)
@@ -205,13 +207,13 @@ class _TruePositives:
 
     def __init__(
         self,
-        hits: np.ndarray,
-        counted: np.ndarray,
+        hits: Bools,
+        counted: Bools,
         *,
-        reach: np.ndarray,
-        scores: np.ndarray,
-        before: list[np.ndarray],
-        starts: np.ndarray,
+        reach: NDArray[np.unsignedinteger[Any]],
+        scores: Floats,
+        before: list[Ints],
+        starts: Ints,
         counters: _Counters,
     ) -> None:
         num_thresholds, num_rows = hits.shape
@@ -229,16 +231,14 @@ class _TruePositives:
             here = running.ravel().take(threshold * (num_rows + 1) + row + 1)
             self.totals.append(here - at_start.take(self.run) + plain.take(row))
 
-    def within(self, limit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def within(self, limit: int) -> tuple[Ints, Ints, Floats]:
         """Returns what `interpolate` takes of those within a limit, given by its index: found, total and scores."""
         kept = np.flatnonzero(self.reach <= limit)
         found = np.bincount(self.run.take(kept), minlength=self.shape[0] * self.shape[1]).reshape(self.shape)
         return found, self.counters.of_limit(limit, self.totals).take(kept), self.scores.take(kept)
 
 
-def interpolate(
-    found: np.ndarray, total: np.ndarray, scores: np.ndarray, needed: np.ndarray, top_score: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def interpolate(found: Ints, total: Ints, scores: Floats, needed: Ints, top_score: Floats) -> tuple[Floats, Floats]:
     """Returns precision `[R, T, S]` and scores `[R, T, S]` from true positives in runs, one a (threshold, curve).
 
     Args:
@@ -268,7 +268,7 @@ def interpolate(
     return best, at_point
 
 
-def _blocks(starts: np.ndarray, num_thresholds: int, num_points: int) -> Iterator[tuple[int, int, slice]]:
+def _blocks(starts: Ints, num_thresholds: int, num_points: int) -> Iterator[tuple[int, int, slice]]:
     """Cuts the curves into runs whose planes fit `CELLS_AT_ONCE`, or a single curve into runs of thresholds.
 
     Args:

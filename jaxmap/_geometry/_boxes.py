@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ..types import BOX_FORMATS, DetectionTable, GroundTruthTable
+from ..types import BOX_FORMATS, Bools, DetectionTable, Floats, GroundTruthTable, Ints
 from . import _double_float as df
 from ._device import single
 from ._double_float import DoubleFloat
@@ -234,7 +234,7 @@ class BoxSimilarity(NamedTuple):
         )
 
 
-def box_iou_pairs(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+def box_iou_pairs(boxes: Floats, other_boxes: Floats, crowd: Bools) -> Floats:
     """IoU of pairs of boxes in float64, bit for bit as pycocotools computes it.
 
     Args:
@@ -255,7 +255,7 @@ def box_iou_pairs(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray)
     return np.divide(intersection, union, out=np.zeros(len(boxes)), where=touches)
 
 
-def overlap_pairs(boxes: np.ndarray, other_boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def overlap_pairs(boxes: Floats, other_boxes: Floats) -> tuple[Floats, Floats]:
     """Returns how far pairs of xywh boxes overlap along x and along y, `[P]`; not at all if below 0."""
     x, y, w, h = boxes.T
     other_x, other_y, other_w, other_h = other_boxes.T
@@ -263,7 +263,7 @@ def overlap_pairs(boxes: np.ndarray, other_boxes: np.ndarray) -> tuple[np.ndarra
     return width, np.minimum(y + h, other_y + other_h) - np.maximum(y, other_y)
 
 
-def to_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
+def to_xywh(boxes: Floats, box_format: str) -> Floats:
     """Returns `[N, 4]` float64 boxes as x, y, width, height."""
     if box_format == "xywh":
         return boxes
@@ -275,7 +275,7 @@ def to_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
     return np.concatenate([first, second - first], axis=1)
 
 
-def _box_iou(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _box_iou(one: DetectionTable, other: GroundTruthTable, rows: Ints, others: Ints) -> Floats:
     boxes, other_boxes = one.boxes.take(rows, axis=0), other.boxes.take(others, axis=0)
     return box_iou_pairs(boxes, other_boxes, other.crowd.take(others))
 

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import DetectionTable, GroundTruthTable
+from ..types import Bools, DetectionTable, Floats, GroundTruthTable, Ints
 from . import _double_float as df
 from ._boxes import (
     BBOX,
@@ -42,7 +42,7 @@ from ._record import Constants
 __all__ = ["GIOU", "giou_pairs"]
 
 
-def giou_pairs(boxes: np.ndarray, other_boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+def giou_pairs(boxes: Floats, other_boxes: Floats, crowd: Bools) -> Floats:
     """GIoU of pairs of boxes in float64, rounded once where all areas and their products are exact, as of pixels.
 
     So equal values compare as equal, and one that is a threshold reaches it.
@@ -99,7 +99,7 @@ def _solid(one: BoxGeometry, other: BoxGeometry) -> jax.Array:
     return (one.size.hi > 0).all(-1) & (other.size.hi > 0).all(-1)
 
 
-def _giou(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _giou(one: DetectionTable, other: GroundTruthTable, rows: Ints, others: Ints) -> Floats:
     return giou_pairs(one.boxes.take(rows, axis=0), other.boxes.take(others, axis=0), other.crowd.take(others))
 
 

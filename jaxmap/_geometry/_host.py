@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-
-from ..types import DetectionTable, GroundTruthTable
+from ..types import DetectionTable, Floats, GroundTruthTable, Ints
 from . import geometry_of
 from ._record import Constants
 
@@ -24,10 +22,10 @@ class PairSimilarity(NamedTuple):
       bound: what it is at most, far sooner computed, from the same rows; None where there is none.
     """
 
-    of_pairs: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    of_pairs: Callable[[Ints, Ints], Floats]
     needs_overlap: bool = True
     at_most_box_iou: bool = False
-    bound: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    bound: Callable[[Ints, Ints], Floats] | None = None
 
 
 def pair_similarity(detections: DetectionTable, ground_truths: GroundTruthTable, protocol: Constants) -> PairSimilarity:

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import Array, DetectionTable, GroundTruthTable
+from .._expected import given
+from ..types import Array, DetectionTable, Floats, GroundTruthTable, Ints, SameArray
 from ._boxes import box_geometry, to_xywh
 from ._device import DenseSimilarity, dense_similarity, single
 from ._host import PairSimilarity
@@ -26,8 +27,12 @@ EPSILON = 2.0**-52  # np.spacing(1), which pycocotools adds to areas
 
 
 def keypoint_similarity(
-    keypoints: Array, other_keypoints: Array, other_boxes: Array, other_area: Array, sigmas: Array
-) -> Array:
+    keypoints: SameArray,
+    other_keypoints: SameArray,
+    other_boxes: SameArray,
+    other_area: SameArray,
+    sigmas: SameArray,
+) -> SameArray:
     """OKS: the mean over labelled keypoints of exp(-d^2 / (2 s^2 (2 sigma)^2)), d the distance, s^2 the object's area.
 
     Where no keypoint of the object is labelled, distances are those to its box, doubled on each side, over all of them.
@@ -44,7 +49,7 @@ def keypoint_similarity(
     """
     xp = keypoints.__array_namespace__()
     labelled = other_keypoints[..., 2] > 0
-    any_labelled = labelled.any(axis=-1)[..., None]
+    any_labelled = labelled.any(axis=-1, keepdims=True)
     squared = xp.zeros_like(keypoints[..., 0] - other_keypoints[..., 0])
     for axis in (0, 1):
         place = keypoints[..., axis]
@@ -56,20 +61,23 @@ def keypoint_similarity(
     exponent = squared / scale / (other_area[..., None] + EPSILON) / 2
     counts = labelled | ~any_labelled
     total = xp.where(counts, xp.exp(-exponent), xp.zeros_like(exponent)).sum(axis=-1)
-    return total / counts.sum(axis=-1).astype(total.dtype)
+    similarity: SameArray = total / counts.sum(axis=-1).astype(total.dtype)
+    return similarity
 
 
-def keypoints_extent(keypoints: Array) -> Array:
+def keypoints_extent(keypoints: SameArray) -> SameArray:
     """Returns `[..., 4]` xywh of what encloses all `[..., P, 3]` keypoints, labelled or not."""
     xp = keypoints.__array_namespace__()
     places = keypoints[..., :2]
     low, high = places.min(axis=-2), places.max(axis=-2)
-    return xp.concatenate([low, high - low], axis=-1)
+    extent: SameArray = xp.concatenate([low, high - low], axis=-1)
+    return extent
 
 
-def num_labelled(keypoints: Array) -> Array:
+def num_labelled(keypoints: SameArray) -> SameArray:
     """Returns `[...]` int: how many of `[..., P, 3]` keypoints have a visibility above 0."""
-    return (keypoints[..., 2] > 0).sum(axis=-1)
+    labelled: SameArray = (keypoints[..., 2] > 0).sum(axis=-1)
+    return labelled
 
 
 def _columns(fields: Mapping[str, Any], box_format: str) -> dict[str, Any]:
@@ -85,11 +93,11 @@ def _check_tables(detections: DetectionTable, ground_truths: GroundTruthTable, c
 
 
 def _check_skeleton(side: str, table: DetectionTable | GroundTruthTable, num_keypoints: int) -> None:
-    assert table.keypoints is not None
-    if len(table.keypoints) and table.keypoints.shape[1] != num_keypoints:
+    keypoints = given("keypoints", table.keypoints)
+    if len(keypoints) and keypoints.shape[1] != num_keypoints:
         raise ValueError(
             f"`{side}.keypoints` must have one keypoint for each of the {num_keypoints} `keypoint_sigmas` of the "
-            f"protocol, got {table.keypoints.shape[1]}; pass those of that skeleton: "
+            f"protocol, got {keypoints.shape[1]}; pass those of that skeleton: "
             "`COCO_KEYPOINTS.customize(keypoint_sigmas=...)` as the protocol, or `--keypoint-sigmas`."
         )
 
@@ -119,9 +127,10 @@ def _check_batch(side: str, keypoints: Array, constants: Constants) -> None:
         )
 
 
-def _ignored(fields: Mapping[str, Any]) -> Any:
+def _ignored(fields: Mapping[str, SameArray]) -> SameArray:
     """An object without a labelled keypoint is ignored."""
-    return num_labelled(fields["keypoints"]) == 0
+    unlabelled: SameArray = num_labelled(fields["keypoints"]) == 0
+    return unlabelled
 
 
 def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, constants: Constants) -> PairSimilarity:
@@ -130,14 +139,13 @@ def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, constant
 
 
 def _keypoint_similarity(
-    one: DetectionTable, other: GroundTruthTable, sigmas: np.ndarray, rows: np.ndarray, others: np.ndarray
-) -> np.ndarray:
-    assert one.keypoints is not None and other.keypoints is not None
+    one: DetectionTable, other: GroundTruthTable, sigmas: Floats, rows: Ints, others: Ints
+) -> Floats:
+    keypoints, other_keypoints = given("keypoints", one.keypoints), given("keypoints", other.keypoints)
     with np.errstate(over="ignore"):  # an area below 0, which readers warn of, gives infinity
-        similarity: np.ndarray = keypoint_similarity(
-            one.keypoints[rows], other.keypoints[others], other.boxes[others], other.area[others], sigmas
+        return keypoint_similarity(
+            keypoints[rows], other_keypoints[others], other.boxes[others], other.area[others], sigmas
         )
-    return similarity
 
 
 def _image(

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..types import Array, DetectionTable, GroundTruthTable, Masks
+from .._expected import given
+from ..types import Array, DetectionTable, Floats, GroundTruthTable, Ints, Masks
 from . import _double_float as df
 from . import _rle as rle
 from ._boxes import overlap_pairs
@@ -98,17 +99,16 @@ def _check_sizes(detections: DetectionTable, ground_truths: GroundTruthTable, _:
     """All masks of an image must be of one size."""
     sizes = np.zeros((len(ground_truths.image_ids), 2), np.int64)
     for table in (detections, ground_truths):  # ground truths decide; of several masks the first
-        assert table.masks is not None
-        sizes[table.image_index[::-1]] = table.masks.sizes[::-1]
+        sizes[table.image_index[::-1]] = given("masks", table.masks).sizes[::-1]
     for side, table in (("ground_truths", ground_truths), ("detections", detections)):
-        assert table.masks is not None
+        masks = given("masks", table.masks)
         expected = sizes[table.image_index]
-        bad = np.flatnonzero((table.masks.sizes != expected).any(axis=1))
+        bad = np.flatnonzero((masks.sizes != expected).any(axis=1))
         if len(bad):
             row = bad[0]
             image_id = ground_truths.image_ids[table.image_index[row]]
             raise ValueError(
-                f"`{side}.masks` of one image must be of one size, got {table.masks.sizes[row].tolist()} beside "
+                f"`{side}.masks` of one image must be of one size, got {masks.sizes[row].tolist()} beside "
                 f"{expected[row].tolist()} in image {image_id}, row {table.ids[row]} ({len(bad)} such masks in all); "
                 "bring them to one resolution first."
             )
@@ -134,42 +134,37 @@ def _boundary_pairs(
     of_masks = _pairs(detections, ground_truths, constants)
     of_boundaries = partial(_boundary_iou, detections, ground_truths, constants.boundary_ratio)
 
-    def of_both(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    def of_both(rows: Ints, others: Ints) -> Floats:
         values = of_masks.of_pairs(rows, others)
         return np.where(ground_truths.crowd[others], values, np.minimum(values, of_boundaries(rows, others)))
 
     return of_masks._replace(of_pairs=of_both)
 
 
-def _mask_iou(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    assert one.masks is not None and other.masks is not None
-    similarity: np.ndarray = rle.mask_iou(one.masks.take(rows), other.masks.take(others), other.crowd[others])
-    return similarity
+def _mask_iou(one: DetectionTable, other: GroundTruthTable, rows: Ints, others: Ints) -> Floats:
+    masks, other_masks = given("masks", one.masks), given("masks", other.masks)
+    return rle.mask_iou(masks.take(rows), other_masks.take(others), other.crowd[others])
 
 
-def _mask_iou_bound(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    assert one.masks is not None and other.masks is not None
+def _mask_iou_bound(one: DetectionTable, other: GroundTruthTable, rows: Ints, others: Ints) -> Floats:
+    masks, other_masks = given("masks", one.masks), given("masks", other.masks)
     width, height = overlap_pairs(one.boxes.take(rows, axis=0), other.boxes.take(others, axis=0))
-    bound: np.ndarray = rle.mask_iou_bound(
-        one.masks.area.take(rows),
-        other.masks.area.take(others),
+    return rle.mask_iou_bound(
+        masks.area.take(rows),
+        other_masks.area.take(others),
         other.crowd.take(others),
         np.maximum(width, 0) * np.maximum(height, 0),
-        one.masks.split.take(rows) & other.masks.split.take(others),
+        masks.split.take(rows) & other_masks.split.take(others),
     )
-    return bound
 
 
-def _boundary_iou(
-    one: DetectionTable, other: GroundTruthTable, ratio: float, rows: np.ndarray, others: np.ndarray
-) -> np.ndarray:
-    assert one.masks is not None and other.masks is not None
-    boundaries = _boundaries(one.masks, ratio, rows), _boundaries(other.masks, ratio, others)
-    similarity: np.ndarray = rle.mask_iou(*boundaries, other.crowd[others])
-    return similarity
+def _boundary_iou(one: DetectionTable, other: GroundTruthTable, ratio: float, rows: Ints, others: Ints) -> Floats:
+    masks, other_masks = given("masks", one.masks), given("masks", other.masks)
+    boundaries = _boundaries(masks, ratio, rows), _boundaries(other_masks, ratio, others)
+    return rle.mask_iou(*boundaries, other.crowd[others])
 
 
-def _boundaries(masks: Masks, ratio: float, rows: np.ndarray) -> Masks:
+def _boundaries(masks: Masks, ratio: float, rows: Ints) -> Masks:
     """Returns the boundaries of the masks of some rows; that of a row is made once."""
     distinct, place = np.unique(rows, return_inverse=True)
     return rle.boundary_masks(masks.take(distinct), ratio).take(place)

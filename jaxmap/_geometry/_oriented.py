@@ -33,7 +33,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ..types import Array, DetectionTable, GroundTruthTable
+from .._expected import given
+from ..types import DetectionTable, Floats, GroundTruthTable, Ints, SameArray
 from . import _double_float as df
 from ._boxes import check_boxes, check_crowd, size_oddities
 from ._device import DenseSimilarity, dense_similarity, single
@@ -44,7 +45,7 @@ from ._record import Constants, Geometry, Oddities, Shape
 __all__ = ["OBB", "oriented_box_iou", "oriented_hull", "oriented_intersection", "oriented_iou"]
 
 
-def oriented_iou(boxes: Array, other_boxes: Array, crowd: Array) -> Array:
+def oriented_iou(boxes: SameArray, other_boxes: SameArray, crowd: SameArray) -> SameArray:
     """IoU of oriented boxes, in [0, 1]; where `crowd`, the intersection over the area of `boxes`.
 
     Boxes that only touch, and boxes of zero or negative width or height, have 0.
@@ -66,7 +67,8 @@ def oriented_iou(boxes: Array, other_boxes: Array, crowd: Array) -> Array:
     )
     overlaps = intersection > 0
     union = xp.where(crowd, area, area + other_area - intersection)
-    return xp.where(overlaps, intersection / xp.where(overlaps, union, 1.0), 0.0)
+    iou: SameArray = xp.where(overlaps, intersection / xp.where(overlaps, union, 1.0), 0.0)
+    return iou
 
 
 def oriented_box_iou(boxes: ArrayLike, other_boxes: ArrayLike, *, crowd: ArrayLike | None = None) -> jax.Array:
@@ -89,13 +91,14 @@ def oriented_box_iou(boxes: ArrayLike, other_boxes: ArrayLike, *, crowd: ArrayLi
       TypeError: if an input does not hold real numbers, or `crowd` no flags.
     """
     one, other = check_boxes("boxes", boxes, 5), check_boxes("other_boxes", other_boxes, 5)
-    return _compiled_iou(one[:, None], other[None, :], check_crowd(crowd, len(other))[None, :])
+    iou: jax.Array = _compiled_iou(one[:, None], other[None, :], check_crowd(crowd, len(other))[None, :])
+    return iou
 
 
 _compiled_iou = jax.jit(oriented_iou)  # else, outside of `jit`, hundreds of small operations are compiled one by one
 
 
-def oriented_intersection(boxes: Array, other_boxes: Array) -> Array:
+def oriented_intersection(boxes: SameArray, other_boxes: SameArray) -> SameArray:
     """Area that oriented boxes share, at most the area of either and exactly 0 where they do not overlap.
 
     Args:
@@ -111,8 +114,8 @@ def oriented_intersection(boxes: Array, other_boxes: Array) -> Array:
     longest, other_longest = _of_one_rank(_size(boxes).max(-1), _size(other_boxes).max(-1))
     is_frame = longest >= other_longest
     boxes, other_boxes = _of_one_rank(boxes, other_boxes)
-    frame = [xp.where(is_frame, boxes[..., field], other_boxes[..., field]) for field in range(5)]
-    polygon = [xp.where(is_frame, other_boxes[..., field], boxes[..., field]) for field in range(5)]
+    frame: list[SameArray] = [xp.where(is_frame, boxes[..., field], other_boxes[..., field]) for field in range(5)]
+    polygon: list[SameArray] = [xp.where(is_frame, other_boxes[..., field], boxes[..., field]) for field in range(5)]
     frame_w, frame_h, w, h = (xp.maximum(side, 0.0) / 2 for side in (*frame[2:4], *polygon[2:4]))
 
     # Differences first: they are exact for neighbours far from the origin. Corners count from the polygon's centre.
@@ -131,10 +134,11 @@ def oriented_intersection(boxes: Array, other_boxes: Array) -> Array:
     along, across = xp.abs(cos * x + sin * y), xp.abs(cos * y - sin * x)
     cos, sin = xp.abs(cos), xp.abs(sin)
     overlaps = (along < w + frame_w * cos + frame_h * sin) & (across < h + frame_w * sin + frame_h * cos)
-    return xp.where(overlaps, xp.clip(total, 0.0, smallest), 0.0)
+    shared: SameArray = xp.where(overlaps, xp.clip(total, 0.0, smallest), 0.0)
+    return shared
 
 
-def oriented_hull(boxes: Array) -> Array:
+def oriented_hull(boxes: SameArray) -> SameArray:
     """Smallest axis-aligned boxes around oriented ones.
 
     Args:
@@ -147,10 +151,13 @@ def oriented_hull(boxes: Array) -> Array:
     w, h = _size(boxes)[..., 0], _size(boxes)[..., 1]
     cos, sin = xp.abs(xp.cos(boxes[..., 4])), xp.abs(xp.sin(boxes[..., 4]))
     size = xp.stack([w * cos + h * sin, w * sin + h * cos], axis=-1)
-    return xp.concatenate([boxes[..., :2] - size / 2, size], axis=-1)
+    hull: SameArray = xp.concatenate([boxes[..., :2] - size / 2, size], axis=-1)
+    return hull
 
 
-def _edge_integral(start: Sequence[Array], stop: Sequence[Array], x0: Array, x1: Array, y0: Array, y1: Array) -> Array:
+def _edge_integral(
+    start: Sequence[SameArray], stop: Sequence[SameArray], x0: SameArray, x1: SameArray, y0: SameArray, y1: SameArray
+) -> SameArray:
     """Integral of `clamp(y(x), y0, y1) - clamp(0, y0, y1)` over the part of an edge with x in `[x0, x1]`.
 
     The constant adds up to nothing around the polygon. With it, a polygon beyond y0 or y1 has exactly no area, and a
@@ -170,10 +177,11 @@ def _edge_integral(start: Sequence[Array], stop: Sequence[Array], x0: Array, x1:
     zero = xp.minimum(xp.maximum(y0, 0.0), y1)
     between = (xp.clip(low, y0, y1) + xp.clip(high, y0, y1)) / 2
     mean = (1 - below - above) * (between - zero) + below * (y0 - zero) + above * (y1 - zero)
-    return (last_x - first_x) * mean
+    integral: SameArray = (last_x - first_x) * mean
+    return integral
 
 
-def _turn(start: Array, stop: Array) -> tuple[Array, Array]:
+def _turn(start: SameArray, stop: SameArray) -> tuple[SameArray, SameArray]:
     """Cosine and sine of `stop - start`, as if the difference were not rounded."""
     xp = start.__array_namespace__()
     turn = stop - start
@@ -183,17 +191,18 @@ def _turn(start: Array, stop: Array) -> tuple[Array, Array]:
     return cos - rest * sin, sin + rest * cos
 
 
-def _size(boxes: Array) -> Array:
+def _size(boxes: SameArray) -> SameArray:
     xp = boxes.__array_namespace__()
-    return xp.maximum(boxes[..., 2:4], 0.0)
+    size: SameArray = xp.maximum(boxes[..., 2:4], 0.0)
+    return size
 
 
-def _area(boxes: Array) -> Array:
+def _area(boxes: SameArray) -> SameArray:
     size = _size(boxes)
     return size[..., 0] * size[..., 1]
 
 
-def _of_one_rank(*arrays: Array) -> list[Array]:
+def _of_one_rank(*arrays: SameArray) -> list[SameArray]:
     """Arrays with leading axes of length 1 where they lack some: JAX may be told to refuse what NumPy adds silently."""
     rank = max(array.ndim for array in arrays)
     return [array.reshape((1,) * (rank - array.ndim) + array.shape) for array in arrays]
@@ -208,10 +217,9 @@ def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, _: Const
     return PairSimilarity(partial(_oriented_iou, detections, ground_truths))
 
 
-def _oriented_iou(one: DetectionTable, other: GroundTruthTable, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    assert one.oriented is not None and other.oriented is not None
-    similarity: np.ndarray = oriented_iou(one.oriented[rows], other.oriented[others], other.crowd[others])
-    return similarity
+def _oriented_iou(one: DetectionTable, other: GroundTruthTable, rows: Ints, others: Ints) -> Floats:
+    boxes, other_boxes = given("oriented", one.oriented), given("oriented", other.oriented)
+    return oriented_iou(boxes[rows], other_boxes[others], other.crowd[others])
 
 
 def _image(

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ..types import Array, DetectionTable, GroundTruthTable
+from ..types import Array, DetectionTable, GroundTruthTable, SameArray
 
 if TYPE_CHECKING:
     import jax
@@ -141,7 +141,7 @@ class Geometry:
     beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
     check_tables: Callable[[DetectionTable, GroundTruthTable, Constants], None] = _nothing_to_check
     check_batch: Callable[[str, Array, Constants], None] = _nothing_to_check
-    ignored: Callable[[Mapping[str, Any]], Any] | None = None
+    ignored: Callable[[Mapping[str, SameArray]], SameArray] | None = None
     oddities: Callable[[dict[str, jax.Array], dict[str, jax.Array], Any], Oddities] = _no_oddities
     sides: str | None = None
     boxes_fit: bool = True

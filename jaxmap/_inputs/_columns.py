@@ -10,7 +10,7 @@ import numpy as np
 
 from .._geometry._record import SHAPE_FIELDS, Shape
 from .._geometry._rle import join_masks
-from ..types import Array, Masks
+from ..types import Bools, HostArray, Ints, Masks
 from ._foreign import to_numpy
 from ._mask_columns import dense_masks, with_masks
 
@@ -27,8 +27,8 @@ class Columns(NamedTuple):
 
     side: str
     num_images: int
-    image: np.ndarray
-    row: np.ndarray
+    image: HostArray
+    row: Ints
     fields: dict[str, Any]
     of_images: dict[str, Any]
 
@@ -82,14 +82,14 @@ def _from_padded(side: str, value: Mapping[str, Any], shape: Shape, fields: tupl
     return Columns(side, len(shapes), image, row, flat, of_images)
 
 
-def _flattened(array: np.ndarray) -> np.ndarray:
+def _flattened(array: HostArray) -> HostArray:
     """Joins the first two axes, without a copy."""
     return array.reshape(-1, *array.shape[2:])
 
 
 def _from_list(side: str, value: Sequence[Any], shape: Shape, fields: tuple[str, ...]) -> Columns:
     columns: dict[str, list[Any]] = {}
-    of_images: dict[str, list[np.ndarray]] = {}
+    of_images: dict[str, list[Bools]] = {}
     counts = []
     for image, entry in enumerate(value):
         where = f"{side}[{image}]"
@@ -147,11 +147,12 @@ def _joined(side: str, name: str, parts: list[Any]) -> Any:
     return np.concatenate([parts[image] for image in filled]) if filled else parts[0]
 
 
-def _of_images(where: str, name: str, array: np.ndarray, num_images: int) -> np.ndarray:
+def _of_images(where: str, name: str, array: HostArray, num_images: int) -> Bools:
     """Checks flags of images and classes."""
     if array.ndim != 2 or len(array) != num_images:
         raise ValueError(f"`{where}.{name}` must hold a flag for every class of an image, got {list(array.shape)}.")
-    return _typed(f"{where}.{name}", name, array)
+    flags: Bools = _typed(f"{where}.{name}", name, array)
+    return flags
 
 
 def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
@@ -198,7 +199,7 @@ def _array(where: str, value: Any) -> Any:
         raise TypeError(f"`{where}` cannot be read as a NumPy array ({reason}); {advice}.") from error
 
 
-def _typed(where: str, name: str, array: Array) -> Any:
+def _typed(where: str, name: str, array: HostArray) -> Any:
     """Returns a column in the table's dtype."""
     if name == "labels":
         if array.size and not np.issubdtype(array.dtype, np.integer):
@@ -217,7 +218,7 @@ def _typed(where: str, name: str, array: Array) -> Any:
     return array.astype(np.float64, copy=False)
 
 
-def reject(columns: Columns, name: str, bad: np.ndarray, expected: str) -> None:
+def reject(columns: Columns, name: str, bad: Bools, expected: str) -> None:
     """Raises for the first bad row, naming its place."""
     if bad.any():
         first = int(np.flatnonzero(bad)[0])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ..types import HostArray
 
 __all__ = ["to_numpy"]
 
 
-def to_numpy(values: Any) -> np.ndarray:
+def to_numpy(values: Any) -> HostArray:
     """Returns NumPy's view of what was handed in, also of torch's tensors, for each of which it is one and the same.
 
     torch itself refuses to convert what has a gradient, is on another device, or is bfloat16.

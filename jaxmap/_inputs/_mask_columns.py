@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from .._geometry._rle import checked_sizes, encode_masks, masks_of_segmentations
-from ..types import Array, Masks
+from ..types import HostArray, Masks
 
 __all__ = ["dense_masks", "with_masks"]
 
 SIZE = "size"  # of an image, beside polygons
 
 
-def dense_masks(where: str, array: Array) -> Masks:
+def dense_masks(where: str, array: HostArray) -> Masks:
     """Returns the masks of a dense array `[N, H, W]`.
 
     Raises:
@@ -64,7 +64,7 @@ def _of_image(where: str, value: Any, size: list[int] | None) -> Masks:
     return masks_of_segmentations(list(value), sizes, lambda row: f"`{where}[{row}]`")
 
 
-def _dense(value: Any, size: list[int] | None) -> np.ndarray | None:
+def _dense(value: Any, size: list[int] | None) -> HostArray | None:
     """Returns dense masks as an array, or None where they are encodings or polygons.
 
     Nested lists of numbers are dense masks if the size of the image is that of each, or not given.

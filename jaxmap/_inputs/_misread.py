@@ -19,7 +19,7 @@ from .._geometry import geometry_of
 from .._geometry._boxes import box_iou_pairs, to_xywh
 from .._geometry._record import Geometry
 from .._ordering import columns_of
-from ..types import BOX_FORMATS, DetectionTable, GroundTruthTable
+from ..types import BOX_FORMATS, DetectionTable, Floats, GroundTruthTable, Ints
 
 __all__ = ["warn_of_misread"]
 
@@ -42,10 +42,10 @@ Table = TypeVar("Table", DetectionTable, GroundTruthTable)
 class _Image(NamedTuple):
     """The first rows of one image: boxes as xywh, and labels."""
 
-    found: np.ndarray  # [D, 4]
-    found_labels: np.ndarray  # [D]
-    truth: np.ndarray  # [G, 4]
-    truth_labels: np.ndarray  # [G]
+    found: Floats  # [D, 4]
+    found_labels: Ints  # [D]
+    truth: Floats  # [G, 4]
+    truth_labels: Ints  # [G]
 
 
 def warn_of_misread(
@@ -87,7 +87,7 @@ def _some_rows(table: Table) -> Table:
     return dataclasses.replace(table, **changes)
 
 
-def _from_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
+def _from_xywh(boxes: Floats, box_format: str) -> Floats:
     """Returns what `to_xywh` took."""
     first, size = boxes[:, :2], boxes[:, 2:]
     if box_format == "cxcywh":

@@ -14,7 +14,7 @@ import numpy as np
 from .._geometry import geometry_of
 from .._geometry._rle import masks_of_segmentations
 from .._ordering import Table, columns_of, take_rows
-from ..types import BOX_FORMATS, Detections, DetectionTable, GroundTruths, GroundTruthTable, Masks
+from ..types import BOX_FORMATS, Detections, DetectionTable, GroundTruths, GroundTruthTable, Ints, Masks
 from ._columns import Columns, check_finite, read_columns, reject
 
 __all__ = ["as_tables", "check_class_groups", "merge_classes"]
@@ -190,7 +190,7 @@ def _classes(
     truth: Columns,
     class_names: Sequence[str] | Mapping[int, str] | None,
     num_classes: int | None,
-) -> tuple[np.ndarray, tuple[str, ...]]:
+) -> tuple[Ints, tuple[str, ...]]:
     """Returns the class labels, ascending, and their names."""
     if num_classes is not None and (
         isinstance(num_classes, bool)
@@ -206,7 +206,7 @@ def _classes(
     if isinstance(class_names, Mapping):
         if not all(isinstance(label, int | np.integer) for label in class_names):
             raise TypeError(f"`class_names` must map integer labels to names, got the keys {list(class_names)[:5]}.")
-        class_ids = np.array(sorted(class_names), np.int64)
+        class_ids: Ints = np.array(sorted(class_names), np.int64)
         names = tuple(str(class_names[label]) for label in class_ids.tolist())
     elif class_names is not None:
         names = tuple(str(name) for name in class_names)
@@ -224,20 +224,20 @@ def _classes(
     return class_ids, names
 
 
-def _index_of(labels: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+def _index_of(labels: Ints, class_ids: Ints) -> Ints:
     return labels if _consecutive(class_ids) else np.searchsorted(class_ids, labels)
 
 
-def _consecutive(class_ids: np.ndarray) -> bool:
+def _consecutive(class_ids: Ints) -> bool:
     return bool(len(class_ids)) and class_ids[-1] == len(class_ids) - 1  # distinct, ascending and from 0
 
 
-def _distinct(labels: np.ndarray) -> np.ndarray:
+def _distinct(labels: Ints) -> Ints:
     """Returns the labels that occur, ascending; small ones are counted, which is ten times faster than sorting."""
     small = len(labels) and labels.max() <= len(labels)
     return np.flatnonzero(np.bincount(labels)) if small else np.unique(labels)
 
 
-def _shown(class_ids: np.ndarray) -> str:
+def _shown(class_ids: Ints) -> str:
     values = class_ids.tolist()
     return str(values) if len(values) <= 8 else f"[{values[0]}, {values[1]}, ..., {values[-1]}]"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from .._ordering import starts_of_runs
+from ..types import Ints
 
 __all__ = ["components"]
 
 
-def components(detection: np.ndarray, ground_truth: np.ndarray, num_ground_truths: int) -> np.ndarray:
+def components(detection: Ints, ground_truth: Ints, num_ground_truths: int) -> Ints:
     """Returns `[P]` int64: the component of each pair, named by the first of its ground truths.
 
     Labels of neighbours spread, and every label is replaced by its own label, until nothing changes: a few rounds.

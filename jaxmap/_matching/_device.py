@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import chex
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from .._candidates._device import find_candidates, inside_ranges
 from .._expected import expect
@@ -20,7 +21,8 @@ from .._geometry._record import SHAPE_FIELDS
 from .._integers import as_labels, as_words
 from .._planes import area_words, level_words
 from ..protocols import EvaluationProtocol
-from ..types import Array, Candidates, Detections, GroundTruthRecords, GroundTruths
+from ..types import Candidates, Detections, GroundTruthRecords, GroundTruths
+from ._checked import CheckedDetections, CheckedGroundTruths
 from ._data_checks import count_oddities
 from ._kernel import match
 from ._outcomes import counted_words, outcome
@@ -35,6 +37,7 @@ __all__ = [
     "with_candidate_lists",
 ]
 
+Result = TypeVar("Result")
 SHORT_LIST = 8  # candidates of a detection; ordinary images need two or three
 
 
@@ -69,22 +72,22 @@ class MatchedBatch:
       checks: `[I, C]` int32, rows that are odd in each of the ways of `CHECKS`.
     """
 
-    image_id: Array  # [I, 2]
-    image_valid: Array  # [I]
-    scores: Array  # [I, D]
-    labels: Array  # [I, D]
-    position: Array  # [I, D]
-    rank: Array  # [I, D]
-    matched: Array  # [I, D, W]
-    ignored: Array  # [I, D, W]
-    valid: Array  # [I, D]
-    ground_truth_labels: Array  # [I, G]
-    ground_truth_counted: Array  # [I, G, A]
-    num_not_finite: Array  # [I]
-    num_bad_labels: Array  # [I]
-    checks: Array  # [I, C]
+    image_id: jax.Array  # [I, 2]
+    image_valid: jax.Array  # [I]
+    scores: jax.Array  # [I, D]
+    labels: jax.Array  # [I, D]
+    position: jax.Array  # [I, D]
+    rank: jax.Array  # [I, D]
+    matched: jax.Array  # [I, D, W]
+    ignored: jax.Array  # [I, D, W]
+    valid: jax.Array  # [I, D]
+    ground_truth_labels: jax.Array  # [I, G]
+    ground_truth_counted: jax.Array  # [I, G, A]
+    num_not_finite: jax.Array  # [I]
+    num_bad_labels: jax.Array  # [I]
+    checks: jax.Array  # [I, C]
 
-    def ground_truth_records(self) -> GroundTruthRecords:
+    def ground_truth_records(self) -> GroundTruthRecords[jax.Array]:
         """Returns the rows of all ground truths, `[I * G]`, images by their place in the batch."""
         counted = self.ground_truth_counted
         return GroundTruthRecords(
@@ -97,10 +100,10 @@ class MatchedBatch:
 def check_batch(
     detections: Detections,
     ground_truths: GroundTruths,
-    image_id: Array,
-    valid: Array | None,
+    image_id: ArrayLike,
+    valid: ArrayLike | None,
     rules: BatchRules,
-) -> tuple[Detections, GroundTruths, jax.Array, jax.Array, jax.Array]:
+) -> tuple[CheckedDetections, CheckedGroundTruths, jax.Array, jax.Array, jax.Array]:
     """Checks shapes and kinds while tracing, fills in the optional fields, and marks the rows of padded images.
 
     Returns:
@@ -159,7 +162,7 @@ def check_batch(
     words = as_words(image_id, shape[0])
     odd_flags = jnp.zeros_like(words[:, 0])
 
-    def flags(value: Array | None, like: Array, default: bool) -> jax.Array:
+    def flags(value: ArrayLike | None, like: ArrayLike, default: bool) -> jax.Array:
         nonlocal odd_flags
         if value is None:  # `full_like` keeps the sharding of a batch that is spread over devices
             return jnp.full_like(like, default, dtype=bool)
@@ -169,7 +172,7 @@ def check_batch(
             odd_flags += odd.sum(tuple(range(1, odd.ndim)), dtype=jnp.int32)
         return value.astype(bool)
 
-    def of_classes(value: Array | None) -> jax.Array | None:
+    def of_classes(value: ArrayLike | None) -> jax.Array | None:
         return None if value is None else flags(value, value, False)
 
     real = flags(valid, words[:, 0], True)
@@ -181,14 +184,14 @@ def check_batch(
             for name, value in values.items()
         }
 
-    checked = Detections(
-        **shapes_of(found, compared.field),
+    checked = CheckedDetections(
+        shapes=shapes_of(found, compared.field),
         scores=jnp.asarray(found.scores, jnp.float32),
         labels=as_labels("detections.labels", found.labels),
         valid=flags(found.valid, found.labels, True) & real[:, None],
     )
-    checked_truth = GroundTruths(
-        **shapes_of(truth, compared.field, *geometry.beside),
+    checked_truth = CheckedGroundTruths(
+        shapes=shapes_of(truth, compared.field, *geometry.beside),
         labels=as_labels("ground_truths.labels", truth.labels),
         valid=flags(truth.valid, truth.labels, True) & real[:, None],
         crowd=flags(truth.crowd, truth.labels, False),
@@ -201,15 +204,15 @@ def check_batch(
 
 
 def match_batch(
-    detections: Detections, ground_truths: GroundTruths, image_id: Array, valid: Array | None, rules: BatchRules
+    detections: Detections, ground_truths: GroundTruths, image_id: ArrayLike, valid: ArrayLike | None, rules: BatchRules
 ) -> MatchedBatch:
     """Checks a batch and matches every image under all thresholds and area ranges; raises as `check_batch` does."""
-    found, truth, image_id, valid, odd_flags = check_batch(detections, ground_truths, image_id, valid, rules)
+    found, truth, words, real, odd_flags = check_batch(detections, ground_truths, image_id, valid, rules)
     images = jax.vmap(partial(prepare_image, rules=rules))(found, truth, odd_flags)
     flags, ignored = with_candidate_lists(partial(_match_image, protocol=rules.protocol), images)
     return MatchedBatch(
-        image_id=image_id,
-        image_valid=valid,
+        image_id=words,
+        image_valid=real,
         scores=jnp.where(images.valid, images.scores, 0.0),
         labels=images.labels,
         position=images.position,
@@ -225,7 +228,7 @@ def match_batch(
     )
 
 
-def with_candidate_lists(of_image: Callable[..., tuple[Any, jax.Array]], images: PreparedImage) -> Any:
+def with_candidate_lists(of_image: Callable[..., tuple[Result, jax.Array]], images: PreparedImage) -> Result:
     """Returns what `of_image(image, num_candidates=...)` gives for every image, without how many lists were too short.
 
     Short lists of candidates hold all pairs of ordinary images; a batch in which one does not fit runs again with lists
@@ -233,13 +236,15 @@ def with_candidate_lists(of_image: Callable[..., tuple[Any, jax.Array]], images:
     """
     num_ground_truths = images.truth_labels.shape[1]
 
-    def run(num_candidates: int) -> tuple[Any, jax.Array]:
-        return jax.vmap(partial(of_image, num_candidates=num_candidates))(images)
+    def run(num_candidates: int) -> tuple[Result, jax.Array]:
+        results: tuple[Result, jax.Array] = jax.vmap(partial(of_image, num_candidates=num_candidates))(images)
+        return results
 
     result, overflow = run(min(SHORT_LIST, num_ground_truths))
     if num_ground_truths <= SHORT_LIST:
         return result
-    return jax.lax.cond((overflow > 0).any(), lambda: run(num_ground_truths)[0], lambda: result)
+    fitting: Result = jax.lax.cond((overflow > 0).any(), lambda: run(num_ground_truths)[0], lambda: result)
+    return fitting
 
 
 class PreparedImage(NamedTuple):
@@ -262,7 +267,7 @@ class PreparedImage(NamedTuple):
 
     def candidates(
         self, allowed: jax.Array, *, iou_thresholds: tuple[float, ...], num_candidates: int, best_only: bool = False
-    ) -> tuple[Candidates, jax.Array]:
+    ) -> tuple[Candidates[jax.Array], jax.Array]:
         """Returns what `find_candidates` does; `allowed` is `[D, G]` bool, whatever it says of padding."""
         return find_candidates(
             self.similarity.approximate(),
@@ -275,13 +280,13 @@ class PreparedImage(NamedTuple):
         )
 
 
-def prepare_image(found: Detections, truth: GroundTruths, odd_flags: jax.Array, rules: BatchRules) -> PreparedImage:
+def prepare_image(
+    found: CheckedDetections, truth: CheckedGroundTruths, odd_flags: jax.Array, rules: BatchRules
+) -> PreparedImage:
     """Sorts, ranks and cleans one image, `[D, ...]` and `[G, ...]`, as `check_batch` returns them."""
     protocol, num_classes, box_format = rules
     geometry = geometry_of(protocol.iou_type)
     chex.assert_rank([found.labels, truth.labels], 1)
-    assert found.valid is not None and truth.valid is not None  # filled in by `check_batch`
-    assert truth.crowd is not None and truth.ignore is not None
     (shapes, not_binary), (truth_shapes, truth_not_binary) = _shapes(found), _shapes(truth)
     finite = _all_finite(shapes) & jnp.isfinite(found.scores)
     truth_finite = _all_finite(truth_shapes)
@@ -346,12 +351,12 @@ def prepare_image(found: Detections, truth: GroundTruths, odd_flags: jax.Array, 
     )
 
 
-def _shapes(side: Detections | GroundTruths) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Returns the fields that hold shapes: what is compared, since `check_batch` leaves out others.
+def _shapes(side: CheckedDetections | CheckedGroundTruths) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Returns the shapes that are compared.
 
     Masks come as bool, and with them `[N]` bool, or False: which of them hold other values than 0 and 1.
     """
-    shapes = {name: value for name, value in vars(side).items() if name in SHAPE_FIELDS and value is not None}
+    shapes = dict(side.shapes)
     not_binary = jnp.zeros((), bool)
     masks = shapes.get("masks")
     if masks is not None and masks.dtype != bool:

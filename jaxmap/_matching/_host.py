@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import os
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -21,7 +22,19 @@ from .._planes import area_words, level_words
 from .._records._host import DatasetRecords
 from .._threads import in_threads
 from ..protocols import EvaluationProtocol
-from ..types import Array, DetectionRecords, DetectionTable, GroundTruthRecords, GroundTruthTable, Records
+from ..types import (
+    Array,
+    Bools,
+    DetectionRecords,
+    DetectionTable,
+    Floats,
+    GroundTruthRecords,
+    GroundTruthTable,
+    HostArray,
+    Ints,
+    Records,
+    Words,
+)
 from ._components import components
 from ._kernel import match_components
 from ._packing import Cells, pack_cells
@@ -48,12 +61,12 @@ class MatchedDataset:
     """
 
     source: DetectionTable
-    order: np.ndarray
+    order: Ints
     ground_truths: GroundTruthTable
     similarity: PairSimilarity
     dataset: DatasetRecords
     pairs: Pairs
-    chosen: np.ndarray
+    chosen: Words
 
     def __repr__(self) -> str:
         counts = {"detections": len(self.order), "ground_truths": len(self.ground_truths.labels)}
@@ -82,7 +95,7 @@ def match_dataset(
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
     num_classes = len(ground_truths.class_ids)
     order, position, rank, by_class = _sort_detections(detections, ground_truths, protocol)
-    columns = detections.image_index, detections.labels, detections.scores, detections.ids
+    columns: Sequence[HostArray] = (detections.image_index, detections.labels, detections.scores, detections.ids)
     image_index, labels, scores, detection_ids = in_threads(lambda column: column.take(order), columns)
     truth_group = ground_truths.image_index * num_classes + ground_truths.labels
     truth_order = order_within(truth_group, np.arange(len(truth_group)))
@@ -151,7 +164,7 @@ def match_dataset(
 
 def _sort_detections(
     detections: DetectionTable, ground_truths: GroundTruthTable, protocol: EvaluationProtocol
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[Ints, Ints, Ints, Ints]:
     """Returns the rows of the detections that take part, by group and score; and of these position, rank, and order.
 
     The last is their order by class, then by descending score, image and position.
@@ -182,13 +195,11 @@ def _sort_detections(
     return order, order if in_order else arrival.take(order), rank.astype(np.int32), by_class
 
 
-def _areas(detections: DetectionTable) -> np.ndarray:
+def _areas(detections: DetectionTable) -> Floats:
     return detections.boxes[:, 2] * detections.boxes[:, 3] if detections.area is None else detections.area
 
 
-def _ranged(
-    area: np.ndarray, image_index: np.ndarray, ground_truths: GroundTruthTable, protocol: EvaluationProtocol
-) -> np.ndarray:
+def _ranged(area: Floats, image_index: Ints, ground_truths: GroundTruthTable, protocol: EvaluationProtocol) -> Floats:
     """Returns `[N]` float64: what the protocol's ranges are ranges of."""
     if protocol.range_of == "area":
         return area
@@ -197,7 +208,7 @@ def _ranged(
     return ground_truths.crowd_index.take(image_index)
 
 
-def _common_groups(detection_group: np.ndarray, truth_group: np.ndarray) -> Groups:
+def _common_groups(detection_group: Ints, truth_group: Ints) -> Groups:
     """Returns the groups that hold both kinds of box; both inputs are sorted."""
     first, truth_first = starts_of_runs(detection_group), starts_of_runs(truth_group)
     _, in_detections, in_truths = np.intersect1d(
@@ -207,9 +218,7 @@ def _common_groups(detection_group: np.ndarray, truth_group: np.ndarray) -> Grou
     return Groups(first[in_detections], count[in_detections], truth_first[in_truths], truth_count[in_truths])
 
 
-def _match_pairs(
-    pairs: Pairs, counted: np.ndarray, crowd: np.ndarray, levels: np.ndarray, *, ignored_absorb: bool
-) -> np.ndarray:
+def _match_pairs(pairs: Pairs, counted: Words, crowd: Bools, levels: Words, *, ignored_absorb: bool) -> Words:
     """Returns `[P, W]` uint32: the planes in which each pair is a match."""
     _refuse_after_fork()
     chosen = np.zeros((len(pairs.level), counted.shape[1]), np.uint32)
@@ -243,12 +252,12 @@ def _refuse_after_fork() -> None:
         )
 
 
-def _inside(area: np.ndarray, protocol: EvaluationProtocol) -> np.ndarray:
+def _inside(area: Floats, protocol: EvaluationProtocol) -> Bools:
     """Returns `[N, A]` bool: which ranges hold each area, both ends included."""
     return np.stack([(area >= one.low) & (area <= one.high) for one in protocol.area_ranges]).T
 
 
-def _spread(counted: np.ndarray, areas: np.ndarray) -> np.ndarray:
+def _spread(counted: Bools, areas: Words) -> Words:
     """Spreads `[N, A]` flags over the planes, `[N, W]` uint32; the host's `records.counted_words`."""
     words = np.zeros((areas.shape[1], len(counted)), np.uint32)
     for flags, area in zip(counted.T, areas, strict=True):

@@ -22,7 +22,7 @@ __all__ = ["match", "match_components"]
 
 
 def match(
-    candidates: Candidates,
+    candidates: Candidates[jax.Array],
     *,
     counted: jax.Array,
     crowd: jax.Array,
@@ -92,7 +92,7 @@ def match(
 
 @partial(jax.jit, static_argnames="ignored_absorb")
 def match_components(
-    candidates: Candidates, counted: jax.Array, crowd: jax.Array, levels: jax.Array, *, ignored_absorb: bool
+    candidates: Candidates[jax.Array], counted: jax.Array, crowd: jax.Array, levels: jax.Array, *, ignored_absorb: bool
 ) -> jax.Array:
     """Matches `n` components at once, each as `match` does: candidates of `[n, D, C]` to `[n, D, C, W]` uint32."""
     one = partial(match, levels=levels, ignored_absorb=ignored_absorb)

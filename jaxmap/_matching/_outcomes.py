@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+if TYPE_CHECKING:
+    from ..types import Words
+
 __all__ = ["counted_words", "outcome"]
 
 
-def counted_words(counted: jax.Array, areas: np.ndarray) -> jax.Array:
+def counted_words(counted: jax.Array, areas: Words) -> jax.Array:
     """Spreads one bit for each area range over the planes.
 
     Args:

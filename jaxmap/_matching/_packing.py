@@ -14,7 +14,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..types import Candidates, Detections, DetectionTable, GroundTruths, GroundTruthTable
+from ..types import (
+    Bools,
+    Candidates,
+    Detections,
+    DetectionTable,
+    GroundTruths,
+    GroundTruthTable,
+    HostArray,
+    Ints,
+    Words,
+)
 
 __all__ = ["Cells", "pack_cells", "pad_detections", "pad_ground_truths"]
 
@@ -35,21 +45,21 @@ class Cells(NamedTuple):
       places: three `[p]` arrays, cell, detection and candidate of each.
     """
 
-    candidates: Candidates
-    counted: np.ndarray
-    crowd: np.ndarray
-    pairs: np.ndarray
-    places: tuple[np.ndarray, np.ndarray, np.ndarray]
+    candidates: Candidates[HostArray]
+    counted: Words
+    crowd: Bools
+    pairs: Ints
+    places: tuple[Ints, Ints, Ints]
 
 
 def pack_cells(
-    group: np.ndarray,
-    detection: np.ndarray,
-    ground_truth: np.ndarray,
-    level: np.ndarray,
+    group: Ints,
+    detection: Ints,
+    ground_truth: Ints,
+    level: Ints,
     *,
-    counted: np.ndarray,
-    crowd: np.ndarray,
+    counted: Words,
+    crowd: Bools,
 ) -> Iterator[Cells]:
     """Packs pairs into cells, one for each set of pairs that nothing joins with others.
 
@@ -76,7 +86,7 @@ def pack_cells(
     number = number[ground_truth]
     ground_truth_place = number - np.minimum.reduceat(number, first_of_cell)[cell]
 
-    def largest(places: np.ndarray) -> np.ndarray:
+    def largest(places: Ints) -> Ints:
         return np.maximum.reduceat(places, first_of_cell) + 1
 
     step = _steps(np.maximum(largest(detection_place), largest(ground_truth_place)))
@@ -127,7 +137,7 @@ def pad_ground_truths(table: GroundTruthTable) -> GroundTruths:
     return GroundTruths(**_pad(table.image_index, len(table.image_ids), columns))
 
 
-def _pad(image_index: np.ndarray, num_images: int, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _pad(image_index: Ints, num_images: int, columns: dict[str, HostArray]) -> dict[str, HostArray]:
     """Spreads rows over `[I, slots, ...]`, in their order within each image, with `valid`; unused slots hold zeros."""
     order = np.argsort(image_index, kind="stable")
     image = image_index[order]
@@ -141,12 +151,12 @@ def _pad(image_index: np.ndarray, num_images: int, columns: dict[str, np.ndarray
     return padded
 
 
-def _steps(sizes: np.ndarray) -> np.ndarray:
+def _steps(sizes: Ints) -> Ints:
     """Returns the step of the ladder that holds each size."""
     return np.searchsorted(SMALLEST * GROWTH ** np.arange(STEPS), sizes)
 
 
-def _number_runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _number_runs(values: Ints) -> tuple[Ints, Ints]:
     """Returns the number of each value's run, `[n]`, and where each run starts."""
     new = np.concatenate([[True], values[1:] != values[:-1]])
     return np.cumsum(new) - 1, np.flatnonzero(new)

@@ -20,7 +20,7 @@ from .._candidates._host import Groups, Pairs, find_pairs
 from .._geometry._host import pair_similarity
 from .._ordering import starts_of_runs, take_rows
 from ..protocols import EvaluationProtocol
-from ..types import UNMATCHED, DetectionTable, GroundTruthTable
+from ..types import UNMATCHED, Bools, DetectionTable, Floats, GroundTruthTable, HostArray, Ints
 
 __all__ = ["NORMALIZATIONS", "PAIRINGS", "check_confusion_options", "count_confusion", "normalize_confusion"]
 
@@ -58,7 +58,7 @@ def count_confusion(
     protocol: EvaluationProtocol,
     iou_threshold: float,
     pairing: str,
-) -> tuple[np.ndarray, int]:
+) -> tuple[Ints, int]:
     """Pairs all images and counts the outcomes.
 
     Args:
@@ -94,7 +94,7 @@ def count_confusion(
     return counts.reshape(background + 1, background + 1), int(left_out.sum())
 
 
-def normalize_confusion(counts: np.ndarray, by: str | None) -> np.ndarray:
+def normalize_confusion(counts: Ints, by: str | None) -> HostArray:
     """Returns counts as they are, or as shares, float64: NaN where nothing was counted.
 
     Args:
@@ -110,7 +110,8 @@ def normalize_confusion(counts: np.ndarray, by: str | None) -> np.ndarray:
     if by is None:
         return counts
     total = counts.sum(axis={"true": 1, "pred": 0, "all": None}[by], keepdims=True)
-    return np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+    shares: Floats = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+    return shares
 
 
 def _images(found: DetectionTable, truth: GroundTruthTable) -> Groups:
@@ -121,8 +122,8 @@ def _images(found: DetectionTable, truth: GroundTruthTable) -> Groups:
 
 
 def _in_order(
-    pairs: Pairs, allowed: np.ndarray, found: DetectionTable, truth: GroundTruthTable, pairing: str
-) -> tuple[np.ndarray, np.ndarray]:
+    pairs: Pairs, allowed: Bools, found: DetectionTable, truth: GroundTruthTable, pairing: str
+) -> tuple[Ints, Ints]:
     """Returns the detections and the ground truths of the allowed pairs, the pair to be taken first in front."""
     detection, ground_truth = pairs.detection[allowed], pairs.ground_truth[allowed]
     if pairing != "score":  # `find_pairs` gives that order
@@ -130,7 +131,7 @@ def _in_order(
         if pairing == "best_only":
             first = starts_of_runs(detection)
             detection, ground_truth, similarity = detection[first], ground_truth[first], similarity[first]
-        keys: tuple[np.ndarray, ...] = (detection, -similarity)  # the last key decides first
+        keys: tuple[HostArray, ...] = (detection, -similarity)  # the last key decides first
         if pairing == "class_first":
             keys = (*keys, found.labels[detection] != truth.labels[ground_truth])
         order = np.lexsort(keys)
@@ -138,7 +139,7 @@ def _in_order(
     return detection, ground_truth
 
 
-def _take_pairs(pairs: tuple[np.ndarray, np.ndarray], num_detections: int, num_ground_truths: int) -> np.ndarray:
+def _take_pairs(pairs: tuple[Ints, Ints], num_detections: int, num_ground_truths: int) -> Ints:
     """Takes pairs from the front, each side once, as `pairing.pair_greedily` does; returns `[N]`, or `UNMATCHED`."""
     detection, ground_truth = pairs
     partner = np.full(num_detections, UNMATCHED)

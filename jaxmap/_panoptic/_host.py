@@ -9,9 +9,14 @@ array([1.])
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..types import Bools, Floats, Ints
 
 __all__ = ["SegmentCounts", "check_things", "class_groups", "count_segments"]
 
@@ -26,19 +31,19 @@ class SegmentCounts(NamedTuple):
       false_negatives: the class of each true segment that is missed.
     """
 
-    iou: np.ndarray
-    matches: np.ndarray
-    false_positives: np.ndarray
-    false_negatives: np.ndarray
+    iou: Floats
+    matches: Ints
+    false_positives: Ints
+    false_negatives: Ints
 
 
 class _Segments(NamedTuple):
     """An image's map and its segments in ascending order of their ids, checked."""
 
-    pixels: np.ndarray  # [H, W]
-    ids: np.ndarray  # [S]
-    labels: np.ndarray  # [S]
-    crowd: np.ndarray  # [S] bool
+    pixels: NDArray[np.integer[Any]]  # [H, W]
+    ids: Ints  # [S]
+    labels: Ints  # [S]
+    crowd: Bools  # [S] bool
 
 
 def check_things(things: Collection[int] | None, num_classes: int) -> None:
@@ -56,7 +61,7 @@ def check_things(things: Collection[int] | None, num_classes: int) -> None:
         raise ValueError(f"`things` must be classes from 0 to {num_classes - 1}, got {outside[0]}.")
 
 
-def class_groups(things: Collection[int] | None, num_classes: int) -> dict[str, np.ndarray]:
+def class_groups(things: Collection[int] | None, num_classes: int) -> dict[str, Bools]:
     """Returns `[K]` flags of the classes behind each kind of number, by the suffix of its name: all, things, stuff.
 
     Args:
@@ -109,7 +114,7 @@ def count_segments(prediction: Mapping[str, Any], truth: Mapping[str, Any], *, n
     )
 
 
-def _joint_histogram(found: _Segments, true: _Segments) -> np.ndarray:
+def _joint_histogram(found: _Segments, true: _Segments) -> Ints:
     """Returns `[S + 1, S' + 1]` int64, the pixels that segments share; the last of each side is no segment."""
     pixels, true_pixels = found.pixels.ravel(), true.pixels.ravel()
     # Neighbours are mostly of one segment: looking up runs of equal pixels takes an eighth of the time.
@@ -124,7 +129,7 @@ def _joint_histogram(found: _Segments, true: _Segments) -> np.ndarray:
     return counts.astype(np.int64).reshape(shape)
 
 
-def _index(side: str, values: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def _index(side: str, values: NDArray[np.integer[Any]], ids: Ints) -> Ints:
     """Returns the index of the segment of each id; their number for void, which is 0 or less and no segment's id."""
     values = values.astype(np.int64)  # unsigned ones have no common integer with `ids`
     index = np.searchsorted(ids, values)

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from .._display import Columns, html_text, short_repr
+from .._ragged import sums
 from .._threads import in_threads
 from ..io import CocoPanoptic
+from ..types import Floats, HostArray, Ints
 from ._host import SegmentCounts, class_groups, count_segments
 
 __all__ = ["PanopticEvaluation", "panoptic_quality"]
@@ -35,28 +37,28 @@ class PanopticEvaluation:
       false_negatives: `[K]` int64, true segments without a match.
     """
 
-    class_ids: np.ndarray  # [K]
+    class_ids: HostArray  # [K]
     class_names: tuple[str, ...]
     things: tuple[int, ...] | None
-    iou_sum: np.ndarray  # [K]
-    true_positives: np.ndarray  # [K]
-    false_positives: np.ndarray  # [K]
-    false_negatives: np.ndarray  # [K]
+    iou_sum: Floats  # [K]
+    true_positives: Ints  # [K]
+    false_positives: Ints  # [K]
+    false_negatives: Ints  # [K]
 
     __repr__ = short_repr
 
     @functools.cached_property
-    def pq(self) -> np.ndarray:
+    def pq(self) -> Floats:
         """`[K]`, the sum of IoUs over matches plus half of what is unmatched; NaN for a class without segments."""
         return _ratio(self.iou_sum, self._whole)
 
     @functools.cached_property
-    def sq(self) -> np.ndarray:
+    def sq(self) -> Floats:
         """`[K]`, the mean IoU of the matches; 0 where there is none, NaN for a class without segments."""
         return np.where(self._whole > 0, np.nan_to_num(_ratio(self.iou_sum, self.true_positives)), np.nan)
 
     @functools.cached_property
-    def rq(self) -> np.ndarray:
+    def rq(self) -> Floats:
         """`[K]`, matches over themselves plus half of what is unmatched; NaN for a class without segments."""
         return _ratio(self.true_positives, self._whole)
 
@@ -101,7 +103,7 @@ class PanopticEvaluation:
         return json.dumps({name: None if math.isnan(value) else value for name, value in self.summary.items()})
 
     @property
-    def _whole(self) -> np.ndarray:
+    def _whole(self) -> Floats:
         return self.true_positives + 0.5 * (self.false_positives + self.false_negatives)
 
 
@@ -182,14 +184,14 @@ def panoptic_quality(
         class_ids=class_ids,
         class_names=names,
         things=None if things is None else tuple(sorted(things)),
-        iou_sum=np.bincount(labels[0], iou, minlength=len(class_ids)),
+        iou_sum=sums(labels[0], iou, len(class_ids)),
         true_positives=matches,
         false_positives=extra,
         false_negatives=missed,
     )
 
 
-def _classes(num_classes: int | None, class_names: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
+def _classes(num_classes: int | None, class_names: Sequence[str] | None) -> tuple[Ints, tuple[str, ...]]:
     if num_classes is None and class_names is None:
         raise ValueError("`num_classes` or `class_names` must be given: they say which labels there are.")
     if num_classes is not None and class_names is not None and len(class_names) != num_classes:
@@ -214,10 +216,10 @@ def _images(name: str, images: Any) -> Sequence[Mapping[str, Any]]:
     return images
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _ratio(part: HostArray, whole: HostArray) -> Floats:
     return np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
 
 
-def _mean_of_defined(values: np.ndarray) -> float:
+def _mean_of_defined(values: Floats) -> float:
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else math.nan

@@ -10,6 +10,6 @@ from ..types import GroundTruthRecords
 __all__ = ["count_ground_truths"]
 
 
-def count_ground_truths(ground_truths: GroundTruthRecords, num_classes: int) -> jax.Array:
+def count_ground_truths(ground_truths: GroundTruthRecords[jax.Array], num_classes: int) -> jax.Array:
     """Returns `[K, A]` int32: how many ground truths of each class count in each area range."""
     return jax.ops.segment_sum(ground_truths.counted.astype(jnp.int32), ground_truths.labels, num_classes)

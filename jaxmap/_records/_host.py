@@ -9,7 +9,7 @@ import numpy as np
 
 from .._display import short_repr
 from .._ordering import inverse, order_by_score
-from ..types import GroundTruthRecords, Records
+from ..types import GroundTruthRecords, HostArray, Ints, Records
 
 __all__ = ["DatasetRecords", "count_ground_truths"]
 
@@ -29,30 +29,30 @@ class DatasetRecords:
       class_group: `[K]` names, the group of each class; None without groups.
     """
 
-    records: Records
-    by_class: np.ndarray
-    detection_ids: np.ndarray
-    image_ids: np.ndarray
-    class_ids: np.ndarray
+    records: Records[HostArray]
+    by_class: Ints
+    detection_ids: Ints
+    image_ids: HostArray
+    class_ids: HostArray
     class_names: tuple[str, ...]
-    class_group: np.ndarray | None = None
+    class_group: HostArray | None = None
 
     __repr__ = short_repr
 
     @functools.cached_property
-    def num_ground_truths(self) -> np.ndarray:
+    def num_ground_truths(self) -> Ints:
         """`[K, A]` int64, how many ground truths of each class count in each area range."""
         return count_ground_truths(self.records.ground_truths, len(self.class_ids))
 
     @functools.cached_property
-    def score_place(self) -> np.ndarray:
+    def score_place(self) -> Ints:
         """`[N]` int64, each detection's place among all, by descending score, image and position."""
         rows = self.records.detections
         one_class = np.zeros_like(rows.labels)
         return inverse(order_by_score(one_class, rows.scores, inverse(np.argsort(rows.position))))
 
 
-def count_ground_truths(ground_truths: GroundTruthRecords, num_classes: int) -> np.ndarray:
+def count_ground_truths(ground_truths: GroundTruthRecords[HostArray], num_classes: int) -> Ints:
     """Returns `[K, A]` int64: how many ground truths of each class count in each area range."""
     return np.stack(
         [np.bincount(ground_truths.labels[flags], minlength=num_classes) for flags in ground_truths.counted.T], axis=1

@@ -92,6 +92,7 @@ def ids_from(image_id: jax.Array, smallest: int) -> jax.Array:
     if image_id.ndim == 1:
         return image_id >= smallest
     high, low = image_id_words([smallest])[0]
-    return (image_id[:, 0] > high) | (
+    at_least: jax.Array = (image_id[:, 0] > high) | (
         (image_id[:, 0] == high) & (image_id[:, 1].astype(jnp.uint32) >= low.view(np.uint32))
     )
+    return at_least

@@ -8,10 +8,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from .._display import short_repr
 from .._integers import as_words
-from ..types import Array, GroundTruths, GroundTruthTable
+from ..types import Array, Floats, GroundTruths, GroundTruthTable, HostArray
 
 __all__ = ["GroundTruthLookup"]
 
@@ -124,7 +125,7 @@ class GroundTruthLookup:
         return jax.tree.map(lambda column: column[row], self.rows), known
 
 
-def _checked(what: str, ids: np.ndarray) -> np.ndarray:
+def _checked(what: str, ids: HostArray) -> NDArray[np.int32]:
     if not np.issubdtype(ids.dtype, np.integer):
         raise TypeError(f"`table` must have integer {what} to be looked up inside `jit`, got dtype {ids.dtype}.")
     if len(ids) and max(abs(int(ids.min())), abs(int(ids.max()))) >= 2**31:
@@ -132,7 +133,7 @@ def _checked(what: str, ids: np.ndarray) -> np.ndarray:
     return ids.astype(np.int32)
 
 
-def _from_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
+def _from_xywh(boxes: Floats, box_format: str) -> Floats:
     """Converts `[N, 4]` float64 boxes."""
     corner, size = boxes[:, :2], boxes[:, 2:]
     if box_format == "xywh":

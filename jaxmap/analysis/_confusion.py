@@ -14,7 +14,7 @@ from .._inputs._tables import as_tables
 from .._ordering import take_rows
 from .._pairing._host import check_confusion_options, count_confusion, normalize_confusion
 from ..protocols import COCO, EvaluationProtocol, get_protocol
-from ..types import DetectionTable, GroundTruthTable
+from ..types import DetectionTable, GroundTruthTable, HostArray, Ints
 
 __all__ = ["Confusion", "confusion_matrix", "confusion_of"]
 
@@ -33,9 +33,9 @@ class Confusion:
       num_left_out: detections that met only a crowd or an ignored ground truth; they are in no cell.
     """
 
-    counts: np.ndarray  # [K + 1, K + 1]
-    matrix: np.ndarray  # [K + 1, K + 1]
-    class_ids: np.ndarray  # [K]
+    counts: Ints  # [K + 1, K + 1]
+    matrix: HostArray  # [K + 1, K + 1]
+    class_ids: Ints  # [K]
     class_names: tuple[str, ...]
     num_left_out: int
 

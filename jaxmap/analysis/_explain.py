@@ -16,6 +16,7 @@ import numpy as np
 from .._curves._envelope import best_onwards
 from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
+from ..types import Floats, Ints
 from ._explanation import Explanation
 from ._images import image_curves
 from ._rankings import Outcomes, Ranking, TruePositives, outcomes_of, rank_classes
@@ -38,7 +39,7 @@ def explain(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Explanatio
     alone_ap = alone.average_precision.mean(axis=0)
     image_ap = alone.mean_per_image(alone_ap, len(dataset.image_ids))
 
-    def of_classes(weights: np.ndarray | int, total: np.ndarray) -> float:
+    def of_classes(weights: Ints | int, total: Ints) -> float:
         sums = np.bincount(alone.label, weights=alone_ap * weights, minlength=num_classes)
         return _mean(sums[defined] / total[defined])
 
@@ -58,18 +59,18 @@ def explain(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Explanatio
     )
 
 
-def _without_others(outcomes: Outcomes, rows: np.ndarray) -> Outcomes:
+def _without_others(outcomes: Outcomes, rows: Ints) -> Outcomes:
     """Returns the outcomes with every row but these ignored; the others are no true positives."""
     inside = np.zeros((len(outcomes.false), 1), bool)
     inside[rows] = True
     return outcomes._replace(false=outcomes.false * inside)
 
 
-def _mean(values: np.ndarray) -> float:
+def _mean(values: Floats) -> float:
     return float(values.mean()) if values.size else float("nan")
 
 
-def _costs(ranking: Ranking, outcomes: Outcomes, runs: TruePositives) -> np.ndarray:
+def _costs(ranking: Ranking, outcomes: Outcomes, runs: TruePositives) -> Floats:
     """Returns `[N]`: what each row takes from AP where it is false, summed over thresholds; NaN where it is never.
 
     The false positives of a curve between one true positive and the next cost the same, so there is one number for each
@@ -98,7 +99,7 @@ def _costs(ranking: Ranking, outcomes: Outcomes, runs: TruePositives) -> np.ndar
     return costs
 
 
-def _gain_without_one(runs: TruePositives) -> np.ndarray:
+def _gain_without_one(runs: TruePositives) -> Floats:
     """Returns what the AP of its run gains if a false positive right above a true positive is left out, `[n]`.
 
     Only the true positives from there on gain precision. Above, the best precision from a true positive j on is the
@@ -116,10 +117,12 @@ def _gain_without_one(runs: TruePositives) -> np.ndarray:
     weight = np.append(0.0, np.cumsum(runs.weight))
     weighted = np.append(0.0, np.cumsum(runs.weight * before))
     above = after * (weight[here] - weight[start]) - (weighted[here] - weighted[start])
-    return below + above
+    gain: Floats = below + above
+    return gain
 
 
-def _sums_from(runs: TruePositives, values: np.ndarray) -> np.ndarray:
+def _sums_from(runs: TruePositives, values: Floats) -> Floats:
     """Returns the sum of the values from each true positive to the end of its run, `[n]`."""
     sums = np.append(0.0, np.cumsum(values[::-1]))[::-1]
-    return sums[:-1] - sums[np.cumsum(runs.found)[runs.run]]
+    sums_from: Floats = sums[:-1] - sums[np.cumsum(runs.found)[runs.run]]
+    return sums_from

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from .._display import Columns, html_text, short_repr
+from .._ragged import sums
 from .._records._host import DatasetRecords
+from ..types import Bools, Floats, HostArray, Ints
 from ._explanation_text import explanation_text
 from ._rankings import Outcomes
 
@@ -44,8 +46,8 @@ class Explanation:
     objects_alone: float
     holders_together: float
     together: float
-    image_average_precision: np.ndarray  # [I]
-    cost: np.ndarray  # [N]
+    image_average_precision: Floats  # [I]
+    cost: Floats  # [N]
     dataset: DatasetRecords
     outcomes: Outcomes
 
@@ -141,7 +143,7 @@ class Explanation:
         }
         return Columns(columns)
 
-    def outranked(self, image_id: Any, detection: int) -> dict[str, np.ndarray]:
+    def outranked(self, image_id: Any, detection: int) -> dict[str, HostArray]:
         """Returns the true positives that a false positive outranks, by descending rank.
 
         They are of its class, rank below it, and are true at an IoU threshold at which it is false.
@@ -197,15 +199,16 @@ class Explanation:
             "cost": float(self._image_cost[rows].sum()),
         }
 
-    def _outranked(self, row: int) -> np.ndarray:
+    def _outranked(self, row: int) -> Ints:
         """Returns the rows of the true positives that a row outranks, by descending rank."""
         place, labels = self.dataset.score_place, self.dataset.records.detections.labels
         below = np.flatnonzero((labels == labels[row]) & (place > place[row]))
         below = below[(self.outcomes.hits[below] & self.outcomes.false[row]).any(axis=1)]
-        return below[np.argsort(place[below])]
+        rows: Ints = below[np.argsort(place[below])]
+        return rows
 
     @functools.cached_property
-    def _holds(self) -> np.ndarray:
+    def _holds(self) -> Bools:
         """`[I, K]` bool: the image has ground truth of the class that counts."""
         truth = self.dataset.records.ground_truths
         holds = np.zeros((len(self.dataset.image_ids), len(self.dataset.class_ids)), bool)
@@ -214,22 +217,22 @@ class Explanation:
         return holds
 
     @property
-    def _image_objects(self) -> np.ndarray:
+    def _image_objects(self) -> Ints:
         truth = self.dataset.records.ground_truths
         return np.bincount(truth.image_index[truth.counted[:, 0]], minlength=len(self.image_average_precision))
 
     @functools.cached_property
-    def _image_cost(self) -> np.ndarray:
+    def _image_cost(self) -> Floats:
         image = self.dataset.records.detections.image_index
-        return np.bincount(image, weights=np.nan_to_num(self.cost), minlength=len(self.image_average_precision))
+        return sums(image, np.nan_to_num(self.cost), len(self.image_average_precision))
 
     @functools.cached_property
-    def _image_false_positives(self) -> np.ndarray:
+    def _image_false_positives(self) -> Ints:
         image = self.dataset.records.detections.image_index[self.outcomes.always_false]
         return np.bincount(image, minlength=len(self.image_average_precision))
 
 
-def _largest(values: np.ndarray, count: int) -> np.ndarray:
+def _largest(values: HostArray, count: int) -> Ints:
     """Returns the indices of the largest values, descending, the first of equal ones first; NaN takes no part."""
     if count < 0:
         raise ValueError(f"`top` must be at least 0, got {count}.")

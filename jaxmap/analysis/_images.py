@@ -11,6 +11,7 @@ from .._display import short_repr
 from .._planes import read_plane
 from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol, OfCounts
+from ..types import Floats, Ints
 from ._rankings import Outcomes, outcomes_of, rank
 
 __all__ = ["ImageCurves", "image_curves"]
@@ -30,18 +31,18 @@ class ImageCurves(NamedTuple):
         does not hold.
     """
 
-    image: np.ndarray
-    label: np.ndarray
-    num_ground_truths: np.ndarray
-    average_precision: np.ndarray
-    recall: np.ndarray
-    at_best_score: dict[str, np.ndarray]
-    rows: np.ndarray
+    image: Ints
+    label: Ints
+    num_ground_truths: Ints
+    average_precision: Floats
+    recall: Floats
+    at_best_score: dict[str, Floats]
+    rows: Ints
 
     def __repr__(self) -> str:
         return short_repr(self)
 
-    def mean_per_image(self, values: np.ndarray, num_images: int) -> np.ndarray:
+    def mean_per_image(self, values: Floats, num_images: int) -> Floats:
         """Returns the mean of `[S]` values over the classes of each image, `[I]`; NaN for one without ground truth."""
         count = np.bincount(self.image, minlength=num_images)
         total = np.bincount(self.image, weights=values, minlength=num_images)
@@ -76,9 +77,7 @@ def image_curves(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Image
     )
 
 
-def _best(
-    of_counts: OfCounts, outcomes: Outcomes, scores: np.ndarray, rows: np.ndarray, curve: np.ndarray, count: np.ndarray
-) -> np.ndarray:
+def _best(of_counts: OfCounts, outcomes: Outcomes, scores: Floats, rows: Ints, curve: Ints, count: Ints) -> Floats:
     """Returns `[T, S]`: the best value of each curve over its scores."""
     best = np.empty((outcomes.num_thresholds, len(count)))
     for threshold in range(outcomes.num_thresholds):

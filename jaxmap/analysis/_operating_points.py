@@ -28,6 +28,7 @@ from .._planes import read_plane
 from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
 from ..protocols._quantities import f_score
+from ..types import Bools, Floats, HostArray, Ints
 
 __all__ = ["OperatingPoint", "ScoreCurve", "operating_points", "score_curve"]
 
@@ -70,13 +71,13 @@ class ScoreCurve:
       precision, recall, f_score: `[N]` float64; NaN where undefined.
     """
 
-    scores: np.ndarray  # [N]
-    true_positives: np.ndarray  # [N]
-    false_positives: np.ndarray  # [N]
+    scores: Floats  # [N]
+    true_positives: Ints  # [N]
+    false_positives: Ints  # [N]
     num_ground_truths: int
-    precision: np.ndarray  # [N]
-    recall: np.ndarray  # [N]
-    f_score: np.ndarray  # [N]
+    precision: Floats  # [N]
+    recall: Floats  # [N]
+    f_score: Floats  # [N]
 
     __repr__ = short_repr
 
@@ -215,11 +216,11 @@ class _Counts(NamedTuple):
       num_ground_truths: `[K]`.
     """
 
-    labels: np.ndarray
-    scores: np.ndarray
-    hits: np.ndarray
-    score_place: np.ndarray
-    num_ground_truths: np.ndarray
+    labels: Ints
+    scores: Floats
+    hits: Bools
+    score_place: Ints
+    num_ground_truths: Ints
 
     def pooled(self, beta: float) -> ScoreCurve:
         """Returns the curve of all classes as one."""
@@ -238,13 +239,13 @@ class _Counts(NamedTuple):
         rows = np.flatnonzero(self.labels == label)
         return self._curve(rows[np.argsort(self.score_place[rows])], int(self.num_ground_truths[label]), beta)
 
-    def _curve(self, rows: np.ndarray, num_ground_truths: int, beta: float) -> ScoreCurve:
+    def _curve(self, rows: Ints, num_ground_truths: int, beta: float) -> ScoreCurve:
         """Returns the curve of some rows, given by descending score."""
         if not 0 < beta < math.inf:
             raise ValueError(f"`beta` must be a positive number, got {beta}.")
         scores = self.scores[rows]
         last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])  # of each distinct score
-        true_positives, reported = np.cumsum(self.hits[rows])[last], last + 1
+        true_positives, reported = np.cumsum(self.hits[rows], dtype=np.int64)[last], last + 1
         return ScoreCurve(
             scores=scores[last],
             true_positives=true_positives,
@@ -288,7 +289,7 @@ def _mean_curve(pooled: ScoreCurve, of_classes: list[ScoreCurve]) -> ScoreCurve:
     curves = [curve for curve in of_classes if curve.num_ground_truths]
     places = [np.searchsorted(-pooled.scores, -curve.scores) for curve in curves]
 
-    def mean(name: str) -> np.ndarray:
+    def mean(name: str) -> Floats:
         # A class keeps its value from one of its scores to the next, and starts from 0: sums of steps.
         steps = np.zeros(len(pooled.scores), np.int64)
         for curve, place in zip(curves, places, strict=True):
@@ -298,6 +299,7 @@ def _mean_curve(pooled: ScoreCurve, of_classes: list[ScoreCurve]) -> ScoreCurve:
     return dataclasses.replace(pooled, precision=mean("precision"), recall=mean("recall"), f_score=mean("f_score"))
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def _ratio(numerator: HostArray, denominator: Ints) -> Floats:
     """Divides `[N]` by `[N]`; NaN where the denominator is 0."""
-    return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
+    ratio: Floats = np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
+    return ratio

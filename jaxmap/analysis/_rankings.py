@@ -19,8 +19,10 @@ import numpy as np
 from .._curves._envelope import best_onwards
 from .._curves._host import first_to_reach
 from .._planes import area_words, num_words, read_plane
+from .._ragged import sums
 from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
+from ..types import Bools, Floats, Ints, Words
 
 __all__ = ["Outcomes", "Ranking", "TruePositives", "outcomes_of", "rank", "rank_classes"]
 
@@ -35,15 +37,16 @@ class Outcomes(NamedTuple):
       num_thresholds: T.
     """
 
-    hits: np.ndarray
-    false: np.ndarray
-    everywhere: np.ndarray
+    hits: Words
+    false: Words
+    everywhere: Words
     num_thresholds: int
 
     @property
-    def always_false(self) -> np.ndarray:
+    def always_false(self) -> Bools:
         """`[N]` bool: a false positive at every threshold."""
-        return (self.false == self.everywhere).all(axis=1)
+        never: Bools = (self.false == self.everywhere).all(axis=1)
+        return never
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,23 +65,23 @@ class Ranking:
       false_before_mixed: `[T, M + 1]` int32, false positives among the mixed rows before each of them.
     """
 
-    order: np.ndarray
-    starts: np.ndarray
-    plain_before: np.ndarray
-    mixed_before: np.ndarray
-    mixed: np.ndarray
-    hits: np.ndarray
-    false: np.ndarray
-    false_before_mixed: np.ndarray
+    order: Ints
+    starts: Ints
+    plain_before: Ints
+    mixed_before: Ints
+    mixed: Ints
+    hits: Bools
+    false: Bools
+    false_before_mixed: Ints
 
-    def false_between(self, threshold: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    def false_between(self, threshold: Ints, first: Ints, last: Ints) -> Ints:
         """Returns `[n]`: how many rows from the first place on and before the last are false at a threshold's index."""
         plain = self.plain_before[last] - self.plain_before[first]
         mixed_first, mixed_last = self.mixed_before[first], self.mixed_before[last]
         mixed = self.false_before_mixed
         return plain + mixed[threshold, mixed_last] - mixed[threshold, mixed_first]
 
-    def true_positives(self, protocol: EvaluationProtocol, num_ground_truths: np.ndarray) -> TruePositives:
+    def true_positives(self, protocol: EvaluationProtocol, num_ground_truths: Ints) -> TruePositives:
         """Returns the true positives of all curves; `num_ground_truths` is `[S]`, how many count in each."""
         num_curves = len(self.starts) - 1
         threshold, mixed = np.nonzero(self.hits)
@@ -112,20 +115,21 @@ class TruePositives(NamedTuple):
       weight: `[n]` float64, the share of the recall axis that it is the first to reach.
     """
 
-    threshold: np.ndarray
-    curve: np.ndarray
-    place: np.ndarray
-    number: np.ndarray
-    run: np.ndarray
-    found: np.ndarray
-    false_above: np.ndarray
-    weight: np.ndarray
+    threshold: Ints
+    curve: Ints
+    place: Ints
+    number: Ints
+    run: Ints
+    found: Ints
+    false_above: Ints
+    weight: Floats
 
-    def precision(self, false_above: np.ndarray) -> np.ndarray:
+    def precision(self, false_above: Ints) -> Floats:
         """Returns the precision at each true positive, `[n]`, were that many false positives above it."""
-        return self.number / (self.number + false_above + np.spacing(1))  # the guard of the reference, felt at n = 1
+        precision: Floats = self.number / (self.number + false_above + np.spacing(1))
+        return precision  # with the guard of the reference, felt at n = 1
 
-    def average_precision(self, false_above: np.ndarray | None = None) -> np.ndarray:
+    def average_precision(self, false_above: Ints | None = None) -> Floats:
         """Returns the AP of each run, `[T, S]`; 0 where nothing is found, whether or not the curve has ground truth.
 
         Args:
@@ -133,8 +137,7 @@ class TruePositives(NamedTuple):
         """
         precision = self.precision(self.false_above if false_above is None else false_above)
         best = best_onwards(precision, self.found)
-        total = np.bincount(self.run, weights=self.weight * best, minlength=self.found.size)
-        return total.reshape(self.found.shape)
+        return sums(self.run, self.weight * best, self.found.size).reshape(self.found.shape)
 
 
 def outcomes_of(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Outcomes:
@@ -147,7 +150,7 @@ def outcomes_of(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Outcom
     return Outcomes(was_matched & counted, ~was_matched & counted, planes[words], num_thresholds)
 
 
-def rank(outcomes: Outcomes, order: np.ndarray, curve: np.ndarray, num_curves: int) -> Ranking:
+def rank(outcomes: Outcomes, order: Ints, curve: Ints, num_curves: int) -> Ranking:
     """Brings rows into curves.
 
     Args:
@@ -178,9 +181,7 @@ def rank_classes(dataset: DatasetRecords, outcomes: Outcomes) -> Ranking:
     return rank(outcomes, order, dataset.records.detections.labels[order], len(dataset.class_ids))
 
 
-def _weights(
-    protocol: EvaluationProtocol, num_ground_truths: np.ndarray, curve: np.ndarray, number: np.ndarray
-) -> np.ndarray:
+def _weights(protocol: EvaluationProtocol, num_ground_truths: Ints, curve: Ints, number: Ints) -> Floats:
     """Returns the share of the recall axis that each true positive is the first to reach."""
     if protocol.average == "area":
         return 1.0 / num_ground_truths[curve]
@@ -188,15 +189,16 @@ def _weights(
     needed = np.maximum(first_to_reach(protocol.recall_points, totals), 1)  # recall 0 is reached with the first
     start = np.cumsum(totals + 1) - (totals + 1)  # a curve of no ground truth has needs, too
     points = np.bincount((start[:, None] + needed).ravel(), minlength=int((totals + 1).sum()) + 1)
-    return points[start[kind[curve]] + number] / len(protocol.recall_points)
+    weights: Floats = points[start[kind[curve]] + number] / len(protocol.recall_points)
+    return weights
 
 
-def _by_threshold(words: np.ndarray, num_thresholds: int) -> np.ndarray:
+def _by_threshold(words: Words, num_thresholds: int) -> Bools:
     """Returns `[T, n]` bool from `[n, W]` words."""
     return np.stack([read_plane(words, 0, threshold, num_thresholds) for threshold in range(num_thresholds)])
 
 
-def _count_before(flags: np.ndarray) -> np.ndarray:
+def _count_before(flags: Bools) -> Ints:
     """Returns the number of true flags before each place and before the end, int32, along the last axis."""
     counts = np.zeros((*flags.shape[:-1], flags.shape[-1] + 1), np.int32)
     np.cumsum(flags, axis=-1, out=counts[..., 1:])

@@ -16,6 +16,7 @@ from .._display import html_text, short_repr
 from .._matching._host import MatchedDataset
 from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
+from ..types import Floats, Ints, Words
 from ._rankings import TruePositives, outcomes_of, rank, rank_classes
 
 __all__ = ["TieBounds", "tie_bounds"]
@@ -47,8 +48,8 @@ class TieBounds:
     highest: float
     lowest_reached: float
     highest_reached: float
-    lowest_cells: np.ndarray  # [T, K]
-    highest_cells: np.ndarray  # [T, K]
+    lowest_cells: Floats  # [T, K]
+    highest_cells: Floats  # [T, K]
     num_tied: int
     num_contested: int | None
 
@@ -104,7 +105,7 @@ def tie_bounds(
     tie, edges = _ties(labels, scores)
     positives = dataset.num_ground_truths[:, 0]
 
-    def cells(runs: TruePositives, false_above: np.ndarray) -> np.ndarray:
+    def cells(runs: TruePositives, false_above: Ints) -> Floats:
         return np.where(positives > 0, runs.average_precision(false_above), np.nan)
 
     runs = ranking.true_positives(protocol, positives)
@@ -133,7 +134,7 @@ def tie_bounds(
     )
 
 
-def _ties(curve: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ties(curve: Ints, scores: Floats) -> tuple[Ints, Ints]:
     """Returns the run of equal scores of each place, `[N]`, and the first place of each run and the end."""
     starts = np.ones(len(curve), bool)
     starts[1:] = (curve[1:] != curve[:-1]) | (scores[1:] != scores[:-1])
@@ -151,11 +152,12 @@ def _num_contested(matched: MatchedDataset) -> int:
     return len(np.unique(row[order][np.diff(edges)[group] > 1]))
 
 
-def _num_bits(words: np.ndarray) -> np.ndarray:
-    return np.bitwise_count(words).sum(axis=1, dtype=np.int64)
+def _num_bits(words: Words) -> Ints:
+    bits: Ints = np.bitwise_count(words).sum(axis=1, dtype=np.int64)
+    return bits
 
 
-def _mean(values: np.ndarray) -> float:
+def _mean(values: Floats) -> float:
     """Returns the mean over thresholds and the classes with ground truth; NaN if there is none."""
     values = values[:, ~np.isnan(values).any(axis=0)]
     return float(values.mean()) if values.size else float("nan")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..protocols import COCO, AreaRange, EvaluationProtocol
-from ..types import PrecisionRecall
+from ..types import HostArray, Ints, PrecisionRecall
 
 __all__ = ["Axes"]
 
@@ -23,9 +23,9 @@ class Axes(NamedTuple):
     """
 
     protocol: EvaluationProtocol
-    thresholds: np.ndarray
-    recall_points: np.ndarray
-    limits: np.ndarray
+    thresholds: Ints
+    recall_points: Ints
+    limits: Ints
 
     @classmethod
     def of(
@@ -76,7 +76,7 @@ class Axes(NamedTuple):
         )
         return cls(protocol, *places)
 
-    def spread(self, curves: PrecisionRecall) -> PrecisionRecall:
+    def spread(self, curves: PrecisionRecall[HostArray]) -> PrecisionRecall[HostArray]:
         """Returns the protocol's curves over the values that were asked for, in their order."""
         return PrecisionRecall(
             precision=curves.precision[self.thresholds][:, self.recall_points][..., self.limits],

@@ -13,7 +13,7 @@ import numpy as np
 
 from .._matching._host import MatchedDataset
 from .._planes import num_words, plane_bit
-from ..types import DetectionRecords, GroundTruthRecords, Records
+from ..types import Bools, DetectionRecords, Floats, GroundTruthRecords, HostArray, Ints, Records, Words
 
 __all__ = ["Cell", "EvalImages", "cell_ious", "eval_images", "read_eval_images", "walk_cells"]
 
@@ -42,7 +42,7 @@ class EvalImages(NamedTuple):
     class_ids: Sequence[Any]
     area_ranges: Sequence[Any]
     limit: int
-    thresholds: np.ndarray
+    thresholds: Ints
     num_thresholds: int
     detection_ids: Sequence[Any]
     ground_truth_ids: Sequence[Any]
@@ -59,7 +59,7 @@ def walk_cells(matched: MatchedDataset) -> Iterator[Cell]:
         yield Cell(image_index, label, slice(start, stop), slice(truth_start, truth_stop))
 
 
-def cell_ious(matched: MatchedDataset, cell: Cell) -> np.ndarray:
+def cell_ious(matched: MatchedDataset, cell: Cell) -> Floats:
     """Returns `[D, G]` float64: the detections by descending score, the ground truths as in the input."""
     rows, others = (np.arange(side.start, side.stop) for side in (cell.detections, cell.ground_truths))
     pairs = matched.order[np.repeat(rows, len(others))], np.tile(others, len(rows))
@@ -107,8 +107,8 @@ def read_eval_images(
     num_areas: int,
     num_images: int,
     num_rows: int,
-    thresholds: np.ndarray,
-) -> tuple[Records, np.ndarray]:
+    thresholds: Ints,
+) -> tuple[Records[HostArray], Ints]:
     """Returns the records of `evalImgs`, and the order of the detections for the curves.
 
     Args:
@@ -127,7 +127,7 @@ def read_eval_images(
         )
     labels, images, scores, ranks = ([np.zeros(0, kind)] for kind in (np.int64, np.int64, np.float64, np.int64))
     flags = [np.zeros((2, num_areas, len(thresholds), 0), bool)]  # matched, ignored
-    truths: list[tuple[int, int, np.ndarray]] = []
+    truths: list[tuple[int, int, Bools]] = []
     for label in range(num_classes):
         for image in range(num_images):
             first = label * num_areas * num_images + image
@@ -178,7 +178,7 @@ def read_eval_images(
 
 def _matches(
     matched: MatchedDataset, names: EvalImages, area: int, detection_ids: list[Any]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[Floats, Floats, Bools]:
     """Returns `[T, D]` ids of ground truths, `[T, G]` ids of detections, 0 for none, and `[T, D]` whether ignored."""
     pairs, truth = matched.pairs, matched.ground_truths
     ids = np.array(detection_ids, np.float64)
@@ -195,11 +195,12 @@ def _matches(
     return partner, truth_partner, ignored
 
 
-def _bit(words: np.ndarray, bit: int) -> np.ndarray:
-    return (words & np.uint32(1 << bit)) != 0
+def _bit(words: Words, bit: int) -> Bools:
+    is_set: Bools = (words & np.uint32(1 << bit)) != 0
+    return is_set
 
 
-def _pack(flags: np.ndarray) -> np.ndarray:
+def _pack(flags: Bools) -> Words:
     """Packs `[2, A, T, N]` bool into `[2, N, W]` uint32."""
     num_areas, num_thresholds, num_rows = flags.shape[1:]
     words = np.zeros((2, num_rows, num_words(num_thresholds, num_areas)), np.uint32)

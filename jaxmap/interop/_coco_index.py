@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._geometry._rle import decode_mask, mask_of_segmentation
 from .._outputs import printable
@@ -191,7 +192,7 @@ class COCO:
         image = self.imgs[ann["image_id"]]
         return mask_of_segmentation(segmentation_of(ann), image["height"], image["width"])
 
-    def annToMask(self, ann: dict[str, Any]) -> np.ndarray:
+    def annToMask(self, ann: dict[str, Any]) -> NDArray[np.uint8]:
         """Returns the mask of an annotation as `[H, W]` uint8, 0 and 1."""
         return decode_mask(self.annToRLE(ann))
 

@@ -13,7 +13,7 @@ import numpy as np
 from .._geometry._rle import box_polygon
 from ..io._coco_shapes import CocoShapes, coco_shapes
 from ..io._json import Entries
-from ..types import DetectionTable, GroundTruthTable
+from ..types import DetectionTable, GroundTruthTable, Ints
 
 __all__ = ["complete_results", "detection_table", "ground_truth_table", "segmentation_of"]
 
@@ -116,7 +116,7 @@ def _detection_shapes(entries: Entries, iou_type: str, images: Images) -> dict[s
     return kind.of_results(columns, *_sizes(entries, kind, images), entries.source)
 
 
-def _sizes(entries: Entries, kind: CocoShapes, images: Images) -> tuple[np.ndarray, np.ndarray | None]:
+def _sizes(entries: Entries, kind: CocoShapes, images: Images) -> tuple[Ints, Ints | None]:
     """Returns for each row the index of its image's size, and the sizes, which only masks need."""
     ids = [row["image_id"] for row in entries.items]
     place = {image_id: index for index, image_id in enumerate(dict.fromkeys(ids))}
@@ -127,5 +127,5 @@ def _sizes(entries: Entries, kind: CocoShapes, images: Images) -> tuple[np.ndarr
     return index, np.stack([sizes.integers("height"), sizes.integers("width")], axis=1)
 
 
-def _places(rows: list[Row], field: str, places: Places) -> np.ndarray:
+def _places(rows: list[Row], field: str, places: Places) -> Ints:
     return np.array([places[row[field]] for row in rows], np.int64)

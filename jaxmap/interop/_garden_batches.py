@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._inputs._foreign import to_numpy
-from ..types import GroundTruthTable
+from ..types import Bools, GroundTruthTable, HostArray, Ints
 from ._image_tables import floats, integers
 
 __all__ = ["ImageTruth", "as_table", "read_batch", "read_ids", "read_image_truths", "yxyx_to_xywh"]
@@ -20,13 +20,13 @@ ONE_VALUE_AN_IMAGE = ("source_id", "num_detections", "height", "width")
 class ImageTruth(NamedTuple):
     """One image's annotations on the host."""
 
-    boxes: np.ndarray  # [G, 4], xywh in pixels
-    class_ids: np.ndarray  # [G]
-    area: np.ndarray  # [G]
-    crowd: np.ndarray  # [G]
+    boxes: HostArray  # [G, 4], xywh in pixels
+    class_ids: Ints  # [G]
+    area: HostArray  # [G]
+    crowd: Bools  # [G]
 
 
-def read_batch(data: Mapping[str, Any], side: str, fields: tuple[str, ...], boxes: str) -> dict[str, np.ndarray]:
+def read_batch(data: Mapping[str, Any], side: str, fields: tuple[str, ...], boxes: str) -> dict[str, HostArray]:
     """Returns all arrays of a batch on the host; those of one value a row or an image have the boxes' leading axes."""
     missing = [field for field in fields if field not in data]
     if missing:
@@ -49,7 +49,7 @@ def read_batch(data: Mapping[str, Any], side: str, fields: tuple[str, ...], boxe
     return arrays
 
 
-def read_ids(values: np.ndarray, side: str, as_text: bool) -> list[Any]:
+def read_ids(values: HostArray, side: str, as_text: bool) -> list[Any]:
     """Returns the ids as the ground truths hold them, integers or text; they come as integers, text or bytes.
 
     Raises:
@@ -67,7 +67,7 @@ def read_ids(values: np.ndarray, side: str, as_text: bool) -> list[Any]:
     return whole
 
 
-def yxyx_to_xywh(boxes: np.ndarray) -> np.ndarray:
+def yxyx_to_xywh(boxes: HostArray) -> HostArray:
     """Converts in the dtype of the input, as the originals do: the rounding can move an IoU over a threshold."""
     return np.concatenate([boxes[:, 1::-1], (boxes[:, 2:] - boxes[:, :2])[:, ::-1]], axis=1)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._evaluation import Evaluation, evaluate
 from .._inputs._foreign import to_numpy
-from ..types import DetectionTable, GroundTruthTable
+from ..types import Bools, DetectionTable, GroundTruthTable, HostArray, Ints
 
 __all__ = ["ImageDetections", "evaluate_images", "floats", "integers", "plain"]
 
@@ -20,9 +20,9 @@ ROW_FIELDS = ("labels", "boxes", "area", "crowd", "ignore", "ids")
 class ImageDetections(NamedTuple):
     """One image's detections on the host, in the order that decides between equal scores."""
 
-    boxes: np.ndarray  # [D, 4], xywh in pixels
-    scores: np.ndarray  # [D]
-    class_ids: np.ndarray  # [D]
+    boxes: HostArray  # [D, 4], xywh in pixels
+    scores: HostArray  # [D]
+    class_ids: Ints  # [D]
 
 
 def evaluate_images(images: Mapping[Any, ImageDetections], truth: GroundTruthTable, **options: Any) -> Evaluation:
@@ -48,7 +48,7 @@ def evaluate_images(images: Mapping[Any, ImageDetections], truth: GroundTruthTab
     return evaluate(found, truth, **options)
 
 
-def integers(values: Any, name: str) -> np.ndarray:
+def integers(values: Any, name: str) -> Ints:
     """Returns int64 of any shape; whole floats, as some pipelines hold ids and counts, are the integers they are.
 
     Raises:
@@ -65,7 +65,7 @@ def integers(values: Any, name: str) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def floats(values: Any) -> np.ndarray:
+def floats(values: Any) -> HostArray:
     """Returns a copy on the host, in its own dtype if that is float32 or wider."""
     array = np.array(to_numpy(values))
     return array.astype(np.promote_types(array.dtype, np.float32))
@@ -76,7 +76,7 @@ def plain(value: float) -> float:
     return -1.0 if np.isnan(value) else float(value)
 
 
-def _cut(truth: GroundTruthTable, chosen: np.ndarray) -> GroundTruthTable:
+def _cut(truth: GroundTruthTable, chosen: Bools) -> GroundTruthTable:
     """Returns the table of the images that `chosen` `[I]` marks."""
     rows = chosen[truth.image_index]
     columns = {name: getattr(truth, name)[rows] for name in ROW_FIELDS}

@@ -50,7 +50,8 @@ def update(
         raise ValueError(f"`mask` must have one value per image, shape {[num_images]}, got {list(jnp.shape(mask))}.")
     detections, ground_truths = (adapter or _named_so)(image_id=image_id, mask=mask, **model_output)
     words = as_words(image_id, num_images)  # here, since `jit` cuts ids to 32 bits
-    return _update(metric, state, detections, ground_truths, image_id=words, valid=mask)
+    updated: AveragePrecisionState = _update(metric, state, detections, ground_truths, image_id=words, valid=mask)
+    return updated
 
 
 def evaluate_batch(
@@ -74,7 +75,8 @@ def merge(
     """
     if state.num_images.ndim or other.num_images.ndim:
         axes = tuple(0 if one.num_images.ndim else None for one in (state, other))
-        return jax.vmap(functools.partial(merge, metric), in_axes=axes)(state, other)
+        merged: AveragePrecisionState = jax.vmap(functools.partial(merge, metric), in_axes=axes)(state, other)
+        return merged
     if len(state.images.image_id) < metric.max_images:
         state = metric.merge(metric.init(), state)
     return metric.merge(state, other)

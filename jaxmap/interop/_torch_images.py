@@ -10,7 +10,7 @@ import numpy as np
 from .._geometry import geometry_of
 from .._geometry._rle import encode_masks
 from .._inputs._foreign import to_numpy
-from ..types import Masks
+from ..types import HostArray, Masks
 
 __all__ = ["Image", "check_values", "read_batch"]
 
@@ -24,14 +24,14 @@ class Image(NamedTuple):
     """
 
     shapes: dict[str, Any]
-    labels: np.ndarray
-    scores: np.ndarray
+    labels: HostArray
+    scores: HostArray
     true_shapes: dict[str, Any]
-    true_labels: np.ndarray
-    crowd: np.ndarray
-    area: np.ndarray
+    true_labels: HostArray
+    crowd: HostArray
+    area: HostArray
 
-    def true_area(self) -> np.ndarray:
+    def true_area(self) -> HostArray:
         """Returns `[G]`: the area that was given where it is positive, else the mask's, or the box's without masks.
 
         Also a box is measured by the mask beside it, as in torchmetrics.
@@ -63,7 +63,7 @@ def check_values(images: list[Image]) -> None:
 
     References: torchmetrics detection/helpers.py, _get_coco_format.
     """
-    sides: tuple[Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray | None]], ...] = (
+    sides: tuple[Iterator[tuple[dict[str, Any], HostArray, HostArray | None]], ...] = (
         ((image.true_shapes, image.true_labels, None) for image in images),
         ((image.shapes, image.labels, image.scores) for image in images),
     )
@@ -120,7 +120,7 @@ def _read_shapes(side: Mapping[str, Any], fields: Sequence[str], box_format: str
     return shapes
 
 
-def _to_column(masks: np.ndarray, where: str) -> Masks:
+def _to_column(masks: HostArray, where: str) -> Masks:
     """Returns `[N, H, W]` masks run-length encoded, `[N]`."""
     if not len(masks):
         masks = np.zeros((0, 1, 1))
@@ -131,12 +131,12 @@ def _to_column(masks: np.ndarray, where: str) -> Masks:
     return encode_masks(masks)
 
 
-def _host(values: Any) -> np.ndarray:
+def _host(values: Any) -> HostArray:
     """Returns a copy as a NumPy array, so that a buffer which is used again does no harm."""
     return np.array(to_numpy(values))
 
 
-def _to_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
+def _to_xywh(boxes: HostArray, box_format: str) -> HostArray:
     """Returns `[N, 4]` float64 boxes as x, y, width, height; other shapes as they are.
 
     torchmetrics converts in the dtype of its input, most often float32, from centres by way of corners, and only then

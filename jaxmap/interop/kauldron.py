@@ -77,7 +77,10 @@ class AveragePrecisionMetric(metrics.Metric):  # type: ignore[misc]
 
         def compute(self) -> dict[str, float]:
             metric = self.parent.metric
-            return metric.summarize(metric.compute(metric.init() if self.state is None else self.state))
+            numbers: dict[str, float] = metric.summarize(
+                metric.compute(metric.init() if self.state is None else self.state)
+            )
+            return numbers
 
     def get_state(
         self,

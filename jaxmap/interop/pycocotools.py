@@ -42,7 +42,7 @@ import numpy as np
 from .._curves._host import precision_recall
 from .._evaluation import Evaluation, evaluate
 from ..protocols import QUANTITIES
-from ..types import PrecisionRecall
+from ..types import Floats, HostArray, PrecisionRecall
 from ._axes import Axes
 from ._cells import EvalImages, cell_ious, eval_images, read_eval_images, walk_cells
 from ._coco_index import COCO, as_list, ascending
@@ -139,7 +139,8 @@ class COCOeval:
                 "`evaluateImg` must be asked for a category, area range and image that `evaluate` was given, at the "
                 f"largest limit, got {place} and {maxDet}."
             )
-        return self._entries[place]
+        entry: dict[str, Any] | None = self._entries[place]
+        return entry
 
     def accumulate(self, p: Params | None = None) -> None:
         """Makes the curves, `eval`.
@@ -291,11 +292,11 @@ class _Run(NamedTuple):
         )
         return cls(axes, evaluate(*tables, protocol=axes.protocol), found, truth)
 
-    def curves(self) -> PrecisionRecall:
+    def curves(self) -> PrecisionRecall[HostArray]:
         return self.axes.spread(self.evaluation.curves)
 
 
-def _curves_of(entries: Any, params: Any) -> PrecisionRecall:
+def _curves_of(entries: Any, params: Any) -> PrecisionRecall[HostArray]:
     """Returns the curves of `evalImgs` that came from outside."""
     axes = axes_of(params)
     num_classes = len(class_ids(params))
@@ -318,7 +319,7 @@ def _rows(coco: Any, images: Mapping[Any, int], classes: Mapping[Any, int]) -> l
     return [row for row in rows if row["category_id"] in classes and row["image_id"] in images]
 
 
-def _undefined_as_minus_one(values: np.ndarray) -> np.ndarray:
+def _undefined_as_minus_one(values: Floats) -> Floats:
     return np.where(np.isnan(values), -1.0, values)
 
 

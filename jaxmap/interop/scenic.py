@@ -31,6 +31,7 @@ from .._outputs import write_output
 from ..io import coco_ground_truths, load_json
 from ..io._files import PathLike
 from ..io._json import Entries
+from ..types import HostArray
 from ._image_tables import ImageDetections, evaluate_images, floats, integers, plain
 
 __all__ = ["DetrGlobalEvaluator"]
@@ -190,7 +191,7 @@ class DetrGlobalEvaluator:
         if clear_annotations:
             self.clear()
 
-    def _detections(self, image_id: int, boxes: np.ndarray, scores: np.ndarray) -> ImageDetections:
+    def _detections(self, image_id: int, boxes: HostArray, scores: HostArray) -> ImageDetections:
         labels = np.argmax(scores, axis=1)
         scores = scores[np.arange(len(labels)), labels]
         kept = np.flatnonzero(~(scores < self.threshold))  # NaN is kept: the evaluation names it
@@ -203,12 +204,13 @@ class DetrGlobalEvaluator:
         return ImageDetections(boxes[kept], scores[kept], self._class_ids[labels[kept]])
 
 
-def _to_xywh(boxes: np.ndarray) -> np.ndarray:
+def _to_xywh(boxes: HostArray) -> HostArray:
     """Returns x, y, width, height by way of corners and in the dtype of the input, as scenic's rounding is."""
     centre, half = boxes[:, :2], 0.5 * boxes[:, 2:]
     return np.concatenate([centre - half, (centre + half) - (centre - half)], axis=1)
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def _softmax(logits: HostArray) -> HostArray:
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+    shares: HostArray = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return shares

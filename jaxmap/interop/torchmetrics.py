@@ -30,6 +30,7 @@ import numpy as np
 from .._evaluation import Evaluation, evaluate
 from .._geometry import geometry_of
 from ..protocols import COCO
+from ..types import HostArray, Ints
 from ._axes import Axes
 from ._cells import cell_ious, walk_cells
 from ._image_tables import integers
@@ -199,7 +200,7 @@ class MeanAveragePrecision:
         fit = not len(classes) or np.iinfo(np.int32).min <= classes[0] <= classes[-1] <= np.iinfo(np.int32).max
         return result | {"classes": _plain(classes, np.int32 if fit else np.int64)}
 
-    def _numbers(self, images: list[Image], classes: np.ndarray, iou_type: str) -> dict[str, Any]:
+    def _numbers(self, images: list[Image], classes: HostArray, iou_type: str) -> dict[str, Any]:
         limits = self.max_detection_thresholds
         names = {name.format(*limits): number.format(*limits) for name, number in NAMES.items()}
         if not images:
@@ -219,13 +220,13 @@ class MeanAveragePrecision:
             result[f"{name}_per_class"] = _plain(columns[number][: len(classes)] if columns else -1.0)
         return result
 
-    def _evaluate(self, images: list[Image], classes: np.ndarray | None, iou_type: str) -> Evaluation:
+    def _evaluate(self, images: list[Image], classes: HostArray | None, iou_type: str) -> Evaluation:
         """Scores the images over the given classes, ascending; None takes all boxes for one class.
 
         Its numbers and curves are over the thresholds as they were asked for: one that is given twice counts twice.
         """
 
-        def places(labels: np.ndarray) -> np.ndarray:
+        def places(labels: HostArray) -> Ints:
             return np.zeros(len(labels), np.int64) if classes is None else np.searchsorted(classes, labels)
 
         field = geometry_of(iou_type).shape.field

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._garbage_collection import collector_paused
-from ..types import DetectionTable, GroundTruthTable
+from ..types import Bools, DetectionTable, GroundTruthTable, HostArray, Ints
 from ._coco_shapes import CocoShapes, coco_shapes, image_columns
 from ._files import PathLike, read_bytes
 from ._identifiers import doubtful, index_of
@@ -286,14 +287,14 @@ def _entries(data: Mapping[str, Any], name: str, source: str) -> Entries:
 
 
 def _image_index(
-    ids: np.ndarray,
-    image_ids: np.ndarray,
-    files: np.ndarray | None = None,
+    ids: HostArray,
+    image_ids: HostArray,
+    files: NDArray[np.object_] | None = None,
     *,
     source: str,
     name: str,
     advice: str,
-) -> np.ndarray:
+) -> Ints:
     """Returns the index of every row's image; all must be known."""
     index, known = index_of(ids, image_ids, files)
     if not known.all():
@@ -314,8 +315,8 @@ def _image_index(
 
 
 def _labels(
-    ids: np.ndarray, class_ids: np.ndarray, class_names: Sequence[str], *, source: str, name: str
-) -> tuple[np.ndarray, np.ndarray]:
+    ids: HostArray, class_ids: HostArray, class_names: Sequence[str], *, source: str, name: str
+) -> tuple[Ints, Bools]:
     """Returns the class index of every row and whether its category is known."""
     index, known = index_of(ids, class_ids)
     if not known.all():
@@ -331,14 +332,14 @@ def _labels(
     return index, known
 
 
-def _listed(unknown: np.ndarray, known: np.ndarray, files: np.ndarray | None = None) -> str:
+def _listed(unknown: HostArray, known: HostArray, files: NDArray[np.object_] | None = None) -> str:
     """Returns what the ground truths list in place of unknown ids."""
     if others := doubtful(unknown, known, files):
         return f" (they list {' and '.join(map(repr, others))}: which of these?)"
     return f" (they list {first_few(known, 3)})"
 
 
-def _warn_of_unmatchable(shapes: Mapping[str, np.ndarray], rows: Columns, layout: CocoShapes, where: str) -> None:
+def _warn_of_unmatchable(shapes: Mapping[str, HostArray], rows: Columns, layout: CocoShapes, where: str) -> None:
     """Warns once of each kind of annotation that nothing can match, or that pycocotools takes for unmatched."""
     ids, area = rows["id"], shapes["area"]
     counted = ~shapes["ignore"] & ~rows.get("iscrowd", np.zeros(len(ids), bool))
@@ -356,6 +357,6 @@ def _warn_of_unmatchable(shapes: Mapping[str, np.ndarray], rows: Columns, layout
             warnings.warn(f"{where}: {int(at_fault.sum())} of {len(ids)} have {what}.", UserWarning, stacklevel=4)
 
 
-def _repeated(ids: np.ndarray) -> np.ndarray:
+def _repeated(ids: HostArray) -> HostArray:
     distinct, counts = np.unique(ids, return_counts=True)
     return distinct[counts > 1]

@@ -16,7 +16,7 @@ import numpy as np
 from .._geometry import GEOMETRIES, geometry_of
 from .._geometry._keypoints import keypoints_extent, num_labelled
 from .._geometry._rle import box_polygon, mask_boxes, masks_of_segmentations, warn_of_no_pixels
-from ..types import Masks
+from ..types import Bools, Floats, HostArray, Ints, Masks
 from ._json import Entries
 from ._typed import Columns, Layout
 
@@ -45,9 +45,9 @@ class CocoShapes(NamedTuple):
     images: Layout
     annotations: Layout
     results: Layout
-    of_annotations: Callable[[Columns, np.ndarray, np.ndarray | None, str, bool], dict[str, Any]]
-    of_results: Callable[[Columns, np.ndarray, np.ndarray | None, str], dict[str, Any]]
-    unmatchable: Callable[[Mapping[str, np.ndarray], np.ndarray], list[tuple[np.ndarray, str]]] = lambda *_: []
+    of_annotations: Callable[[Columns, Ints, Ints | None, str, bool], dict[str, Any]]
+    of_results: Callable[[Columns, Ints, Ints | None, str], dict[str, Any]]
+    unmatchable: Callable[[Mapping[str, HostArray], Bools], list[tuple[Bools, str]]] = lambda *_: []
 
 
 def coco_shapes(iou_type: str) -> CocoShapes:
@@ -67,7 +67,7 @@ def names_of(*columns: str) -> list[str]:
     return [name for name in GEOMETRIES if geometry_of(name).shape.column in columns]
 
 
-def image_columns(images: Columns, order: np.ndarray, source: str) -> dict[str, Any]:
+def image_columns(images: Columns, order: Ints, source: str) -> dict[str, Any]:
     """Returns what a table holds of images, in their order there, as far as it was read."""
     columns = {}
     if "height" in images:
@@ -78,18 +78,18 @@ def image_columns(images: Columns, order: np.ndarray, source: str) -> dict[str, 
 
 
 def _boxes_of_annotations(
-    rows: Columns, image_index: np.ndarray, _: np.ndarray | None, source: str, area_expected: bool
+    rows: Columns, image_index: Ints, _: Ints | None, source: str, area_expected: bool
 ) -> dict[str, Any]:
     boxes = _bounded(rows["bbox"], "bbox", "annotations", source)
     area = _areas(rows["area"], lambda: _products(boxes), "width x height of its box", source)
     return {"boxes": boxes, "area": area, "ignore": _ignore(rows, image_index)}
 
 
-def _boxes_of_results(rows: Columns, _: np.ndarray, __: np.ndarray | None, source: str) -> dict[str, Any]:
+def _boxes_of_results(rows: Columns, _: Ints, __: Ints | None, source: str) -> dict[str, Any]:
     return {"boxes": _bounded(rows["bbox"], "bbox", "results", source)}
 
 
-def _unmatchable_boxes(shapes: Mapping[str, np.ndarray], _: np.ndarray) -> list[tuple[np.ndarray, str]]:
+def _unmatchable_boxes(shapes: Mapping[str, HostArray], _: Bools) -> list[tuple[Bools, str]]:
     sizes = shapes["boxes"][:, 2:]
     empty = np.any(sizes <= 0, axis=1)
     if not (sizes < 0).any() and empty.sum() <= FEW * len(sizes):
@@ -98,7 +98,7 @@ def _unmatchable_boxes(shapes: Mapping[str, np.ndarray], _: np.ndarray) -> list[
 
 
 def _masks_of_annotations(
-    rows: Columns, image_index: np.ndarray, image_sizes: np.ndarray | None, source: str, area_expected: bool
+    rows: Columns, image_index: Ints, image_sizes: Ints | None, source: str, area_expected: bool
 ) -> dict[str, Any]:
     where = f"{source}: `annotations`"
     masks = _masks(rows["segmentation"], image_index, image_sizes, where)
@@ -111,9 +111,7 @@ def _masks_of_annotations(
     return {"boxes": mask_boxes(masks), "masks": masks, "area": area, "ignore": _ignore(rows, image_index)}
 
 
-def _masks_of_results(
-    rows: Columns, image_index: np.ndarray, image_sizes: np.ndarray | None, source: str
-) -> dict[str, Any]:
+def _masks_of_results(rows: Columns, image_index: Ints, image_sizes: Ints | None, source: str) -> dict[str, Any]:
     given, segmentations = _given_boxes(rows, source), rows["segmentation"]
     if given is not None and any(one is None for one in segmentations):  # a box alone stands for all inside it
         pairs = zip(segmentations, given.tolist(), strict=True)
@@ -125,7 +123,7 @@ def _masks_of_results(
 
 
 def _keypoints_of_annotations(
-    rows: Columns, image_index: np.ndarray, _: np.ndarray | None, source: str, area_expected: bool
+    rows: Columns, image_index: Ints, _: Ints | None, source: str, area_expected: bool
 ) -> dict[str, Any]:
     boxes = _bounded(rows["bbox"], "bbox", "annotations", source)
     keypoints = _bounded(rows["keypoints"], "keypoints", "annotations", source)
@@ -137,14 +135,14 @@ def _keypoints_of_annotations(
     return {"boxes": boxes, "keypoints": keypoints, "area": area, "ignore": given == 0}
 
 
-def _keypoints_of_results(rows: Columns, _: np.ndarray, __: np.ndarray | None, source: str) -> dict[str, Any]:
+def _keypoints_of_results(rows: Columns, _: Ints, __: Ints | None, source: str) -> dict[str, Any]:
     given = _given_boxes(rows, source)
     keypoints = _bounded(rows["keypoints"], "keypoints", "results", source)
     boxes = keypoints_extent(keypoints)
     return {"keypoints": keypoints, "boxes": boxes, "area": _products(boxes if given is None else given)}
 
 
-def _unmatchable_keypoints(shapes: Mapping[str, np.ndarray], counted: np.ndarray) -> list[tuple[np.ndarray, str]]:
+def _unmatchable_keypoints(shapes: Mapping[str, HostArray], counted: Bools) -> list[tuple[Bools, str]]:
     unread = shapes["ignore"] & (num_labelled(shapes["keypoints"]) > 0)
     return [
         (unread, "labelled keypoints, but a `num_keypoints` of 0, and so are ignored"),
@@ -172,13 +170,13 @@ _LAYOUTS = {  # by the column of a table that holds the shapes
 }
 
 
-def _ignore(rows: Columns, image_index: np.ndarray) -> np.ndarray:
+def _ignore(rows: Columns, image_index: Ints) -> Bools:
     """Returns `[N]` bool: what a column `ignore` says, which LVIS's files have."""
-    ignore: np.ndarray = rows.get("ignore", np.zeros(len(image_index), bool))
+    ignore: Bools = rows.get("ignore", np.zeros(len(image_index), bool))
     return ignore
 
 
-def _given_boxes(rows: Columns, source: str) -> np.ndarray | None:
+def _given_boxes(rows: Columns, source: str) -> Floats | None:
     """Returns the boxes beside other shapes of results, or None: the first result alone decides, as in pycocotools."""
     first = next(iter(rows["bbox"]), None)
     if first is None or not np.size(first):
@@ -191,7 +189,7 @@ def _entries(rows: Columns, field: str, name: str, source: str) -> Entries:
     return Entries(items=[{field: value} for value in rows[field]], name=name, source=source)
 
 
-def _areas(given: np.ndarray, of_shape: Callable[[], np.ndarray], what: str | None, source: str) -> np.ndarray:
+def _areas(given: Floats, of_shape: Callable[[], Floats], what: str | None, source: str) -> Floats:
     """Returns areas, where they are NaN those of the shapes; the warning says `what` these are."""
     missing = np.isnan(given)
     if not missing.any():
@@ -206,11 +204,11 @@ def _areas(given: np.ndarray, of_shape: Callable[[], np.ndarray], what: str | No
     return np.where(missing, of_shape(), given)
 
 
-def _products(boxes: np.ndarray) -> np.ndarray:
+def _products(boxes: Floats) -> Floats:
     return boxes[:, 2] * boxes[:, 3]
 
 
-def _bounded(values: np.ndarray, field: str, name: str, source: str) -> np.ndarray:
+def _bounded(values: Floats, field: str, name: str, source: str) -> Floats:
     """Returns `[N, ...]` numbers as they are; refuses those whose products overflow."""
     if values.size and max(values.max(), -values.min()) > LARGEST:
         row = int(np.argmax((np.abs(values) > LARGEST).reshape(len(values), -1).any(axis=1)))
@@ -221,7 +219,7 @@ def _bounded(values: np.ndarray, field: str, name: str, source: str) -> np.ndarr
     return values
 
 
-def _masks(segmentations: list[Any], image_index: np.ndarray, image_sizes: np.ndarray | None, where: str) -> Masks:
+def _masks(segmentations: list[Any], image_index: Ints, image_sizes: Ints | None, where: str) -> Masks:
     if image_sizes is None:
         raise ValueError(f"{where} need the sizes of images: read the ground truths with the same `iou_type`.")
     sizes = image_sizes[image_index]
@@ -239,7 +237,7 @@ def _masks(segmentations: list[Any], image_index: np.ndarray, image_sizes: np.nd
     return masks
 
 
-def _box_areas(boxes: list[Any], wanted: np.ndarray) -> np.ndarray:
+def _box_areas(boxes: list[Any], wanted: Bools) -> Floats:
     """Returns `[N]`: width times height of the wanted ones among boxes that may be anything, 0 for others."""
     areas = np.zeros(len(wanted))
     for row in np.flatnonzero(wanted).tolist():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..types import DetectionTable, GroundTruthTable
+from ..types import DetectionTable, Floats, GroundTruthTable, Ints
 
 __all__ = ["demo_scene"]
 
@@ -97,12 +97,12 @@ def _detections(rng: np.random.Generator, ground_truths: GroundTruthTable) -> De
     )
 
 
-def _random_labels(rng: np.random.Generator, num: int) -> np.ndarray:
+def _random_labels(rng: np.random.Generator, num: int) -> Ints:
     last = len(_CLASS_NAMES) - 1  # the sum of the frequencies may round to just below a number drawn
     return np.searchsorted(np.cumsum(_CLASS_FREQUENCY), rng.random(num)).clip(max=last)
 
 
-def _random_boxes(rng: np.random.Generator, num: int) -> np.ndarray:
+def _random_boxes(rng: np.random.Generator, num: int) -> Floats:
     """Returns `[num, 4]` xywh inside the image, of all sizes."""
     side = _SIDES[0] * (_SIDES[1] / _SIDES[0]) ** rng.random(num)
     stretch = np.exp(0.2 * rng.normal(size=num))
@@ -111,7 +111,7 @@ def _random_boxes(rng: np.random.Generator, num: int) -> np.ndarray:
     return np.round(np.concatenate([corner, size], axis=1), 2)
 
 
-def _around(rng: np.random.Generator, boxes: np.ndarray, spread: np.ndarray) -> np.ndarray:
+def _around(rng: np.random.Generator, boxes: Floats, spread: Floats) -> Floats:
     """Returns boxes moved and scaled by `spread`, a share of their size."""
     noise = spread[:, None] * rng.normal(size=boxes.shape)
     size = boxes[:, 2:] * np.exp(noise[:, 2:])
@@ -119,7 +119,7 @@ def _around(rng: np.random.Generator, boxes: np.ndarray, spread: np.ndarray) -> 
     return np.concatenate([corner, size], axis=1)
 
 
-def _paired_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _paired_iou(first: Floats, second: Floats) -> Floats:
     low = np.maximum(first[:, :2], second[:, :2])
     high = np.minimum(first[:, :2] + first[:, 2:], second[:, :2] + second[:, 2:])
     inter = (high - low).clip(min=0.0).prod(axis=1)

@@ -20,7 +20,7 @@ from functools import partial
 import numpy as np
 
 from .._geometry._oriented import oriented_hull
-from ..types import DetectionTable, GroundTruthTable
+from ..types import Bools, DetectionTable, Floats, GroundTruthTable, HostArray
 from ._files import PathLike
 from ._lines import ends_with_line, finite_number, lines_of, shown, warn_of_cut
 from ._text import Object, ground_truth_columns, looks_like, read_detections, read_objects
@@ -94,7 +94,7 @@ def read_dota_detections(detections: PathLike, ground_truths: GroundTruthTable) 
     )
 
 
-def quads_to_oriented(quads: np.ndarray) -> np.ndarray:
+def quads_to_oriented(quads: HostArray) -> Floats:
     """Returns the rectangles of least area that enclose quadrilaterals; a rectangle is its own.
 
     One side of the least rectangle runs along a side of the convex hull (Freeman and Shapira 1975), which for four
@@ -131,7 +131,7 @@ def quads_to_oriented(quads: np.ndarray) -> np.ndarray:
     return np.concatenate([center, high - low, angle[:, None]], axis=1)
 
 
-def _rectangles(corners: np.ndarray, source: PathLike) -> np.ndarray:
+def _rectangles(corners: Floats, source: PathLike) -> Floats:
     """Returns `[N, 5]` rectangles of `[N, 8]` corners, and warns of flat and crossed ones."""
     quads = corners.reshape(-1, 4, 2)
     oriented = quads_to_oriented(quads)
@@ -151,14 +151,14 @@ def _rectangles(corners: np.ndarray, source: PathLike) -> np.ndarray:
     return oriented
 
 
-def _sides_cross(quads: np.ndarray) -> np.ndarray:
+def _sides_cross(quads: Floats) -> Bools:
     """Returns `[N]`: whether one side of a quadrilateral `[N, 4, 2]` crosses the one across from it."""
 
-    def side(a: int, b: int, c: int) -> np.ndarray:
+    def side(a: int, b: int, c: int) -> Floats:
         to_b, to_c = quads[:, b] - quads[:, a], quads[:, c] - quads[:, a]
         return np.sign(to_b[:, 0] * to_c[:, 1] - to_b[:, 1] * to_c[:, 0])
 
-    def cross(a: int, b: int, c: int, d: int) -> np.ndarray:
+    def cross(a: int, b: int, c: int, d: int) -> Bools:
         return (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)
 
     return cross(0, 1, 2, 3) | cross(1, 2, 3, 0)

@@ -24,6 +24,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from ..types import Bools, HostArray, Ints
 
 __all__ = ["LONGEST", "column", "doubtful", "identifier", "index_of", "integer"]
 
@@ -57,7 +60,7 @@ def identifier(value: Any) -> int | str | None:
     return number if number is None or _fits(number) else str(number)
 
 
-def column(values: Sequence[Any]) -> np.ndarray | None:
+def column(values: Sequence[Any]) -> HostArray | None:
     """Returns `[N]` ids, int64 or text; None if one of the values is none."""
     read = list(map(identifier, values))
     if None in read:
@@ -67,7 +70,7 @@ def column(values: Sequence[Any]) -> np.ndarray | None:
     return np.array([str(one) for one in read])
 
 
-def index_of(ids: np.ndarray, known: np.ndarray, files: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def index_of(ids: HostArray, known: HostArray, files: NDArray[np.object_] | None = None) -> tuple[Ints, Bools]:
     """Returns the index of every id among known ones, and whether it is there.
 
     A text that spells an integer otherwise, such as "000000000139" or "139.0", is that integer, and the name of a file,
@@ -98,7 +101,7 @@ def index_of(ids: np.ndarray, known: np.ndarray, files: np.ndarray | None = None
     return index, found
 
 
-def doubtful(unknown: np.ndarray, known: np.ndarray, files: np.ndarray | None = None) -> list[str]:
+def doubtful(unknown: HostArray, known: HostArray, files: NDArray[np.object_] | None = None) -> list[str]:
     """Returns the known ids that the first text of doubt may stand for: "07" for "007" or "7"; mostly there is none."""
     meant = _meant(unknown.astype(str).tolist(), known.astype(str).tolist(), files)
     return next((others for others in meant.values() if len(others) > 1), [])
@@ -108,7 +111,7 @@ def _fits(number: int) -> bool:
     return -(2**63) <= number < 2**63
 
 
-def _meant(texts: Iterable[str], listed: Sequence[str], files: np.ndarray | None) -> dict[str, list[str]]:
+def _meant(texts: Iterable[str], listed: Sequence[str], files: NDArray[np.object_] | None) -> dict[str, list[str]]:
     """Returns for each text the listed ids that it may stand for: one spelled otherwise, or that of a file."""
     of_number, of_file = collections.defaultdict(list), collections.defaultdict(list)
     for one in listed:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from .._garbage_collection import collector_paused
+from ..types import Bools, Floats, HostArray, Ints
 from ._files import PathLike, read_bytes
 from ._identifiers import LONGEST, column, identifier, integer
 
@@ -129,7 +130,7 @@ class Entries:
                     raise ValueError(f"{place} has no `{field}`; every entry needs one, got only {fields}.") from None
             raise
 
-    def integers(self, field: str) -> np.ndarray:
+    def integers(self, field: str) -> Ints:
         """Returns `[N]` int64 from integers, also written as 1.0; refuses "1" and true.
 
         Raises:
@@ -145,7 +146,7 @@ class Entries:
                 raise self._error(field, values, _is_integer, expected, advice) from None
         return result
 
-    def identifiers(self, field: str) -> np.ndarray:
+    def identifiers(self, field: str) -> HostArray:
         """Returns `[N]` ids as `_identifiers.column` has them: int64, or text where one of them is no integer.
 
         Raises:
@@ -163,7 +164,7 @@ class Entries:
             raise self._error(field, values, lambda value: identifier(value) is not None, expected, advice)
         return result
 
-    def numbers(self, field: str) -> np.ndarray:
+    def numbers(self, field: str) -> Floats:
         """Returns `[N]` float64.
 
         Raises:
@@ -175,7 +176,7 @@ class Entries:
             raise self._error(field, values, _is_number, "a finite number", _NUMBER_ADVICE)
         return result
 
-    def numbers_or_nan(self, field: str) -> np.ndarray:
+    def numbers_or_nan(self, field: str) -> Floats:
         """Returns `[N]` float64, NaN where an entry lacks the field or holds null.
 
         Raises:
@@ -194,7 +195,7 @@ class Entries:
         result[given] = finite
         return result
 
-    def boxes(self, field: str) -> np.ndarray:
+    def boxes(self, field: str) -> Floats:
         """Returns `[N, 4]` float64.
 
         Raises:
@@ -209,7 +210,7 @@ class Entries:
         expected = "four finite numbers [x, y, width, height]"
         raise self._error(field, values, _is_box, expected, _NUMBER_ADVICE)
 
-    def flags(self, field: str) -> np.ndarray:
+    def flags(self, field: str) -> Bools:
         """Returns `[N]` bool from 0, 1, false or true; False where an entry lacks the field or holds null.
 
         Raises:
@@ -233,7 +234,7 @@ class Entries:
         """
         return self.values(field)
 
-    def keypoints(self, field: str) -> np.ndarray:
+    def keypoints(self, field: str) -> Floats:
         """Returns `[N, P, 3]` float64: x, y and visibility of P keypoints, as `[x, y, v, ...]` or `[[x, y, v], ...]`.
 
         Raises:
@@ -263,7 +264,7 @@ class Entries:
         )
 
 
-def keypoints(values: list[Any]) -> np.ndarray:
+def keypoints(values: list[Any]) -> Floats:
     """Returns lists `[x, y, v, ...]` as `[N, P, 3]` float64.
 
     Raises:
@@ -278,7 +279,7 @@ def keypoints(values: list[Any]) -> np.ndarray:
     return flat.reshape(len(values), -1, 3)
 
 
-def first_few(values: np.ndarray, limit: int = 5) -> str:
+def first_few(values: HostArray, limit: int = 5) -> str:
     """Returns the first values and how many more there are, for messages.
 
     >>> first_few(np.arange(7))
@@ -288,7 +289,7 @@ def first_few(values: np.ndarray, limit: int = 5) -> str:
     return text if len(values) <= limit else f"{text} and {len(values) - limit} more"
 
 
-def _finite(values: list[Any]) -> np.ndarray | None:
+def _finite(values: list[Any]) -> Floats | None:
     """Returns float64, or None if anything is not a finite number."""
     if not all(map(_is_number_type, set(map(type, values)))):
         return None
@@ -307,7 +308,7 @@ def _is_integer_type(kind: type) -> bool:
     return issubclass(kind, numbers.Integral) and not issubclass(kind, bool)
 
 
-def _plain_integers(values: list[Any]) -> np.ndarray | None:
+def _plain_integers(values: list[Any]) -> Ints | None:
     """Returns int64, or None if anything is no integer of 64 bits."""
     if not all(map(_is_integer_type, set(map(type, values)))):
         return None

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..types import Floats
 from ._json import first_few
 
 __all__ = [
@@ -51,7 +52,7 @@ def _is_plain(text: str) -> bool:
     return "_" not in text and text.isascii()
 
 
-def finite_numbers(texts: Sequence[str]) -> np.ndarray | None:
+def finite_numbers(texts: Sequence[str]) -> Floats | None:
     """Returns `[N]` float64; None if one of the texts spells no finite number in plain decimal notation."""
     if not _is_plain("".join(texts)):
         return None

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..protocols import LVIS
-from ..types import GroundTruthTable
+from ..types import Bools, GroundTruthTable
 from ._coco import ground_truth_columns, ground_truth_layouts, ground_truth_table, read_ground_truth_columns
 from ._coco_shapes import names_of
 from ._files import PathLike
@@ -118,7 +118,7 @@ def _with_federation(table: GroundTruthTable, columns: Mapping[str, Columns], so
     images, categories = columns["images"], columns["categories"]
     image_index, _ = index_of(images["id"], table.image_ids)
 
-    def flags(field: str) -> np.ndarray:
+    def flags(field: str) -> Bools:
         lists = images[field]
         for row, ids in enumerate(lists):
             plain = isinstance(ids, list) and {int, str}.issuperset(map(type, ids))

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._garbage_collection import collector_paused
-from ..types import DetectionTable, GroundTruthTable
+from ..types import Bools, DetectionTable, Floats, GroundTruthTable, HostArray, Ints
 from ._files import PathLike, read_bytes
 from ._json import first_few, load_json
 from ._lines import check_encoding, ends_with_line, finite_number, finite_numbers, known_names, shown, warn_of_cut
@@ -182,7 +182,7 @@ class _Numbers(dict[str, int]):
 @collector_paused()
 def _read(
     path: PathLike, numbered: Mapping[str, _Numbers], numeric: Mapping[str, tuple[float, ...]]
-) -> dict[str, np.ndarray]:
+) -> dict[str, HostArray]:
     """Returns columns of a CSV file with a header: strings as int64 by their numbers, and numbers as float64.
 
     Args:
@@ -191,7 +191,7 @@ def _read(
       numeric: the columns of numbers, each with the values that it may hold.
     """
     fields = [*numbered, *numeric]
-    pieces: dict[str, list[np.ndarray]] = {
+    pieces: dict[str, list[HostArray]] = {
         field: [np.empty(0, np.int64 if field in numbered else np.float64)] for field in fields
     }
     header: list[str] = []
@@ -253,7 +253,7 @@ def _blocks(path: PathLike, data: bytes) -> Iterator[_Block]:
         raise ValueError(f"{path}{line}: not a CSV file in UTF-8 ({error}).") from error
 
 
-def _numbers(field: str, column: tuple[str, ...], allowed: tuple[float, ...], block: _Block) -> np.ndarray:
+def _numbers(field: str, column: tuple[str, ...], allowed: tuple[float, ...], block: _Block) -> Floats:
     values = finite_numbers(column)
     if values is not None and (not allowed or np.isin(values, allowed).all()):
         return values
@@ -305,7 +305,7 @@ def _read_hierarchy(path: PathLike | None) -> tuple[Hierarchy, Hierarchy]:
     return above, below
 
 
-def _related(labels: np.ndarray, classes: _Numbers, relation: Hierarchy) -> tuple[np.ndarray, np.ndarray]:
+def _related(labels: Ints, classes: _Numbers, relation: Hierarchy) -> tuple[Ints, Ints]:
     """Repeats rows for the classes that each one's class is related to: returns their rows, and their labels."""
     numbered = list(classes.items())
     related = [[number, *(classes[one] for one in sorted(relation.get(name, ())))] for name, number in numbered]
@@ -318,7 +318,7 @@ def _related(labels: np.ndarray, classes: _Numbers, relation: Hierarchy) -> tupl
     return rows, flat[start[labels[rows]] + place]
 
 
-def _places(numbers: _Numbers, values: Iterable[str]) -> np.ndarray:
+def _places(numbers: _Numbers, values: Iterable[str]) -> Ints:
     """Returns where the string of each number stands among the values; `_UNKNOWN` where it does not."""
     place_of = {value: place for place, value in enumerate(values)}
     return np.array([place_of.get(one, _UNKNOWN) for one in numbers], np.int64)
@@ -328,8 +328,8 @@ def _warn_of_left_out(
     path: PathLike,
     what: str,
     why: str,
-    left_out: np.ndarray,
-    column: np.ndarray,
+    left_out: Bools,
+    column: Ints,
     numbers: _Numbers,
     known: Sequence[str],
 ) -> None:
@@ -343,6 +343,6 @@ def _warn_of_left_out(
         )
 
 
-def _xywh(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+def _xywh(columns: Mapping[str, HostArray]) -> Floats:
     left, right, top, bottom = (columns[field] for field in _CORNERS)
     return np.stack([left, top, right - left, bottom - top], axis=1)

@@ -20,13 +20,14 @@ from typing import Any, overload
 import numpy as np
 
 from .._display import short_repr
+from ..types import HostArray, Ints
 from ._files import PathLike, read_bytes
 from ._identifiers import index_of
 from ._json import Entries, first_few, load_json
 
 __all__ = ["CocoPanoptic", "read_coco_panoptic_ground_truths", "read_coco_panoptic_predictions"]
 
-Image = dict[str, np.ndarray]
+Image = dict[str, HostArray]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NUM_COLOURS = 1 << 24
@@ -49,14 +50,14 @@ class CocoPanoptic(Sequence[Image]):
       image_sizes: height and width of each image, as the ground truths' file says, 0 where it does not.
     """
 
-    image_ids: np.ndarray  # [I]
-    class_ids: np.ndarray  # [K]
+    image_ids: HostArray  # [I]
+    class_ids: HostArray  # [K]
     class_names: tuple[str, ...]
     things: tuple[int, ...] | None
     folder: pathlib.Path
     annotations: list[Mapping[str, Any]]
     source: str
-    image_sizes: np.ndarray  # [I, 2]
+    image_sizes: Ints  # [I, 2]
 
     __repr__ = short_repr
 
@@ -94,7 +95,7 @@ class CocoPanoptic(Sequence[Image]):
             "crowd": rows.flags("iscrowd"),
         }
 
-    def _labels(self, rows: Entries) -> np.ndarray:
+    def _labels(self, rows: Entries) -> Ints:
         category_ids = rows.identifiers("category_id")
         labels, known = index_of(category_ids, self.class_ids)
         if not known.all():
@@ -188,7 +189,7 @@ def read_coco_panoptic_predictions(
     )
 
 
-def _read(path: PathLike) -> tuple[str, Mapping[str, Any], list[Any], np.ndarray]:
+def _read(path: PathLike) -> tuple[str, Mapping[str, Any], list[Any], HostArray]:
     """Returns the name of a file, its content, its annotations and their image ids."""
     source, content = str(path), load_json(path)
     if not isinstance(content, Mapping):
@@ -209,7 +210,7 @@ def _list(content: Mapping[str, Any], name: str, source: str) -> list[Any]:
     return list(content[name])
 
 
-def _refuse_repeated(ids: np.ndarray, name: str, field: str, source: str) -> None:
+def _refuse_repeated(ids: HostArray, name: str, field: str, source: str) -> None:
     distinct, counts = np.unique(ids, return_counts=True)
     if len(repeated := distinct[counts > 1]):
         raise ValueError(f"{source}: `{name}` must have distinct `{field}`s, these come again: {first_few(repeated)}.")
@@ -234,7 +235,7 @@ def _check_file_names(annotations: Entries) -> None:
             )
 
 
-def _image_sizes(content: Mapping[str, Any], image_ids: np.ndarray, source: str) -> np.ndarray:
+def _image_sizes(content: Mapping[str, Any], image_ids: HostArray, source: str) -> Ints:
     """Returns `[I, 2]` heights and widths, 0 where the file does not say them."""
     fields = {"id", "height", "width"}
     given = content.get("images")
@@ -247,7 +248,7 @@ def _image_sizes(content: Mapping[str, Any], image_ids: np.ndarray, source: str)
     return np.array([size_of.get(one, (0, 0)) for one in image_ids.tolist()], np.int64).reshape(-1, 2)
 
 
-def _read_png(path: pathlib.Path, size: tuple[int, int]) -> np.ndarray:
+def _read_png(path: pathlib.Path, size: tuple[int, int]) -> Ints:
     """Returns the segment ids `[H, W]` int32 of a PNG file: red + 256 green + 256^2 blue.
 
     Args:
@@ -288,7 +289,7 @@ def _check_header(data: bytes, size: tuple[int, int], max_pixels: int | None) ->
         raise ValueError(f"its colours must have 8 bits, got {bits}")
 
 
-def _segments(image: Any) -> np.ndarray:
+def _segments(image: Any) -> Ints:
     """Returns `[H, W]` int32, some rows at a time: twice the memory of the picture is taken, and no more."""
     width, height = image.size
     segments, step = np.empty((height, width), np.int32), max(_PIXELS_AT_ONCE // width, 1)
@@ -302,7 +303,7 @@ def _segments(image: Any) -> np.ndarray:
     return segments
 
 
-def _check_ids(ids: np.ndarray, segments: np.ndarray, png: str, source: str) -> None:
+def _check_ids(ids: Ints, segments: Ints, png: str, source: str) -> None:
     """Refuses an image whose PNG and JSON do not name the same segments."""
     flat = segments.ravel()
     present = np.unique(np.concatenate([flat[:1], flat[1:][flat[1:] != flat[:-1]]]))  # where a run of pixels begins

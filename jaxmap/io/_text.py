@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..types import GroundTruthTable
+from ..types import Floats, GroundTruthTable, Ints
 from ._files import PathLike, files_in, names_in, read_bytes
 from ._json import first_few
 from ._lines import ends_with_line, finite_number, finite_numbers, known_names, lines_of, shown, warn_of_cut
@@ -49,10 +49,10 @@ class Object(NamedTuple):
 class Found(NamedTuple):
     """The lines of all files of detections, files in the order of their names."""
 
-    image_index: np.ndarray  # [N]
-    labels: np.ndarray  # [N]
-    scores: np.ndarray  # [N]
-    coordinates: np.ndarray  # [N, numbers]
+    image_index: Ints  # [N]
+    labels: Ints  # [N]
+    scores: Floats  # [N]
+    coordinates: Floats  # [N, numbers]
 
 
 def read_objects(source: PathLike, suffix: str, read: Callable[[str, bytes], list[Object]]) -> dict[str, list[Object]]:
@@ -85,7 +85,7 @@ def ground_truth_columns(
     source: PathLike,
     suffix: str,
     image_list: PathLike | Sequence[str] | None,
-) -> tuple[dict[str, Any], np.ndarray]:
+) -> tuple[dict[str, Any], Floats]:
     """Returns the columns of a `GroundTruthTable` that do not depend on the shape, and `[N, numbers]` coordinates.
 
     Classes are all that occur in the annotations, also in images that the list leaves out, in the order of the
@@ -175,7 +175,7 @@ def read_detections(
     return Found(np.concatenate(images), np.concatenate(labels), values[:, 0], values[:, 1:])
 
 
-def warn_of_inverted(source: PathLike, starts: np.ndarray, ends: np.ndarray) -> None:
+def warn_of_inverted(source: PathLike, starts: Floats, ends: Floats) -> None:
     """Warns once of ground truths that end `[N, 2]` before they start `[N, 2]`."""
     inverted = (ends < starts).any(axis=1)
     if inverted.any():
@@ -275,7 +275,7 @@ def _label_of_file(
 
 def _read_lines(
     name: str, data: bytes, index_of: Mapping[str, int], columns: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray, bool]:
+) -> tuple[Ints, Floats, bool]:
     """Returns image indices `[n]`, numbers `[n, columns - 1]`, and whether the last line is shorter than others."""
     lines, width = lines_of(name, data), len(columns) - 1
     # Names may have blanks in them, numbers have none.

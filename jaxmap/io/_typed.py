@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 
+from ..types import Floats
 from ._json import Entries, keypoints
 
 __all__ = ["Columns", "Layout", "typed_list", "typed_lists"]
@@ -133,7 +134,7 @@ def _column(rows: Sequence[Any], field: str, reader: Reader) -> Any:
     return np.fromiter(values, _COLUMN_TYPES[reader], len(rows))
 
 
-def _numbers_or_nan(values: list[float | None]) -> np.ndarray:
+def _numbers_or_nan(values: list[float | None]) -> Floats:
     try:
         return np.fromiter(values, np.float64, len(values))
     except TypeError:  # None is among them, which an array takes for NaN

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from ..types import DetectionTable, GroundTruthTable
+from ..types import DetectionTable, Floats, GroundTruthTable
 from ._files import PathLike, is_archive
 from ._lines import finite_number, shown
 from ._text import Object, ground_truth_columns, read_detections, read_objects, warn_of_inverted
@@ -92,7 +92,7 @@ def read_voc_detections(
     )
 
 
-def _boxes(corners: np.ndarray, inclusive: bool) -> np.ndarray:
+def _boxes(corners: Floats, inclusive: bool) -> Floats:
     """Returns `[N, 4]` xywh of `[N, 4]` corners."""
     first, last = corners[:, :2], corners[:, 2:]
     if inclusive:

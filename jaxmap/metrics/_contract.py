@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from .._expected import expect
 from ..protocols import AreaRange, EvaluationProtocol
@@ -44,7 +45,7 @@ class Contract:
     _RESULT: ClassVar[type]
     _OF_PROTOCOL: ClassVar[tuple[str, ...] | None] = None  # the fields of a protocol that count; None for all
 
-    def _words(self) -> np.ndarray:
+    def _words(self) -> NDArray[np.uint32]:
         """Returns `[2]` uint32, what a state of this configuration carries."""
         return np.array([_fingerprint(self), 1], np.uint32)
 

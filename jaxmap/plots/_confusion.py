@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from .._evaluation import Evaluation
     from ..analysis._confusion import Confusion
+    from ..types import Ints
 
 __all__ = ["confusion_matrix"]
 
@@ -87,7 +88,7 @@ def _best_score(evaluation: Evaluation) -> float:
     return best if math.isfinite(best) else -math.inf
 
 
-def _most_errors(confusion: Confusion, limit: int) -> tuple[np.ndarray, list[str]]:
+def _most_errors(confusion: Confusion, limit: int) -> tuple[Ints, list[str]]:
     """Returns the counts and names of the classes with the most errors, of all others together, and the background."""
     counts, num_classes = confusion.counts, len(confusion.class_names)
     errors = (counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal())[:num_classes]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
     from .._evaluation import Evaluation
+    from ..types import Floats
 
 __all__ = ["f_score_curve", "iou_curves", "precision_recall_curves"]
 
@@ -168,10 +169,11 @@ def f_score_curve(
     return axes
 
 
-def _average_precision(evaluation: Evaluation) -> np.ndarray:
+def _average_precision(evaluation: Evaluation) -> Floats:
     """Returns AP of each threshold and class, `[T, K]`; NaN without ground truth."""
     values = np.asarray(QUANTITIES["precision"].values(evaluation.curves))[..., 0, -1]
-    return values.mean(axis=tuple(range(1, values.ndim - 1)))
+    means: Floats = values.mean(axis=tuple(range(1, values.ndim - 1)))
+    return means
 
 
 def _style(place: int) -> dict[str, Any]:

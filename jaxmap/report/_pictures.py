@@ -69,8 +69,7 @@ def _svg(figure: Figure, *, name: str, label: str) -> Markup:
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(file, format="svg", transparent=True, metadata=nothing)
-    root = re.search(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', file.getvalue())
-    assert root is not None
+    root = next(re.finditer(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', file.getvalue()))
     content = file.getvalue()[root.end() : file.getvalue().rindex("</svg>")]
     content = re.sub(r"<style.*?</style>|<!--.*?-->", "", content, flags=re.DOTALL)
     content = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", content)

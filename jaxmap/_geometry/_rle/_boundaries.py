@@ -6,6 +6,7 @@ References: Cheng et al., Boundary IoU, 2021: the mask without its erosion by a 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...types import Masks
 from ._masks import dense_mask, encode_masks, join_masks
@@ -35,7 +36,7 @@ def _boundary(masks: Masks, row: int, ratio: float) -> Masks:
     return encode_masks(dense[None])
 
 
-def _eroded(mask: np.ndarray, distance: int) -> np.ndarray:
+def _eroded(mask: NDArray[np.uint8], distance: int) -> NDArray[np.uint8]:
     """Returns `[H, W]` uint8: where the whole square of so many pixels to each side is set; outside nothing is."""
     window = 2 * distance + 1
     for axis in (0, 1):

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..._ragged import blocks, ranges
-from ...types import Masks
+from ...types import Bools, Ints, Masks
 from ._masks import AT_ONCE, edges_of, make_masks
 
 __all__ = ["Name", "masks_of_runs", "masks_of_texts", "runs_of_masks", "texts_of_masks"]
@@ -26,7 +26,7 @@ LONGEST = 7  # characters of a number: 35 bits with the sign, where a mask has f
 Name = Callable[[int], str]  # of a mask by its row, for messages
 
 
-def masks_of_texts(texts: Sequence[str | bytes], size: np.ndarray, name: Name) -> Masks:
+def masks_of_texts(texts: Sequence[str | bytes], size: Ints, name: Name) -> Masks:
     """Returns the masks of compressed counts.
 
     Args:
@@ -52,7 +52,7 @@ def masks_of_texts(texts: Sequence[str | bytes], size: np.ndarray, name: Name) -
     return make_masks(edges[:used], counts, size, split)
 
 
-def masks_of_runs(runs: np.ndarray, counts: np.ndarray, size: np.ndarray, name: Name) -> Masks:
+def masks_of_runs(runs: Ints, counts: Ints, size: Ints, name: Name) -> Masks:
     """Returns the masks of uncompressed counts.
 
     Args:
@@ -75,7 +75,7 @@ def masks_of_runs(runs: np.ndarray, counts: np.ndarray, size: np.ndarray, name: 
     return make_masks(edges, counts, size, split)
 
 
-def runs_of_masks(masks: Masks) -> tuple[np.ndarray, np.ndarray]:
+def runs_of_masks(masks: Masks) -> tuple[Ints, Ints]:
     """Returns the run lengths of masks, `[R]` int64, and how many are of each, `[N]`."""
     num_edges, pixels = masks.stop - masks.start, masks.sizes.prod(axis=1)
     last = np.zeros(len(masks), np.int64)
@@ -113,7 +113,7 @@ def texts_of_masks(masks: Masks) -> list[bytes]:
     return [data[first:last] for first, last in pairwise(cuts)]
 
 
-def _numbers(texts: Sequence[str | bytes], lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _numbers(texts: Sequence[str | bytes], lengths: Ints) -> tuple[Ints, Ints] | None:
     """Returns the run lengths of a block of texts, `[R]` int64, and how many are of each; None if one is at fault."""
     try:
         if set(map(type, texts)) == {str}:
@@ -139,7 +139,7 @@ def _numbers(texts: Sequence[str | bytes], lengths: np.ndarray) -> tuple[np.ndar
     return _undo_deltas(values, end), np.diff(end, prepend=0)
 
 
-def _undo_deltas(values: np.ndarray, end: np.ndarray) -> np.ndarray:
+def _undo_deltas(values: Ints, end: Ints) -> Ints:
     """Returns `[R]` int64: each text's sums of every second number; its first one stands for itself.
 
     The places of all texts that are even, and those that are odd, have running sums of their own, from which is taken
@@ -159,7 +159,7 @@ def _undo_deltas(values: np.ndarray, end: np.ndarray) -> np.ndarray:
     return total
 
 
-def _edges(runs: np.ndarray, counts: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _edges(runs: Ints, counts: Ints, size: Ints) -> tuple[Ints, Ints, Bools] | None:
     """Returns the edges of a block, `[E]` int32, how many are of each mask, and which are split; None if one is wrong.
 
     Args:
@@ -191,7 +191,7 @@ def _edges(runs: np.ndarray, counts: np.ndarray, size: np.ndarray) -> tuple[np.n
     return edges, kept, split
 
 
-def _fault(texts: Sequence[str | bytes], size: np.ndarray, first: int, name: Name) -> ValueError:
+def _fault(texts: Sequence[str | bytes], size: Ints, first: int, name: Name) -> ValueError:
     """Returns what to say of the first text at fault from a row on."""
     for row in range(first, len(texts)):
         fault = _fault_of_text(texts[row], *size[row].tolist())

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..._ragged import blocks, ranges
-from ...types import Masks
+from ...types import Bools, Floats, HostArray, Ints, Masks
 
 __all__ = [
     "AT_ONCE",
@@ -36,7 +37,7 @@ PIXELS_AT_ONCE = 1 << 24
 PIXEL_BITS = 32
 
 
-def make_masks(edges: np.ndarray, counts: np.ndarray, size: np.ndarray, split: np.ndarray | None = None) -> Masks:
+def make_masks(edges: Ints, counts: Ints, size: Ints, split: Bools | None = None) -> Masks:
     """Returns masks whose edges follow each other.
 
     Args:
@@ -55,7 +56,7 @@ def make_masks(edges: np.ndarray, counts: np.ndarray, size: np.ndarray, split: n
     return Masks(edges=edges, start=start, stop=stop, sizes=size, area=area, split=split)
 
 
-def masks_of_keys(keys: np.ndarray, size: np.ndarray) -> Masks:
+def masks_of_keys(keys: Ints, size: Ints) -> Masks:
     """Returns the masks of ascending keys, `mask << 32 | pixel`, an even number for each."""
     mask = keys >> PIXEL_BITS
     edges = (keys & ((1 << PIXEL_BITS) - 1)).astype(np.int32)
@@ -79,14 +80,14 @@ def join_masks(parts: Sequence[Masks]) -> Masks:
     )
 
 
-def edges_of(masks: Masks) -> np.ndarray:
+def edges_of(masks: Masks) -> Ints:
     """Returns the edges of the masks, one mask after the other."""
     if len(masks) and np.array_equal(masks.start[1:], masks.stop[:-1]):  # as they were read: nothing to gather
         return masks.edges[masks.start[0] : masks.stop[-1]]
     return masks.edges.take(ranges(masks.start, masks.stop - masks.start))
 
 
-def encode_masks(dense: np.ndarray) -> Masks:
+def encode_masks(dense: HostArray) -> Masks:
     """Encodes dense masks, `[N, H, W]`; what is not 0 is set."""
     num_masks, height, width = dense.shape
     num_pixels = height * width
@@ -102,16 +103,16 @@ def encode_masks(dense: np.ndarray) -> Masks:
     return masks_of_keys(np.concatenate(keys), np.tile([height, width], (num_masks, 1)))
 
 
-def dense_mask(masks: Masks, row: int) -> np.ndarray:
+def dense_mask(masks: Masks, row: int) -> NDArray[np.uint8]:
     """Returns one mask as `[H, W]` uint8, 0 and 1."""
     height, width = masks.sizes[row].tolist()
     flips = np.zeros(height * width + 1, np.uint8)
     flips[masks.edges[masks.start[row] : masks.stop[row]]] = 1
-    dense: np.ndarray = np.bitwise_xor.accumulate(flips)[:-1].reshape(width, height).T
+    dense: NDArray[np.uint8] = np.bitwise_xor.accumulate(flips)[:-1].reshape(width, height).T
     return dense
 
 
-def mask_boxes(masks: Masks) -> np.ndarray:
+def mask_boxes(masks: Masks) -> Floats:
     """Returns what encloses each mask, `[N, 4]` float64 xywh; zeros for an empty mask.
 
     References: maskApi.c, rleToBbox.
@@ -140,7 +141,7 @@ def mask_boxes(masks: Masks) -> np.ndarray:
     return boxes
 
 
-def mask_iou(masks: Masks, other_masks: Masks, crowd: np.ndarray) -> np.ndarray:
+def mask_iou(masks: Masks, other_masks: Masks, crowd: Bools) -> Floats:
     """IoU of pairs of masks, `[P]` float64; with a crowd the share of the first one inside the other.
 
     Args:
@@ -158,21 +159,19 @@ def mask_iou(masks: Masks, other_masks: Masks, crowd: np.ndarray) -> np.ndarray:
     return iou
 
 
-def mask_iou_bound(
-    area: np.ndarray, other_area: np.ndarray, crowd: np.ndarray, overlap: np.ndarray, both_split: np.ndarray
-) -> np.ndarray:
+def mask_iou_bound(area: Floats, other_area: Floats, crowd: Bools, overlap: Floats, both_split: Bools) -> Floats:
     """Returns what the IoU of pairs is at most, `[P]`, by areas and `overlap`, that of the boxes; all `[P]`."""
     bound = _ratio(area, other_area, crowd, np.minimum(np.minimum(area, other_area), overlap))
     bound[both_split] = 1  # only a part of them may count
     return bound
 
 
-def _ratio(area: np.ndarray, other_area: np.ndarray, crowd: np.ndarray, intersection: np.ndarray) -> np.ndarray:
+def _ratio(area: Floats, other_area: Floats, crowd: Bools, intersection: Floats) -> Floats:
     union = np.where(crowd, area, area + other_area - intersection)
     return np.divide(intersection, union, out=np.zeros(len(union)), where=intersection > 0)
 
 
-def _iou_until_both_split(masks: Masks, other_masks: Masks, crowd: np.ndarray) -> np.ndarray:
+def _iou_until_both_split(masks: Masks, other_masks: Masks, crowd: Bools) -> Floats:
     """Returns the IoU of pairs up to the first pixel at which both masks split a run: there pycocotools stops counting.
 
     References: maskApi.c, rleIou, whose loop ends when what is left of both runs is 0.
@@ -187,13 +186,13 @@ def _iou_until_both_split(masks: Masks, other_masks: Masks, crowd: np.ndarray) -
     return _ratio(np.where(crowd, masks.area, cut.area), other_cut.area, crowd, intersection)
 
 
-def _cut(masks: Masks, limit: np.ndarray) -> Masks:
+def _cut(masks: Masks, limit: Ints) -> Masks:
     """Returns what each mask has before a pixel; its other runs are of no length."""
     counts = masks.stop - masks.start
     return make_masks(np.minimum(edges_of(masks), np.repeat(limit, counts)), counts, masks.sizes)
 
 
-def _difference_areas(masks: Masks, other_masks: Masks) -> np.ndarray:
+def _difference_areas(masks: Masks, other_masks: Masks) -> Floats:
     """Returns `[P]` float64: how many pixels are in one mask of each pair alone.
 
     Whatever their order, the edges of both masks of a pair are where that region starts and ends by turns.
@@ -209,19 +208,20 @@ def _difference_areas(masks: Masks, other_masks: Masks) -> np.ndarray:
     return areas
 
 
-def _keys(masks: Masks) -> np.ndarray:
+def _keys(masks: Masks) -> Ints:
     """Returns the edges as ascending keys."""
     return edges_of(masks) + np.repeat(np.arange(len(masks)) << PIXEL_BITS, masks.stop - masks.start)
 
 
-def odd_ones(keys: np.ndarray) -> np.ndarray:
+def odd_ones(keys: Ints) -> Ints:
     """Returns which of ascending keys occur an odd number of times, once each: where a region that they cross starts
     and ends."""
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
-    return keys[first[np.diff(first, append=len(keys)) % 2 == 1]]
+    odd: Ints = keys[first[np.diff(first, append=len(keys)) % 2 == 1]]
+    return odd
 
 
-def united(masks: Masks, of_union: np.ndarray, size: np.ndarray) -> Masks:
+def united(masks: Masks, of_union: Ints, size: Ints) -> Masks:
     """Returns unions of masks.
 
     Args:
@@ -240,8 +240,9 @@ def united(masks: Masks, of_union: np.ndarray, size: np.ndarray) -> Masks:
     return masks_of_keys(keys[outer] >> 1, size)
 
 
-def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _sums(values: Ints, counts: Ints) -> Ints:
     """Returns the sums of consecutive runs of values, of which some may be empty."""
     total = np.concatenate([[0], np.cumsum(values)])
     ends = np.cumsum(counts)
-    return total[ends] - total[ends - counts]
+    of_each: Ints = total[ends] - total[ends - counts]
+    return of_each

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...types import Masks
+from ...types import Floats, Masks
 
 __all__ = ["warn_of_no_pixels"]
 
@@ -23,8 +23,8 @@ SMALL = "their outlines enclose no pixel of their image"
 def warn_of_no_pixels(
     masks: Masks,
     segmentations: Sequence[Any],
-    area: np.ndarray | None,
-    box_area: np.ndarray | None,
+    area: Floats | None,
+    box_area: Floats | None,
     ids: Sequence[Any],
     where: str,
 ) -> None:

@@ -10,10 +10,13 @@ References: pycocotools maskApi.c, rleFrPoly.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ..._ragged import blocks, ranges
-from ...types import Masks
+from ...types import Bools, Floats, Ints, Masks
 from ._masks import AT_ONCE, PIXEL_BITS, join_masks, masks_of_keys, odd_ones
 
 __all__ = ["LARGEST", "fill_polygons"]
@@ -22,7 +25,7 @@ SCALE = 5
 LARGEST = 1e8  # of a coordinate: five times the difference of two is an int32, as pycocotools computes
 
 
-def fill_polygons(corners: np.ndarray, counts: np.ndarray, size: np.ndarray) -> Masks:
+def fill_polygons(corners: Floats, counts: Ints, size: Ints) -> Masks:
     """Returns the mask of each polygon.
 
     Args:
@@ -38,7 +41,7 @@ def fill_polygons(corners: np.ndarray, counts: np.ndarray, size: np.ndarray) -> 
     return join_masks(parts)
 
 
-def _fill(corners: np.ndarray, counts: np.ndarray, size: np.ndarray) -> Masks:
+def _fill(corners: Floats, counts: Ints, size: Ints) -> Masks:
     grid = np.trunc(SCALE * corners + 0.5)  # as C rounds: towards zero after adding a half
     following = np.arange(len(grid)) + 1
     following[np.cumsum(counts) - 1] = np.cumsum(counts) - counts
@@ -70,7 +73,7 @@ def _fill(corners: np.ndarray, counts: np.ndarray, size: np.ndarray) -> Masks:
     return masks_of_keys(_closed(crossings, size), size)
 
 
-def _crossing_of_flat(one: np.ndarray, other: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _crossing_of_flat(one: Floats, other: Floats, x: NDArray[np.floating[Any]]) -> Floats:
     """Returns the smaller y at x and at x + 1 of edges that are at least as wide as high, from left to right."""
     slope = (other[:, 1] - one[:, 1]) / (other[:, 0] - one[:, 0])
     steps = x - one[:, 0]
@@ -78,13 +81,14 @@ def _crossing_of_flat(one: np.ndarray, other: np.ndarray, x: np.ndarray) -> np.n
     return np.trunc(np.minimum(y, following))
 
 
-def _crossing_of_steep(one: np.ndarray, other: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _crossing_of_steep(one: Floats, other: Floats, x: NDArray[np.floating[Any]]) -> Floats:
     """Returns the y of the last point before an edge that is higher than wide, from the top, goes past x or x + 1."""
     slope = (other[:, 0] - one[:, 0]) / (other[:, 1] - one[:, 1])
     rising = slope > 0
 
-    def is_past(steps: np.ndarray) -> np.ndarray:
-        return (one[:, 0] + slope * steps + 0.5 >= x + 1) == rising
+    def is_past(steps: Floats) -> Bools:
+        past: Bools = (one[:, 0] + slope * steps + 0.5 >= x + 1) == rising
+        return past
 
     steps = np.ceil((x + 0.5 - one[:, 0]) / slope)  # the first past it, but for rounding
     while (early := is_past(steps - 1)).any():
@@ -94,7 +98,7 @@ def _crossing_of_steep(one: np.ndarray, other: np.ndarray, x: np.ndarray) -> np.
     return one[:, 1] + steps - 1
 
 
-def _closed(crossings: np.ndarray, size: np.ndarray) -> np.ndarray:
+def _closed(crossings: Ints, size: Ints) -> Ints:
     """Returns ascending keys with an even number of each mask: a last run of its own goes on to the last pixel."""
     mask = crossings >> PIXEL_BITS
     open_ones = np.flatnonzero(np.bincount(mask, minlength=len(size)) % 2)

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...types import Masks
+from ..._expected import given
+from ...types import Bools, Floats, Ints, Masks
 from ._counts import Name, masks_of_runs, masks_of_texts, texts_of_masks
 from ._masks import dense_mask, join_masks, united
 from ._polygons import LARGEST, fill_polygons
@@ -32,7 +34,7 @@ TOO_MANY_PIXELS = 1 << 31
 POLYGON = "a list [x1, y1, x2, y2, ...] of at least three corners"
 
 
-def masks_of_segmentations(segmentations: Sequence[Any], size: np.ndarray | None, name: Name) -> Masks:
+def masks_of_segmentations(segmentations: Sequence[Any], size: Ints | None, name: Name) -> Masks:
     """Returns the masks of N COCO `segmentation`s: polygons, or run-length encodings, compressed or not.
 
     Args:
@@ -82,7 +84,7 @@ def coco_masks(masks: Masks) -> list[dict[str, Any]]:
     return [{"size": size, "counts": text} for size, text in pairs]
 
 
-def decode_mask(mask: Mapping[str, Any]) -> np.ndarray:
+def decode_mask(mask: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Returns the mask of a run-length encoding as `[H, W]` uint8, 0 and 1."""
     return dense_mask(masks_of_segmentations([mask], None, lambda _: "`mask`"), 0)
 
@@ -93,7 +95,7 @@ def box_polygon(box: Sequence[float]) -> list[list[float]]:
     return [[x, y, x, y + height, x + width, y + height, x + width, y]]
 
 
-def checked_sizes(values: Iterable[Any], name: Name, field: str = "size") -> np.ndarray:
+def checked_sizes(values: Iterable[Any], name: Name, field: str = "size") -> Ints:
     """Returns heights and widths, `[N, 2]` int64.
 
     Raises:
@@ -113,14 +115,13 @@ def checked_sizes(values: Iterable[Any], name: Name, field: str = "size") -> np.
                     f"{name(row)}.{field} must be [height, width], integers from 1 to {LARGEST_SIDE} of fewer than "
                     f"2^31 pixels, got {reprlib.repr(value)}."
                 )
-    assert size is not None
-    return size.astype(np.int64)
+    return given(field, size).astype(np.int64)
 
 
-def _sizes_are_good(size: np.ndarray) -> np.ndarray:
+def _sizes_are_good(size: Floats) -> Bools:
     inside = (size >= 1) & (size <= LARGEST_SIDE)
     whole = np.floor(size) == size  # NaN is not
-    good: np.ndarray = (inside & whole).all(axis=1) & (np.clip(size, 0, LARGEST_SIDE).prod(axis=1) < TOO_MANY_PIXELS)
+    good: Bools = (inside & whole).all(axis=1) & (np.clip(size, 0, LARGEST_SIDE).prod(axis=1) < TOO_MANY_PIXELS)
     return good
 
 
@@ -171,11 +172,10 @@ def _of_encodings(encodings: Sequence[Mapping[str, Any]], name: Name, *, compres
                     raise ValueError(
                         f"{name(row)}.counts[{place}] must be a run length, an integer from 0, got {reprlib.repr(run)}."
                     )
-    assert values is not None
-    return masks_of_runs(values.astype(np.int64), np.array([len(one) for one in counts]), size, name)
+    return masks_of_runs(given("counts", values).astype(np.int64), np.array([len(one) for one in counts]), size, name)
 
 
-def _of_polygons(drawings: Sequence[Sequence[Any]], size: np.ndarray | None, name: Name) -> Masks:
+def _of_polygons(drawings: Sequence[Sequence[Any]], size: Ints | None, name: Name) -> Masks:
     if size is None:
         raise ValueError(
             f"{name(0)} is a list of polygons, which need the size of the image: give its `height` and `width`."
@@ -190,16 +190,15 @@ def _of_polygons(drawings: Sequence[Sequence[Any]], size: np.ndarray | None, nam
             if fault := _fault_of_polygon(polygon, drawings[row]):
                 where = f"{name(row)}[{place}]" if isinstance(polygon, list | tuple) else name(row)
                 raise ValueError(f"{where} {fault}.")
-    assert corners is not None
     of_drawing = np.repeat(np.arange(len(drawings)), num_polygons)
     counts = np.array([len(polygon) for polygon in polygons], np.int64) // 2
-    masks = fill_polygons(corners, counts, size[of_drawing])
+    masks = fill_polygons(given("polygons", corners), counts, size[of_drawing])
     if (num_polygons == 1).all():
         return masks
     return united(masks, of_drawing, size)
 
 
-def _corners(polygons: list[Any]) -> np.ndarray | None:
+def _corners(polygons: list[Any]) -> Floats | None:
     """Returns the corners of all polygons, `[C, 2]` float64; None if anything is not as it must be."""
     try:
         lengths = np.fromiter(map(len, polygons), np.int64, len(polygons))
@@ -225,7 +224,7 @@ def _fault_of_polygon(polygon: Any, drawing: Sequence[Any]) -> str | None:
     return None
 
 
-def _numbers(values: list[Any]) -> np.ndarray | None:
+def _numbers(values: list[Any]) -> Floats | None:
     """Returns finite numbers as `[N]` float64, or None if one is none: a bool is no number."""
     if not all(map(_is_real, set(map(type, values)))):
         return None

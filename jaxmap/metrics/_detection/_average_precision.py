@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ..._curves._device import precision_recall
 from ..._display import short_repr
@@ -17,7 +18,7 @@ from ..._matching._device import BatchRules, MatchedBatch, match_batch
 from ..._planes import num_words
 from ..._summary import summarize_on_device
 from ...protocols import COCO, EvaluationProtocol
-from ...types import Array, Detections, GroundTruths, PrecisionRecall
+from ...types import Detections, GroundTruths, PrecisionRecall
 from .._contract import Contract
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
 from ._records import class_names_of, curves_on_host, dataset_of_images, records_on_device
@@ -101,8 +102,8 @@ class AveragePrecision(Contract):
         detections: Detections,
         ground_truths: GroundTruths,
         *,
-        image_id: Array,
-        valid: Array | None = None,
+        image_id: ArrayLike,
+        valid: ArrayLike | None = None,
     ) -> AveragePrecisionState:
         """Adds a batch; shapes stay as they are, so it may be donated and traces once.
 
@@ -232,7 +233,7 @@ class AveragePrecision(Contract):
         )
         return evaluation_of(dataset, self.protocol)
 
-    def _compute_on_device(self, state: AveragePrecisionState) -> PrecisionRecall:
+    def _compute_on_device(self, state: AveragePrecisionState) -> PrecisionRecall[jax.Array]:
         filled = jnp.arange(len(state.images.image_id), dtype=jnp.int32) < state.num_images
         records = records_on_device(state.images, filled, len(self.protocol.area_ranges))
         return precision_recall(records, protocol=self.protocol, num_classes=self.num_classes)

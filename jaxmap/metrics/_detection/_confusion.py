@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ..._candidates._device import similarity_places
 from ..._counts64 import add_counts, check_counts
 from ..._display import short_repr
 from ..._geometry import GEOMETRIES, geometry_of
 from ..._integer_bounds import check_int32
+from ..._matching._checked import CheckedDetections, CheckedGroundTruths
 from ..._matching._data_checks import CHECKS, advise, checks_by_name, warn_once
 from ..._matching._device import BatchRules, PreparedImage, check_batch, prepare_image, with_candidate_lists
 from ..._pairing._device import NO_PAIR, pair_greedily
 from ..._pairing._host import check_confusion_options, normalize_confusion
 from ...protocols import COCO, UNLIMITED, AreaRange
-from ...types import UNMATCHED, Array, Candidates, Detections, GroundTruths
+from ...types import UNMATCHED, Array, Candidates, Detections, GroundTruths, HostArray, Scalar
 from .._contract import Contract
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes
 
@@ -79,14 +82,14 @@ class ConfusionMatrixResult(NamedTuple):
 
     counts: Array
     num_left_out: Array
-    counters: dict[str, Array]
-    checks: dict[str, Array]
+    counters: Mapping[str, Scalar]
+    checks: Mapping[str, Scalar]
     configuration: Array | None = None  # [2]
 
     def __repr__(self) -> str:
         return short_repr(self)
 
-    def normalized(self, by: str | None) -> np.ndarray:
+    def normalized(self, by: str | None) -> HostArray:
         """Returns float64 shares of each row (`true`), each column (`pred`) or the sum (`all`), on the host."""
         return normalize_confusion(np.asarray(self.counts), by)
 
@@ -152,8 +155,8 @@ class ConfusionMatrix(Contract):
         detections: Detections,
         ground_truths: GroundTruths,
         *,
-        image_id: Array,
-        valid: Array | None = None,
+        image_id: ArrayLike,
+        valid: ArrayLike | None = None,
     ) -> ConfusionMatrixState:
         """Adds a batch, as `AveragePrecision.update` does; the image ids are checked but not kept.
 
@@ -226,7 +229,7 @@ class ConfusionMatrix(Contract):
         } | counters
 
 
-Rows = TypeVar("Rows", Detections, GroundTruths)
+Rows = TypeVar("Rows", CheckedDetections, CheckedGroundTruths)
 
 
 def _by_class(batch: Rows) -> Rows:
@@ -273,7 +276,7 @@ def _pair_image(
     return (cells, left_out.sum(dtype=jnp.int32)), overflow
 
 
-def _places(image: PreparedImage, candidates: Candidates, allowed: jax.Array, pairing: str) -> jax.Array:
+def _places(image: PreparedImage, candidates: Candidates[jax.Array], allowed: jax.Array, pairing: str) -> jax.Array:
     """Returns `[D, C]` int32: the place of each pair in the order in which `pairing` takes them."""
     check_int32("pairs of an image, twice", 2 * allowed.size, "give fewer detections or ground truths per image")
     row = jnp.arange(allowed.size, dtype=jnp.int32).reshape(allowed.shape)  # by detection, the most similar first

@@ -7,6 +7,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ..._counts64 import add_counts, check_counts
 from ..._curves._device import interpolate, mask_undefined
@@ -139,8 +140,8 @@ class HistogramAveragePrecision(Contract):
         detections: Detections,
         ground_truths: GroundTruths,
         *,
-        image_id: Array,
-        valid: Array | None = None,
+        image_id: ArrayLike,
+        valid: ArrayLike | None = None,
     ) -> HistogramState:
         """Adds a batch, as `AveragePrecision.update` does; the image ids are checked but not kept."""
         self._accept(state=state)
@@ -222,7 +223,7 @@ class HistogramAveragePrecision(Contract):
     def _rules(self) -> BatchRules:
         return BatchRules(self.protocol, self.num_classes, self.box_format)
 
-    def _curves(self, state: HistogramState) -> PrecisionRecall:
+    def _curves(self, state: HistogramState) -> PrecisionRecall[Array]:
         low, high = self.score_range
         edges = high - (high - low) / self.num_bins * jnp.arange(1, self.num_bins + 1, dtype=jnp.float32)
         labels = jnp.repeat(jnp.arange(self.num_classes, dtype=jnp.int32), self.num_bins)

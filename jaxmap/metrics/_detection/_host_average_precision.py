@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 from ..._display import described, short_repr
 from ..._evaluation import Evaluation, evaluation_of
@@ -17,7 +18,7 @@ from ..._integers import as_labels, as_words
 from ..._matching._data_checks import checks_by_name
 from ..._matching._device import BatchRules, match_batch
 from ..._planes import num_words
-from ...types import Array, Detections, GroundTruths
+from ...types import Array, Detections, GroundTruths, Scalar
 from .._contract import Contract
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
 from ._records import class_names_of, curves_on_host, dataset_of_images
@@ -96,8 +97,8 @@ class HostAveragePrecision(Contract):
         detections: Detections,
         ground_truths: GroundTruths,
         *,
-        image_id: Array,
-        valid: Array | None = None,
+        image_id: ArrayLike,
+        valid: ArrayLike | None = None,
     ) -> HostState:
         """Adds a batch, as `AveragePrecision.update` does; not inside `jit`.
 
@@ -149,7 +150,7 @@ class HostAveragePrecision(Contract):
         dataset = dataset_of_images(rows, self.protocol, names, image_names, self.class_group)
         return evaluation_of(dataset, self.protocol)
 
-    def _distinct_images(self, state: HostState) -> tuple[list[ImageRows], dict[str, Any], dict[str, Any]]:
+    def _distinct_images(self, state: HostState) -> tuple[list[ImageRows], dict[str, Scalar], dict[str, Array]]:
         """Returns the rows of the first of each image, batch by batch, the counters and the checks."""
         self._accept(state=state)
         batches = jax.device_get(state.batches)
@@ -160,7 +161,7 @@ class HostAveragePrecision(Contract):
         kept = np.zeros(len(valid), bool)
         kept[real[first]] = True
         content = np.concatenate([content_of(batch.images) for batch in batches])[real]
-        counters: dict[str, Any] = {
+        counters: dict[str, Scalar] = {
             "num_images": kept.sum(),
             "num_repeated_images": (valid & ~kept).sum(),
             "num_conflicting_images": contents_differ(content, content[first][of_id]).sum(),
@@ -194,8 +195,8 @@ def _match(
     metric: HostAveragePrecision,
     detections: Detections,
     ground_truths: GroundTruths,
-    image_id: Array,
-    valid: Array | None,
+    image_id: ArrayLike,
+    valid: ArrayLike | None,
 ) -> _Batch:
     batch = match_batch(detections, ground_truths, image_id, valid, metric._rules)
     slots = batch.scores.shape[1], batch.ground_truth_labels.shape[1]

@@ -13,13 +13,13 @@ from ..._curves._host import precision_recall
 from ..._ordering import inverse, order_by_score
 from ..._records._host import DatasetRecords
 from ...protocols import EvaluationProtocol
-from ...types import DetectionRecords, GroundTruthRecords, PrecisionRecall, Records
+from ...types import DetectionRecords, GroundTruthRecords, HostArray, Ints, PrecisionRecall, Records
 from ._state import ImageRows, order_of_ids, whole_ids
 
 __all__ = ["class_names_of", "curves_on_host", "dataset_of_images", "records_on_device"]
 
 
-def records_on_device(images: ImageRows, filled: jax.Array, num_areas: int) -> Records:
+def records_on_device(images: ImageRows, filled: jax.Array, num_areas: int) -> Records[jax.Array]:
     """Returns the records of `[I]` images inside `jit`; `filled` is `[I]` bool, which slots hold an image."""
     num_images, num_rows = images.scores.shape
     num_words, order = images.matched.shape[-1], order_of_ids(images)
@@ -46,7 +46,9 @@ def records_on_device(images: ImageRows, filled: jax.Array, num_areas: int) -> R
     )
 
 
-def curves_on_host(batches: Sequence[ImageRows], protocol: EvaluationProtocol, num_classes: int) -> PrecisionRecall:
+def curves_on_host(
+    batches: Sequence[ImageRows], protocol: EvaluationProtocol, num_classes: int
+) -> PrecisionRecall[HostArray]:
     """Integrates rows of distinct images, NumPy arrays, in float64."""
     records, _ = _records_on_host(batches, len(protocol.area_ranges))
     rows = records.detections
@@ -114,13 +116,13 @@ def class_names_of(num_classes: int, class_names: Sequence[str] | Mapping[int, s
     return tuple(map(str, class_names))
 
 
-def _place_of(ids: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+def _place_of(ids: Ints, ascending: Ints) -> Ints:
     """Returns the index of each id, all of which are there."""
-    places: np.ndarray = np.searchsorted(ascending, ids)
+    places: Ints = np.searchsorted(ascending, ids)
     return places
 
 
-def _named(image_ids: np.ndarray, image_names: Mapping[int, Any]) -> np.ndarray:
+def _named(image_ids: Ints, image_names: Mapping[int, Any]) -> HostArray:
     ids = image_ids.tolist()
     missing = [one for one in ids if one not in image_names]
     if missing:
@@ -128,7 +130,7 @@ def _named(image_ids: np.ndarray, image_names: Mapping[int, Any]) -> np.ndarray:
     return np.array([image_names[one] for one in ids])
 
 
-def _records_on_host(batches: Sequence[ImageRows], num_areas: int) -> tuple[Records, np.ndarray]:
+def _records_on_host(batches: Sequence[ImageRows], num_areas: int) -> tuple[Records[HostArray], Ints]:
     """Returns the records as they come, `image_index` holding image ids, and `[N]` rows of the detections' inputs."""
     found, truths = [], []
     for images in batches:
@@ -140,7 +142,7 @@ def _records_on_host(batches: Sequence[ImageRows], num_areas: int) -> tuple[Reco
         columns = (images.ground_truth_labels, images.ground_truth_counted)
         truths.append((image_ids[image], *(column[image, place] for column in columns)))
     image_id, place, ids, scores, labels, rank, matched, ignored = map(np.concatenate, zip(*found, strict=True))
-    position: np.ndarray = inverse(np.lexsort((place, image_id)))
+    position: Ints = inverse(np.lexsort((place, image_id)))
     detections = DetectionRecords(
         scores=scores.astype(np.float64),
         labels=labels.astype(np.int64),

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
 from ..._display import short_repr
 from ..._matching._data_checks import advise, warn_once
 from ..._matching._device import BatchRules
 from ..._summary import summarize
-from ...types import UNDEFINED, Array, PrecisionRecall
+from ...types import UNDEFINED, Array, Floats, PrecisionRecall, Scalar
 
 __all__ = ["AveragePrecisionResult", "check_overflow", "summarize_result"]
 
@@ -34,16 +35,16 @@ class AveragePrecisionResult(NamedTuple):
       configuration: that of the state.
     """
 
-    curves: PrecisionRecall
-    counters: dict[str, Array]
-    checks: dict[str, Array]
+    curves: PrecisionRecall[Array]
+    counters: Mapping[str, Scalar]
+    checks: Mapping[str, Scalar]
     configuration: Array | None = None  # [2]
 
     def __repr__(self) -> str:
         return short_repr(self)
 
 
-def check_overflow(counters: Mapping[str, Any], *, allow_overflow: bool) -> None:
+def check_overflow(counters: Mapping[str, Scalar], *, allow_overflow: bool) -> None:
     """Raises if something found no room, naming the capacity to raise, unless that is allowed.
 
     Raises:
@@ -58,7 +59,7 @@ def check_overflow(counters: Mapping[str, Any], *, allow_overflow: bool) -> None
 
 
 def warn_of_oddities(
-    counters: Mapping[str, Any], checks: Mapping[str, Any], rules: BatchRules, *, stacklevel: int
+    counters: Mapping[str, Scalar], checks: Mapping[str, Scalar], rules: BatchRules, *, stacklevel: int
 ) -> None:
     """Says in one `UserWarning` what is most likely not as it was meant; 2 points at the caller."""
     plain = ({name: int(value) for name, value in side.items()} for side in (checks, counters))
@@ -84,7 +85,7 @@ def summarize_result(
     curves = jax.device_get(result.curves)
     defined = np.asarray(curves.num_ground_truths) > 0
 
-    def on_host(values: np.ndarray) -> np.ndarray:
+    def on_host(values: NDArray[np.floating[Any]]) -> Floats:
         values = np.asarray(values, np.float64)
         return np.where(defined[:, :, None] & (values != UNDEFINED), values, np.nan)
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..._display import short_repr
 from ..._matching._data_checks import CHECKS, checks_by_name
 from ..._matching._device import MatchedBatch
-from ...types import Array
+from ...types import Array, Ints
 
 __all__ = [
     "OF_IMAGE",
@@ -145,16 +145,18 @@ def content_of(images: ImageRows) -> Array:
         xp.where(truth, images.ground_truth_labels.astype(np.int32), 0).sum(-1),
         images.ground_truth_counted.astype(np.int32).sum(-1),
     )
-    return xp.stack([column.astype(np.float32) for column in columns], axis=-1)
+    content: Array = xp.stack([column.astype(np.float32) for column in columns], axis=-1)
+    return content
 
 
 def contents_differ(one: Array, other: Array) -> Array:
     """Returns `[I]` bool; scores of one image may differ a little from batch to batch."""
-    different: Array = (abs(one - other) > 1e-2).any(-1)
+    xp = one.__array_namespace__()
+    different: Array = (xp.abs(one - other) > 1e-2).any(-1)
     return different
 
 
-def whole_ids(images: ImageRows) -> np.ndarray:
+def whole_ids(images: ImageRows) -> Ints:
     """Returns the ids `[I]` of NumPy rows as int64."""
     high, low = (np.asarray(word, np.int64) for word in (images.image_id_high, images.image_id))
     return (high << 32) | (low & 0xFFFFFFFF)
@@ -163,7 +165,8 @@ def whole_ids(images: ImageRows) -> np.ndarray:
 def order_of_ids(images: ImageRows) -> jax.Array:
     """Returns `[I]` int32: the place of each image in the order of ids, ids below 0 first."""
     place = jnp.arange(len(images.image_id), dtype=jnp.int32)
-    order = jax.lax.sort((images.image_id_high, images.image_id.astype(jnp.uint32), place), num_keys=2)[-1]
+    low = jnp.asarray(images.image_id).astype(jnp.uint32)
+    order = jax.lax.sort((jnp.asarray(images.image_id_high), low, place), num_keys=2)[-1]
     return jnp.zeros_like(place).at[order].set(place, unique_indices=True)
 
 
@@ -174,7 +177,7 @@ def total_counters(state: AveragePrecisionState) -> dict[str, jax.Array]:
     return {name: getattr(state, name) for name in OF_STATE} | of_images
 
 
-def total_checks(state: AveragePrecisionState) -> dict[str, jax.Array]:
+def total_checks(state: AveragePrecisionState) -> dict[str, Array]:
     """Returns the sums of `CHECKS` over the images held, by name."""
     filled = jnp.arange(len(state.images.checks), dtype=jnp.int32) < state.num_images
     return checks_by_name(jnp.where(filled[:, None], state.images.checks, 0).sum(0, dtype=jnp.int32))
@@ -279,9 +282,7 @@ def _at_places(images: ImageRows, rows: ImageRows, place: jax.Array) -> ImageRow
     return taken
 
 
-def _fit(
-    rows: ImageRows, names: tuple[str, ...], valid: jax.Array, slots: int
-) -> tuple[dict[str, jax.Array], jax.Array]:
+def _fit(rows: ImageRows, names: tuple[str, ...], valid: Array, slots: int) -> tuple[dict[str, jax.Array], jax.Array]:
     """Cuts or pads axis 1 to a number of slots; valid rows come first when it must be cut, and the lost are counted."""
     columns = {name: getattr(rows, name) for name in names}
     width = valid.shape[1]

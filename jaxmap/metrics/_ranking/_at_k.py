@@ -21,11 +21,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ..._geometry import _double_float as df
 from ..._geometry._double_float import DoubleFloat
 from ..._integers import as_flags, as_numbers
-from ...types import Array
 from .._options import whole
 
 __all__ = [
@@ -71,14 +71,14 @@ def get_definition(definition: str, empty: str | None) -> RankingDefinition:
 
 
 def average_precision_at_k(
-    relevant: Array,
-    predicted: Array,
+    relevant: ArrayLike,
+    predicted: ArrayLike,
     *,
     k: int = 10,
     definition: str = "kaggle",
     empty: str | None = None,
-    relevant_valid: Array | None = None,
-    predicted_valid: Array | None = None,
+    relevant_valid: ArrayLike | None = None,
+    predicted_valid: ArrayLike | None = None,
 ) -> jax.Array:
     """Scores ranked lists against sets of relevant items, a number in [0, 1] for each row; jittable.
 
@@ -116,7 +116,7 @@ def average_precision_at_k(
     return jnp.where(num_relevant > 0, rows.hi, VALUE_OF_EMPTY[chosen.empty])
 
 
-def rank_classes(scores: Array, *, k: int = 10) -> jax.Array:
+def rank_classes(scores: ArrayLike, *, k: int = 10) -> jax.Array:
     """Returns the k classes of highest score, best first: the lower one first where scores are equal, NaN last.
 
     Args:
@@ -141,10 +141,10 @@ def rank_classes(scores: Array, *, k: int = 10) -> jax.Array:
 
 
 def rank_rows(
-    relevant: Array,
-    predicted: Array,
-    relevant_valid: Array | None,
-    predicted_valid: Array | None,
+    relevant: ArrayLike,
+    predicted: ArrayLike,
+    relevant_valid: ArrayLike | None,
+    predicted_valid: ArrayLike | None,
     *,
     k: int,
     divisor: str,
@@ -209,20 +209,20 @@ def _reciprocals(largest: int) -> DoubleFloat:
     return DoubleFloat(jnp.asarray(high), jnp.asarray((values - high).astype(np.float32)))
 
 
-def as_items(name: str, items: Array) -> jax.Array:
+def as_items(name: str, items: ArrayLike) -> jax.Array:
     """Returns items as int32, or as int64 under x64.
 
     Raises:
       ValueError: if there is no axis of items, or, where Python sees them, an item does not fit.
       TypeError: if they are not integers, or, inside `jit`, their type does not fit.
     """
-    items = as_numbers(name, items, "number the items from 0 instead")
-    if items.ndim < 1:
+    numbers = as_numbers(name, items, "number the items from 0 instead")
+    if numbers.ndim < 1:
         raise ValueError(f"`{name}` must have shape [..., items], got a single number.")
-    return items
+    return numbers
 
 
-def _flags(name: str, items: jax.Array, valid: Array | None) -> jax.Array:
+def _flags(name: str, items: jax.Array, valid: ArrayLike | None) -> jax.Array:
     if valid is None:
         return jnp.ones_like(items, bool)
     if jnp.shape(valid) != items.shape:

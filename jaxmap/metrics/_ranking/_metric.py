@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ..._display import short_repr
 from ..._geometry import _double_float as df
 from ..._geometry._double_float import DoubleFloat
 from ..._integers import as_flags
 from ..._matching._data_checks import warn_once
-from ...types import UNDEFINED, Array
+from ...types import UNDEFINED, Array, Scalar
 from .._contract import Contract
 from .._options import check_sizes
 from ._at_k import as_items, exact, get_definition, rank_rows, total
@@ -69,8 +71,8 @@ class MeanAveragePrecisionAtKResult(NamedTuple):
       configuration: that of the state.
     """
 
-    mean_average_precision: Array  # []
-    counters: dict[str, Array]
+    mean_average_precision: Scalar  # []
+    counters: Mapping[str, Scalar]
     configuration: Array | None = None  # [2]
 
     def __repr__(self) -> str:
@@ -114,20 +116,20 @@ class MeanAveragePrecisionAtK(Contract):
 
     def init(self) -> MeanAveragePrecisionAtKState:
         """Returns the state that has seen nothing."""
-        sums = {name: exact(jnp.zeros((), jnp.float32)) for name in SUMS}
-        counts: dict[str, Array] = {name: jnp.zeros((), jnp.int32) for name in COUNTERS}
+        sums: dict[str, Any] = {name: exact(jnp.zeros((), jnp.float32)) for name in SUMS}
+        counts: dict[str, Any] = {name: jnp.zeros((), jnp.int32) for name in COUNTERS}
         return MeanAveragePrecisionAtKState(**sums, **counts, configuration=jnp.asarray(self._words()))
 
     def update(
         self,
         state: MeanAveragePrecisionAtKState,
-        relevant: Array,
-        predicted: Array,
+        relevant: ArrayLike,
+        predicted: ArrayLike,
         *,
-        relevant_valid: Array | None = None,
-        predicted_valid: Array | None = None,
-        weights: Array | None = None,
-        valid: Array | None = None,
+        relevant_valid: ArrayLike | None = None,
+        predicted_valid: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+        valid: ArrayLike | None = None,
     ) -> MeanAveragePrecisionAtKState:
         """Adds a batch; jittable.
 
@@ -179,8 +181,9 @@ class MeanAveragePrecisionAtK(Contract):
     ) -> MeanAveragePrecisionAtKState:
         """Returns one state that has seen what both have."""
         configuration = self._accept(state=state, other=other)
+        sums: dict[str, Any] = {name: df.add(getattr(state, name), getattr(other, name)) for name in SUMS}
         return MeanAveragePrecisionAtKState(
-            **{name: df.add(getattr(state, name), getattr(other, name)) for name in SUMS},
+            **sums,
             **{name: getattr(state, name) + getattr(other, name) for name in COUNTERS},
             configuration=configuration,
         )
@@ -207,17 +210,17 @@ class MeanAveragePrecisionAtK(Contract):
 
 
 def mean_average_precision_at_k(
-    relevant: Array,
-    predicted: Array,
+    relevant: ArrayLike,
+    predicted: ArrayLike,
     *,
     k: int = 10,
     definition: str = "kaggle",
     empty: str | None = None,
-    relevant_valid: Array | None = None,
-    predicted_valid: Array | None = None,
-    weights: Array | None = None,
-    valid: Array | None = None,
-) -> Array:
+    relevant_valid: ArrayLike | None = None,
+    predicted_valid: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    valid: ArrayLike | None = None,
+) -> Scalar:
     """Scores ranked lists against sets of relevant items: the mean of AP@k over rows.
 
     Args:
@@ -269,7 +272,7 @@ def mean_average_precision_at_k(
 
 @partial(jax.jit, static_argnums=0)
 def _first_update(
-    metric: MeanAveragePrecisionAtK, relevant: Array, predicted: Array, **options: Array | None
+    metric: MeanAveragePrecisionAtK, relevant: ArrayLike, predicted: ArrayLike, **options: Array | None
 ) -> MeanAveragePrecisionAtKState:
     return metric.update(metric.init(), relevant, predicted, **options)
 

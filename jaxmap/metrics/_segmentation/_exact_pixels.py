@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from ..._integers import as_flags, as_labels
 from ..._matching._data_checks import warn_once
-from ...types import Array
+from ...types import Array, HostArray
 from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule, advise_on_maps
 from ._pixel_average_precision import PixelAveragePrecisionResult
 
@@ -51,7 +52,7 @@ def pixel_average_precision(
     References: sklearn.metrics.average_precision_score, of each class against all others.
     """
     maps, labels = [np.asarray(image) for image in scores], [np.asarray(image) for image in truth]
-    real = [True] * len(labels) if valid is None else list(valid)
+    real: Sequence[ArrayLike] = [True] * len(labels) if valid is None else list(valid)
     num_classes = _check(maps, labels, real)
     rule = LabelRule(num_classes=num_classes, ignore_index=ignore_index, reduce_zero_label=reduce_zero_label)
     rule.check()
@@ -99,7 +100,7 @@ def pixel_average_precision(
     )
 
 
-def _check(maps: list[np.ndarray], labels: list[np.ndarray], real: list[Array]) -> int:
+def _check(maps: list[HostArray], labels: list[HostArray], real: Sequence[object]) -> int:
     """Returns the number of classes of maps that all fit their labels."""
     if not len(maps) == len(labels) == len(real) or not maps:
         raise ValueError(
@@ -120,5 +121,5 @@ def _check(maps: list[np.ndarray], labels: list[np.ndarray], real: list[Array]) 
     return num_classes
 
 
-def _joined(columns: list[np.ndarray]) -> np.ndarray:
+def _joined(columns: list[HostArray]) -> HostArray:
     return np.concatenate([column.ravel() for column in columns])

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ..._integers import as_flags, as_labels
-from ...types import Array
+from ...types import Array, Scalar
 
 __all__ = [
     "BAD",
@@ -67,7 +68,7 @@ class LabelRule:
                 f"{ignored}; pass None to ignore nothing, and see `reduce_zero_label` if it is 0."
             )
 
-    def truth_rows(self, truth: Array, valid: Array | None) -> jax.Array:
+    def truth_rows(self, truth: Array, valid: ArrayLike | None) -> jax.Array:
         """Returns, for true labels in int32, the class from 0 or K plus `IGNORED`, `BAD` or `PADDING`.
 
         Raises:
@@ -109,7 +110,7 @@ class LabelRule:
                 )
 
 
-def real_pixels(valid: Array, shape: tuple[int, ...]) -> jax.Array:
+def real_pixels(valid: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
     """Returns which pixels of a batch are real, as bool that broadcasts to its shape.
 
     Args:
@@ -127,7 +128,7 @@ def real_pixels(valid: Array, shape: tuple[int, ...]) -> jax.Array:
     return as_flags("valid", valid).reshape(got + (1,) * (len(shape) - len(got)))
 
 
-def advise_on_maps(of_classes: np.ndarray, counters: Mapping[str, int], rule: LabelRule) -> Iterator[str]:
+def advise_on_maps(of_classes: Array, counters: Mapping[str, Scalar], rule: LabelRule) -> Iterator[str]:
     """Yields what to say of the maps of a whole evaluation.
 
     Args:
@@ -150,17 +151,17 @@ def advise_on_maps(of_classes: np.ndarray, counters: Mapping[str, int], rule: La
             yield f"{counters[name]} {text}"
 
 
-def check_map(name: str, labels: Array) -> jax.Array:
+def check_map(name: str, labels: ArrayLike) -> jax.Array:
     """Returns a map of labels as int32; a label that does not fit is no class, and stays none.
 
     Raises:
       ValueError: if its shape is not `[I, H, W]`, or it has 2^32 pixels or more.
       TypeError: if it does not hold integers.
     """
-    labels = labels if isinstance(labels, jax.Array) else np.asarray(labels)
-    shape = labels.shape
+    array = labels if isinstance(labels, jax.Array) else np.asarray(labels)
+    shape = array.shape
     if len(shape) != 3:
         raise ValueError(f"`{name}` must have shape [images, height, width], got {list(shape)}.")
     if np.prod(shape, dtype=np.int64) >= 2**32:
         raise ValueError(f"`{name}` must have fewer than 2^32 pixels in one batch, got {list(shape)}; split it.")
-    return as_labels(name, labels)
+    return as_labels(name, array)

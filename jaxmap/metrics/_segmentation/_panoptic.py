@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ... import _counts64 as wide
 from ..._counts64 import WideCount
@@ -16,7 +18,7 @@ from ..._integers import as_flags, as_labels
 from ..._matching._data_checks import warn_once
 from ..._panoptic._device import joint_histogram, match_segments
 from ..._panoptic._host import check_things, class_groups
-from ...types import UNDEFINED, Array
+from ...types import UNDEFINED, Array, Scalar
 from .._contract import Contract
 from .._options import check_memory, check_sizes
 from ._label_maps import check_map, real_pixels
@@ -75,14 +77,14 @@ class PanopticQualityResult(NamedTuple):
       configuration: that of the state.
     """
 
-    numbers: dict[str, Array]
+    numbers: Mapping[str, Scalar]
     pq: Array  # [K]
     sq: Array  # [K]
     rq: Array  # [K]
     true_positives: Array  # [K]
     false_positives: Array  # [K]
     false_negatives: Array  # [K]
-    counters: dict[str, Array]
+    counters: Mapping[str, Scalar]
     configuration: Array | None = None  # [2]
 
     def __repr__(self) -> str:
@@ -148,13 +150,13 @@ class PanopticQuality(Contract):
     def update(
         self,
         state: PanopticQualityState,
-        predicted: Array,
-        truth: Array,
+        predicted: ArrayLike,
+        truth: ArrayLike,
         *,
-        predicted_labels: Array,
-        truth_labels: Array,
-        truth_crowd: Array | None = None,
-        valid: Array | None = None,
+        predicted_labels: ArrayLike,
+        truth_labels: ArrayLike,
+        truth_crowd: ArrayLike | None = None,
+        valid: ArrayLike | None = None,
     ) -> PanopticQualityState:
         """Adds a batch; jittable.
 
@@ -242,7 +244,7 @@ class PanopticQuality(Contract):
         numbers = {name: float(value) for name, value in result.numbers.items()}
         return numbers | {name: int(value) for name, value in result.counters.items()}
 
-    def _places(self, name: str, segments: jax.Array, labels: Array) -> tuple[jax.Array, jax.Array]:
+    def _places(self, name: str, segments: jax.Array, labels: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """Returns the place `[I, H, W]` of each pixel in the histogram, and the label `[I, S + 2]` of each place."""
         num_images, shape = segments.shape[0], jnp.shape(labels)
         if len(shape) != 2 or shape[0] != num_images:
@@ -263,7 +265,7 @@ class PanopticQuality(Contract):
         return wide.total(WideCount(low, high), (0,))
 
 
-def _numbers(state_and_groups: tuple[PanopticQualityState, dict[str, Array]]) -> PanopticQualityResult:
+def _numbers(state_and_groups: tuple[PanopticQualityState, Mapping[str, Array]]) -> PanopticQualityResult:
     state, groups = state_and_groups
     counts = [state.segments.select(row) for row in range(3)]
     iou_sum, (matches, found, missed) = wide.as_float(state.iou_sum) / _ONE, map(wide.as_float, counts)
@@ -278,20 +280,20 @@ def _numbers(state_and_groups: tuple[PanopticQualityState, dict[str, Array]]) ->
         for suffix, flags in groups.items()
         for name, values in per_class.items()
     }
-    counters = {name: state.pixels.select(row) for row, name in enumerate(_PIXEL_COUNTERS)}
+    counters = {name: wide.as_array(state.pixels.select(row)) for row, name in enumerate(_PIXEL_COUNTERS)}
     return PanopticQualityResult(
         numbers=numbers,
         pq=per_class["PQ"],
         sq=per_class["SQ"],
         rq=per_class["RQ"],
-        true_positives=counts[0],
-        false_positives=counts[1],
-        false_negatives=counts[2],
+        true_positives=wide.as_array(counts[0]),
+        false_positives=wide.as_array(counts[1]),
+        false_negatives=wide.as_array(counts[2]),
         counters=counters,
     )
 
 
-def _crowds(crowd: Array | None, shape: tuple[int, ...]) -> jax.Array:
+def _crowds(crowd: ArrayLike | None, shape: tuple[int, ...]) -> jax.Array:
     """Returns `[I, S' + 2]` bool, False for the places behind the segments."""
     if crowd is None:
         return jnp.zeros(shape, bool)

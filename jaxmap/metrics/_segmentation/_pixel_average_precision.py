@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ... import _counts64 as wide
 from ..._counts64 import WideCount
 from ..._display import short_repr
 from ..._matching._data_checks import warn_once
-from ...types import Array
+from ...types import Array, Scalar
 from .._contract import Contract
 from .._options import check_bins, check_memory, check_sizes
 from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule, advise_on_maps, check_map
@@ -65,11 +66,11 @@ class PixelAveragePrecisionResult(NamedTuple):
     average_precision: Array  # [K]
     lowest: Array  # [K]
     highest: Array  # [K]
-    mean_average_precision: Array  # []
-    mean_lowest: Array  # []
-    mean_highest: Array  # []
+    mean_average_precision: Scalar  # []
+    mean_lowest: Scalar  # []
+    mean_highest: Scalar  # []
     num_positives: Array  # [K]
-    counters: dict[str, Array]
+    counters: Mapping[str, Scalar]
     configuration: Array | None = None  # [2]
 
     def __repr__(self) -> str:
@@ -132,7 +133,7 @@ class PixelAveragePrecision(Contract):
         )
 
     def update(
-        self, state: PixelAveragePrecisionState, scores: Array, truth: Array, *, valid: Array | None = None
+        self, state: PixelAveragePrecisionState, scores: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None
     ) -> PixelAveragePrecisionState:
         """Adds a batch; jittable.
 
@@ -264,13 +265,13 @@ def _integrate(state: PixelAveragePrecisionState) -> PixelAveragePrecisionResult
         mean_average_precision=wide.mean_of_defined(average),
         mean_lowest=wide.mean_of_defined(lowest),
         mean_highest=wide.mean_of_defined(highest),
-        num_positives=num_positives,
+        num_positives=wide.as_array(num_positives),
         counters={
-            "num_pixels": state.pixels.select(0),
-            "num_ignored_pixels": unscored.select(IGNORED),
-            "num_bad_true_labels": unscored.select(BAD),
-            "num_padded_pixels": unscored.select(PADDING),
-            "num_not_finite": state.not_finite,
-            "num_scores_out_of_range": state.out_of_range,
+            "num_pixels": wide.as_array(state.pixels.select(0)),
+            "num_ignored_pixels": wide.as_array(unscored.select(IGNORED)),
+            "num_bad_true_labels": wide.as_array(unscored.select(BAD)),
+            "num_padded_pixels": wide.as_array(unscored.select(PADDING)),
+            "num_not_finite": wide.as_array(state.not_finite),
+            "num_scores_out_of_range": wide.as_array(state.out_of_range),
         },
     )

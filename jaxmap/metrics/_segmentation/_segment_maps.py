@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ..._display import short_repr
 from ..._integers import as_numbers
@@ -34,7 +35,7 @@ class SegmentMaps(NamedTuple):
 
 
 def category_instance_to_segments(
-    maps: Array, *, num_classes: int, max_segments: int, things: tuple[int, ...] | None = None
+    maps: ArrayLike, *, num_classes: int, max_segments: int, things: tuple[int, ...] | None = None
 ) -> SegmentMaps:
     """Turns maps of (class, instance) pairs, torchmetrics' form, into segments; jittable.
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 
 from ... import _counts64 as wide
 from ..._counts64 import WideCount
 from ..._display import short_repr
 from ..._integer_bounds import check_int32
 from ..._matching._data_checks import warn_once
-from ...types import Array
+from ...types import Array, Scalar
 from .._contract import Contract
 from .._options import check_memory, check_sizes
 from ._label_maps import BAD, IGNORED, NUM_COLUMNS, NUM_ROWS, PADDING, UNPREDICTED, LabelRule, advise_on_maps, check_map
@@ -58,16 +61,16 @@ class SegmentationResult(NamedTuple):
       configuration: that of the state.
     """
 
-    mean_iou: Array  # []
-    frequency_weighted_iou: Array  # []
-    pixel_accuracy: Array  # []
-    mean_accuracy: Array  # []
-    mean_dice: Array  # []
+    mean_iou: Scalar  # []
+    frequency_weighted_iou: Scalar  # []
+    pixel_accuracy: Scalar  # []
+    mean_accuracy: Scalar  # []
+    mean_dice: Scalar  # []
     iou: Array  # [K]
     accuracy: Array  # [K]
     dice: Array  # [K]
     confusion: Array  # [K, K + 2]
-    counters: dict[str, Array]
+    counters: Mapping[str, Scalar]
     configuration: Array | None = None  # [2]
 
     def __repr__(self) -> str:
@@ -128,7 +131,7 @@ class SemanticSegmentation(Contract):
         )
 
     def update(
-        self, state: SegmentationState, predicted: Array, truth: Array, *, valid: Array | None = None
+        self, state: SegmentationState, predicted: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None
     ) -> SegmentationState:
         """Adds a batch; jittable.
 
@@ -197,13 +200,13 @@ class SemanticSegmentation(Contract):
 
 
 def semantic_segmentation(
-    predicted: Array,
-    truth: Array,
+    predicted: ArrayLike,
+    truth: ArrayLike,
     *,
     num_classes: int,
     ignore_index: int | None = 255,
     reduce_zero_label: bool = False,
-    valid: Array | None = None,
+    valid: ArrayLike | None = None,
 ) -> SegmentationResult:
     """Scores label maps in one call: IoU, Dice and accuracy over all pixels together.
 
@@ -238,15 +241,15 @@ def semantic_segmentation(
     if result.counters["num_bad_true_labels"] + result.counters["num_bad_predicted_labels"]:
         rows = metric._labels.truth_rows(truth_map, valid)
         columns = metric._labels.predicted_columns(predicted_map)
-        metric._labels.refuse("truth", truth, rows == num_classes + BAD)
-        metric._labels.refuse("predicted", predicted, (columns == num_classes + BAD) & (rows < num_classes))
+        metric._labels.refuse("truth", np.asarray(truth), rows == num_classes + BAD)
+        metric._labels.refuse("predicted", np.asarray(predicted), (columns == num_classes + BAD) & (rows < num_classes))
     warn_once(advise_on_maps(result.confusion.sum(1), result.counters, metric._labels))
     return result
 
 
 @partial(jax.jit, static_argnums=0)
 def _first_update(
-    metric: SemanticSegmentation, predicted: Array, truth: Array, valid: Array | None
+    metric: SemanticSegmentation, predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None
 ) -> SegmentationState:
     return metric.update(metric.init(), predicted, truth, valid=valid)
 
@@ -269,13 +272,13 @@ def _numbers(state: SegmentationState) -> SegmentationResult:
         iou=iou,
         accuracy=accuracy,
         dice=dice,
-        confusion=state.confusion,
+        confusion=wide.as_array(state.confusion),
         counters={
-            "num_pixels": num_pixels,
-            "num_unpredicted_pixels": by_prediction.select(size + UNPREDICTED),
-            "num_bad_predicted_labels": by_prediction.select(size + BAD),
-            "num_ignored_pixels": state.unscored.select(IGNORED),
-            "num_bad_true_labels": state.unscored.select(BAD),
-            "num_padded_pixels": state.unscored.select(PADDING),
+            "num_pixels": wide.as_array(num_pixels),
+            "num_unpredicted_pixels": wide.as_array(by_prediction.select(size + UNPREDICTED)),
+            "num_bad_predicted_labels": wide.as_array(by_prediction.select(size + BAD)),
+            "num_ignored_pixels": wide.as_array(state.unscored.select(IGNORED)),
+            "num_bad_true_labels": wide.as_array(state.unscored.select(BAD)),
+            "num_padded_pixels": wide.as_array(state.unscored.select(PADDING)),
         },
     )
