@@ -13,25 +13,20 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from .._candidates._device import find_candidates, inside_ranges
-from .._expected import expect
 from .._geometry import geometry_of
 from .._geometry._device import DeviceSimilarity
 from .._geometry._double_float import LARGEST
-from .._geometry._record import SHAPE_FIELDS
-from .._integers import as_labels, as_words
 from .._planes import area_words, level_words
 from ..protocols import EvaluationProtocol
 from ..types import Candidates, Detections, GroundTruthRecords, GroundTruths
-from ._checked import CheckedDetections, CheckedGroundTruths
+from ._checked import BatchRules, CheckedDetections, CheckedGroundTruths, check_batch
 from ._data_checks import count_oddities
 from ._kernel import match
 from ._outcomes import counted_words, outcome
 
 __all__ = [
-    "BatchRules",
     "MatchedBatch",
     "PreparedImage",
-    "check_batch",
     "match_batch",
     "prepare_image",
     "with_candidate_lists",
@@ -39,14 +34,6 @@ __all__ = [
 
 Result = TypeVar("Result")
 SHORT_LIST = 8  # candidates of a detection; ordinary images need two or three
-
-
-class BatchRules(NamedTuple):
-    """What a metric says of its batches; static."""
-
-    protocol: EvaluationProtocol
-    num_classes: int
-    box_format: str
 
 
 @jax.tree_util.register_dataclass
@@ -97,122 +84,16 @@ class MatchedBatch:
         )
 
 
-def check_batch(
-    detections: Detections,
-    ground_truths: GroundTruths,
-    image_id: ArrayLike,
-    valid: ArrayLike | None,
-    rules: BatchRules,
-) -> tuple[CheckedDetections, CheckedGroundTruths, jax.Array, jax.Array, jax.Array]:
-    """Checks shapes and kinds while tracing, fills in the optional fields, and marks the rows of padded images.
-
-    Returns:
-      Detections, ground truths, `[I, 2]` int32 image ids in words, `[I]` bool valid images, and `[I]` int32, how many
-      flags of each image are neither 0 nor 1.
-
-    Raises:
-      ValueError: if a shape is not `[I, D, ...]` or `[I, G, ...]`, or the two sides differ in I.
-      TypeError: if labels or image ids are not integers, masks are neither bool nor integers, or a side is not of its
-        type.
-    """
-    expect("detections", detections, Detections)
-    expect("ground_truths", ground_truths, GroundTruths)
-    protocol, num_classes, _ = rules
-    if protocol.range_of != "area":
-        raise ValueError(f"the ranges of the protocol {protocol.name!r} need `evaluate`; a batch knows areas alone.")
-    geometry = geometry_of(protocol.iou_type)
-    compared = geometry.shape
-    sides = (("detections", detections), ("ground_truths", ground_truths))
-    for side, batch in sides:
-        shapes = getattr(batch, compared.field)
-        if shapes is None:
-            raise ValueError(f"`{side}` must have `{compared.field}` for `iou_type={protocol.iou_type!r}`.")
-        shape = jnp.shape(shapes)
-        if len(shape) < 2 or not compared.fits(shape[2:]):
-            raise ValueError(f"`{side}.{compared.field}` must have shape [images, {compared}], got {list(shape)}.")
-        for name, value in vars(batch).items():
-            of_image = name in ("verified", "not_exhaustive")
-            expected = (shape[0], num_classes) if of_image else (*shape[:2], *((4,) if name == "boxes" else ()))
-            if name != compared.field and name in SHAPE_FIELDS - {"boxes"}:
-                continue  # another shape than is compared plays no part
-            if name != compared.field and value is not None and jnp.shape(value) != expected:
-                raise ValueError(
-                    f"`{side}.{name}` must have shape {list(expected)}, "
-                    f"{'images and classes' if of_image else f'the first two axes of `{compared.field}`'}, got "
-                    f"{list(jnp.shape(value))}."
-                )
-            if name != "masks" and value is not None and jnp.iscomplexobj(value):
-                raise TypeError(f"`{side}.{name}` must be real numbers, got dtype {jnp.result_type(value)}.")
-    for name, purpose in geometry.beside.items():
-        if getattr(ground_truths, name) is None:
-            raise ValueError(f"`ground_truths` must have `{name}` beside `{compared.field}`: {purpose}.")
-    for side, batch in sides:
-        geometry.check_batch(side, getattr(batch, compared.field), protocol)
-    if len(detections.labels) != len(ground_truths.labels):
-        raise ValueError(
-            "`detections` and `ground_truths` must hold the same images, got "
-            f"{len(detections.labels)} and {len(ground_truths.labels)}."
-        )
-
-    shape = (len(detections.labels),)
-    if valid is not None and jnp.shape(valid) != shape:
-        raise ValueError(f"`valid` must have shape {list(shape)}, one per image, got {list(jnp.shape(valid))}.")
-
-    found, truth = detections, ground_truths
-    words = as_words(image_id, shape[0])
-    odd_flags = jnp.zeros_like(words[:, 0])
-
-    def flags(value: ArrayLike | None, like: ArrayLike, default: bool) -> jax.Array:
-        nonlocal odd_flags
-        if value is None:  # `full_like` keeps the sharding of a batch that is spread over devices
-            return jnp.full_like(like, default, dtype=bool)
-        value = jnp.asarray(value)
-        if value.dtype != bool:
-            odd = (value != 0) & (value != 1)
-            odd_flags += odd.sum(tuple(range(1, odd.ndim)), dtype=jnp.int32)
-        return value.astype(bool)
-
-    def of_classes(value: ArrayLike | None) -> jax.Array | None:
-        return None if value is None else flags(value, value, False)
-
-    real = flags(valid, words[:, 0], True)
-
-    def shapes_of(batch: Detections | GroundTruths, *kept: str) -> dict[str, jax.Array]:
-        values = {name: getattr(batch, name) for name in kept}
-        return {
-            name: jnp.asarray(value) if name == "masks" else jnp.asarray(value, jnp.float32)
-            for name, value in values.items()
-        }
-
-    checked = CheckedDetections(
-        shapes=shapes_of(found, compared.field),
-        scores=jnp.asarray(found.scores, jnp.float32),
-        labels=as_labels("detections.labels", found.labels),
-        valid=flags(found.valid, found.labels, True) & real[:, None],
-    )
-    checked_truth = CheckedGroundTruths(
-        shapes=shapes_of(truth, compared.field, *geometry.beside),
-        labels=as_labels("ground_truths.labels", truth.labels),
-        valid=flags(truth.valid, truth.labels, True) & real[:, None],
-        crowd=flags(truth.crowd, truth.labels, False),
-        ignore=flags(truth.ignore, truth.labels, False),
-        area=None if truth.area is None else jnp.asarray(truth.area, jnp.float32),
-        verified=of_classes(truth.verified),
-        not_exhaustive=of_classes(truth.not_exhaustive),
-    )
-    return checked, checked_truth, words, real, odd_flags
-
-
 def match_batch(
     detections: Detections, ground_truths: GroundTruths, image_id: ArrayLike, valid: ArrayLike | None, rules: BatchRules
 ) -> MatchedBatch:
     """Checks a batch and matches every image under all thresholds and area ranges; raises as `check_batch` does."""
-    found, truth, words, real, odd_flags = check_batch(detections, ground_truths, image_id, valid, rules)
-    images = jax.vmap(partial(prepare_image, rules=rules))(found, truth, odd_flags)
+    batch = check_batch(detections, ground_truths, image_id, valid, rules)
+    images = jax.vmap(partial(prepare_image, rules=rules))(batch.detections, batch.ground_truths, batch.odd_flags)
     flags, ignored = with_candidate_lists(partial(_match_image, protocol=rules.protocol), images)
     return MatchedBatch(
-        image_id=words,
-        image_valid=real,
+        image_id=batch.image_id,
+        image_valid=batch.image_valid,
         scores=jnp.where(images.valid, images.scores, 0.0),
         labels=images.labels,
         position=images.position,

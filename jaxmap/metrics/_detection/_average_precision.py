@@ -14,7 +14,8 @@ from jax.typing import ArrayLike
 from ..._curves._device import precision_recall
 from ..._display import short_repr
 from ..._evaluation import Evaluation, evaluation_of
-from ..._matching._device import BatchRules, MatchedBatch, match_batch
+from ..._matching._checked import BatchRules
+from ..._matching._device import MatchedBatch, match_batch
 from ..._planes import num_words
 from ..._summary import summarize_on_device
 from ...protocols import COCO, EvaluationProtocol

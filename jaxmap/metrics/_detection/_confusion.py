@@ -18,9 +18,9 @@ from ..._counts64 import add_counts, check_counts
 from ..._display import short_repr
 from ..._geometry import GEOMETRIES, geometry_of
 from ..._integer_bounds import check_int32
-from ..._matching._checked import CheckedDetections, CheckedGroundTruths
+from ..._matching._checked import BatchRules, CheckedDetections, CheckedGroundTruths, check_batch
 from ..._matching._data_checks import CHECKS, advise, checks_by_name, warn_once
-from ..._matching._device import BatchRules, PreparedImage, check_batch, prepare_image, with_candidate_lists
+from ..._matching._device import PreparedImage, prepare_image, with_candidate_lists
 from ..._pairing._device import NO_PAIR, pair_greedily
 from ..._pairing._host import check_confusion_options, normalize_confusion
 from ...protocols import COCO, UNLIMITED, AreaRange
@@ -167,10 +167,11 @@ class ConfusionMatrix(Contract):
         self._accept(state=state)
         compared = {name: getattr(self.protocol, name) for name in COMPARED}
         rules = BatchRules(dataclasses.replace(_NO_LIMITS, **compared), self.num_classes, self.box_format)
-        found, truth, _, valid, odd_flags = check_batch(detections, ground_truths, image_id, valid, rules)
+        batch = check_batch(detections, ground_truths, image_id, valid, rules)
+        found, truth, real = batch.detections, batch.ground_truths, batch.image_valid
         area = truth.area if geometry_of(self.protocol.iou_type).scaled_by_area else None  # else it plays no part
         truth = dataclasses.replace(truth, area=area, verified=None, not_exhaustive=None)
-        images = jax.vmap(partial(prepare_image, rules=rules))(_by_class(found), _by_class(truth), odd_flags)
+        images = jax.vmap(partial(prepare_image, rules=rules))(_by_class(found), _by_class(truth), batch.odd_flags)
         cells, left_out = with_candidate_lists(partial(_pair_image, metric=self), images)
         counts = jnp.zeros(state.counts.size, jnp.int32).at[cells.ravel()].add(1, mode="drop")
         return self.merge(
@@ -178,8 +179,8 @@ class ConfusionMatrix(Contract):
             ConfusionMatrixState(
                 counts=counts.reshape(state.counts.shape),
                 num_left_out=left_out.sum(dtype=jnp.int32),
-                num_images=valid.sum(dtype=jnp.int32),
-                num_padded_images=(~valid).sum(dtype=jnp.int32),
+                num_images=real.sum(dtype=jnp.int32),
+                num_padded_images=(~real).sum(dtype=jnp.int32),
                 num_not_finite=images.num_not_finite.sum(dtype=jnp.int32),
                 num_bad_labels=images.num_bad_labels.sum(dtype=jnp.int32),
                 checks=images.checks.sum(0, dtype=jnp.int32),

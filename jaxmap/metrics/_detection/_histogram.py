@@ -13,8 +13,9 @@ from ..._counts64 import add_counts, check_counts
 from ..._curves._device import interpolate, mask_undefined
 from ..._display import short_repr
 from ..._integer_bounds import INT32_MAX, check_int32
+from ..._matching._checked import BatchRules
 from ..._matching._data_checks import CHECKS, checks_by_name
-from ..._matching._device import BatchRules, match_batch
+from ..._matching._device import match_batch
 from ..._planes import WORD_BITS
 from ..._records._device import count_ground_truths
 from ...protocols import OfCounts

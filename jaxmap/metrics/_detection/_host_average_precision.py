@@ -15,8 +15,9 @@ from ..._display import described, short_repr
 from ..._evaluation import Evaluation, evaluation_of
 from ..._expected import expect
 from ..._integers import as_labels, as_words
+from ..._matching._checked import BatchRules, check_kinds
 from ..._matching._data_checks import checks_by_name
-from ..._matching._device import BatchRules, match_batch
+from ..._matching._device import match_batch
 from ..._planes import num_words
 from ...types import Array, Detections, GroundTruths, Scalar
 from .._contract import Contract
@@ -112,6 +113,8 @@ class HostAveragePrecision(Contract):
             raise TypeError("`HostAveragePrecision.update` must be called outside jit; use `AveragePrecision` inside.")
         expect("detections", detections, Detections)
         expect("ground_truths", ground_truths, GroundTruths)
+        check_kinds("detections", detections)
+        check_kinds("ground_truths", ground_truths)
         # Here, since `jit` cuts integers to 32 bits.
         words = as_words(image_id, len(detections.labels))
         found = dataclasses.replace(detections, labels=as_labels("detections.labels", detections.labels))

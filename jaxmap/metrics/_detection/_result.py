@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._display import short_repr
+from ..._matching._checked import BatchRules
 from ..._matching._data_checks import advise, warn_once
-from ..._matching._device import BatchRules
 from ..._summary import summarize
 from ...types import UNDEFINED, Array, Floats, PrecisionRecall, Scalar
 
