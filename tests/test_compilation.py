@@ -15,12 +15,12 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 import pytest
-from metric_cases import dataset
 
 import jaxmap
 from jaxmap._cli._compilation_cache import configure
 from jaxmap._compilation import _scene
 from jaxmap.metrics import HistogramAveragePrecision, HostAveragePrecision
+from support.metric_cases import dataset
 
 pytestmark = pytest.mark.slow
 

@@ -18,10 +18,10 @@ import tomllib
 import warnings
 
 import pytest
-from test_architecture import LAYERS
-from test_examples import ROOT
 
 from jaxmap._cli._main import _parser
+from test_architecture import LAYERS
+from test_examples import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -133,7 +133,9 @@ def test_commands_exist_with_their_options(manual: str) -> None:
             _parser().parse_args(arguments)
         elif program.startswith("python") and arguments[0] == "-m":
             parts = arguments[1].split(".")
-            assert parts[0] in ("venv", "pytest") or ROOT.joinpath("tests", *parts, "__main__.py").exists(), words
+            module = ROOT.joinpath("tests", *parts)
+            exists = module.with_suffix(".py").exists() or (module / "__main__.py").exists()
+            assert parts[0] in ("venv", "pytest") or exists, words
         elif program.startswith("python"):
             source = (ROOT / arguments[0]).read_text()
             options = [argument for argument in arguments if argument.startswith("-")]

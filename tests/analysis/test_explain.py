@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from plain_ap import PlainRecords
-from reference.test_shared_data import PAIRS, Pair
-from scenes import odd_scenes, random_scene
 
 import jaxmap
 from jaxmap import io
 from jaxmap._ordering import take_rows
 from jaxmap.analysis import Explanation
+from reference.test_shared_data import PAIRS, Pair
+from support.plain_ap import PlainRecords
+from support.scenes import odd_scenes, random_scene
 
 pytestmark = odd_scenes
 

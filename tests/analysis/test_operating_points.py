@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scenes import Scene, odd_scenes, random_scene
 from sklearn.metrics import precision_recall_curve
 
 import jaxmap
 from jaxmap.analysis import OperatingPoint, ScoreCurve
+from support.scenes import Scene, odd_scenes, random_scene
 
 pytestmark = [odd_scenes, pytest.mark.slow]
 

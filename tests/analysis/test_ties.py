@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from plain_ap import PlainRecords
 
 import jaxmap
 from jaxmap import io
 from jaxmap._ordering import columns_of, take_rows
+from support.plain_ap import PlainRecords
 
 ATOL = 1e-12  # both sides are float64 sums of a few hundred ratios of the same integers
 THERE, NOWHERE = [0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]

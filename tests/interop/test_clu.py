@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import batches
 import chex
 import clu.metrics
 import clu.values
@@ -22,6 +21,7 @@ import pytest
 
 import jaxmap
 from jaxmap.interop.clu import as_clu_metric
+from support import batches
 
 pytestmark = pytest.mark.slow
 

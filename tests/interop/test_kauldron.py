@@ -6,13 +6,13 @@ import dataclasses
 import functools
 from typing import Any
 
-import batches
 import jax
 import jax.numpy as jnp
 import pytest
 from kauldron import metrics
 
 from jaxmap.interop.kauldron import AveragePrecisionMetric
+from support import batches
 
 pytestmark = pytest.mark.slow
 

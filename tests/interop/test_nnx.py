@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import batches
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +13,7 @@ from flax import nnx
 
 import jaxmap
 from jaxmap.interop.nnx import AveragePrecisionMetric
+from support import batches
 
 pytestmark = pytest.mark.slow
 

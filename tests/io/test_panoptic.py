@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from panoptic_files import write_panoptic, write_png
-from panoptic_scenes import plain_counts, plain_images
 
 import jaxmap
 from jaxmap.io import CocoPanoptic, read_coco_panoptic_ground_truths, read_coco_panoptic_predictions
+from support.panoptic_files import write_panoptic, write_png
+from support.panoptic_scenes import plain_counts, plain_images
 
 DOG, PERSON, TREE = 18, 1, 184
 BIG = 200 + 256 * 3 + 65536 * 7  # an id that needs all three colours

@@ -255,7 +255,7 @@ def numbers_of(door: str, side: int = 0, path: tuple[str | int, ...] = (), value
 
 @functools.cache
 def _numbers_of(door: str, side: int, path: tuple[str | int, ...], value: str) -> Numbers:
-    from oracle import run_pycocotools
+    from support.oracle import run_pycocotools
 
     sides = copy.deepcopy(scene(door))
     if path:

@@ -11,10 +11,10 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scenes import pad, random_scene
 
 import jaxmap
 from jaxmap.metrics import AveragePrecision, HistogramAveragePrecision, HostAveragePrecision
+from support.scenes import pad, random_scene
 
 NUM_IMAGES, D, G, K = 24, 24, 16, 3
 SMALL, LARGE = 7, 64  # batch sizes; neither divides the images

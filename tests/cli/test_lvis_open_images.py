@@ -6,11 +6,9 @@ import json
 import pathlib
 
 import pytest
-from test_cli import error_of, files, numbers
 
 from jaxmap._cli import main
-
-__all__ = ["files"]  # a fixture
+from support.command import error_of, numbers
 
 BOXES = """ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf
 a,/m/cat,0,0.5,0,0.5,0

@@ -7,13 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from scenes import odd_scenes, pad
-from test_by_hand import BOX, FAR, OTHER, detections, truths
-from voc_devkit import Found, Real, average_precision, outcomes
-from voc_scenes import NUM_IMAGES, D, G, Images, K, random_scene
 
 import jaxmap
 from jaxmap import OPEN_IMAGES, VOC2012
+from support.one_image import BOX, FAR, OTHER, detections, truths
+from support.scenes import odd_scenes, pad
+from support.voc_devkit import Found, Real, average_precision, outcomes
+from support.voc_scenes import NUM_IMAGES, D, G, Images, K, random_scene
 
 pytestmark = odd_scenes
 

@@ -1,4 +1,4 @@
-"""Compares jaxmap with pycocotools on random scenes: `python tests/fuzz.py --scenes 20000 --seed 0 --jobs 2`."""
+"""Compares jaxmap with pycocotools on random scenes: `python -m support.fuzz --scenes 20000 --seed 0 --jobs 2`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-from oracle import assert_same_cells, assert_same_matches, run_pycocotools
-from scenes import ODDITIES, Scene
-from shape_scenes import shape_scene
 
 import jaxmap
 from jaxmap import io
+from support.oracle import assert_same_cells, assert_same_matches, run_pycocotools
+from support.scenes import ODDITIES, Scene
+from support.shape_scenes import shape_scene
 
 PROTOCOLS = {
     "bbox": jaxmap.COCO,

@@ -8,9 +8,9 @@ import pathlib
 from typing import Any
 
 import numpy as np
-from oracle import Oracle, run_pycocotools
 
 from jaxmap.io import demo_scene
+from support.oracle import Oracle, run_pycocotools
 
 HEIGHT, WIDTH = 512, 1024  # with even pixels, all conversions of boxes are exact in float32
 FIRST_ID = 1000

@@ -7,10 +7,10 @@ import pathlib
 
 import numpy as np
 import pytest
-from test_cli import error_of, numbers
 
 from jaxmap._cli import main
 from jaxmap.protocols import COCO, COCO_KEYPOINTS
+from support.command import error_of, numbers
 
 TWO_POINTS = [10, 10, 2, 30, 30, 2]
 

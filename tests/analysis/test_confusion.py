@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scenes import Scene, odd_scenes, random_scene
 
 import jaxmap
 from jaxmap._geometry._boxes import box_iou_pairs
 from jaxmap._ordering import take_rows
 from jaxmap._pairing._host import PAIRINGS
+from support.scenes import Scene, odd_scenes, random_scene
 
 pytestmark = odd_scenes
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from scenes import pad, random_scene
 
 import jaxmap
+from support.scenes import pad, random_scene
 
 NUM_IMAGES = 12
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from pycocotools import mask as codec
-from scenes import Scene, random_scene
 
 from jaxmap._geometry._rle import decode_mask
+from support.scenes import Scene, random_scene
 
 HEIGHT, WIDTH = 480, 640
 NUM_KEYPOINTS = 17

@@ -7,12 +7,10 @@ import pathlib
 import tarfile
 
 import pytest
-from test_cli import error_of, files, numbers
 
 from jaxmap._cli import main
 from jaxmap.protocols import PROTOCOLS, get_protocol
-
-__all__ = ["files"]  # a fixture
+from support.command import error_of, numbers
 
 XML = """<annotation>{}</annotation>"""
 OBJECT = (

@@ -7,9 +7,9 @@ import pathlib
 import sys
 
 import pytest
-from panoptic_files import write_panoptic
 
 from jaxmap._cli import main
+from support.panoptic_files import write_panoptic
 
 DOG, TREE = 18, 184
 

@@ -7,10 +7,10 @@ import pathlib
 from typing import Any
 
 import pytest
-from test_cli import error_of, write_files
 
 import jaxmap
 from jaxmap._cli import main
+from support.command import error_of, write_files
 
 # The dog of image 7 is found, at IoU 0.7; the traffic light is none.
 RESULTS = [

@@ -16,49 +16,9 @@ import pytest
 import jaxmap
 from jaxmap._cli import main
 from jaxmap.protocols import COCO
+from support.command import RESULTS, SETTINGS, error_of, numbers
 
-SETTINGS = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"}  # of programs: keep nothing compiled
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
-GROUND_TRUTHS = {
-    "images": [{"id": 7}, {"id": 9}],
-    "categories": [{"id": 18, "name": "dog"}, {"id": 44, "name": "traffic light"}],
-    "annotations": [
-        {"id": 1, "image_id": 7, "category_id": 18, "bbox": [10, 10, 20, 10], "area": 200},
-        {"id": 2, "image_id": 9, "category_id": 18, "bbox": [10, 10, 200, 100], "area": 20000},
-    ],
-}
-RESULTS = [
-    {"image_id": 7, "category_id": 18, "bbox": [10, 10, 20, 10], "score": 0.9},
-    {"image_id": 9, "category_id": 44, "bbox": [10, 10, 200, 100], "score": 0.5},
-]
-
-
-def write_files(folder, results):
-    """Writes both files and returns their paths."""
-    paths = [folder / "gt.json", folder / "dt.json"]
-    for path, data in zip(paths, (GROUND_TRUTHS, results), strict=True):
-        path.write_text(json.dumps(data))
-    return [str(path) for path in paths]
-
-
-@pytest.fixture
-def files(tmp_path):
-    """Both files: one object of two is found, of one class of two."""
-    return write_files(tmp_path, RESULTS)
-
-
-def numbers(capsys, *arguments):
-    assert main(["eval", *arguments, "--json", "-"]) == 0
-    return json.loads(capsys.readouterr().out)
-
-
-def error_of(capsys, *arguments):
-    """Runs a command that must fail, and returns its message."""
-    assert main(list(arguments)) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1 and err.startswith("jaxmap: error: ")
-    return err
 
 
 # ---- output ----

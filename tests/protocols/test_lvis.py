@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_by_hand import BOX, FAR, OTHER, detections, truths
 
 import jaxmap
 from jaxmap import LVIS
+from support.one_image import BOX, FAR, OTHER, detections, truths
 
 
 def summary(found: list[dict[str, Any]], real: list[dict[str, Any]], **options: Any) -> dict[str, float]:

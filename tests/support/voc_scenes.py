@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from voc_devkit import Found, Real, average_precision
+
+from support.voc_devkit import Found, Real, average_precision
 
 NUM_IMAGES, D, G, K = 6, 24, 8, 3
 Images = list[dict[str, np.ndarray]]

@@ -1,4 +1,4 @@
-"""Compares the run-length codec with pycocotools' on random masks and polygons: `python tests/mask_codec.py`."""
+"""Compares the run-length codec with pycocotools' on random masks and polygons: `python -m support.mask_codec`."""
 
 from __future__ import annotations
 

@@ -10,10 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from scenes import odd_scenes, pad
-from test_by_hand import BOX, FAR, OTHER, detections, truths
-from test_curves import assert_equal_curves, on_host, random_records
-from voc_scenes import NUM_IMAGES, D, G, K, expected, random_scene
 
 import jaxmap
 from jaxmap import ALL_POINT, COCO, VOC2007, VOC2012
@@ -21,6 +17,10 @@ from jaxmap._curves import _device as curves
 from jaxmap.metrics import HistogramAveragePrecision
 from jaxmap.protocols import PROTOCOLS, UNLIMITED, EvaluationProtocol, get_protocol
 from jaxmap.types import UNDEFINED
+from support.curve_cases import assert_equal_curves, on_host, random_records
+from support.one_image import BOX, FAR, OTHER, detections, truths
+from support.scenes import odd_scenes, pad
+from support.voc_scenes import NUM_IMAGES, D, G, K, expected, random_scene
 
 pytestmark = odd_scenes
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from panoptic_scenes import NUM_CLASSES, host_images, random_scene
 
 import jaxmap
+from support.panoptic_scenes import NUM_CLASSES, host_images, random_scene
 
 
 def test_stacked_arrays_and_images_and_unsigned_maps_are_the_same() -> None:

@@ -10,21 +10,16 @@ import subprocess
 import sys
 
 import pytest
-from test_cli import GROUND_TRUTHS, RESULTS, SETTINGS, error_of, numbers, write_files
 
 import jaxmap
 from jaxmap import _outputs as outputs
 from jaxmap._cli import main
 from jaxmap.report import write_report
+from support.command import GROUND_TRUTHS, RESULTS, SETTINGS, error_of, numbers, write_files
 
 ROOT = pathlib.Path(jaxmap.__file__).parents[1]
 UGLY = "a\x1b[31mred\x1b[0m\nclass"
 SHOWN = r"a\x1b[31mred\x1b[0m\nclass"
-
-
-@pytest.fixture
-def files(tmp_path: pathlib.Path) -> list[str]:
-    return write_files(tmp_path, RESULTS)
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import hypothesis.extra.numpy
 import numpy as np
 import pytest
 from hypothesis import strategies
-from mask_codec import differences, random_dense
 from pycocotools import mask as codec
 
 from jaxmap._geometry import _rle as rle
+from support.mask_codec import differences, random_dense
 
 HEIGHT, WIDTH = 12, 10
 
