@@ -88,7 +88,8 @@ def test_lookup_feeds_the_metric_and_unknown_images_are_padding() -> None:
     state = jax.jit(metric.update)(metric.init(), perfect, truth, image_id=ids, valid=known)
     numbers = metric.summarize(metric.compute(state))
     assert numbers["AP"] == pytest.approx(1)
-    assert numbers["num_images"] == 5 and numbers["num_padded_images"] == 2
+    assert numbers["num_images"] == 5
+    assert numbers["num_padded_images"] == 2
     counted = sum(not row["iscrowd"] for row in dataset["annotations"])
     assert int(metric.compute(state).curves.num_ground_truths[:, 0].sum()) == counted
 

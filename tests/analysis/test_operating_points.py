@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import io
 import math
+import re
 import time
 from typing import Any
 
@@ -306,7 +307,7 @@ def test_half_a_million_detections_take_well_under_a_second() -> None:
 )
 def test_refusals_name_the_argument(options: dict[str, Any], words: list[str]) -> None:
     evaluation = one_image([0.9], [1.0], [0], [0])
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(words[0])) as error:
         evaluation.curve(**options)
     assert not [word for word in words if word not in str(error.value)], str(error.value)
 

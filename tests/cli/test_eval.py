@@ -88,7 +88,8 @@ def test_progress_goes_to_a_terminal_only(capsys, files, monkeypatch):
     assert list(json.loads(out)) == NAMES
     lines = err.splitlines()
     assert lines[:2] == [f"jaxmap: reading {path}" for path in files]
-    assert len(lines) > 2 and all(line.startswith("jaxmap: ") for line in lines)
+    assert len(lines) > 2
+    assert all(line.startswith("jaxmap: ") for line in lines)
 
 
 def test_warnings_are_one_line_each(capsys, files):
@@ -103,7 +104,7 @@ def test_warnings_are_one_line_each(capsys, files):
 
 
 @pytest.mark.parametrize(
-    "text, expected",
+    ("text", "expected"),
     [
         ("0.5:0.95:0.05", COCO.iou_thresholds),
         ("0.5,0.75", (0.5, 0.75)),
@@ -159,7 +160,7 @@ def test_help_names_every_option(capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
         ([], "COMMAND"),
         (["score"], "invalid choice: 'score'"),

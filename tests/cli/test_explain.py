@@ -56,7 +56,9 @@ def test_explain_reads_files_and_grids(capsys: pytest.CaptureFixture[str], tmp_p
     assert main(["explain", str(tmp_path / "gt.json"), str(tmp_path / "dt.json"), "--iou-thresholds", "0.5"]) == 0
     out = capsys.readouterr().out
     assert "together they score 0.8350, 0.1650 lower" in out
-    assert "dog" in out and "1 of 1 IoU" in out and "1 in image 7, none in its own" in out
+    assert "dog" in out
+    assert "1 of 1 IoU" in out
+    assert "1 in image 7, none in its own" in out
     assert "equal scores" not in out  # nothing ties
 
 

@@ -69,7 +69,8 @@ def test_lvis_files_are_scored_under_their_protocol(capsys, files):
     result = numbers(capsys, *files, "--protocol", "lvis")
     # One dog of two is found: precision 1 up to recall 0.5. Nobody looked for the traffic light.
     assert result["AP"] == result["APr"] == pytest.approx(51 / 101)
-    assert result["APc"] is None and result["APf"] is None
+    assert result["APc"] is None
+    assert result["APf"] is None
     assert result["AR@300"] == 0.5
     assert main(["eval", *files, "--protocol", "lvis"]) == 0
     assert "| class=     r | maxDets=300 ] = 0.505" in capsys.readouterr().out

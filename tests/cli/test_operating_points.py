@@ -98,7 +98,9 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], arguments: li
     assert main(["operating-points", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.count("\n") == 1 and err.startswith("jaxmap: error: ") and words in err
+    assert err.count("\n") == 1
+    assert err.startswith("jaxmap: error: ")
+    assert words in err
 
 
 def test_what_is_compared_is_an_option(capsys: pytest.CaptureFixture[str], files: list[str]) -> None:

@@ -125,7 +125,8 @@ def test_written_file_keeps_its_permissions_and_its_links(tmp_path: pathlib.Path
     real.chmod(0o640)
     link.symlink_to(real)
     outputs.write_output(link, "new")
-    assert link.is_symlink() and real.read_text() == "new"
+    assert link.is_symlink()
+    assert real.read_text() == "new"
     assert real.stat().st_mode & 0o777 == 0o640
     plain = tmp_path / "plain"
     plain.touch()
@@ -159,7 +160,8 @@ def test_messages_warnings_and_progress_are_escaped(
     assert f"{SHOWN}/nowhere: No such file or directory" in error_of(capsys, "eval", files[0], f"{folder}/nowhere")
     assert main(["eval", *files]) == 0
     warning = capsys.readouterr().err
-    assert warning.count("\n") == 1 and f"{SHOWN}/dt.json: ignored 1 of 3" in warning
+    assert warning.count("\n") == 1
+    assert f"{SHOWN}/dt.json: ignored 1 of 3" in warning
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(["eval", *files]) == 0
     assert f"jaxmap: reading {tmp_path}/{SHOWN}/gt.json\n" in capsys.readouterr().err

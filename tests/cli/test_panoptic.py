@@ -47,7 +47,9 @@ def test_json_and_folders(capsys: pytest.CaptureFixture[str], files: list[str], 
         (tmp_path / name).rename(tmp_path / f"{name}_png")
     folders = ["--gt-folder", str(tmp_path / "gt_png"), "--dt-folder", str(tmp_path / "dt_png")]
     numbers = json.loads(run(capsys, *files, *folders, "--json", "-"))
-    assert numbers["PQ_th"] == 3 / 4 and numbers["PQ_st"] == 2 / 3 and numbers["RQ"] == 1
+    assert numbers["PQ_th"] == 3 / 4
+    assert numbers["PQ_st"] == 2 / 3
+    assert numbers["RQ"] == 1
     run(capsys, *files, *folders, "--json", str(tmp_path / "out.json"))
     assert json.loads((tmp_path / "out.json").read_text()) == numbers
 
@@ -58,7 +60,9 @@ def test_mistakes_are_one_line(
     def error_of(*arguments: str) -> str:
         assert main(["panoptic", *arguments]) == 2
         out, err = capsys.readouterr()
-        assert out == "" and err.count("\n") == 1 and err.startswith("jaxmap: error: ")
+        assert out == ""
+        assert err.count("\n") == 1
+        assert err.startswith("jaxmap: error: ")
         return err
 
     assert "the following arguments are required: DT" in error_of(files[0])

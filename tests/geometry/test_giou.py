@@ -152,7 +152,8 @@ def test_similarity_is_the_definition(offset: float) -> None:
     crowd = rng.random(len(others)) < 0.2
     expected = np.array([[giou(one, other, flag) for other, flag in zip(others.astype(float), crowd, strict=True)]
                          for one in boxes.astype(float)])  # fmt: skip
-    assert (expected > 0.5).sum() > 10 and (expected < 0).sum() > 100
+    assert (expected > 0.5).sum() > 10
+    assert (expected < 0).sum() > 100
 
     rows, places = (grid.ravel() for grid in np.indices(expected.shape))
     sides = [
@@ -194,7 +195,8 @@ def test_confusion_matrix_counts_alike_on_both_routes() -> None:
     expected = jaxmap.confusion_matrix(found, truth, protocol=COCO_GIOU, iou_threshold=0.7, num_classes=K)
     by_iou = jaxmap.confusion_matrix(found, truth, iou_threshold=0.7, num_classes=K)
     assert np.array_equal(state.counts, expected.counts)
-    assert expected.counts[:K, :K].sum() > 10 and not np.array_equal(expected.counts, by_iou.counts)
+    assert expected.counts[:K, :K].sum() > 10
+    assert not np.array_equal(expected.counts, by_iou.counts)
 
 
 def test_command_reads_the_boxes_of_coco_files(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:

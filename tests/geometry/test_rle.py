@@ -65,7 +65,8 @@ def test_rows_are_taken_without_their_edges_and_survive_pickling() -> None:
     dense = np.random.default_rng(0).random((5, HEIGHT, WIDTH)) < 0.5
     masks = rle.encode_masks(dense)
     taken = masks.take(np.array([3, 0, 3]))
-    assert taken.edges is masks.edges and taken.shape == (3,)
+    assert taken.edges is masks.edges
+    assert taken.shape == (3,)
     assert rle.coco_masks(taken) == rle.coco_masks(rle.encode_masks(dense[[3, 0, 3]]))
     assert rle.coco_masks(pickle.loads(pickle.dumps(taken))) == rle.coco_masks(taken)
     assert rle.coco_masks(masks[1:2]) == rle.coco_masks(masks[np.arange(5) == 1])
@@ -87,11 +88,13 @@ def test_damaged_texts_are_refused_or_have_the_pixels_of_their_size() -> None:
             try:
                 masks = decode(counts=one)
             except ValueError as error:
-                assert str(error).startswith("`masks[0]`.counts must ") and "\n" not in str(error)
+                assert str(error).startswith("`masks[0]`.counts must ")
+                assert "\n" not in str(error)
                 refused += 1
             else:
                 runs = np.diff(np.concatenate([[0], masks.edges, [HEIGHT * WIDTH]]))
-                assert (runs >= 0).all() and masks.area[0] == masks.edges[1::2].sum() - masks.edges[::2].sum()
+                assert (runs >= 0).all()
+                assert masks.area[0] == masks.edges[1::2].sum() - masks.edges[::2].sum()
     assert refused > 1000
 
 

@@ -46,12 +46,14 @@ def test_results_in_another_format_than_cocos(scene: Scene, box_format: str) -> 
     found, truth = scene
     moved = jaxmap.DetectionTable(**vars(found) | {"boxes": _from_xywh(found.boxes, box_format)})
     message = warned(moved, truth)
-    assert f"as {box_format}" in message and "`detections`" in message
+    assert f"as {box_format}" in message
+    assert "`detections`" in message
 
 
 def test_lists_of_sizes_read_as_corners(scene: Scene) -> None:
     message = warned(*as_lists(scene, "xywh"), box_format="xyxy")
-    assert "negative width or height" in message and "`box_format`" in message
+    assert "negative width or height" in message
+    assert "`box_format`" in message
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         jaxmap.evaluate(*as_lists(scene, "xywh"), box_format="xywh")
@@ -60,7 +62,8 @@ def test_lists_of_sizes_read_as_corners(scene: Scene) -> None:
 def test_normalised_detections(scene: Scene) -> None:
     found, truth = as_lists(scene)
     message = warned([one | {"boxes": one["boxes"] / [640, 480, 640, 480]} for one in found], truth)
-    assert "`detections` lie within the unit square" in message and "normalised" in message
+    assert "`detections` lie within the unit square" in message
+    assert "normalised" in message
 
 
 def test_angles_in_degrees() -> None:

@@ -81,7 +81,8 @@ def test_many_classes_name_the_best_and_the_worst(twenty_classes: jaxmap.Evaluat
     # 101 points for the best; 11 and 6 for the worst.
     averages = ["1.000", "0.941", "0.901", "15 other classes", "0.109", "0.059"]
     assert [name.split("  ")[0] for name in legend(axes)] == averages
-    assert legend(axes)[0] == r"1.000  a very l…lass 19" and legend(axes)[-1].endswith("class 0")
+    assert legend(axes)[0] == r"1.000  a very l…lass 19"
+    assert legend(axes)[-1].endswith("class 0")
     styles = [(line.get_color(), line.get_linestyle()) for line in axes.get_lines()]
     assert len(set(styles[:5])) == 5
     assert set(styles[5:]) == {("#8c8c8c", "-")}
@@ -135,8 +136,10 @@ def test_score_histogram_counts_both_kinds(two_images: jaxmap.Evaluation) -> Non
     axes = plots.score_histogram(two_images)
     true, false = (patch.get_data() for patch in axes.patches)
     # In fortieths: 0.91 is 36.4, 0.81 is 32.4, 0.71 is 28.4.
-    assert np.flatnonzero(true.values).tolist() == [36] and true.values.sum() == 1
-    assert np.flatnonzero(false.values).tolist() == [28, 32] and false.values.sum() == 2
+    assert np.flatnonzero(true.values).tolist() == [36]
+    assert true.values.sum() == 1
+    assert np.flatnonzero(false.values).tolist() == [28, 32]
+    assert false.values.sum() == 2
     assert legend(axes) == ["1 true positives", "2 false positives"]
     assert axes.get_ylabel() == "detections per 0.025 of score"
     assert axes.get_yscale() == "linear"
@@ -156,7 +159,8 @@ def test_image_histogram_counts_images_and_names_the_worst(two_images: jaxmap.Ev
     axes = plots.image_histogram(two_images)
     heights = [patch.get_height() for patch in axes.patches]
     # Image 0: dog 1, cat 0, together a rounding error below 0.5, which parts two bars; image 1: its dog is missed.
-    assert len(heights) == 20 and sum(heights) == 2
+    assert len(heights) == 20
+    assert sum(heights) == 2
     assert heights[0] == heights[9] + heights[10] == 1
     assert legend(axes) == [
         "mean of 2 images: 0.250", "the lowest:", "image 1: AP 0.000, 1 object", "image 0: AP 0.500, 2 objects"

@@ -126,5 +126,8 @@ def test_tables_take_titles_from_the_rows() -> None:
     headings = {line.split(" @[")[0].strip() for line in text.splitlines()}
     assert headings == {"Average Precision  (AP)", "Average Recall     (AR)", "Best F1            (F1)"}
     for quantity in QUANTITIES.values():
-        assert quantity.title and quantity.short and quantity.unit and quantity.source
+        assert quantity.title
+        assert quantity.short
+        assert quantity.unit
+        assert quantity.source
         assert bool(quantity.fields) != (quantity.of_counts is not None)

@@ -156,7 +156,8 @@ def test_every_protocol_is_found_by_name_and_described() -> None:
     assert {"coco", "all-point", "voc2007", "voc2012"} <= set(PROTOCOLS)
     for name, protocol in PROTOCOLS.items():
         assert get_protocol(name) is protocol
-        assert protocol.description and "\n" not in protocol.description
+        assert protocol.description
+        assert "\n" not in protocol.description
 
 
 def test_grids_change_without_the_rules() -> None:
@@ -189,7 +190,8 @@ def test_random_scenes_equal_the_plain_definition(protocol: EvaluationProtocol) 
         assert evaluation.per_class()["AP"].tolist() == CLOSE(theirs.tolist()), seed
         assert evaluation.summary["AP"] == CLOSE(np.nanmean(theirs)), seed
         defined += theirs[np.isfinite(theirs)].tolist()
-    assert len(defined) > 100 and len(np.unique(defined)) > 50
+    assert len(defined) > 100
+    assert len(np.unique(defined)) > 50
 
 
 def test_each_image_alone_equals_the_plain_definition() -> None:

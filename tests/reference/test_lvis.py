@@ -121,6 +121,6 @@ def test_groups_need_the_group_of_every_class() -> None:
     assert np.isnan([numbers[name] for name in ("APr", "APc", "APf")]).all()
     with pytest.raises(ValueError, match="`class_group` must name the group of each of 4 classes, got 3"):
         dataclasses.replace(METRIC, class_group=("r", "c", "f"))
+    options = {"protocol": LIMITED, "num_classes": K, "class_group": ("r", "c", "f")}
     with pytest.raises(ValueError, match="`class_group` must name the group of each of 4 classes, got 3"):
-        options = {"protocol": LIMITED, "num_classes": K, "class_group": ("r", "c", "f")}
         jax.eval_shape(functools.partial(jaxmap.average_precision, **options), found, truth)

@@ -225,7 +225,8 @@ def assert_self_contained(text: str) -> Page:
     links += re.findall(r"url\(([^)]*)\)", text)
     assert links
     assert [link for link in links if link[0] != "#" or link[1:] not in ids] == []
-    assert "http" not in text and "@import" not in text
+    assert "http" not in text
+    assert "@import" not in text
     assert not {tag for tag, _ in page.elements} & {"link", "iframe", "object", "embed", "base", "img"}
     return page
 
@@ -235,7 +236,8 @@ def test_page_needs_nothing_else(text: str) -> None:
 
 
 def test_page_follows_the_scheme_of_the_reader(text: str) -> None:
-    assert "prefers-color-scheme: dark" in text and "width=device-width" in text
+    assert "prefers-color-scheme: dark" in text
+    assert "width=device-width" in text
     pictures = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
     assert "currentColor" in pictures
     assert not re.search(r"(fill|stroke): #(1b1f27|000000|ffffff)", pictures)
@@ -316,6 +318,7 @@ def test_command_says_what_is_missing(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["report", "--demo", "-o", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1
+    assert out == ""
+    assert err.count("\n") == 1
     assert "pip install 'jaxmap[plot]'" in err
     assert list(tmp_path.iterdir()) == []

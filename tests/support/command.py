@@ -44,5 +44,6 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert main(list(arguments)) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.count("\n") == 1 and err.startswith("jaxmap: error: ")
+    assert err.count("\n") == 1
+    assert err.startswith("jaxmap: error: ")
     return err
