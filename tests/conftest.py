@@ -13,8 +13,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 TESTS = pathlib.Path(__file__).resolve().parent
-# Most of the time goes to compiling programs that run once. They are compiled with few optimizations, those of processes
-# that tests start included, except in tests of arithmetic and order, which must hold as XLA compiles them for users.
+# Most of the time goes to compiling programs that run once. They are compiled with few optimizations, also in processes
+# that tests start, but for tests of arithmetic and order, which must hold as XLA compiles them for users.
 QUICK = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"
 OPTIMIZED = (
     *("candidates", "curves", "geometry", "matching", "pairing", "reference"),

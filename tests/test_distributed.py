@@ -205,7 +205,7 @@ def test_gather_with_one_process_brings_the_state_to_the_room_of_the_metric() ->
 
 def run_processes(monkeypatch: pytest.MonkeyPatch, calls: list[Callable[[], Any]]) -> list[Any]:
     """Runs one thread for each process; `process_allgather` waits for all and joins what they brought."""
-    barrier = threading.Barrier(len(calls), timeout=60)
+    barrier = threading.Barrier(len(calls), timeout=300)
     brought: list[Any] = [None] * len(calls)
     results: list[Any] = [None] * len(calls)
     process = threading.local()
@@ -300,7 +300,7 @@ def test_gather_names_the_process_that_does_not_come_in_time() -> None:
         for process in range(2)
     )
     try:
-        said = waiting.communicate(timeout=120)[0]
+        said = waiting.communicate(timeout=300)[0]
     finally:
         for process in (waiting, late):
             process.kill()

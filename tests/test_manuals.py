@@ -109,7 +109,7 @@ def test_python_blocks_run(manual: str, tmp_path: pathlib.Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     printed = json.loads(done.stdout)
