@@ -33,8 +33,10 @@ def box(place: int) -> list[float]:
 
 @pytest.fixture(scope="module")
 def two_images() -> jaxmap.Evaluation:
-    """Image 0: a dog, found at 0.91, none where a second is found at 0.81, a cat, missed; image 1: a dog, found as a
-    cat at 0.71."""
+    """A dog that is found at 0.91, a cat that is missed, and a dog that is none, at 0.81; and in image 1 a dog.
+
+    The dog of image 1 is found as a cat at 0.71.
+    """
     truth = [{"boxes": [box(0), box(1)], "labels": [0, 1]}, {"boxes": [box(0)], "labels": [0]}]
     found = [
         {"boxes": [box(0), box(5)], "labels": [0, 0], "scores": [0.91, 0.81]},
