@@ -16,16 +16,20 @@ TESTS = pathlib.Path(__file__).resolve().parent
 # Most of the time goes to compiling programs that run once. They are compiled with few optimizations, also in processes
 # that tests start, but for tests of arithmetic and order, which must hold as XLA compiles them for users.
 QUICK = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"
-OPTIMIZED = (
-    *("candidates", "curves", "geometry", "matching", "pairing", "reference"),
-    *("metrics/test_average_precision.py", "metrics/test_laws.py", "test_in_jit.py"),
+OPTIMIZED = tuple(
+    f"tests/{start}"
+    for start in (
+        *("candidates/", "curves/", "geometry/", "matching/", "pairing/", "reference/"),
+        *("adapters/test_detr.py::test_boxes_made", "metrics/test_average_precision.py"),
+        *("metrics/test_laws.py::test_eager_equals_jit", "test_in_jit.py::test_random_scenes"),
+        *("test_in_jit.py::test_other_protocols", "test_in_jit.py::test_real"),
+    )
 )
 
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures compile anything
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    optimized = item.get_closest_marker("optimized") or any(item.path.is_relative_to(TESTS / one) for one in OPTIMIZED)
-    jax.config.update("jax_disable_most_optimizations", QUICK and not optimized)
+    jax.config.update("jax_disable_most_optimizations", QUICK and not item.nodeid.startswith(OPTIMIZED))
 
 
 @pytest.fixture(scope="session")
