@@ -24,8 +24,6 @@ import jaxmap
 from jaxmap import distributed
 from support import batches
 
-pytestmark = pytest.mark.slow
-
 State = jaxmap.metrics.AveragePrecisionState
 SPLIT, EVERYWHERE = PartitionSpec("data"), PartitionSpec()
 SHARES = {1: (12,), 2: (9, 3), 8: (5, 0, 1, 3, 0, 2, 1, 0)}  # how many of the images each device has
@@ -117,6 +115,7 @@ def assert_expected(state: State, **counters: int) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("num_devices", SHARES)
 def test_reduce_gives_the_state_of_all_devices(num_devices: int, way: str) -> None:
@@ -125,6 +124,7 @@ def test_reduce_gives_the_state_of_all_devices(num_devices: int, way: str) -> No
     assert_expected(state, num_padded_images=padding_of(states))
 
 
+@pytest.mark.slow
 def test_reduce_takes_devices_with_less_room_than_the_result() -> None:
     states = [state_of(images, max_images=5) for images in split(8)]
     state = reduce_by_shard_map(batches.metric(), stack(states))
@@ -132,6 +132,7 @@ def test_reduce_takes_devices_with_less_room_than_the_result() -> None:
     assert_expected(state, num_padded_images=padding_of(states))
 
 
+@pytest.mark.slow
 def test_reduce_keeps_the_image_of_the_earlier_device_and_counts_the_others() -> None:
     first, second = split(2)
     seen = [first, [*second, first[0]], [first[1]]]
@@ -140,6 +141,7 @@ def test_reduce_keeps_the_image_of_the_earlier_device_and_counts_the_others() ->
     assert_expected(state, num_padded_images=padding_of(states), num_repeated_images=2)
 
 
+@pytest.mark.slow
 def test_reduce_counts_images_for_which_the_result_has_no_room() -> None:
     small = batches.metric(max_images=10)
     state = reduce_by_vmap(small, stack([state_of(images) for images in split(2)]))
@@ -147,6 +149,7 @@ def test_reduce_counts_images_for_which_the_result_has_no_room() -> None:
         small.summarize(small.compute(state))
 
 
+@pytest.mark.slow
 def test_reduce_over_two_axes() -> None:
     states = [state_of(images) for images in split(8)]
     mesh = jax.make_mesh((4, 2), ("host", "chip"), axis_types=2 * (AxisType.Auto,))
@@ -160,6 +163,7 @@ def test_reduce_over_two_axes() -> None:
     assert_expected(jax.jit(reduce)(grid), num_padded_images=padding_of(states))
 
 
+@pytest.mark.slow
 def test_update_and_reduce_inside_one_shard_map() -> None:
     local = batches.metric(max_images=5)
     shares = [share(images, 5) for images in split(8)]
@@ -173,6 +177,7 @@ def test_update_and_reduce_inside_one_shard_map() -> None:
     assert_expected(jax.jit(evaluate)(*everything), num_padded_images=28)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 def test_jit_on_sharded_arrays_gives_the_same_bits(axis_type: AxisType) -> None:
     images = split(1)[0]
@@ -197,6 +202,7 @@ def test_gather_with_one_process_returns_the_state() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_gather_with_one_process_brings_the_state_to_the_room_of_the_metric() -> None:
     gathered = distributed.gather(batches.metric(20), state_of(split(1)[0]))
     assert gathered.images.image_id.shape == (20,)
@@ -234,6 +240,7 @@ def run_processes(monkeypatch: pytest.MonkeyPatch, calls: list[Callable[[], Any]
     return results
 
 
+@pytest.mark.slow
 def test_gather_gives_every_process_the_state_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     states = [state_of(images) for images in split(8)]
     gather = functools.partial(distributed.gather, batches.metric())
@@ -288,6 +295,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 def test_gather_names_the_process_that_does_not_come_in_time() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -308,6 +316,7 @@ def test_gather_names_the_process_that_does_not_come_in_time() -> None:
     assert "processes [1] did not call `gather` within 2 s of process 0; " in said
 
 
+@pytest.mark.slow
 def test_update_never_waits_for_the_host() -> None:
     arguments = jax.device_put((batches.metric().init(), *share(split(1)[0], 16)))
     state = update_jit(*arguments)

@@ -23,8 +23,6 @@ from jaxmap._cli._main import _parser
 from test_architecture import LAYERS
 from test_examples import ROOT
 
-pytestmark = pytest.mark.slow
-
 MANUALS = [
     *("README.md", "CONTRIBUTING.md", "jaxmap/README.md", "tests/README.md"),
     *(f"jaxmap/{room}/README.md" for room in ("adapters", "analysis", "interop", "io", "metrics")),
@@ -98,6 +96,7 @@ def test_every_manual_is_listed() -> None:
     assert {path.relative_to(ROOT).as_posix() for path in rooms} == set(MANUALS) - {"README.md", "CONTRIBUTING.md"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("manual", [manual for manual in MANUALS if "```python" in (ROOT / manual).read_text()])
 def test_python_blocks_run(manual: str, tmp_path: pathlib.Path) -> None:
     every = blocks(manual)

@@ -14,8 +14,6 @@ import pytest
 import jaxmap
 from jaxmap.adapters import EvaluationBatch, from_detr
 
-pytestmark = pytest.mark.slow
-
 NUM_IMAGES, NUM_QUERIES, NUM_COLUMNS, NUM_TRUTHS = 4, 7, 5, 3
 
 
@@ -173,6 +171,7 @@ def test_from_detr_refuses_unknown_options(option: str) -> None:
         from_detr(*inputs(), **{option: "middle"})
 
 
+@pytest.mark.slow
 def test_boxes_made_in_the_step_itself_count_as_they_would_from_memory() -> None:
     """A product that a compiler fuses into the metric's sums would move IoUs off their thresholds."""
     rng = np.random.default_rng(0)

@@ -20,8 +20,6 @@ from jaxmap._geometry import geometry_of
 from jaxmap._geometry._giou import giou_pairs
 from jaxmap.metrics import ConfusionMatrix
 
-pytestmark = pytest.mark.slow
-
 COCO_GIOU = jaxmap.COCO.customize(iou_type="giou")
 NUM_IMAGES, D, G, K = 6, 14, 7, 2
 THRESHOLDS = (0.1, 0.3, 0.5, 0.75)
@@ -97,6 +95,7 @@ def in_jit(found: dict[str, np.ndarray], truth: dict[str, np.ndarray], protocol:
     return metric.compute(update_of(metric)(metric.init(), *sides, image_id=jnp.arange(NUM_IMAGES)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_greedy_matching_in_plain_python_gives_the_same_numbers_on_both_routes(seed: int) -> None:
     found, truth = scene(seed)
@@ -112,6 +111,7 @@ def test_greedy_matching_in_plain_python_gives_the_same_numbers_on_both_routes(s
             assert result.curves.precision[index, :, label, 0, 0].mean() == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_equal_values_and_values_at_a_threshold_are_decided_alike_on_both_routes() -> None:
     protocol = COCO_GIOU.customize(iou_thresholds=np.arange(1, 20) / 20)
     hits = 0
@@ -142,6 +142,7 @@ def test_boxes_of_any_scale_have_their_value(scale: float) -> None:
     assert giou_pairs(boxes, others, np.array([False])) == pytest.approx(50 / 250 - 50 / 300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [0.0, 1e5])
 def test_similarity_is_the_definition(offset: float) -> None:
     rng = np.random.default_rng(0)
@@ -187,6 +188,7 @@ def test_search_along_x_of_a_crowded_scene_loses_no_pair(monkeypatch: pytest.Mon
     assert whole.summary["AP"] > 0.3
 
 
+@pytest.mark.slow
 def test_confusion_matrix_counts_alike_on_both_routes() -> None:
     found, truth = scene(3)
     metric = ConfusionMatrix(num_classes=K, protocol=COCO_GIOU, iou_threshold=0.7)

@@ -14,8 +14,6 @@ from kauldron import metrics
 from jaxmap.interop.kauldron import AveragePrecisionMetric
 from support import batches
 
-pytestmark = pytest.mark.slow
-
 METRIC = AveragePrecisionMetric(
     metric=batches.metric(),
     valid="preds.valid",
@@ -49,6 +47,7 @@ def contexts() -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_loop_of_an_evaluator_equals_evaluate() -> None:
     state = None
     for context in contexts():
@@ -68,6 +67,7 @@ def test_states_merge_from_either_empty_state() -> None:
     assert METRIC.empty().compute()["num_images"] == 0
 
 
+@pytest.mark.slow
 def test_wrapper_of_kauldron_computes_the_same() -> None:
     wrapped = metrics.SkipIfMissing(METRIC)
     total = functools.reduce(lambda state, context: state.merge(step(context, wrapped)), contexts(), wrapped.empty())

@@ -13,8 +13,6 @@ from jaxmap import COCO, AveragePrecision, Detections, EvaluationProtocol, Groun
 from jaxmap.metrics import HistogramAveragePrecision, HostAveragePrecision
 from jaxmap.protocols import QUANTITIES, SummaryRow
 
-pytestmark = pytest.mark.slow
-
 NUM_CLASSES = 3
 F1 = dataclasses.replace(
     COCO,
@@ -89,6 +87,7 @@ def test_best_f1_per_image_is_that_of_each_image_alone() -> None:
             assert columns[name][index] == pytest.approx(summary[name], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_best_f1_from_states_and_inside_jit() -> None:
     found, truth = scene(0)
     expected = evaluate(found, truth, protocol=F1, num_classes=NUM_CLASSES).summary
