@@ -1,7 +1,8 @@
-"""What every test runs under: eight CPU devices, no silent promotion of dtypes or ranks, warnings as errors."""
+"""What every test runs under: eight CPU devices, quick compilation, strict promotion, warnings as errors."""
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 import jax
@@ -11,11 +12,30 @@ jax.config.update("jax_num_cpu_devices", 8)  # before anything starts the backen
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+TESTS = pathlib.Path(__file__).resolve().parent
+# Most of the time goes to compiling programs that run once. They are compiled with few optimizations, also in processes
+# that tests start, but for tests of arithmetic and order, which must hold as XLA compiles them for users.
+QUICK = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"
+OPTIMIZED = tuple(
+    f"tests/{start}"
+    for start in (
+        *("candidates/", "curves/", "geometry/", "matching/", "pairing/", "reference/"),
+        *("adapters/test_detr.py::test_boxes_made", "metrics/test_average_precision.py"),
+        *("metrics/test_laws.py::test_eager_equals_jit", "test_in_jit.py::test_random_scenes"),
+        *("test_in_jit.py::test_other_protocols", "test_in_jit.py::test_real"),
+    )
+)
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures compile anything
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    jax.config.update("jax_disable_most_optimizations", QUICK and not item.nodeid.startswith(OPTIMIZED))
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> pathlib.Path:
     """The folder of real ground truths and detections, which is not part of the repository."""
-    folder = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = TESTS.parents[1] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the real data is not part of the repository: expected ../shared/data beside the checkout")
     return folder

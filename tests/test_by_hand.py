@@ -16,26 +16,10 @@ import numpy as np
 import pytest
 
 import jaxmap
+from support.one_image import BOX, FAR, OTHER, detections, truths
 
 CLOSE = functools.partial(pytest.approx, abs=1e-12, nan_ok=True)
 NAN = math.nan
-BOX = [0, 0, 50, 50]
-OTHER = [100, 100, 150, 150]
-FAR = [500, 500, 550, 550]
-
-
-def detections(*rows: tuple[list[float], float], labels: list[int] | None = None) -> dict[str, Any]:
-    """One image's detections from (box, score) rows."""
-    return {
-        "boxes": [box for box, _ in rows],
-        "scores": [score for _, score in rows],
-        "labels": labels or [0] * len(rows),
-    }
-
-
-def truths(*boxes: list[float], labels: list[int] | None = None, **columns: list[Any]) -> dict[str, Any]:
-    """One image's ground truths."""
-    return {"boxes": list(boxes), "labels": labels or [0] * len(boxes), **columns}
 
 
 def evaluate(found: list[dict[str, Any]], real: list[dict[str, Any]], **options: Any) -> Any:

@@ -15,14 +15,12 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 import pytest
-from metric_cases import dataset
 
 import jaxmap
 from jaxmap._cli._compilation_cache import configure
 from jaxmap._compilation import _scene
 from jaxmap.metrics import HistogramAveragePrecision, HostAveragePrecision
-
-pytestmark = pytest.mark.slow
+from support.metric_cases import dataset
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -75,6 +73,7 @@ def test_scene_has_lists_of_every_length_in_groups_of_every_size() -> None:
     assert shapes == {(1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4), (8, 1), (8, 2), (8, 4), (8, 8)}
 
 
+@pytest.mark.slow
 def test_metric_compiles_nothing_after_warmup(caplog: pytest.LogCaptureFixture) -> None:
     metric = HistogramAveragePrecision(num_classes=3, num_bins=17, box_format="xywh")
     batch = dataset()
@@ -190,6 +189,7 @@ def test_loaded_jax_is_left_alone(no_jax: pytest.MonkeyPatch, tmp_path: pathlib.
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.slow
 def test_program_takes_from_the_cache_what_it_left_there(tmp_path: pathlib.Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | {
         "PYTHONPATH": str(ROOT),

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import batches
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,8 +22,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import jaxmap
 from jaxmap import distributed
-
-pytestmark = pytest.mark.slow
+from support import batches
 
 State = jaxmap.metrics.AveragePrecisionState
 SPLIT, EVERYWHERE = PartitionSpec("data"), PartitionSpec()
@@ -117,6 +115,7 @@ def assert_expected(state: State, **counters: int) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("num_devices", SHARES)
 def test_reduce_gives_the_state_of_all_devices(num_devices: int, way: str) -> None:
@@ -125,6 +124,7 @@ def test_reduce_gives_the_state_of_all_devices(num_devices: int, way: str) -> No
     assert_expected(state, num_padded_images=padding_of(states))
 
 
+@pytest.mark.slow
 def test_reduce_takes_devices_with_less_room_than_the_result() -> None:
     states = [state_of(images, max_images=5) for images in split(8)]
     state = reduce_by_shard_map(batches.metric(), stack(states))
@@ -132,6 +132,7 @@ def test_reduce_takes_devices_with_less_room_than_the_result() -> None:
     assert_expected(state, num_padded_images=padding_of(states))
 
 
+@pytest.mark.slow
 def test_reduce_keeps_the_image_of_the_earlier_device_and_counts_the_others() -> None:
     first, second = split(2)
     seen = [first, [*second, first[0]], [first[1]]]
@@ -140,6 +141,7 @@ def test_reduce_keeps_the_image_of_the_earlier_device_and_counts_the_others() ->
     assert_expected(state, num_padded_images=padding_of(states), num_repeated_images=2)
 
 
+@pytest.mark.slow
 def test_reduce_counts_images_for_which_the_result_has_no_room() -> None:
     small = batches.metric(max_images=10)
     state = reduce_by_vmap(small, stack([state_of(images) for images in split(2)]))
@@ -147,6 +149,7 @@ def test_reduce_counts_images_for_which_the_result_has_no_room() -> None:
         small.summarize(small.compute(state))
 
 
+@pytest.mark.slow
 def test_reduce_over_two_axes() -> None:
     states = [state_of(images) for images in split(8)]
     mesh = jax.make_mesh((4, 2), ("host", "chip"), axis_types=2 * (AxisType.Auto,))
@@ -160,6 +163,7 @@ def test_reduce_over_two_axes() -> None:
     assert_expected(jax.jit(reduce)(grid), num_padded_images=padding_of(states))
 
 
+@pytest.mark.slow
 def test_update_and_reduce_inside_one_shard_map() -> None:
     local = batches.metric(max_images=5)
     shares = [share(images, 5) for images in split(8)]
@@ -173,6 +177,7 @@ def test_update_and_reduce_inside_one_shard_map() -> None:
     assert_expected(jax.jit(evaluate)(*everything), num_padded_images=28)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 def test_jit_on_sharded_arrays_gives_the_same_bits(axis_type: AxisType) -> None:
     images = split(1)[0]
@@ -197,6 +202,7 @@ def test_gather_with_one_process_returns_the_state() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_gather_with_one_process_brings_the_state_to_the_room_of_the_metric() -> None:
     gathered = distributed.gather(batches.metric(20), state_of(split(1)[0]))
     assert gathered.images.image_id.shape == (20,)
@@ -205,7 +211,7 @@ def test_gather_with_one_process_brings_the_state_to_the_room_of_the_metric() ->
 
 def run_processes(monkeypatch: pytest.MonkeyPatch, calls: list[Callable[[], Any]]) -> list[Any]:
     """Runs one thread for each process; `process_allgather` waits for all and joins what they brought."""
-    barrier = threading.Barrier(len(calls), timeout=60)
+    barrier = threading.Barrier(len(calls), timeout=300)
     brought: list[Any] = [None] * len(calls)
     results: list[Any] = [None] * len(calls)
     process = threading.local()
@@ -234,6 +240,7 @@ def run_processes(monkeypatch: pytest.MonkeyPatch, calls: list[Callable[[], Any]
     return results
 
 
+@pytest.mark.slow
 def test_gather_gives_every_process_the_state_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     states = [state_of(images) for images in split(8)]
     gather = functools.partial(distributed.gather, batches.metric())
@@ -267,7 +274,8 @@ def test_gather_refuses_on_every_process_what_one_of_them_passes_wrongly(monkeyp
     calls = [functools.partial(distributed.gather, usual, metric.init()) for metric in (usual, other)]
     for result in run_processes(monkeypatch, calls):
         assert isinstance(result, ValueError)
-        assert "processes [1] differ" in str(result) and "made under another configuration" in str(result)
+        assert "processes [1] differ" in str(result)
+        assert "made under another configuration" in str(result)
 
 
 WAITING = """
@@ -287,6 +295,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 def test_gather_names_the_process_that_does_not_come_in_time() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -299,7 +308,7 @@ def test_gather_names_the_process_that_does_not_come_in_time() -> None:
         for process in range(2)
     )
     try:
-        said = waiting.communicate(timeout=120)[0]
+        said = waiting.communicate(timeout=300)[0]
     finally:
         for process in (waiting, late):
             process.kill()
@@ -307,6 +316,7 @@ def test_gather_names_the_process_that_does_not_come_in_time() -> None:
     assert "processes [1] did not call `gather` within 2 s of process 0; " in said
 
 
+@pytest.mark.slow
 def test_update_never_waits_for_the_host() -> None:
     arguments = jax.device_put((batches.metric().init(), *share(split(1)[0], 16)))
     state = update_jit(*arguments)

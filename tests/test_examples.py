@@ -43,7 +43,8 @@ def test_training_shows_a_rising_average_precision_that_the_files_confirm() -> N
     assert "images 40, padding images left out 8" in output
     assert numbers_after("COCO files: AP", output) == [f"{scores[-1]:.4f}"]
     difference = re.search(r"largest difference of any number (\S+)", output)
-    assert difference is not None and float(difference[1]) <= 1e-6
+    assert difference is not None
+    assert float(difference[1]) <= 1e-6
     assert re.search(r"inference [0-9.]+ ms, update [0-9.]+ ms, which is [0-9.]+% of an evaluation step", output)
 
 

@@ -16,15 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracle import run_pycocotools
-from padded import pad_coco, round_coco
-from reference.test_shared_data import EXACT, Pair
-from scenes import odd_scenes, pad, random_scene
 
 import jaxmap
 from jaxmap import COCO
 from jaxmap._summary import summary_lines
 from jaxmap.protocols import EvaluationProtocol
+from reference.test_shared_data import EXACT, Pair
+from support.oracle import run_pycocotools
+from support.padded import pad_coco, round_coco
+from support.scenes import odd_scenes, pad, random_scene
 
 pytestmark = [odd_scenes, pytest.mark.slow]
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scenes import Scene, odd_scenes, pad, random_scene
 
 import jaxmap
 from jaxmap import io
+from support.scenes import Scene, odd_scenes, pad, random_scene
 
 pytestmark = [odd_scenes, pytest.mark.slow]
 

@@ -18,12 +18,10 @@ import tomllib
 import warnings
 
 import pytest
-from test_architecture import LAYERS
-from test_examples import ROOT
 
 from jaxmap._cli._main import _parser
-
-pytestmark = pytest.mark.slow
+from test_architecture import LAYERS
+from test_examples import ROOT
 
 MANUALS = [
     *("README.md", "CONTRIBUTING.md", "jaxmap/README.md", "tests/README.md"),
@@ -98,6 +96,7 @@ def test_every_manual_is_listed() -> None:
     assert {path.relative_to(ROOT).as_posix() for path in rooms} == set(MANUALS) - {"README.md", "CONTRIBUTING.md"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("manual", [manual for manual in MANUALS if "```python" in (ROOT / manual).read_text()])
 def test_python_blocks_run(manual: str, tmp_path: pathlib.Path) -> None:
     every = blocks(manual)
@@ -109,7 +108,7 @@ def test_python_blocks_run(manual: str, tmp_path: pathlib.Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     printed = json.loads(done.stdout)
@@ -133,7 +132,9 @@ def test_commands_exist_with_their_options(manual: str) -> None:
             _parser().parse_args(arguments)
         elif program.startswith("python") and arguments[0] == "-m":
             parts = arguments[1].split(".")
-            assert parts[0] in ("venv", "pytest") or ROOT.joinpath("tests", *parts, "__main__.py").exists(), words
+            module = ROOT.joinpath("tests", *parts)
+            exists = module.with_suffix(".py").exists() or (module / "__main__.py").exists()
+            assert parts[0] in ("venv", "pytest") or exists, words
         elif program.startswith("python"):
             source = (ROOT / arguments[0]).read_text()
             options = [argument for argument in arguments if argument.startswith("-")]

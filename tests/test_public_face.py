@@ -151,7 +151,9 @@ def test_the_stages_can_be_called_with_public_names_alone() -> None:
 @pytest.mark.parametrize("name", things())
 def test_objects_print_short(name: str) -> None:
     text = repr(things()[name])
-    assert len(text) <= LONGEST and "\n" not in text and "array(" not in text
+    assert len(text) <= LONGEST
+    assert "\n" not in text
+    assert "array(" not in text
     assert text.startswith(f"{type(things()[name]).__name__}")
 
 
@@ -182,7 +184,8 @@ def test_a_metric_prints_what_differs_and_a_state_what_it_counts() -> None:
 )
 def test_a_notebook_shows_tables(name: str) -> None:
     page = things()[name]._repr_html_()
-    assert page.startswith(("<table>", "<pre>")) and "<b>" not in page
+    assert page.startswith(("<table>", "<pre>"))
+    assert "<b>" not in page
     if name == "evaluation":
         assert f"<td>{evaluation().summary['AP75']:.3f}</td>" in page
     if name in ("confusions", "per class"):
@@ -191,7 +194,8 @@ def test_a_notebook_shows_tables(name: str) -> None:
 
 def test_long_tables_are_cut_and_counted() -> None:
     page = Columns({f"c{number}": np.arange(60) for number in range(31)})._repr_html_()
-    assert page.endswith("<p>and 10 more rows and 1 more column</p>") and page.count("<tr>") == 51
+    assert page.endswith("<p>and 10 more rows and 1 more column</p>")
+    assert page.count("<tr>") == 51
     assert "<td>\N{EN DASH}</td>" in Columns(AP=np.array([np.nan]))._repr_html_()
     assert Columns()._repr_html_() == "<table><thead><tr></tr></thead><tbody></tbody></table>"
 
@@ -227,7 +231,8 @@ def test_keypoints_take_the_protocol_of_keypoints_unless_another_is_named() -> N
     found = {"keypoints": points + 1, "scores": rng.random((4, 2)), "labels": np.zeros((4, 2), int)}
     one = jaxmap.evaluate(found, truth, iou_type="keypoints")
     other = jaxmap.evaluate(found, truth, protocol="coco-keypoints")
-    assert one.protocol == jaxmap.COCO_KEYPOINTS and one.summary == pytest.approx(other.summary, abs=0, nan_ok=True)
+    assert one.protocol == jaxmap.COCO_KEYPOINTS
+    assert one.summary == pytest.approx(other.summary, abs=0, nan_ok=True)
     with pytest.raises(ValueError, match="take the protocol `coco-keypoints`"):
         jaxmap.evaluate(found, truth, protocol=COCO, iou_type="keypoints")
     assert isinstance(jaxmap.evaluate(*batch()).protocol, EvaluationProtocol)

@@ -23,7 +23,11 @@ if child == 0:
     sys.exit(7)  # the ordinary way out, which waits for threads
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-IN_ANOTHER = "threading.Thread(target=lambda: (pause.__enter__(), time.sleep(5)), daemon=True).start(); time.sleep(0.5)"
+IN_ANOTHER = (
+    "inside, never = threading.Event(), threading.Event()\n"
+    "stay = lambda: (pause.__enter__(), inside.set(), never.wait())\n"
+    "threading.Thread(target=stay, daemon=True).start(); inside.wait()"
+)
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
@@ -37,7 +41,7 @@ def collector() -> Iterator[None]:
 def exit_code_of_child(before: str, inside: str) -> int:
     # JAX warns at any fork, whether it has been used or not.
     command = [sys.executable, "-W", "ignore", "-c", FORKED.format(before=before, inside=inside)]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+    return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout)
 
 
 @needs_fork
@@ -126,7 +130,7 @@ def test_overlapping_pauses_of_threads_end_with_the_last_one() -> None:
 )
 def test_a_child_keeps_only_the_pauses_of_its_thread(pause: str, is_enabled: bool) -> None:
     before = (
-        "import gc, threading, time\nfrom jaxmap._garbage_collection import collector_paused\n"
+        "import gc, threading\nfrom jaxmap._garbage_collection import collector_paused\n"
         f"pause, more = collector_paused(), collector_paused()\n{pause}"
     )
     inside = f"assert gc.isenabled() is {is_enabled}; more.__enter__(); more.__exit__(None, None, None); "

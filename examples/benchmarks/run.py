@@ -99,7 +99,8 @@ class Worker:
 
     def finish(self) -> tuple[float, int]:
         """Ends the process and returns the seconds that it lived and its peak memory in bytes."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         _, status, usage = os.wait4(self.process.pid, 0)
         seconds = time.perf_counter() - self.start

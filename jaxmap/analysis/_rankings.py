@@ -51,8 +51,9 @@ class Outcomes(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Ranking:
-    """Rows in curves, each by rank, with running counts; a row that is false at every threshold is plain, and of the
-    others those that are true or false anywhere are mixed.
+    """Rows in curves, each by rank, with running counts.
+
+    A row that is false at every threshold is plain. Of the others, those that are true or false anywhere are mixed.
 
     Attributes:
       order: `[N]`, the row at each place.

@@ -68,14 +68,17 @@ class AveragePrecisionMetric(metrics.Metric):  # type: ignore[misc]
 
         @classmethod
         def empty(cls) -> AveragePrecisionMetric.State:
+            """Returns the state of no images."""
             return cls()
 
         def merge(self, other: AveragePrecisionMetric.State) -> AveragePrecisionMetric.State:
+            """Returns the state of the images of both."""
             if self.state is None or other.state is None:
                 return other if self.state is None else self
             return dataclasses.replace(self, state=_loops.merge(self.parent.metric, self.state, other.state))
 
         def compute(self) -> dict[str, float]:
+            """Returns the numbers of the summary by name."""
             metric = self.parent.metric
             numbers: dict[str, float] = metric.summarize(
                 metric.compute(metric.init() if self.state is None else self.state)

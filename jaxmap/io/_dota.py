@@ -109,9 +109,8 @@ def quads_to_oriented(quads: HostArray) -> Floats:
       `[N, 5]` float64: centre x and y, width, height, and the angle in radians from the x axis towards the y axis.
 
     Example:
-
-    >>> quads_to_oriented(np.array([[[1, 1], [5, 1], [5, 3], [1, 3]]])).tolist()
-    [[3.0, 2.0, 4.0, 2.0, 0.0]]
+      >>> quads_to_oriented(np.array([[[1, 1], [5, 1], [5, 3], [1, 3]]])).tolist()
+      [[3.0, 2.0, 4.0, 2.0, 0.0]]
     """
     quads = np.asarray(quads, np.float64).reshape(-1, 4, 2)
     middle = quads.mean(1, keepdims=True)

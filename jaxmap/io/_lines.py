@@ -1,9 +1,9 @@
-"""Lines, numbers and names in text files, as tools write them: byte order marks, line ends of any system, blanks.
+r"""Lines, numbers and names in text files, as tools write them: byte order marks, line ends of any system, blanks.
 
 A number is in plain decimal notation. What else Python takes for one (`1_000`, digits of other scripts) is refused,
 because no file means it.
 
->>> lines_of("list.txt", b"\\xef\\xbb\\xbfone\\r\\ntwo words\\n")
+>>> lines_of("list.txt", b"\xef\xbb\xbfone\r\ntwo words\n")
 ['one', 'two words', '']
 >>> [finite_number(text) for text in ("1e3", "-.5", "nan", "1_000", "0x10")]
 [1000.0, -0.5, None, None, None]

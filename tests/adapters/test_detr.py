@@ -14,8 +14,6 @@ import pytest
 import jaxmap
 from jaxmap.adapters import EvaluationBatch, from_detr
 
-pytestmark = pytest.mark.slow
-
 NUM_IMAGES, NUM_QUERIES, NUM_COLUMNS, NUM_TRUTHS = 4, 7, 5, 3
 
 
@@ -129,11 +127,13 @@ def test_from_detr_without_optional_entries() -> None:
     predictions, batch = inputs()
     label = batch["label"]
     bare = adapt(predictions, {"label": {"orig_size": label["orig_size"]}})
-    assert bare.ground_truths is None and bare.image_id is None
+    assert bare.ground_truths is None
+    assert bare.image_id is None
     assert bare.valid.all()
     boxes = {name: label[name] for name in ("orig_size", "boxes", "labels")}
     truth = adapt(predictions, {"label": boxes}).ground_truths
-    assert truth.crowd is None and truth.area is None
+    assert truth.crowd is None
+    assert truth.area is None
 
 
 def test_from_detr_prefers_probabilities_to_logits() -> None:
@@ -171,6 +171,7 @@ def test_from_detr_refuses_unknown_options(option: str) -> None:
         from_detr(*inputs(), **{option: "middle"})
 
 
+@pytest.mark.slow
 def test_boxes_made_in_the_step_itself_count_as_they_would_from_memory() -> None:
     """A product that a compiler fuses into the metric's sums would move IoUs off their thresholds."""
     rng = np.random.default_rng(0)

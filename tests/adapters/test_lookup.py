@@ -15,8 +15,6 @@ import jaxmap
 from jaxmap import io
 from jaxmap.adapters import GroundTruthLookup
 
-pytestmark = pytest.mark.slow
-
 
 def table_of(seed: int = 0) -> tuple[dict[str, Any], jaxmap.GroundTruthTable]:
     """Returns a COCO dataset with rows in no order, an image without any, crowds, and gaps between ids."""
@@ -73,6 +71,7 @@ def test_lookup_finds_every_image_in_any_order(label_offset: int | None, box_for
             assert not truth.ignore[i, g]
 
 
+@pytest.mark.slow
 def test_lookup_feeds_the_metric_and_unknown_images_are_padding() -> None:
     dataset, table = table_of()
     lookup = GroundTruthLookup.from_table(table, box_format="xywh")
@@ -88,7 +87,8 @@ def test_lookup_feeds_the_metric_and_unknown_images_are_padding() -> None:
     state = jax.jit(metric.update)(metric.init(), perfect, truth, image_id=ids, valid=known)
     numbers = metric.summarize(metric.compute(state))
     assert numbers["AP"] == pytest.approx(1)
-    assert numbers["num_images"] == 5 and numbers["num_padded_images"] == 2
+    assert numbers["num_images"] == 5
+    assert numbers["num_padded_images"] == 2
     counted = sum(not row["iscrowd"] for row in dataset["annotations"])
     assert int(metric.compute(state).curves.num_ground_truths[:, 0].sum()) == counted
 

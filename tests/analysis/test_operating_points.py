@@ -10,16 +10,17 @@ import contextlib
 import dataclasses
 import io
 import math
+import re
 import time
 from typing import Any
 
 import numpy as np
 import pytest
-from scenes import Scene, odd_scenes, random_scene
 from sklearn.metrics import precision_recall_curve
 
 import jaxmap
 from jaxmap.analysis import OperatingPoint, ScoreCurve
+from support.scenes import Scene, odd_scenes, random_scene
 
 pytestmark = [odd_scenes, pytest.mark.slow]
 
@@ -306,7 +307,7 @@ def test_half_a_million_detections_take_well_under_a_second() -> None:
 )
 def test_refusals_name_the_argument(options: dict[str, Any], words: list[str]) -> None:
     evaluation = one_image([0.9], [1.0], [0], [0])
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(words[0])) as error:
         evaluation.curve(**options)
     assert not [word for word in words if word not in str(error.value)], str(error.value)
 

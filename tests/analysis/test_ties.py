@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from plain_ap import PlainRecords
 
 import jaxmap
 from jaxmap import io
 from jaxmap._ordering import columns_of, take_rows
+from support.plain_ap import PlainRecords
 
 ATOL = 1e-12  # both sides are float64 sums of a few hundred ratios of the same integers
 THERE, NOWHERE = [0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]
@@ -73,7 +73,8 @@ def test_no_order_may_be_best_at_two_thresholds() -> None:
     np.testing.assert_allclose(bounds.lowest_cells[:, 0], [at_half[0], at_three_quarters[0]], rtol=0, atol=ATOL)
     np.testing.assert_allclose(bounds.highest_cells[:, 0], [at_half[1], at_three_quarters[1]], rtol=0, atol=ATOL)
     both_orders = [(at_half[0] + at_three_quarters[1]) / 2, (at_half[1] + at_three_quarters[0]) / 2]
-    assert bounds.lowest < min(both_orders) and max(both_orders) < bounds.highest
+    assert bounds.lowest < min(both_orders)
+    assert max(both_orders) < bounds.highest
     for reached in (bounds.lowest_reached, bounds.highest_reached, bounds.conventional):
         assert min(abs(reached - np.array(both_orders))) < ATOL
 
@@ -92,7 +93,9 @@ def test_nothing_to_rank() -> None:
     no_truth = [{"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}]
     found = [{"boxes": [THERE], "labels": [0], "scores": [0.5]}]
     bounds = jaxmap.evaluate(found, no_truth).tie_bounds()
-    assert np.isnan(bounds.lowest) and np.isnan(bounds.highest) and bounds.to_dict()["conventional"] is None
+    assert np.isnan(bounds.lowest)
+    assert np.isnan(bounds.highest)
+    assert bounds.to_dict()["conventional"] is None
     nothing = [no_truth[0] | {"scores": np.zeros(0)}]
     assert jaxmap.evaluate(nothing, [{"boxes": [THERE], "labels": [0]}]).tie_bounds().highest == 0.0
 
@@ -105,13 +108,15 @@ def test_bounds_contain_random_orders_and_are_reached(seed: int, iou_thresholds:
     evaluation = tied_scene(seed, iou_thresholds=iou_thresholds)
     bounds, records = evaluation.tie_bounds(), PlainRecords.of(evaluation)
     lowest, highest = (cells[:, records.defined] for cells in (bounds.lowest_cells, bounds.highest_cells))
-    assert bounds.differ and bounds.num_tied > len(records.labels) / 2
+    assert bounds.differ
+    assert bounds.num_tied > len(records.labels) / 2
     assert bounds.conventional == pytest.approx(evaluation.summary["AP"], abs=ATOL)
 
     rng = np.random.default_rng(seed)
     orders = rng.random((1000, len(records.labels)))
     cells = np.stack([records.cells(order) for order in orders])
-    assert (cells >= lowest - ATOL).all() and (cells <= highest + ATOL).all()
+    assert (cells >= lowest - ATOL).all()
+    assert (cells <= highest + ATOL).all()
     assert len(np.unique(cells.mean(axis=(1, 2)).round(9))) > 100
 
     # A cell's bounds are the AP of the orders that rank by its own outcomes.

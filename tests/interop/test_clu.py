@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import batches
 import chex
 import clu.metrics
 import clu.values
@@ -22,8 +21,7 @@ import pytest
 
 import jaxmap
 from jaxmap.interop.clu import as_clu_metric
-
-pytestmark = pytest.mark.slow
+from support import batches
 
 METRIC = batches.metric()
 MEAN_LOSS = 5.5  # of the image ids 0 .. 11
@@ -58,6 +56,7 @@ def assert_expected(collection: EvalMetrics, **options: int) -> None:
     assert numbers["loss"] == MEAN_LOSS
 
 
+@pytest.mark.slow
 def test_collection_in_a_compiled_step_equals_evaluate_and_traces_once() -> None:
     @jax.jit
     @chex.assert_max_traces(n=1)
@@ -84,6 +83,7 @@ def test_host_loop_may_start_from_its_first_step() -> None:
     assert_expected(collection)
 
 
+@pytest.mark.slow
 def test_merge_with_empty_changes_nothing() -> None:
     collection = EvalMetrics.empty()
     for batch in batches.batches():
@@ -93,6 +93,7 @@ def test_merge_with_empty_changes_nothing() -> None:
     assert_expected(empty.merge(collection))
 
 
+@pytest.mark.slow
 def test_gather_under_pmap_equals_evaluate() -> None:
     def step(collection: EvalMetrics, batch: dict[str, Any]) -> tuple[EvalMetrics, EvalMetrics]:
         update = EvalMetrics.gather_from_model_output(**batch)
@@ -111,6 +112,7 @@ def test_gather_under_pmap_equals_evaluate() -> None:
         assert_expected(collection.unreplicate(), num_padded_images=4)
 
 
+@pytest.mark.slow
 def test_reduce_folds_the_states_of_devices_and_counts_a_shared_image_once() -> None:
     per_device = [EvalMetrics.empty(), EvalMetrics.empty()]
     for i, batch in enumerate(batches.batches()):
@@ -124,6 +126,7 @@ def test_reduce_folds_the_states_of_devices_and_counts_a_shared_image_once() -> 
     batches.assert_expected(numbers | {"num_repeated_images": 0})
 
 
+@pytest.mark.slow
 def test_adapter_reads_the_models_own_keywords() -> None:
     def adapter(*, pred: dict[str, Any], label: dict[str, Any], **_: Any) -> tuple[Any, Any]:
         return jaxmap.Detections(**pred), jaxmap.GroundTruths(**label)
@@ -145,6 +148,7 @@ class LossError(metrax.MSE):
         return super().from_model_output(predictions=loss + 2.0, labels=loss, sample_weights=mask)
 
 
+@pytest.mark.slow
 def test_sits_beside_a_metrax_metric() -> None:
     collection = clu.metrics.Collection.create(coco=as_clu_metric(METRIC), error=LossError).empty()
     for batch in batches.batches():
@@ -154,6 +158,7 @@ def test_sits_beside_a_metrax_metric() -> None:
     assert numbers["error"] == 4
 
 
+@pytest.mark.slow
 def test_compute_values_are_scalars_of_the_first_number() -> None:
     collection = EvalMetrics.empty()
     for batch in batches.batches():
@@ -162,6 +167,7 @@ def test_compute_values_are_scalars_of_the_first_number() -> None:
     assert values == {"coco": clu.values.Scalar(batches.expected()["AP"]), "loss": clu.values.Scalar(MEAN_LOSS)}
 
 
+@pytest.mark.slow
 def test_collection_resumes_from_bytes() -> None:
     first, *rest = batches.batches()
     collection = EvalMetrics.empty().merge(EvalMetrics.single_from_model_output(**first))
@@ -187,6 +193,7 @@ def test_missing_keyword_raises(name: str) -> None:
         as_clu_metric(METRIC).from_model_output(**batch)
 
 
+@pytest.mark.slow
 def test_image_ids_of_64_bits_stay_apart() -> None:
     collection = EvalMetrics.empty()
     for batch in batches.batches():
@@ -195,6 +202,7 @@ def test_image_ids_of_64_bits_stay_apart() -> None:
     assert_expected(collection)
 
 
+@pytest.mark.slow
 def test_overflow_raises_in_compute() -> None:
     metric = as_clu_metric(batches.metric(max_images=11))
     state = metric.empty()
@@ -204,6 +212,7 @@ def test_overflow_raises_in_compute() -> None:
         state.compute()
 
 
+@pytest.mark.slow
 def test_jaxmap_alone_imports_no_partner_library() -> None:
     partners = ["flax", "clu", "metrax", "kauldron"]
     code = f"import jaxmap, jaxmap.interop, sys; print([name for name in {partners} if name in sys.modules])"

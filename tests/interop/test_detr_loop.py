@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from both_cocos import OURS, THEIRS, Classes, load, script
-from evaluator_files import IMAGE_IDS, RESULTS, TRUTH
+
+from support.both_cocos import OURS, THEIRS, Classes, load, script
+from support.evaluator_files import IMAGE_IDS, RESULTS, TRUTH
 
 BATCH = 4
 

@@ -6,15 +6,13 @@ import dataclasses
 import functools
 from typing import Any
 
-import batches
 import jax
 import jax.numpy as jnp
 import pytest
 from kauldron import metrics
 
 from jaxmap.interop.kauldron import AveragePrecisionMetric
-
-pytestmark = pytest.mark.slow
+from support import batches
 
 METRIC = AveragePrecisionMetric(
     metric=batches.metric(),
@@ -49,6 +47,7 @@ def contexts() -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_loop_of_an_evaluator_equals_evaluate() -> None:
     state = None
     for context in contexts():
@@ -68,6 +67,7 @@ def test_states_merge_from_either_empty_state() -> None:
     assert METRIC.empty().compute()["num_images"] == 0
 
 
+@pytest.mark.slow
 def test_wrapper_of_kauldron_computes_the_same() -> None:
     wrapped = metrics.SkipIfMissing(METRIC)
     total = functools.reduce(lambda state, context: state.merge(step(context, wrapped)), contexts(), wrapped.empty())

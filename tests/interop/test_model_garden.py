@@ -10,7 +10,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from evaluator_files import (
+
+from jaxmap.interop.model_garden import COCOEvaluator
+from support.evaluator_files import (
     HEIGHT,
     IMAGE_IDS,
     RESULTS,
@@ -21,9 +23,7 @@ from evaluator_files import (
     rows_of,
     write_truth,
 )
-from oracle import run_pycocotools
-
-from jaxmap.interop.model_garden import COCOEvaluator
+from support.oracle import run_pycocotools
 
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "ARmax1", "ARmax10", "ARmax100", "ARs", "ARm", "ARl"]
 NUM_SLOTS = 200

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import batches
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +13,7 @@ from flax import nnx
 
 import jaxmap
 from jaxmap.interop.nnx import AveragePrecisionMetric
-
-pytestmark = pytest.mark.slow
+from support import batches
 
 NUM_TRACES = {"step": 0}
 
@@ -41,6 +39,7 @@ def shapes(metrics: nnx.metrics.Metric) -> Any:
     return [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(nnx.state(metrics))]
 
 
+@pytest.mark.slow
 def test_multi_metric_in_a_compiled_step_equals_evaluate_and_traces_once() -> None:
     metrics = multi_metric()
     before = shapes(metrics)
@@ -56,6 +55,7 @@ def test_multi_metric_in_a_compiled_step_equals_evaluate_and_traces_once() -> No
     assert NUM_TRACES["step"] == 1
 
 
+@pytest.mark.slow
 def test_mask_of_a_multi_metric_may_name_its_metrics() -> None:
     metrics = multi_metric()
     for batch in batches.batches():

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from both_cocos import assert_same
 
 from jaxmap.interop.pycocotools import COCO, COCOeval
+from support.both_cocos import assert_same
 
 POINTS = [value for point in range(17) for value in (100 + 10 * point, 100 + 5 * point, 2)]
 SQUARES = ([10, 10, 100, 100], [200, 200, 50, 50])

@@ -14,10 +14,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from both_cocos import ATOL, OURS, THEIRS, assert_same, assert_same_eval, load, script, tiny
-from scenes import cut, odd_scenes, random_scene
 
 from jaxmap.interop import pycocotools as shell
+from support.both_cocos import ATOL, OURS, THEIRS, assert_same, assert_same_eval, load, script, tiny
+from support.scenes import cut, odd_scenes, random_scene
 
 pytestmark = odd_scenes
 

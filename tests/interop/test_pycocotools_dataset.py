@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from both_cocos import OURS, THEIRS, load, tiny
 
 from jaxmap.interop import pycocotools as shell
+from support.both_cocos import OURS, THEIRS, load, tiny
 
 
 def test_lookups() -> None:

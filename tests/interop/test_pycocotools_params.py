@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from both_cocos import OURS, load, script, tiny
 
 from jaxmap.interop.pycocotools import COCO, COCOeval
+from support.both_cocos import OURS, load, script, tiny
 
 
 def run_with(name: str, value: Any) -> COCOeval:

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from both_cocos import OURS, THEIRS, assert_same, assert_same_eval, load, script
 from pycocotools import mask as codec
-from scenes import random_scene
-from shape_scenes import shape_scene
 
 from jaxmap.interop import pycocotools as shell
+from support.both_cocos import OURS, THEIRS, assert_same, assert_same_eval, load, script
+from support.scenes import random_scene
+from support.shape_scenes import shape_scene
 
 SQUARE = [[10, 10, 10, 42, 42, 42, 42, 10]]  # 32 x 32 pixels: small and medium
 

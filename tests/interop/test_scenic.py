@@ -10,7 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from evaluator_files import (
+
+from jaxmap.interop.scenic import DetrGlobalEvaluator
+from jaxmap.io import read_coco_detections, read_coco_ground_truths
+from support.evaluator_files import (
     HEIGHT,
     IMAGE_IDS,
     RESULTS,
@@ -21,10 +24,7 @@ from evaluator_files import (
     rows_of,
     write_truth,
 )
-from oracle import run_pycocotools
-
-from jaxmap.interop.scenic import DetrGlobalEvaluator
-from jaxmap.io import read_coco_detections, read_coco_ground_truths
+from support.oracle import run_pycocotools
 
 NAMES = ["AP", "AP_50", "AP_75", "AP_small", "AP_medium", "AP_large", "AR_max_1", "AR_max_10", "AR_max_100"]
 NAMES += ["AR_small", "AR_medium", "AR_large"]

@@ -8,9 +8,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracle import run_pycocotools
-from scenes import random_scene
-from torchmetrics_inputs import (
+
+from jaxmap.interop.torchmetrics import MeanAveragePrecision
+from support.oracle import run_pycocotools
+from support.scenes import random_scene
+from support.torchmetrics_inputs import (
     CLASS_NAMES,
     CLASS_WITHOUT_DETECTIONS,
     DOGS,
@@ -20,8 +22,6 @@ from torchmetrics_inputs import (
     image,
     scores_of,
 )
-
-from jaxmap.interop.torchmetrics import MeanAveragePrecision
 
 
 class Tensor:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torchmetrics_inputs import image, scores_of
 
 from jaxmap.interop.torchmetrics import MeanAveragePrecision
+from support.torchmetrics_inputs import image, scores_of
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracle import Oracle, run_pycocotools
-from torchmetrics_inputs import CLASS_NAMES, NAMES, scores_of
 
 from jaxmap._geometry._rle import coco_masks, encode_masks
 from jaxmap.interop.torchmetrics import MeanAveragePrecision
+from support.oracle import Oracle, run_pycocotools
+from support.torchmetrics_inputs import CLASS_NAMES, NAMES, scores_of
 
 BOTH = ("bbox", "segm")
 HEIGHT, WIDTH = 120, 160

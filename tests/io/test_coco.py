@@ -207,7 +207,7 @@ def test_errors_name_the_file(tmp_path, ground_truths):
         read_coco_detections(path, ground_truths)
 
 
-@pytest.mark.parametrize("data, hint", [([], "is it the results file"), (3, "got a int"), (None, "got a NoneType")])
+@pytest.mark.parametrize(("data", "hint"), [([], "is it the results file"), (3, "got a int"), (None, "got a NoneType")])
 def test_ground_truths_that_are_no_object_raise(data, hint):
     with pytest.raises(ValueError, match=f"ground truths must be an object with .*{hint}"):
         coco_ground_truths(data)

@@ -102,7 +102,8 @@ HUGE = [2**53, 2**53 + 1, 2**63 - 2, 2**63 - 1, -(2**63)]
 @pytest.mark.parametrize("form", [int, str])
 def test_ids_of_64_bits_are_exact(read: Any, form: Any) -> None:
     truth, found = read(truth_of(HUGE, [1]), found_of(list(map(form, HUGE)), ["1"]))
-    assert truth.image_ids.dtype == np.int64 and truth.image_ids.tolist() == sorted(HUGE)
+    assert truth.image_ids.dtype == np.int64
+    assert truth.image_ids.tolist() == sorted(HUGE)
     assert truth.image_ids[found.image_index].tolist() == HUGE
 
 
@@ -202,7 +203,8 @@ ids = st.lists(st.integers(0, 10) | texts, max_size=8)
 def test_index_is_that_of_the_same_value(given: list[Any], listed: list[Any]) -> None:
     known = column(list({str(one): one for one in listed}.values()))
     wanted = column(given)
-    assert known is not None and wanted is not None
+    assert known is not None
+    assert wanted is not None
     known.sort()
     index, found = index_of(wanted, known)
     for one, place, is_found in zip(wanted.astype(str).tolist(), index.tolist(), found.tolist(), strict=True):

@@ -21,7 +21,8 @@ def test_results_of_boxes_alone_count_as_rectangles_where_masks_are_compared() -
     )
     rows = [{"image_id": 1, "category_id": 1, "bbox": [5, 2, 10, 5], "score": 0.5}]
     found = coco_detections(rows, truth, iou_type="segm")
-    assert found.masks is not None and truth.masks is not None
+    assert found.masks is not None
+    assert truth.masks is not None
     assert coco_masks(found.masks) == coco_masks(truth.masks)
     del rows[0]["bbox"]
     with pytest.raises(ValueError, match=r"`results`\[0\].segmentation must be a list of polygons"):

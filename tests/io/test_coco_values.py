@@ -92,7 +92,8 @@ AS_THEY_ARE = {
 def test_unambiguous_values_are_read(name: str, tmp_path: pathlib.Path) -> None:
     content, iou_type, expected = AS_THEY_ARE[name]
     columns, messages, problem = outcome(tmp_path / "gt.json", content.encode(), iou_type, results=False)
-    assert not messages and not problem
+    assert not messages
+    assert not problem
     assert {name: columns[name] for name in expected} == expected
 
 
@@ -130,7 +131,8 @@ def test_missing_areas_are_those_of_the_shapes_and_said_once(
 def test_crowdposes_files_have_no_areas(tmp_path: pathlib.Path) -> None:
     content = truth_with(without_area(PERSON), images=[{"id": 7, "crowdIndex": 0.5}])
     columns, messages, _ = outcome(tmp_path / "gt.json", content.encode(), "keypoints", results=False)
-    assert columns["area"] == [106] and not messages
+    assert columns["area"] == [106]
+    assert not messages
 
 
 values = st.recursive(
@@ -175,7 +177,9 @@ def test_what_nothing_can_match_is_said_once(name: str, tmp_path: pathlib.Path) 
     rows = [PERSON | {"id": number} | change for number, change in enumerate(changes, 1)]
     _, messages, problem = outcome(tmp_path / "gt.json", truth_with(*rows).encode(), iou_type, results=False)
     assert not problem
-    assert len(messages) == 1 and message in messages[0] and str(tmp_path / "gt.json") in messages[0]
+    assert len(messages) == 1
+    assert message in messages[0]
+    assert str(tmp_path / "gt.json") in messages[0]
 
 
 def test_a_few_boxes_of_size_0_are_as_in_real_files(tmp_path: pathlib.Path) -> None:
@@ -210,7 +214,8 @@ REFUSED_TRUTH = {
 def test_annotation_is_refused_by_name_and_value(name: str, tmp_path: pathlib.Path) -> None:
     row, iou_type, message = REFUSED_TRUTH[name]
     _, _, problem = outcome(tmp_path / "gt.json", truth_with(row).encode(), iou_type, results=False)
-    assert problem.startswith(f"{tmp_path / 'gt.json'}: `annotations[0].") and message in problem
+    assert problem.startswith(f"{tmp_path / 'gt.json'}: `annotations[0].")
+    assert message in problem
 
 
 def test_keypoints_of_another_number_than_the_first_are_named(tmp_path: pathlib.Path) -> None:
@@ -272,7 +277,9 @@ NO_LISTS = {
 def test_what_is_no_list_of_results_is_called_what_it_is(name: str, tmp_path: pathlib.Path) -> None:
     content, message = NO_LISTS[name]
     _, _, problem = outcome(tmp_path / "dt.json", content.encode(), "bbox", results=True)
-    assert problem.startswith(f"{tmp_path / 'dt.json'}: ") and message in problem and "\n" not in problem
+    assert problem.startswith(f"{tmp_path / 'dt.json'}: ")
+    assert message in problem
+    assert "\n" not in problem
 
 
 def test_a_file_keyed_by_image_is_named_shortly(tmp_path: pathlib.Path) -> None:

@@ -109,7 +109,7 @@ def test_unreadable_files_and_folders_are_named(tmp_path: pathlib.Path, monkeypa
 def test_an_error_without_a_name_gets_it(tmp_path: pathlib.Path) -> None:
     memory = pathlib.Path("/proc/self/mem")
     if not memory.exists() or not stat.S_ISREG(memory.stat().st_mode):
-        pytest.skip("no such file here")
+        pytest.skip(f"{memory} is no regular file on this system")
     with pytest.raises(OSError, match="/proc/self/mem"):
         read_bytes(memory)
 
@@ -120,7 +120,7 @@ def test_what_does_not_fit_into_the_memory_is_said(tmp_path: pathlib.Path) -> No
         try:
             file.truncate(1 << 43)  # all of it a hole
         except OSError:
-            pytest.skip("the file system holds no such file")
+            pytest.skip(f"the file system of {path} holds no file of 8 TiB")
     with pytest.raises(OSError, match=r"does not fit into the memory: .*huge\.json"):
         load_json(path)
 

@@ -54,7 +54,7 @@ def test_missing_file_raises_file_not_found(tmp_path, read):
 
 
 @pytest.mark.parametrize(
-    "content, message",
+    ("content", "message"),
     [
         (b"", "the file is empty"),
         (b" \n", "the file is empty"),

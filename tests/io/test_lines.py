@@ -44,7 +44,8 @@ def truth(voc: pathlib.Path) -> GroundTruthTable:
 def test_plain_decimal_notation_is_a_number(text: str) -> None:
     assert finite_number(text) == float(text)
     found = finite_numbers([text, "1"])
-    assert found is not None and found.tolist() == [float(text), 1]
+    assert found is not None
+    assert found.tolist() == [float(text), 1]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,8 @@ def test_marks_and_line_ends_of_all_systems_are_read(
         mark + f"imagesource:x{end}{QUAD} ship 0{end}{QUAD} large ship 1{end}".encode()
     )
     dota = io.read_dota_ground_truths(voc / "labels")
-    assert dota.class_names == ("large ship", "ship") and dota.ignore.tolist() == [False, True]
+    assert dota.class_names == ("large ship", "ship")
+    assert dota.ignore.tolist() == [False, True]
     (voc / "boxes.csv").write_bytes(
         mark + f"ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf{end}a,/m/cat,0,1,0,1,0{end}".encode()
     )
@@ -105,7 +107,8 @@ def test_other_encodings_are_named(voc: pathlib.Path, truth: GroundTruthTable, e
 def test_names_of_images_may_have_blanks(voc: pathlib.Path, truth: GroundTruthTable) -> None:
     (voc / "txt" / "car.txt").write_text("my  cat 3 0.5 1 2 30 40\n  000012\t0.25 1 2  3 4  \n")
     found = io.read_voc_detections(voc / "txt", truth)
-    assert found.image_index.tolist() == [1, 0] and found.scores.tolist() == [0.5, 0.25]
+    assert found.image_index.tolist() == [1, 0]
+    assert found.scores.tolist() == [0.5, 0.25]
     (voc / "list.txt").write_text("my  cat 3 \n")
     assert io.read_voc_ground_truths(voc / "xml", image_list=voc / "list.txt").image_ids.tolist() == ["my  cat 3"]
     (voc / "labels").mkdir()
@@ -262,7 +265,8 @@ def test_boxes_that_end_before_they_start_are_said_once(voc: pathlib.Path) -> No
     (voc / "xml" / "b.xml").write_text(annotation(xmax=-5))
     with pytest.warns(UserWarning, match=r"2 of 4 boxes end before they start.*from \(1, 2\) to \(0, 40\)") as caught:
         truth = io.read_voc_ground_truths(voc / "xml")
-    assert len(caught) == 1 and truth.boxes[1].tolist() == [0, 1, 0, 39]
+    assert len(caught) == 1
+    assert truth.boxes[1].tolist() == [0, 1, 0, 39]
 
 
 # ---- quadrilaterals ----
@@ -271,11 +275,12 @@ def test_boxes_that_end_before_they_start_are_said_once(voc: pathlib.Path) -> No
 def test_flat_and_crossed_quadrilaterals_are_said_once_each(tmp_path: pathlib.Path) -> None:
     flat, crossed = "1 1 5 5 9 9 3 3", "10 20 40 30 40 20 10 30"
     (tmp_path / "a.txt").write_text(f"{QUAD} ship 0\n{flat} ship 0\n{crossed} ship 0\n{crossed} ship 0\n")
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="quadrilaterals") as caught:
         table = io.read_dota_ground_truths(tmp_path)
     messages = [str(one.message) for one in caught]
     assert len(messages) == 2
-    assert "1 of 4 quadrilaterals have no area" in messages[0] and "corners 1 1 5 5 9 9 3 3" in messages[0]
+    assert "1 of 4 quadrilaterals have no area" in messages[0]
+    assert "corners 1 1 5 5 9 9 3 3" in messages[0]
     assert "2 of 4 quadrilaterals cross themselves; the rectangle around all four corners is taken" in messages[1]
     assert table.oriented is not None
     np.testing.assert_allclose(table.oriented[2], [25, 25, 10, 30, -np.pi / 2])

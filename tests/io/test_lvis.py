@@ -46,7 +46,8 @@ def test_file_is_read_with_what_lvis_adds(
     path.write_text(json.dumps(TRUTH))
     for table in (io.read_lvis_ground_truths(path), io.lvis_ground_truths(TRUTH)):
         assert table.class_names == ("axe", "bee", "cup")
-        assert table.class_group is not None and table.class_group.tolist() == ["r", "c", "f"]
+        assert table.class_group is not None
+        assert table.class_group.tolist() == ["r", "c", "f"]
         # Images 7 and 9: negative classes and those with annotations.
         assert table.verified is not None
         assert table.verified.tolist() == [[True, False, True], [False, True, True]]
@@ -60,7 +61,8 @@ def test_masks_are_read_with_the_sizes_of_images() -> None:
     data = changed(("annotations", 0), segmentation=[[0, 0, 10, 0, 10, 10, 0, 10]])
     data["annotations"][1]["segmentation"] = [[0, 0, 4, 0, 4, 4, 0, 4]]
     table = io.lvis_ground_truths(data, iou_type="segm")
-    assert table.masks is not None and table.boxes.tolist() == [[0, 0, 10, 10], [0, 0, 4, 4]]
+    assert table.masks is not None
+    assert table.boxes.tolist() == [[0, 0, 10, 10], [0, 0, 4, 4]]
     assert table.area.tolist() == [150, 150]  # the file's
 
 
@@ -68,7 +70,8 @@ def test_annotation_without_area_is_none() -> None:
     with pytest.warns(UserWarning, match="ignored 1 of 2 `annotations`, whose `area` is not above 0"):
         table = io.lvis_ground_truths(changed(("annotations", 0), area=0))
     assert table.ids.tolist() == [2]
-    assert table.verified is not None and table.verified.tolist() == [[True, False, False], [False, True, True]]
+    assert table.verified is not None
+    assert table.verified.tolist() == [[True, False, False], [False, True, True]]
 
 
 def test_missing_area_is_that_of_the_box() -> None:
@@ -80,12 +83,14 @@ def test_missing_area_is_that_of_the_box() -> None:
 @pytest.mark.parametrize("ids", [["5"], [5.0], ["5", "cup"], ["005"]])
 def test_ids_of_categories_are_read_as_everywhere(ids: list[Any]) -> None:
     table = io.lvis_ground_truths(changed(("images", 0), neg_category_ids=ids))
-    assert table.verified is not None and table.verified[1].tolist() == [False, True, True]
+    assert table.verified is not None
+    assert table.verified[1].tolist() == [False, True, True]
 
 
 def test_unknown_categories_of_images_do_not_matter() -> None:
     table = io.lvis_ground_truths(changed(("images", 0), neg_category_ids=[5, 99]))
-    assert table.verified is not None and table.verified[1].tolist() == [False, True, True]
+    assert table.verified is not None
+    assert table.verified[1].tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize(

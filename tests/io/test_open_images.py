@@ -69,7 +69,8 @@ def test_image_level_labels_say_what_else_was_searched_for(folder: pathlib.Path)
     assert table.image_ids.tolist() == ["a", "b", "c", "d"]  # also those without boxes
     assert table.class_names == ("/m/car", "/m/cat", "/m/dog")  # without boxes a class has no AP
     verified = [[False, True, True], [True, True, False], [True, False, False], [False, True, False]]
-    assert table.verified is not None and table.verified.tolist() == verified
+    assert table.verified is not None
+    assert table.verified.tolist() == verified
 
 
 def test_hierarchy_lifts_boxes_and_what_is_there_and_lowers_what_is_not(folder: pathlib.Path) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from panoptic_files import write_panoptic, write_png
-from panoptic_scenes import plain_counts, plain_images
 
 import jaxmap
 from jaxmap.io import CocoPanoptic, read_coco_panoptic_ground_truths, read_coco_panoptic_predictions
+from support.panoptic_files import write_panoptic, write_png
+from support.panoptic_scenes import plain_counts, plain_images
 
 DOG, PERSON, TREE = 18, 1, 184
 BIG = 200 + 256 * 3 + 65536 * 7  # an id that needs all three colours
@@ -56,7 +56,8 @@ def test_files_become_images_in_the_order_of_the_ground_truths(tmp_path: pathlib
     assert truths.class_ids.tolist() == [PERSON, DOG, TREE]
     assert (truths.class_names, truths.things) == (("person", "dog", "tree"), (0, 1))
     assert truths[0]["segments"].tolist() == [[BIG, BIG, 5], [0, 9, 9]]
-    assert truths[0]["ids"].tolist() == [BIG, 9, 5] and truths[0]["labels"].tolist() == [1, 2, 0]
+    assert truths[0]["ids"].tolist() == [BIG, 9, 5]
+    assert truths[0]["labels"].tolist() == [1, 2, 0]
     assert truths[0]["crowd"].tolist() == [False, False, True]
     assert [len(one["ids"]) for one in found[:]] == [len(one["ids"]) for one in found] == [4, 1]
     evaluation = jaxmap.panoptic_quality(found, truths)
@@ -65,7 +66,8 @@ def test_files_become_images_in_the_order_of_the_ground_truths(tmp_path: pathlib
     assert evaluation.per_class()["true_positives"].tolist() == [0, 1, 0]
     assert evaluation.per_class()["false_positives"].tolist() == [1, 0, 2]
     assert evaluation.per_class()["false_negatives"].tolist() == [1, 0, 1]
-    assert evaluation.summary["PQ_th"] == 0.5 and evaluation.summary["PQ_st"] == 0
+    assert evaluation.summary["PQ_th"] == 0.5
+    assert evaluation.summary["PQ_st"] == 0
     assert str(evaluation) == (
         "          |    PQ     SQ     RQ     N\n"
         "--------------------------------------\n"
@@ -117,7 +119,8 @@ def test_real_truth_against_itself_is_perfect(real: tuple[pathlib.Path, pathlib.
     assert evaluation.summary == dict.fromkeys(evaluation.summary, 1.0)
     assert evaluation.true_positives.sum() == 18 + 32 - 3  # the files list three crowds
     assert evaluation.false_positives.sum() == evaluation.false_negatives.sum() == 0
-    assert len(evaluation.things or ()) == 80 and len(evaluation.class_ids) == 133
+    assert len(evaluation.things or ()) == 80
+    assert len(evaluation.class_ids) == 133
 
 
 def test_real_images_equal_the_plain_reference(real: tuple[pathlib.Path, pathlib.Path]) -> None:
@@ -252,8 +255,8 @@ def png_of(width: int, height: int, bits: int = 8) -> bytes:
 )
 def test_a_file_name_may_not_leave_its_folder(tmp_path: pathlib.Path, name: object) -> None:
     write_png(tmp_path / "3.png", [[1, 1]])
+    annotations = [{"image_id": 3, "file_name": "3.png"}, {"image_id": 7, "file_name": name}]
     with pytest.raises(ValueError, match=r"`annotations\[1\]\.file_name` must be a file inside the folder .*, got "):
-        annotations = [{"image_id": 3, "file_name": "3.png"}, {"image_id": 7, "file_name": name}]
         read(tmp_path, annotations=annotations)
 
 

@@ -152,7 +152,8 @@ def test_chunks_of_any_size_give_the_same_columns(size: int, style: dict[str, An
     with chunks_of(size):
         columns = typed_list(json.dumps(results, **style).encode(), RESULTS)
         lists = typed_lists(json.dumps(dataset, **style).encode(), GROUND_TRUTHS)
-    assert columns is not None and lists is not None
+    assert columns is not None
+    assert lists is not None
     assert columns["bbox"].tolist() == [RESULT["bbox"]] * 20
     assert columns["score"].tolist() == [score / 64 for score in range(20)]
     assert lists["annotations"]["id"].tolist() == list(range(20))
@@ -164,7 +165,8 @@ def test_keypoints_are_of_one_length_in_all_chunks(size: int) -> None:
     layout = {"keypoints": Entries.keypoints}
     with chunks_of(size):
         columns = typed_list(b'[{"keypoints": [1, 2, 2]}, {"keypoints": [3, 4, 0]}]', layout)
-        assert columns is not None and columns["keypoints"].tolist() == [[[1, 2, 2]], [[3, 4, 0]]]
+        assert columns is not None
+        assert columns["keypoints"].tolist() == [[[1, 2, 2]], [[3, 4, 0]]]
         assert typed_list(b'[{"keypoints": [1, 2, 2]}, {"keypoints": [3, 4, 0, 5, 6, 1]}]', layout) is None
 
 
@@ -243,7 +245,8 @@ def test_text_that_is_not_utf8_is_an_error_even_where_nobody_reads(tmp_path: pat
 
 def test_of_a_repeated_field_the_last_counts() -> None:
     columns = typed_list(b'[{"image_id": 1, "category_id": 2, "bbox": [0, 0, 1, 1], "score": 1, "score": 2}]', RESULTS)
-    assert columns is not None and columns["score"].tolist() == [2.0]  # as json.loads has it
+    assert columns is not None
+    assert columns["score"].tolist() == [2.0]
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
-from padded import pad_coco
-from reference.test_shared_data import INTEGER_BOXES, Pair
 
 import jaxmap
 from jaxmap import AveragePrecision, distributed
+from reference.test_shared_data import INTEGER_BOXES, Pair
+from support.padded import pad_coco
 
 pytestmark = pytest.mark.slow
 

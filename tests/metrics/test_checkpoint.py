@@ -7,7 +7,6 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-import batches
 import flax.serialization
 import jax
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 
 import jaxmap.interop.nnx  # noqa: F401  # tells flax.serialization how to write a state
 from jaxmap.metrics import AveragePrecisionState
+from support import batches
 
 pytestmark = pytest.mark.slow
 

@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scenes import pad
 
 import jaxmap
 from jaxmap import distributed
 from jaxmap._pairing._host import PAIRINGS
 from jaxmap.metrics import ConfusionMatrix, ConfusionMatrixState
+from support.scenes import pad
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scenes import odd_scenes
 
 import jaxmap
 from jaxmap.metrics import ConfusionMatrix
+from support.scenes import odd_scenes
 
 pytestmark = odd_scenes
 

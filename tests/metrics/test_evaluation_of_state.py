@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from batches import batches, dataset, metric
 
 import jaxmap
 from jaxmap import plots, report
+from support.batches import batches, dataset, metric
 
 # `HostAveragePrecision` has a program of its own.
 compiled = jax.jit(jaxmap.AveragePrecision.update)

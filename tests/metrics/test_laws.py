@@ -15,7 +15,11 @@ import chex
 import jax
 import numpy as np
 import pytest
-from metric_cases import (
+
+import jaxmap
+from jaxmap.metrics import AveragePrecision
+from jaxmap.metrics._detection._host_average_precision import _match
+from support.metric_cases import (
     CONFIG,
     LARGE,
     METRICS,
@@ -31,11 +35,7 @@ from metric_cases import (
     shuffled,
     take,
 )
-from scenes import odd_scenes
-
-import jaxmap
-from jaxmap.metrics import AveragePrecision
-from jaxmap.metrics._detection._host_average_precision import _match
+from support.scenes import odd_scenes
 
 pytestmark = [odd_scenes, pytest.mark.slow]
 

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from panoptic_scenes import random_scene
 
 from jaxmap import distributed
 from jaxmap.metrics import MeanAveragePrecisionAtK, PanopticQuality, PixelAveragePrecision, SemanticSegmentation
+from support.panoptic_scenes import random_scene
 
 pytestmark = pytest.mark.slow
 

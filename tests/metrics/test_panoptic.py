@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from panoptic_scenes import NUM_CLASSES, ClassCounts, host_images, plain_counts, plain_images, random_scene
 
 import jaxmap
 from jaxmap._counts64 import to_host
 from jaxmap._panoptic._device import fixed_point
 from jaxmap.metrics import PanopticQuality, category_instance_to_segments
+from support.panoptic_scenes import NUM_CLASSES, ClassCounts, host_images, plain_counts, plain_images, random_scene
 
 SEGMENTS, LABELS = "abxy", [0, 0, 1, 1]
 LENGTH = 6

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fuzz import check_scene, mismatches
-from oracle import ATOL, run_pycocotools
-from scenes import Scene, odd_scenes, random_scene
 
 import jaxmap
 from jaxmap import io
+from support.fuzz import check_scene, mismatches
+from support.oracle import ATOL, run_pycocotools
+from support.scenes import Scene, odd_scenes, random_scene
 
 pytestmark = [odd_scenes, pytest.mark.slow]
 

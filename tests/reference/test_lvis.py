@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lvis_scenes import Files, evaluate_lvis, federated_scene, jittered_results, run_lvis_api
-from scenes import pad
 
 import jaxmap
 from jaxmap import LVIS
 from jaxmap._summary import summarize_on_device
 from jaxmap.types import UNDEFINED, PrecisionRecall
+from support.lvis_scenes import Files, evaluate_lvis, federated_scene, jittered_results, run_lvis_api
+from support.scenes import pad
 
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR@300", "ARs@300", "ARm@300", "ARl@300"]
 # Room for every scene inside `jit`, where 10 detections of an image count.
@@ -129,6 +129,6 @@ def test_groups_need_the_group_of_every_class() -> None:
     assert np.isnan([numbers[name] for name in ("APr", "APc", "APf")]).all()
     with pytest.raises(ValueError, match="`class_group` must name the group of each of 4 classes, got 3"):
         dataclasses.replace(METRIC, class_group=("r", "c", "f"))
+    options = {"protocol": LIMITED, "num_classes": K, "class_group": ("r", "c", "f")}
     with pytest.raises(ValueError, match="`class_group` must name the group of each of 4 classes, got 3"):
-        options = {"protocol": LIMITED, "num_classes": K, "class_group": ("r", "c", "f")}
         jax.eval_shape(functools.partial(jaxmap.average_precision, **options), found, truth)

@@ -12,10 +12,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from fuzz import check_scene
-from oracle import run_pycocotools
-from scenes import Scene, cut, odd_scenes
-from shape_scenes import shape_scene
 
 import jaxmap
 from jaxmap import io
@@ -23,6 +19,10 @@ from jaxmap._geometry._keypoints import keypoint_similarity
 from jaxmap._geometry._rle import coco_masks, decode_mask, encode_masks
 from jaxmap._summary import summary_lines
 from jaxmap.protocols import EvaluationProtocol
+from support.fuzz import check_scene
+from support.oracle import run_pycocotools
+from support.scenes import Scene, cut, odd_scenes
+from support.shape_scenes import shape_scene
 
 pytestmark = [odd_scenes, pytest.mark.slow]
 

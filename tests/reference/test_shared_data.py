@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle import assert_same_cells, assert_same_matches, run_pycocotools
-from scenes import cut
 
 import jaxmap
 from jaxmap import io
+from support.oracle import assert_same_cells, assert_same_matches, run_pycocotools
+from support.scenes import cut
 
 pytestmark = pytest.mark.slow
 

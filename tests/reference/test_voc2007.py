@@ -11,12 +11,12 @@ import pathlib
 
 import numpy as np
 import pytest
-from voc_devkit import Found, Real, average_precision
 
 import jaxmap
 from jaxmap import VOC2007, VOC2012, io
 from jaxmap.protocols import EvaluationProtocol
 from jaxmap.types import DetectionTable, GroundTruthTable
+from support.voc_devkit import Found, Real, average_precision
 
 NUM_IMAGES, NUM_OBJECTS, NUM_DIFFICULT, NUM_DETECTIONS = 4952, 14976, 2944, 87765
 

@@ -214,8 +214,10 @@ def _keys(masks: Masks) -> Ints:
 
 
 def odd_ones(keys: Ints) -> Ints:
-    """Returns which of ascending keys occur an odd number of times, once each: where a region that they cross starts
-    and ends."""
+    """Returns which of ascending keys occur an odd number of times, once each.
+
+    A region whose edge crosses the keys starts and ends there.
+    """
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
     odd: Ints = keys[first[np.diff(first, append=len(keys)) % 2 == 1]]
     return odd

@@ -261,7 +261,7 @@ def numbers_of(door: str, side: int = 0, path: tuple[str | int, ...] = (), value
 
 @functools.cache
 def _numbers_of(door: str, side: int, path: tuple[str | int, ...], value: str) -> Numbers:
-    from oracle import run_pycocotools
+    from support.oracle import run_pycocotools
 
     sides = copy.deepcopy(scene(door))
     if path:
@@ -285,7 +285,7 @@ def _numbers_of(door: str, side: int, path: tuple[str | int, ...], value: str) -
 @functools.cache
 def _lvis_numbers(not_exhaustive: tuple[int, ...]) -> Numbers:
     """Returns lvis-api's numbers where the annotations of classes are not exhaustive in the second image."""
-    from lvis_scenes import run_lvis_api
+    from support.lvis_scenes import run_lvis_api
 
     truth, found = copy.deepcopy(scene("lvis"))
     truth["images"][1]["not_exhaustive_category_ids"] = list(not_exhaustive)

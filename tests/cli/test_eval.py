@@ -1,0 +1,247 @@
+"""The command: what it prints, where, and how it fails."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import jaxmap
+from jaxmap._cli import main
+from jaxmap.protocols import COCO
+from support.command import RESULTS, SETTINGS, error_of, numbers
+
+NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+
+
+# ---- output ----
+
+
+def test_eval_prints_the_table_alone(capsys, files):
+    assert main(["eval", *files]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.strip().splitlines()) == 12
+    assert err == ""
+
+
+def test_eval_reads_gzip_files(capsys, files):
+    for path in map(pathlib.Path, files):
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    assert numbers(capsys, *files)["APs"] == pytest.approx(1.0)
+
+
+def test_json_to_stdout_is_nothing_but_one_flat_object(capsys, files):
+    result = numbers(capsys, *files)
+    assert list(result) == NAMES
+    # The dog in image 7 is found and ranks first; the one in image 9 is missed: precision 1 up to recall 0.5, which 51
+    # of 101 recall points do not exceed. No class has a medium object.
+    assert result["AP"] == pytest.approx(51 / 101)
+    assert result["AR100"] == pytest.approx(0.5)
+    assert (result["APs"], result["APl"]) == (pytest.approx(1.0), 0.0)
+    assert result["APm"] is None
+
+
+def test_json_to_a_file_keeps_the_table(capsys, files, tmp_path):
+    assert main(["eval", *files, "--json", str(tmp_path / "out.json")]) == 0
+    assert len(capsys.readouterr().out.strip().splitlines()) == 12
+    assert json.loads((tmp_path / "out.json").read_text())["AR100"] == pytest.approx(0.5)
+
+
+def test_per_class_prints_an_aligned_table(capsys, files):
+    assert main(["eval", *files, "--per-class"]) == 0
+    table = capsys.readouterr().out.split("\n\n")[-1].splitlines()
+    assert table[0].split() == ["id", "class", "objects", *NAMES]
+    assert " ".join(table[1].split()) == "18 dog 2 0.505 0.505 0.505 1.000 - 0.000 0.500 0.500 0.500 1.000 - 0.000"
+    assert table[2].split() == ["44", "traffic", "light", "0", *["-"] * 12]
+    assert len({len(line) for line in table}) == 1
+    # Numbers end where their titles end; only the names of the classes start there instead.
+    title_ends = {match.end() for match in re.finditer(r"\S+", table[0])} - {table[0].index("class") + len("class")}
+    for line in table[1:]:
+        assert title_ends <= {match.end() for match in re.finditer(r"\S+", line)}
+
+
+def test_demo_defines_every_number(capsys):
+    result = numbers(capsys, "--demo")
+    assert list(result) == NAMES
+    assert all(0.1 < value < 0.9 for value in result.values())
+
+
+def test_eval_agrees_with_the_published_numbers(capsys, shared_data):
+    folder = shared_data / "cocoapi_val2014_100"
+    result = numbers(capsys, str(folder / "ground_truth.json.gz"), str(folder / "fake_boxes.json.gz"))
+    expected = [0.504581, 0.696973, 0.572982, 0.585626, 0.519400, 0.501398,
+                0.386813, 0.593680, 0.595353, 0.639811, 0.566421, 0.564291]  # fmt: skip
+    assert list(result.values()) == pytest.approx(expected, abs=1e-6)  # published to six places
+
+
+def test_progress_goes_to_a_terminal_only(capsys, files, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["eval", *files, "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert list(json.loads(out)) == NAMES
+    lines = err.splitlines()
+    assert lines[:2] == [f"jaxmap: reading {path}" for path in files]
+    assert len(lines) > 2
+    assert all(line.startswith("jaxmap: ") for line in lines)
+
+
+def test_warnings_are_one_line_each(capsys, files):
+    pathlib.Path(files[1]).write_text(json.dumps([*RESULTS, RESULTS[0] | {"category_id": 99}]))
+    assert main(["eval", *files]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.strip().splitlines()) == 12
+    assert re.fullmatch(r"jaxmap: warning: .*dt\.json: ignored 1 of 3 `results`.*\n", err)
+
+
+# ---- options ----
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.5:0.95:0.05", COCO.iou_thresholds),
+        ("0.5,0.75", (0.5, 0.75)),
+        ("0.3", (0.3,)),
+        ("0.1:0.9:0.2", tuple(np.linspace(0.1, 0.9, 5).tolist())),
+        ("0.5:0.5:0.1", (0.5,)),
+    ],
+)
+def test_iou_thresholds_are_parsed_exactly(capsys, files, monkeypatch, text, expected):
+    seen = {}
+    evaluate = jaxmap.evaluate
+    monkeypatch.setattr("jaxmap._evaluation.evaluate", lambda *a, **k: (seen.update(k), evaluate(*a, **k))[1])
+    numbers(capsys, *files, "--iou-thresholds", text)
+    assert seen["protocol"].iou_thresholds == expected  # equal doubles
+
+
+def test_coco_grid_given_as_a_range_changes_nothing(capsys):
+    assert numbers(capsys, "--demo", "--iou-thresholds", "0.5:0.95:0.05") == numbers(capsys, "--demo")
+
+
+def test_max_detections_name_the_recalls(capsys, files):
+    assert {"AR2", "AR5"} < set(numbers(capsys, *files, "--max-detections", "2,5"))
+
+
+def test_area_ranges_name_the_numbers(capsys, files):
+    result = numbers(capsys, *files, "--area-ranges", "small=0:1024,huge=1024:inf")
+    assert result["APs"] == pytest.approx(1.0)
+    assert result["AP_huge"] == 0.0
+
+
+def test_class_agnostic_ignores_the_class(capsys, files):
+    assert numbers(capsys, *files, "--class-agnostic")["AR100"] == pytest.approx(1.0)
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["--version"])
+    assert exit_info.value.code == 0
+    assert capsys.readouterr().out == f"jaxmap {jaxmap.__version__}\n"
+
+
+def test_help_names_every_option(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["eval", "--help"])
+    assert exit_info.value.code == 0
+    out = capsys.readouterr().out
+    for option in ("GT", "DT", "--demo", "--iou-type", "--protocol", "--json", "--per-class", "--iou-thresholds",
+                   "--max-detections", "--area-ranges", "--class-agnostic"):  # fmt: skip
+        assert option in out
+
+
+# ---- bad input ----
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["score"], "invalid choice: 'score'"),
+        (["eval"], "needs two files, GT and DT, or --demo"),
+        (["eval", "gt.json"], "needs two files, GT and DT, or --demo"),
+        (["eval", "gt.json", "--demo"], "leave GT and DT out"),
+        (["eval", "--demo", "--per-class", "--json", "-"], "--json -"),
+        (["eval", "--demo", "--iou-type", "segm"], "--demo makes boxes alone"),
+        (["eval", "--demo", "--protocol", "mine"], "invalid choice: 'mine'"),
+        (["eval", "--demo", "--iou-thresholds", "half"], "'half' is no number"),
+        (["eval", "--demo", "--iou-thresholds", "0.5:0.9"], "write first:last:step"),
+        (["eval", "--demo", "--iou-thresholds", "0.9:0.5:0.1"], "write first:last:step"),
+        (["eval", "--demo", "--iou-thresholds", "0.5:0.9:0"], "write first:last:step"),
+        (["eval", "--demo", "--iou-thresholds", "0.5:inf:0.1"], "write first:last:step"),
+        (["eval", "--demo", "--iou-thresholds", "0.5:0.9:0.3"], "the step must lead from the first to the last"),
+        (["eval", "--demo", "--iou-thresholds", "0:1:1e-12"], "is a range of 1e+12 values, at most 100,001 are"),
+        (["eval", "--demo", "--iou-thresholds", "0:1:1e-320"], "is a range of inf values"),
+        (["eval", "--demo", "--iou-thresholds", "0:1e308:1e-308"], "is a range of inf values"),
+        (["eval", "--demo", "--iou-thresholds", "0.5,1.5"], "`iou_thresholds` must lie in"),
+        (["eval", "--demo", "--iou-thresholds", "0.7,0.5"], "`iou_thresholds` must be strictly ascending"),
+        (["eval", "--demo", "--max-detections", "1,ten"], "no list of whole numbers like 1,10,100"),
+        (["eval", "--demo", "--max-detections", "0"], "`max_detections` must be whole numbers of at least 1"),
+        (["eval", "--demo", "--area-ranges", "small"], "'small' is no range: write name=low:high"),
+        (["eval", "--demo", "--area-ranges", "a=0:1,a=1:2"], "'a' is given twice"),
+        (["eval", "--demo", "--area-ranges", "a=0:x"], "'x' is no number"),
+        (["eval", "--demo", "--area-ranges", "a=9:1"], "0 <= low <= high"),
+    ],
+)
+def test_bad_arguments_are_one_line(capsys, arguments, message):
+    assert message in error_of(capsys, *arguments)
+
+
+def test_missing_file_is_named(capsys, files):
+    message = error_of(capsys, "eval", files[0], "nowhere.json")
+    assert message == "jaxmap: error: nowhere.json: No such file or directory\n"
+
+
+def test_folder_in_place_of_a_file_is_named(capsys, files, tmp_path):
+    assert str(tmp_path) in error_of(capsys, "eval", str(tmp_path), files[1])
+
+
+def test_files_in_the_wrong_order_are_explained(capsys, files):
+    assert "is it the results file" in error_of(capsys, "eval", *reversed(files))
+
+
+def test_bad_entry_is_named(capsys, files):
+    pathlib.Path(files[1]).write_text(json.dumps([RESULTS[0] | {"score": None}]))
+    assert "dt.json: `results[0].score` must be a finite number" in error_of(capsys, "eval", *files)
+
+
+def test_json_that_cannot_be_written_is_named(capsys, files, tmp_path):
+    path = str(tmp_path / "missing" / "out.json")
+    assert path in error_of(capsys, "eval", *files, "--json", path)
+
+
+# ---- as a program ----
+
+
+def test_module_runs_as_a_program(files):
+    root = pathlib.Path(jaxmap.__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": str(root)} | SETTINGS
+    command = [sys.executable, "-m", "jaxmap", "eval"]
+    done = subprocess.run([*command, *files, "--json", "-"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["AR100"] == pytest.approx(0.5)
+    failed = subprocess.run([*command, files[0], "nowhere.json"], env=environment, capture_output=True, text=True)
+    assert failed.returncode == 2
+    assert failed.stderr == "jaxmap: error: nowhere.json: No such file or directory\n"
+    assert failed.stdout == ""
+
+
+def test_reader_that_stops_early_is_no_error():
+    root = pathlib.Path(jaxmap.__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": str(root)} | SETTINGS
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jaxmap", "eval", "--demo"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()  # before the program can have written
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 0

@@ -1,0 +1,324 @@
+"""The page holds the evaluation's own numbers, needs no other file, and says why where there is nothing to show."""
+
+from __future__ import annotations
+
+import html
+import pathlib
+import re
+import sys
+from html.parser import HTMLParser
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxmap
+from jaxmap import io
+from jaxmap._cli import main
+from jaxmap.report import report_page, write_report
+
+DASH = "\N{EN DASH}"
+VOID = {"meta"}
+Cell = tuple[str, float | None]  # what it reads, and the number behind it
+NOTHING: dict[str, Any] = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}
+NOTHING_FOUND = NOTHING | {"scores": np.zeros(0)}
+ODD_NAMES = ["<script>alert(1)</script>", "$x$ & \"y\" 'z'", "_犬</svg>"]
+ONE = {"boxes": [[0.0, 0.0, 10.0, 10.0]], "labels": [0]}
+
+
+class Page(HTMLParser):
+    """What a page holds: its elements, and the tables and the text of each section."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: dict[str, list[list[list[Cell]]]] = {}
+        self.text: dict[str, str] = {"": ""}
+        self.open: list[str] = []
+        self._section, self._value = "", None
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        self.elements.append((tag, attributes))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "section":
+            self._section = str(attributes["id"])
+            self.tables[self._section], self.text[self._section] = [], ""
+        elif tag == "table":
+            self.tables[self._section].append([])
+        elif tag == "tr":
+            self.tables[self._section][-1].append([])
+        elif tag in ("th", "td"):
+            self.tables[self._section][-1][-1].append(("", None))
+        elif tag == "data":
+            self._value = float(str(attributes["value"]))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"{tag} ends, but another is open"
+        self._value = None if tag == "data" else self._value
+
+    def handle_data(self, data: str) -> None:
+        self.text[self._section] += data
+        if "th" in self.open or "td" in self.open:
+            row = self.tables[self._section][-1][-1]
+            row[-1] = (row[-1][0] + data, self._value)
+
+    def columns(self, section: str, index: int) -> dict[str, list[Cell]]:
+        """Returns a table of a section by its headings."""
+        head, *rows = self.tables[section][index]
+        assert all(len(row) == len(head) for row in rows)
+        return {title: [row[place] for row in rows] for place, (title, _) in enumerate(head)}
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> jaxmap.Evaluation:
+    return jaxmap.evaluate(*io.demo_scene())
+
+
+@pytest.fixture(scope="module")
+def text(evaluation: jaxmap.Evaluation) -> str:
+    return report_page(evaluation)
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+@pytest.fixture(scope="module")
+def odd_names() -> str:
+    """The page of three classes, each found once at a score of its own."""
+    truth = {"boxes": [[0.0, 20.0 * k, 10.0, 20.0 * k + 10] for k in range(3)], "labels": [0, 1, 2]}
+    evaluation = jaxmap.evaluate([truth | {"scores": [0.9, 0.8, 0.7]}], [truth], class_names=ODD_NAMES)
+    return report_page(evaluation, title="a < b & <i>c</i>")
+
+
+def assert_shown(cells: list[Cell], values: Any, form: str) -> None:
+    """Checks that cells hold exactly these values, and show them so; a dash for those that are not finite."""
+    expected = [(format(v, form), float(v)) if np.isfinite(v) else (DASH, None) for v in np.asarray(values).tolist()]
+    assert cells == expected
+
+
+def words(cells: list[Cell]) -> list[str]:
+    return [text for text, _ in cells]
+
+
+# ---- numbers ----
+
+
+def test_headline_is_the_table_of_the_evaluation(page: Page, evaluation: jaxmap.Evaluation) -> None:
+    table = page.columns("numbers", 0)
+    assert words(table["number"]) == list(evaluation.summary)
+    assert_shown(table["value"], list(evaluation.summary.values()), ".3f")
+    printed = [re.findall(r"=\s*([^\s|\]]+)", line) for line in str(evaluation).splitlines()]
+    shown = zip(*(words(table[title]) for title in ("IoU", "of", "detections", "value")), strict=True)
+    assert printed == [list(row) for row in shown]
+    tiles = [element["class"] for _, element in page.elements if element.get("class") == "tile"]
+    assert len(tiles) == 4  # AP, AP50, AP75, best F1
+    assert (
+        "300 images, 1,964 objects, 3,126 detections (at most 100 of an image and class), 10 classes" in page.text[""]
+    )
+
+
+def test_classes_are_those_of_the_evaluation_by_descending_ap(page: Page, evaluation: jaxmap.Evaluation) -> None:
+    columns = evaluation.per_class()
+    order = np.argsort(-columns["AP"])
+    table = page.columns("classes", 0)
+    assert words(table.pop("class")) == [columns["class_name"][row] for row in order]
+    assert words(table.pop("id")) == [str(columns["class_id"][row]) for row in order]
+    assert_shown(table.pop("objects"), columns["num_ground_truths"][order], ",")
+    assert list(table) == list(evaluation.summary)
+    for name, cells in table.items():
+        assert_shown(cells, columns[name][order], ".3f")
+
+
+def test_explanation_is_that_of_the_evaluation(page: Page, evaluation: jaxmap.Evaluation) -> None:
+    explanation = evaluation.explain()
+    steps, false_positives, images = (page.columns("why", index) for index in range(3))
+    chain = ("images_alone", "classes_alone", "objects_alone", "holders_together", "together")
+    assert_shown(steps["AP"], [getattr(explanation, name) for name in chain], ".4f")
+    changes = {"class averaging": 0.0, "ranking": 0.0}
+    for (_, change), (share, _) in zip(steps["step"][1:], steps["share"][1:], strict=True):
+        assert change is not None
+        changes[share] += change
+    # Sums of a few differences of numbers below 1.
+    assert changes["class averaging"] == pytest.approx(-explanation.class_averaging_share, abs=1e-15)
+    assert changes["ranking"] == pytest.approx(-explanation.ranking_share, abs=1e-15)
+    worst = explanation.false_positives(10)
+    assert_shown(false_positives["cost in AP"], worst["cost"], ".5f")
+    assert words(false_positives["image"]) == [str(image) for image in worst["image_id"]]
+    assert words(false_positives["class"]) == worst["class_name"]
+    assert_shown(false_positives["score"], worst["score"], ".4g")
+    of_images = explanation.images(10)
+    assert words(images["image"]) == [str(image) for image in of_images["image_id"]]
+    assert_shown(images["AP alone"], of_images["AP"], ".4f")
+    first, second = str(explanation).splitlines()[:2]
+    assert f"{first} {second}" in page.text["why"]
+
+
+def test_operating_points_are_those_of_the_evaluation(page: Page, evaluation: jaxmap.Evaluation) -> None:
+    points = evaluation.operating_points(0.5)
+    for index, rows in enumerate((slice(-2, None), slice(-2))):
+        table = page.columns("thresholds", index)
+        assert_shown(table["score from"], points["score_threshold"][rows], "")
+        assert_shown(table["F1"], points["f_score"][rows], ".3f")
+        assert_shown(table["precision"], points["precision"][rows], ".3f")
+        assert_shown(table["recall"], points["recall"][rows], ".3f")
+        assert_shown(table["TP"], points["true_positives"][rows], ",")
+        assert_shown(table["FN"], points["false_negatives"][rows], ",")
+    assert words(table["class"]) == list(evaluation.class_names)
+
+
+def test_ties_are_named_only_where_they_matter(page: Page, odd_names: str, evaluation: jaxmap.Evaluation) -> None:
+    ties = evaluation.tie_bounds()
+    assert ties.differ
+    assert f"lowest {ties.lowest:.10f}, as evaluated {ties.conventional:.10f}" in page.text["numbers"]
+    assert "equal scores" not in Page(odd_names).text["numbers"]
+
+
+def test_pictures_of_the_page_show_its_numbers(page: Page, evaluation: jaxmap.Evaluation) -> None:
+    assert [tag for tag, _ in page.elements].count("svg") == 6
+    ap50 = dict(zip(evaluation.class_names, evaluation.per_class()["AP50"], strict=True))
+    for name, value in ap50.items():
+        assert f"{value:.3f}  {name}" in page.text["curves"]
+    assert f"{evaluation.summary['AP75']:.3f}  IoU 0.75" in page.text["curves"]
+    best = evaluation.curve(0.5).best
+    assert f"best F1 {best.f_score:.3f} from score {best.score_threshold:.4g} on" in page.text["thresholds"]
+    assert f"{int(evaluation.curve(0.5).true_positives[-1]):,} true positives" in page.text["thresholds"]
+
+
+def test_other_protocols_and_grids_have_their_own_table() -> None:
+    found = ONE | {"scores": [0.9]}
+    voc = jaxmap.evaluate([found], [ONE], protocol="voc2007", iou_thresholds=[0.3, 0.45], class_agnostic=True)
+    page = Page(report_page(voc))
+    table = page.columns("numbers", 0)
+    assert_shown(table["value"], list(voc.summary.values()), ".3f")
+    assert words(table["IoU"]) == ["0.30:0.45"] * 2
+    assert words(table["detections"]) == ["all"] * 2
+    assert "1 class. Protocol voc2007, changed in its thresholds" in page.text[""]
+    assert "IoU 0.45" in page.text["thresholds"]
+
+
+# ---- the page ----
+
+
+def assert_self_contained(text: str) -> Page:
+    """Checks that a page is well formed, refers only to itself, and loads nothing."""
+    page = Page(text)
+    assert page.open == []
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = [
+        str(value)
+        for _, attributes in page.elements
+        for name, value in attributes.items()
+        if name.rpartition(":")[2] in ("src", "href", "srcset", "action", "data", "poster")
+    ]
+    links += re.findall(r"url\(([^)]*)\)", text)
+    assert links
+    assert [link for link in links if link[0] != "#" or link[1:] not in ids] == []
+    assert "http" not in text
+    assert "@import" not in text
+    assert not {tag for tag, _ in page.elements} & {"link", "iframe", "object", "embed", "base", "img"}
+    return page
+
+
+def test_page_needs_nothing_else(text: str) -> None:
+    assert_self_contained(text)
+
+
+def test_page_follows_the_scheme_of_the_reader(text: str) -> None:
+    assert "prefers-color-scheme: dark" in text
+    assert "width=device-width" in text
+    pictures = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
+    assert "currentColor" in pictures
+    assert not re.search(r"(fill|stroke): #(1b1f27|000000|ffffff)", pictures)
+
+
+def test_names_are_text(odd_names: str) -> None:
+    page = assert_self_contained(odd_names)
+    assert [tag for tag, _ in page.elements].count("script") == 1
+    assert [tag for tag, _ in page.elements].count("svg") == 6
+    assert sorted(words(page.columns("classes", 0)["class"])) == sorted(ODD_NAMES)
+    assert "a < b & <i>c</i>" in page.text[""]
+    assert "犬" in page.text["confusion"]  # also in letters that matplotlib lacks
+    assert html.escape(ODD_NAMES[0]) in odd_names
+
+
+def test_nothing_found_is_said_in_words() -> None:
+    page = assert_self_contained(report_page(jaxmap.evaluate([NOTHING_FOUND], [ONE])))
+    assert_shown(page.columns("numbers", 0)["value"][:3], [0.0, 0.0, 0.0], ".3f")
+    assert [tag for tag, _ in page.elements].count("svg") == 1  # the confusion matrix, which shows what was missed
+    assert page.text["curves"].count("There are no detections") == 2
+    assert "No detection counts" in page.text["thresholds"]
+    assert "No false positive costs anything." in page.text["why"]
+    assert words(page.columns("thresholds", 0)["score from"]) == [DASH, DASH]
+
+
+def test_no_ground_truth_is_said_in_words() -> None:
+    page = assert_self_contained(report_page(jaxmap.evaluate([ONE | {"scores": [0.9]}], [NOTHING])))
+    assert set(words(page.columns("numbers", 0)["value"])) == {DASH}
+    assert "No image has ground truth that counts" in page.text["why"]
+    assert page.text["curves"].count("No ground truth counts") == 2
+    assert [tag for tag, _ in page.elements].count("svg") == 2  # false positives by score and in the confusion matrix
+
+
+def test_nothing_at_all_is_said_in_words() -> None:
+    page = assert_self_contained(report_page(jaxmap.evaluate([NOTHING_FOUND], [NOTHING])))
+    assert "1 image, 0 objects, 0 detections" in page.text[""]
+    assert "svg" not in [tag for tag, _ in page.elements]
+    assert "nothing can be confused" in page.text["confusion"]
+    assert page.columns("classes", 0)["class"] == []
+
+
+# ---- the files and the command ----
+
+
+def test_report_is_the_same_whatever_the_settings_of_matplotlib(
+    evaluation: jaxmap.Evaluation, text: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
+    with matplotlib.rc_context({"font.size": 30.0, "lines.linewidth": 9.0}):
+        before = matplotlib.rcParams.copy()
+        path = write_report(evaluation, tmp_path / "new" / "folder")
+        assert matplotlib.rcParams.copy() == before
+    assert path == tmp_path / "new" / "folder" / "index.html"
+    assert path.read_text(encoding="utf-8") == text
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_command_writes_the_page_and_the_sheet(
+    capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, page: Page
+) -> None:
+    assert main(["report", "--demo", "-o", str(tmp_path), "--png"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [str(tmp_path / name) for name in ("index.html", "overview.png")]
+    assert err == ""
+    written = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert written.tables == page.tables
+    assert "The demo scene" in written.text[""]
+    with Image.open(tmp_path / "overview.png") as image:
+        assert min(image.size) > 1000
+    assert (tmp_path / "overview.png").stat().st_size < 150_000
+
+
+def test_command_says_what_is_missing(
+    capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["report", "--demo"]) == 2
+    assert "-o" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["report", "--demo", "-o", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "pip install 'jaxmap[plot]'" in err
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,1 @@
+"""What tests share: random scenes, oracles, files and plain definitions."""
