@@ -89,25 +89,25 @@ def test_empty_encodings_of_networks_and_tiny_objects_are_no_news() -> None:
 
 
 def test_masks_of_another_resolution_than_the_image_are_compared_with_one_warning() -> None:
-    with pytest.warns(
-        UserWarning, match=r"1 of 1 masks are of another size than their image, .*\[10, 15\] at"
-    ) as caught:
+    with pytest.warns(UserWarning, match=r"1 of 1 masks differ in size from their image, .*\[10, 15\] at") as caught:
         truth = coco_ground_truths(dataset(dense(10, 15)), **SEGM)
     assert len(caught) == 1
     found = coco_detections(results(dense(10, 15)), truth, **SEGM)
     assert jaxmap.evaluate(found, truth, **SEGM).summary["AP"] == PERFECT
-    with pytest.warns(UserWarning, match="another size"):
+    with pytest.warns(UserWarning, match="differ in size from their image"):
         other = coco_detections(results(dense()), truth, **SEGM)
-    message = r"`detections.masks` of one image must be of one size, got \[20, 30\] beside \[10, 15\] in image 1, row 0"
+    message = (
+        r"`detections.masks` of one image must have the same size, got \[20, 30\] and \[10, 15\] in image 1, row 0"
+    )
     with pytest.raises(ValueError, match=message):
         jaxmap.evaluate(other, truth, **SEGM)
 
 
 def test_truths_of_one_image_must_agree_in_size() -> None:
-    with pytest.warns(UserWarning, match="another size"):
+    with pytest.warns(UserWarning, match="differ in size from their image"):
         truth = coco_ground_truths(dataset(dense(10, 15), SQUARE), **SEGM)
     found = coco_detections([], truth, **SEGM)
-    with pytest.raises(ValueError, match=r"`ground_truths.masks` of one image must be of one size"):
+    with pytest.raises(ValueError, match=r"`ground_truths.masks` of one image must have the same size"):
         jaxmap.evaluate(found, truth, **SEGM)
 
 
