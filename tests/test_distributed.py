@@ -267,7 +267,7 @@ def test_gather_refuses_on_every_process_what_one_of_them_passes_wrongly(monkeyp
     calls = [functools.partial(distributed.gather, usual, metric.init()) for metric in (usual, other)]
     for result in run_processes(monkeypatch, calls):
         assert isinstance(result, ValueError)
-        assert "processes [1] differ" in str(result) and "made under another configuration" in str(result)
+        assert "processes [1] differ" in str(result) and "has another configuration" in str(result)
 
 
 WAITING = """

@@ -66,13 +66,13 @@ ROOM = {"num_classes": 2, "max_images": 3}
             ConfusionMatrix,
             {"num_classes": 10**9},
             ValueError,
-            "cells of the matrix must be at most .*`num_classes=1000000000`",
+            "entries of the matrix must be at most .*`num_classes=1000000000`",
         ),
         (
             SemanticSegmentation,
             {"num_classes": 60_000, "ignore_index": -1},
             ValueError,
-            r"cells of the matrix must be at most 2\^31 - 1, got",
+            r"entries of the matrix must be at most 2\^31 - 1, got",
         ),
         (PanopticQuality, {"num_classes": 10**9}, ValueError, "`num_classes=1000000000` must"),
         (
