@@ -25,9 +25,10 @@ from jaxmap._cli._main import _parser
 
 pytestmark = pytest.mark.slow
 
+ROOMS = ("adapters", "analysis", "interop", "io", "metrics", "plots", "protocols", "report")
 MANUALS = [
     *("README.md", "CONTRIBUTING.md", "jaxmap/README.md", "tests/README.md"),
-    *(f"jaxmap/{room}/README.md" for room in ("adapters", "analysis", "interop", "io", "metrics")),
+    *(f"jaxmap/{room}/README.md" for room in ROOMS),
     *("examples/README.md", "examples/benchmarks/README.md"),
 ]
 FOLDERS = ("jaxmap", "tests", "examples")
