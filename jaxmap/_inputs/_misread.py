@@ -71,14 +71,14 @@ def warn_of_misread(
         return
     geometry = geometry_of(iou_type)
     some = _some_rows(found), _some_rows(truth)
-    doubt = None
-    of_sizes = partial(_doubt_of_sizes, geometry=geometry, box_format=box_format, were_tables=were_tables)
-    for look in (of_sizes, _doubt_of_unit):
-        doubt = doubt or (look(*some) and look(found, truth))
-    if doubt is None and geometry.boxes_fit:
-        doubt = _doubt_of_fit(found, truth, box_format if geometry.shape.column == "boxes" else "")
-    if doubt is not None:
-        warnings.warn(doubt, UserWarning, stacklevel=3)
+    warning = None
+    of_sizes = partial(_warning_of_sizes, geometry=geometry, box_format=box_format, were_tables=were_tables)
+    for look in (of_sizes, _warning_of_unit):
+        warning = warning or (look(*some) and look(found, truth))
+    if warning is None and geometry.boxes_fit:
+        warning = _warning_of_fit(found, truth, box_format if geometry.shape.column == "boxes" else "")
+    if warning is not None:
+        warnings.warn(warning, UserWarning, stacklevel=3)
 
 
 def _some_rows(table: Table) -> Table:
@@ -97,7 +97,7 @@ def _from_xywh(boxes: np.ndarray, box_format: str) -> np.ndarray:
     return {"xywh": boxes, "xyxy": corners, "yxyx": corners[:, [1, 0, 3, 2]]}[box_format]
 
 
-def _doubt_of_sizes(
+def _warning_of_sizes(
     found: DetectionTable, truth: GroundTruthTable, geometry: Geometry, box_format: str, were_tables: bool
 ) -> str | None:
     """Returns a warning about many boxes without area, or about angles that are not radians; None if all is well."""
@@ -139,7 +139,7 @@ def _share(flags: Any) -> float:
     return np.count_nonzero(flags) / max(len(flags), 1)
 
 
-def _doubt_of_unit(found: DetectionTable, truth: GroundTruthTable) -> str | None:
+def _warning_of_unit(found: DetectionTable, truth: GroundTruthTable) -> str | None:
     """Returns a warning if one side is normalised and the other in pixels; None otherwise."""
     extents = {"detections": np.abs(found.boxes).max(), "ground_truths": np.abs(truth.boxes).max()}
     small, large = sorted(extents, key=lambda side: extents[side])
@@ -151,12 +151,12 @@ def _doubt_of_unit(found: DetectionTable, truth: GroundTruthTable) -> str | None
     )
 
 
-def _doubt_of_fit(found: DetectionTable, truth: GroundTruthTable, box_format: str) -> str | None:
+def _warning_of_fit(found: DetectionTable, truth: GroundTruthTable, box_format: str) -> str | None:
     """Returns a warning if boxes or labels only fit in another format or with shifted labels; None otherwise."""
     images = list(_some_images(found, truth))
     fit, equal, shifted, num_classes = _fit(images)
     if fit < _FITS:
-        return _better_reading(images, fit, box_format) if box_format else None
+        return _better_format(images, fit, box_format) if box_format else None
     pairs = equal + sum(shifted.values())
     shift = max(shifted, key=lambda one: shifted[one])
     if pairs < _FEWEST_PAIRS or equal > 0.1 * pairs or shifted[shift] < 0.8 * pairs:
@@ -166,14 +166,13 @@ def _doubt_of_fit(found: DetectionTable, truth: GroundTruthTable, box_format: st
     return (
         f"{shifted[shift]} of {pairs} detections that overlap an object have its label {'+-'[shift < 0]} 1, and "
         f"{equal} have its label: do the labels of `detections` count from {int(shift > 0)} and those of "
-        f"`ground_truths` "
-        f"from {int(shift < 0)}? Use the same numbering for both."
+        f"`ground_truths` from {int(shift < 0)}? Use the same numbering for both."
     )
 
 
-def _better_reading(images: list[_Image], fit: float, box_format: str) -> str | None:
-    """Returns the other format, of one side or of both, in which the boxes overlap."""
-    readings = {}
+def _better_format(images: list[_Image], fit: float, box_format: str) -> str | None:
+    """Returns a warning that names the format in which the boxes would overlap; None if there is none."""
+    boxes_as = {}
     for one in set(BOX_FORMATS) - {box_format}:
         read = [
             image._replace(
@@ -183,9 +182,9 @@ def _better_reading(images: list[_Image], fit: float, box_format: str) -> str | 
             for image in images
         ]
         pairs = list(zip(images, read, strict=True))
-        readings["detections", one] = [given._replace(found=other.found) for given, other in pairs]
-        readings["ground_truths", one] = [given._replace(truth=other.truth) for given, other in pairs]
-    fits = {key: _fit(reading)[0] for key, reading in readings.items()}
+        boxes_as["detections", one] = [given._replace(found=other.found) for given, other in pairs]
+        boxes_as["ground_truths", one] = [given._replace(truth=other.truth) for given, other in pairs]
+    fits = {key: _fit(boxes)[0] for key, boxes in boxes_as.items()}
     side, one = max(fits, key=lambda key: fits[key])
     num_truths = sum(len(image.truth) for image in images)
     then = _FITS_THEN if num_truths >= _FEW else _FEW_FIT_THEN
