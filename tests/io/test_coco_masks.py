@@ -67,7 +67,7 @@ def test_heights_that_no_image_has_are_refused(height: int) -> None:
     ],
 )
 def test_truths_that_nothing_can_match_are_said_once(segmentation: Any, cause: str) -> None:
-    expected = f"2 of 3 have no pixel although their box or area says otherwise: ids 12, 13; .*{cause}"
+    expected = f"2 of 3 have no pixel although their box or area is not empty: ids 12, 13; .*{cause}"
     with pytest.warns(UserWarning, match=expected) as caught:
         coco_ground_truths(dataset(SQUARE, segmentation, segmentation), **SEGM)
     assert len(caught) == 1
@@ -120,7 +120,9 @@ def test_polygons_in_lists_need_the_size_of_their_image() -> None:
     assert lists([SQUARE], [SQUARE], size=[20, 30]) == PERFECT
     assert lists([SQUARE], [{"size": [20, 30], "counts": dense()["counts"]}], size=(20, 30)) == 0
     assert lists([[[5, 2, 15, 2, 15, 7], [5, 2, 15, 2, 15, 7, 5, 7]]], [SQUARE], size=[20, 30]) == PERFECT
-    expected = r"`detections\[0\]\['masks'\]` must have .*polygons, which need the image's `size`: \[height, width\]"
+    expected = (
+        r"`detections\[0\]\['masks'\]` must have .*polygons, which need the `size` of the image, \[height, width\]"
+    )
     for masks in ([SQUARE], [[[5, 2, 15, 2, 15, 7], [5, 2, 15, 2, 15, 7, 5, 7]]]):
         with pytest.raises(ValueError, match=expected):
             lists(masks, masks)

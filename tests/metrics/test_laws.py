@@ -212,7 +212,7 @@ def test_counters_say_what_was_seen(runner: Runner) -> None:
     expected = {"num_images": NUM_IMAGES, "num_padded_images": -NUM_IMAGES % SMALL}
     expected |= {"num_not_finite": 2, "num_bad_labels": 2}
     assert counters == dict.fromkeys(counters, 0) | expected
-    with pytest.warns(UserWarning, match="2 rows have a label outside 0 to 2 and are excluded .*; 2 rows hold NaN"):
+    with pytest.warns(UserWarning, match="2 rows have a label outside 0 to 2 and are excluded .*; 2 rows have NaN"):
         summary = runner.metric.summarize(runner.compute(state))
     assert {name: summary[name] for name in counters} == counters
     # The rows of a spoiled dataset take no part.

@@ -185,7 +185,7 @@ def test_too_little_room_is_said_while_tracing() -> None:
         state = update(METRIC.init(), *wide, **ID)
         update(state, *wide, **ID)
     assert [str(one.message).split(";")[0] for one in caught] == [
-        f"the batch has room for 6 {side} of an image and the state for 4" for side in ("detections", "ground_truths")
+        f"the batch has 6 {side} per image and the state has room for 4" for side in ("detections", "ground_truths")
     ]
     with pytest.raises(ValueError, match=r"num_detections_over_capacity = 2 \(raise `max_detections_per_image`\)"):
         METRIC.summarize(METRIC.compute(state))

@@ -318,7 +318,7 @@ ITEMS_OK = np.ones((2, 3), np.int32)
         (
             lambda: mean_average_precision_at_k(ITEMS_OK, ITEMS_OK, weights=np.ones(3)),
             ValueError,
-            r"`weights` must have shape \[2\], one a row, got \[3\]",
+            r"`weights` must have shape \[2\], one per row, got \[3\]",
         ),
     ],
 )
