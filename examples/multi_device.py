@@ -1,9 +1,9 @@
-"""Evaluates on eight devices, in the two ways that JAX has for it, and shows that not one bit changes.
+"""Evaluates on eight devices, in JAX's two ways, and shows that every bit of the numbers is the same.
 
     python examples/multi_device.py
 
-The devices are virtual ones on the CPU; on a machine with real ones, drop the line that makes them. 300 images go in
-batches of 64, so the last batch is padded, and the padding stands on some of the devices only.
+The devices are virtual devices on the CPU; on a machine with real ones, remove the line that makes them. 300 images
+come in batches of 64, so the last batch is padded, and only some of the devices have padding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jaxmap._matching._packing import pad_detections
 from jaxmap.adapters import GroundTruthLookup
 
 State = jaxmap.metrics.AveragePrecisionState
-Batch = tuple[jaxmap.Detections, np.ndarray]  # what a model puts out, and the ids of its images; -1 pads the batch
+Batch = tuple[jaxmap.Detections, np.ndarray]  # the output of a model, and the ids of its images; -1 pads the batch
 
 
 def demo(num_images: int, batch_size: int) -> tuple[list[Batch], GroundTruthLookup]:
@@ -49,7 +49,7 @@ def host_numbers(batches: list[Batch], lookup: GroundTruthLookup) -> dict[str, f
 def sharded(
     metric: jaxmap.AveragePrecision, mesh: Mesh, batches: list[Batch], lookup: GroundTruthLookup
 ) -> dict[str, float]:
-    """Way 1: `jit` on arrays that are split over the mesh. The code is that of one device."""
+    """Way 1: `jit` on arrays that are sharded over the mesh. The code is the same as for one device."""
 
     @partial(jax.jit, donate_argnums=0)
     def step(state: State, found: jaxmap.Detections, ids: jax.Array, lookup: GroundTruthLookup) -> State:
@@ -66,8 +66,8 @@ def sharded(
 def mapped(
     metric: jaxmap.AveragePrecision, mesh: Mesh, batches: list[Batch], lookup: GroundTruthLookup
 ) -> dict[str, float]:
-    """Way 2: `shard_map`, in which every device fills a state of its own, and one `reduce` after the last batch."""
-    share = -(-metric.max_images // mesh.size) + len(batches)  # no device sees more images than that
+    """Way 2: `shard_map`, in which every device updates its own state, and one `reduce` after the last batch."""
+    share = -(-metric.max_images // mesh.size) + len(batches)  # no device gets more images than that
     local = dataclasses.replace(metric, max_images=share)
     one_per_device = PartitionSpec("data")
 
@@ -115,7 +115,7 @@ def main() -> None:
     for name, way in (("jit, sharded arrays", sharded), ("shard_map and reduce", mapped)):
         numbers = way(metric, mesh, batches, lookup)
         print_row(f"{name}, {options.devices} devices", numbers)
-        print(f"{'':34s}{numbers['num_images']} images, {numbers['num_padded_images']} padding images left out")
+        print(f"{'':34s}{numbers['num_images']} images, {numbers['num_padded_images']} padding images excluded")
         if not all(np.array_equal(numbers[key], value, equal_nan=True) for key, value in expected.items()):
             raise SystemExit("all ways must give the same numbers")
 

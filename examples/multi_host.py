@@ -1,9 +1,9 @@
-"""Evaluates on several processes, as on several hosts: uneven shares, one process without any image, the same numbers.
+"""Evaluates on several processes, like several hosts: uneven shares, one process without images, the same numbers.
 
     python examples/multi_host.py --processes 2 4
 
-The script starts the processes itself, on this machine; `worker` is what a program on each host would do. Every process
-fills a state from its own images, and `distributed.gather`, which every process must call, gives each the state of all.
+The script starts the processes on this machine; `worker` is what a program on each host would do. Every process updates
+a state with its own images, and `distributed.gather`, which every process must call, returns the merged state to each.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def demo(num_images: int) -> tuple[jaxmap.Detections, np.ndarray, GroundTruthLoo
 
 
 def share_of(process: int, num_processes: int, num_images: int) -> np.ndarray:
-    """Splits the images unevenly: each process gets twice as many as the one before, and the last of many gets none."""
+    """Splits the images unevenly: each process gets twice as many as the previous one, the last of several none."""
     weights = 2 ** np.arange(num_processes)
     weights[2:][-1:] = 0
     cuts = np.cumsum([0, *weights]) * num_images // weights.sum()
@@ -44,7 +44,7 @@ def share_of(process: int, num_processes: int, num_images: int) -> np.ndarray:
 
 
 def worker(process: int, num_processes: int, num_images: int, port: int) -> None:
-    """What each host runs."""
+    """The program of each host."""
     jax.distributed.initialize(f"127.0.0.1:{port}", num_processes, process)
     detections, image_ids, lookup = demo(num_images)
     metric = jaxmap.AveragePrecision(
@@ -60,7 +60,7 @@ def worker(process: int, num_processes: int, num_images: int, port: int) -> None
         truth, known = lookup.find(ids)
         return metric.update(state, found, truth, image_id=ids, valid=known)
 
-    state = metric.init()  # what a process without images passes on
+    state = metric.init()  # the state of a process without images
     mine = share_of(process, num_processes, num_images)
     for start in range(0, len(mine), BATCH):
         rows = np.resize(mine[start : start + BATCH], BATCH)

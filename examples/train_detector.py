@@ -1,14 +1,16 @@
-"""Trains a small detector and knows its exact COCO mAP after every epoch, without leaving the device.
+"""Trains a small detector and computes its exact COCO mAP after every epoch, on the device.
 
     python examples/train_detector.py                 # half a minute on two CPU cores
-    python examples/train_detector.py --measure       # also: what does the metric cost beside the model?
+    python examples/train_detector.py --measure       # also measure the cost of the metric
 
 The data are generated: 64 x 64 images with up to four circles, squares and triangles. The detector is a CenterNet in
-flax.nnx: a heat map for each class whose peaks are the centres of objects, and at each peak the box's size and offset;
-no anchors, no non-maximum suppression. What to copy into another project is `eval_step`: predictions and ground truths
-go from the model into the metric's state inside one jitted function; `compute` makes numbers of it once an epoch.
+flax.nnx: a heat map per class whose peaks are the centres of objects, and the size and offset of the box at each peak;
+no anchors, no non-maximum suppression. Copy `eval_step` into your own project: predictions and ground truths go from
+the model into the state of the metric inside one jitted function, and `compute` turns the state into numbers once per
+epoch.
 
-At the end the same detections are written as COCO files, read back and evaluated on the host, and the numbers compared.
+At the end, the same detections are written as COCO files, read back and evaluated on the host, and the numbers are
+compared.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ CELLS = IMAGE // STRIDE
 CLASSES = ("circle", "square", "triangle")
 MAX_OBJECTS = 4
 MAX_DETECTIONS = 20
-UNIT = 16.0  # pixels: the size that the network's 0 stands for
+UNIT = 16.0  # pixels: the size for an output of 0
 
 Batch = dict[str, np.ndarray]
 
@@ -48,7 +50,7 @@ def generate(rng: np.random.Generator, num_images: int) -> Batch:
     shape = (num_images, MAX_OBJECTS)
     valid = rng.random(shape) < 0.6
     size = rng.integers(8, 33, (*shape, 2))
-    quarter = np.array([[0, 0], [0, 32], [32, 0], [32, 32]])  # one object in each, so that none hides another
+    quarter = np.array([[0, 0], [0, 32], [32, 0], [32, 32]])  # one object in each, so that no object hides another
     corner = quarter + (rng.random((*shape, 2)) * (33 - size)).astype(int)
     labels = rng.integers(0, len(CLASSES), shape).astype(np.int32)
     images = 0.15 * rng.random((num_images, IMAGE, IMAGE, 3)) + 0.3 * rng.random((num_images, 1, 1, 3))
@@ -70,7 +72,7 @@ def generate(rng: np.random.Generator, num_images: int) -> Batch:
 
 
 def batches(data: Batch, size: int, rng: np.random.Generator | None = None) -> Iterator[Batch]:
-    """Cuts data into batches of one size: shuffled for training; for evaluation in order, the last one padded."""
+    """Splits data into batches of one size: shuffled for training; in order, the last one padded, for evaluation."""
     num_images = len(data["image"])
     order = np.arange(num_images) if rng is None else rng.permutation(num_images)
     for start in range(0, num_images, size):
@@ -88,7 +90,7 @@ class Detector(nnx.Module):
         sizes = ((3, width // 2, 2), (width // 2, width, 2), (width, width, 1), (width, width, 1), (width, width, 1))
         self.layers = nnx.List([nnx.Conv(a, b, (3, 3), strides=stride, rngs=rngs) for a, b, stride in sizes])
         self.norms = nnx.List([nnx.GroupNorm(b, num_groups=4, rngs=rngs) for _, b, _ in sizes])
-        rare = nnx.initializers.constant(-4.0)  # most cells are no centre
+        rare = nnx.initializers.constant(-4.0)  # most positions are not centres
         self.heat = nnx.Conv(width, len(CLASSES), (1, 1), bias_init=rare, rngs=rngs)
         self.box = nnx.Conv(width, 4, (1, 1), rngs=rngs)
 
@@ -144,7 +146,7 @@ def train_step(model: Detector, optimizer: nnx.Optimizer[Detector], batch: Any) 
 
 @functools.partial(nnx.jit, static_argnames="metric")
 def eval_step(model: Detector, state: Any, batch: Any, *, metric: jaxmap.AveragePrecision) -> Any:
-    """One step of the evaluation: all that a training loop needs of jaxmap on the device."""
+    """One step of the evaluation: everything that a training loop needs of jaxmap on the device."""
     truth = jaxmap.GroundTruths(boxes=batch["boxes"], labels=batch["labels"], valid=batch["valid"])
     return metric.update(state, predict(model, batch["image"]), truth, image_id=batch["image_id"], valid=batch["real"])
 
@@ -157,7 +159,7 @@ def evaluate(model: Detector, data: Batch, metric: jaxmap.AveragePrecision, batc
 
 
 def evaluate_files(model: Detector, data: Batch, batch_size: int) -> dict[str, float]:
-    """The other way: predictions to the host, COCO files to a disk, and from there to numbers."""
+    """The other way: copies predictions to the host, writes COCO files, and evaluates those."""
 
     def entry(side: Any, image_id: np.ndarray, i: int, row: int) -> dict[str, Any]:
         x0, y0, x1, y1 = side["boxes"][i, row].tolist()
@@ -189,7 +191,7 @@ def evaluate_files(model: Detector, data: Batch, batch_size: int) -> dict[str, f
 
 
 def measure(model: Detector, data: Batch, metric: jaxmap.AveragePrecision, batch_size: int) -> None:
-    """Prints how long one inference step and one update of the metric take."""
+    """Prints the time of one inference step and of one update of the metric."""
     batch = jax.device_put(next(batches(data, batch_size)))
     truth = jaxmap.GroundTruths(boxes=batch["boxes"], labels=batch["labels"], valid=batch["valid"])
     predict_jit, update = nnx.jit(predict), jax.jit(metric.update)
@@ -197,7 +199,7 @@ def measure(model: Detector, data: Batch, metric: jaxmap.AveragePrecision, batch
 
     def median_ms(call: Any) -> float:
         times = [timeit.timeit(lambda: jax.block_until_ready(call()), number=1) for _ in range(12)]
-        return 1e3 * statistics.median(times[2:])  # the first ones compile and warm up
+        return 1e3 * statistics.median(times[2:])  # the first runs compile and warm up
 
     inference = median_ms(lambda: predict_jit(model, batch["image"]))
     metric_ms = median_ms(lambda: update(state, found, truth, image_id=batch["image_id"], valid=batch["real"]))
@@ -235,7 +237,7 @@ def main() -> None:
         row = " ".join(f"{numbers[name]:7.4f}" for name in ("AP", "AP50", "AP75", "AR100"))
         print(f"{epoch:5d} {float(np.mean(losses)):7.3f} {row}", flush=True)
 
-    print(f"images {numbers['num_images']}, padding images left out {numbers['num_padded_images']}")
+    print(f"images {numbers['num_images']}, padding images excluded {numbers['num_padded_images']}")
     expected = evaluate_files(model, test, options.batch_size)
     difference = max(abs(numbers[name] - value) for name, value in expected.items() if not np.isnan(value))
     print(f"through COCO files: AP {expected['AP']:.4f}, largest difference of any number {difference:.1e}")

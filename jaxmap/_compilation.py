@@ -1,6 +1,6 @@
-"""Compiling ahead: what a first call would wait for, done before there is data.
+"""Compilation ahead of time, so that the first call does not wait for the compiler.
 
-With JAX's persistent compilation cache switched on, later processes profit as well.
+With JAX's persistent compilation cache switched on, later processes benefit as well.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from .types import HostArray
 
 __all__ = ["JittedMetric", "warmup", "warmup_metric"]
 
-LARGEST_GROUP = 128  # boxes of one class in an image that meet others; the rare larger groups compile when they come
+LARGEST_GROUP = 128  # overlapping boxes of one class in one image; larger groups are rare and compile when they occur
 
 
 def warmup(protocol: str | EvaluationProtocol = COCO) -> None:
-    """Compiles what `evaluate` needs, by scoring a scene that packs into every shape of cell.
+    """Compiles what `evaluate` needs, by scoring a scene that fills every array shape that the host packs into.
 
-    A later `evaluate(..., protocol=protocol)` of this process compiles nothing, whatever the number of images and
-    classes, unless more than 128 boxes of one class overlap others in one image.
+    A later `evaluate(..., protocol=protocol)` in this process compiles nothing, however many images and classes there
+    are, unless more than 128 boxes of one class overlap others in one image.
 
     Args:
-      protocol: as `evaluate` will apply it: a name, or a protocol whose grids are replaced already
+      protocol: the protocol that `evaluate` will use: a name, or a protocol with its grids already replaced
         (`COCO.customize(iou_thresholds=[0.5])`).
 
     Raises:
@@ -37,10 +37,10 @@ def warmup(protocol: str | EvaluationProtocol = COCO) -> None:
 
 
 class JittedMetric(NamedTuple):
-    """The steps of a metric under `jit`.
+    """The jitted steps of a metric.
 
     Attributes:
-      update: takes a state, which it consumes, and a batch by name; returns the new state.
+      update: takes a state, whose buffers it donates, and a batch by keyword; returns the new state.
       compute: takes a state; returns the result.
     """
 
@@ -49,14 +49,15 @@ class JittedMetric(NamedTuple):
 
 
 def warmup_metric(metric: Any, batch: Mapping[str, Any]) -> JittedMetric:
-    """Returns `update` and `compute` of a metric under `jit`, compiled for batches like the one that is given.
+    """Returns the jitted `update` and `compute` of a metric, compiled for batches with the shapes of the given one.
 
-    Others compile when they come. A step of your own that calls `metric.update` is a program of its own, and its own
-    `lower(...).compile()` compiles it ahead.
+    Batches of other shapes compile when they occur. If you call `metric.update` inside your own jitted step, compile
+    that step ahead with its `lower(...).compile()`.
 
     Args:
-      metric: one whose state stays on the device.
-      batch: what `metric.update` takes after the state, by name: arrays, or `jax.ShapeDtypeStruct`s in their place.
+      metric: a metric whose state stays on the device.
+      batch: the arguments of `metric.update` after the state, by keyword: arrays, or `jax.ShapeDtypeStruct`s in their
+        place.
 
     Raises:
       TypeError: if the metric keeps its state on the host, so that there is no step to compile.
@@ -74,7 +75,7 @@ def warmup_metric(metric: Any, batch: Mapping[str, Any]) -> JittedMetric:
 
 
 def _scene(largest: int) -> tuple[list[dict[str, HostArray]], list[dict[str, HostArray]]]:
-    """Makes images of 1, 2, 4, ... detections, each of which meets 1, 2, 4, ... of as many ground truths."""
+    """Makes images with 1, 2, 4, ... detections and ground truths; each detection overlaps 1, 2, ... ground truths."""
     truth = []
     powers = 2 ** np.arange(largest.bit_length())
     for size in powers:

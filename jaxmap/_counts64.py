@@ -1,6 +1,6 @@
-"""Counts that outgrow 32 bits, exact where there are no 64-bit integers, and the numbers that are read from them.
+"""Counts beyond 32 bits, exact without 64-bit integers, and the ratios computed from them.
 
-A cell of a confusion matrix passes 2^31 after some thousands of images, and an integer that wraps says nothing.
+A count of pixels passes 2^31 after a few thousand images, and an integer that wraps raises no error.
 
 >>> nearly = WideCount(jnp.full(1, 2**32 - 1, jnp.uint32), jnp.zeros(1, jnp.uint32))
 >>> to_host(add(nearly, widen(jnp.array([2]))))
@@ -58,12 +58,12 @@ class WideCount(NamedTuple):
 
 
 def zeros(shape: tuple[int, ...]) -> WideCount:
-    """Returns counts of nothing."""
+    """Returns counts of 0."""
     return WideCount(jnp.zeros(shape, jnp.uint32), jnp.zeros(shape, jnp.uint32))
 
 
 def widen(counts: jax.Array) -> WideCount:
-    """Takes integer counts that fit 32 bits."""
+    """Converts integer counts that fit 32 bits."""
     low = counts.astype(jnp.uint32)
     return WideCount(low, jnp.zeros_like(low))
 
@@ -76,7 +76,7 @@ def add(a: WideCount, b: WideCount) -> WideCount:
 
 
 def add_counts(a: Counts, b: Counts) -> Counts:
-    """Adds trees of int32 counts, which stop at 2^31 - 1 instead of wrapping; still in any order to the same bits."""
+    """Adds trees of int32 counts, which stop at 2^31 - 1 instead of wrapping, whatever the order of additions."""
 
     def stopped(one: jax.Array, other: jax.Array) -> jax.Array:
         both = jnp.add(one, other)
@@ -87,7 +87,7 @@ def add_counts(a: Counts, b: Counts) -> Counts:
 
 
 def check_counts(counts: Any) -> None:
-    """Refuses trees of counts of which one has stopped at 2^31 - 1.
+    """Checks that no count in the trees has stopped at 2^31 - 1.
 
     Raises:
       ValueError: if one has.
@@ -107,7 +107,7 @@ def total(counts: WideCount, axes: tuple[int, ...]) -> WideCount:
 
 
 def running(counts: WideCount) -> WideCount:
-    """Returns the sums over the last axis up to and with each cell."""
+    """Returns the cumulative sums over the last axis."""
     low = jnp.cumsum(counts.low, axis=-1, dtype=jnp.uint32)
     carry = (low < counts.low).astype(jnp.uint32)  # a step passes 2^32 at most once, and then ends below what it added
     return WideCount(low, jnp.cumsum(counts.high + carry, axis=-1, dtype=jnp.uint32))
@@ -120,12 +120,12 @@ def as_float(counts: WideCount) -> jax.Array:
 
 
 def ratio(part: jax.Array, whole: jax.Array) -> jax.Array:
-    """Divides floats; `UNDEFINED` where the whole is 0."""
+    """Divides floats; `UNDEFINED` where the denominator is 0."""
     return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1.0), UNDEFINED)
 
 
 def mean_of_defined(values: jax.Array) -> jax.Array:
-    """Returns the mean of the values that are defined; `UNDEFINED` if none is."""
+    """Returns the mean of the defined values; `UNDEFINED` if there are none."""
     defined = values != UNDEFINED
     return ratio(jnp.sum(jnp.where(defined, values, 0.0)), jnp.sum(defined).astype(values.dtype))
 
@@ -151,7 +151,7 @@ def _jitted(compute: Callable[[Any], Any], state: Any) -> Any:
 
 
 def to_host(result: Any) -> Any:
-    """Brings a result to NumPy: wide counts to int64, floats to float64 with NaN for `UNDEFINED`; twice is once."""
+    """Converts a result to NumPy: wide counts to int64, floats to float64 with NaN for `UNDEFINED`. Idempotent."""
 
     def convert(leaf: Any) -> Any:
         if isinstance(leaf, WideCount):

@@ -1,4 +1,4 @@
-"""How objects show at a prompt and in a notebook: one short line, and tables.
+"""How objects are displayed at a prompt (one short line) and in a notebook (tables).
 
 >>> import numpy as np
 >>> Columns(AP=np.array([0.5, 1.0]), class_name=["cat", "dog"])
@@ -19,7 +19,7 @@ from ._outputs import printable
 __all__ = ["Columns", "described", "html_table", "html_text", "short_repr"]
 
 _LONGEST_LINE = 220  # characters between the brackets
-_LONGEST = 48  # characters of a value that is shown as it is
+_LONGEST = 48  # characters of a value that is shown in full
 _MOST_ROWS, _MOST_COLUMNS = 50, 30  # of a table in a notebook
 
 
@@ -35,16 +35,16 @@ class Columns(dict[str, Any]):
 
 
 def short_repr(value: Any) -> str:
-    """Returns one line about a dataclass or a named tuple: its name, and the fields that differ from their defaults.
+    """Returns one line about a dataclass or a named tuple: its name and the fields that differ from their defaults.
 
-    Of an array it shows the dtype and the shape, of a container inside it the shape of its first array, and nothing of
-    a counter that is 0.
+    An array is shown by its dtype and shape, a nested container by the shape of its first array. Counters that are 0
+    are left out.
     """
     return described(value, **dict(_fields(value)))
 
 
 def described(value: Any, **fields: Any) -> str:
-    """Returns one line: the name of a value's type, and as many of the fields as there is room for."""
+    """Returns one line: the name of the value's type and as many fields as fit."""
     parts = _listed(fields)
     lengths = itertools.accumulate(len(part) + 2 for part in parts)
     fitting = [part for part, length in zip(parts, lengths, strict=True) if length <= _LONGEST_LINE]
@@ -52,7 +52,7 @@ def described(value: Any, **fields: Any) -> str:
 
 
 def html_table(columns: Iterable[tuple[str, Sequence[Any]]]) -> str:
-    """Returns named columns of equal length as a table; what is beyond 50 rows and 30 columns is counted below it."""
+    """Returns columns as an HTML table of at most 50 rows and 30 columns, and the number of the rest."""
     columns = list(columns)
     num_rows = len(columns[0][1]) if columns else 0
     shown = [(title, [_cell(value) for value in values[:_MOST_ROWS]]) for title, values in columns[:_MOST_COLUMNS]]
@@ -68,7 +68,7 @@ def html_table(columns: Iterable[tuple[str, Sequence[Any]]]) -> str:
 
 
 def html_text(text: str) -> str:
-    """Returns text whose lines and blanks stay as they are."""
+    """Returns text as HTML that keeps its line breaks and blanks."""
     return f"<pre>{html.escape(text)}</pre>"
 
 
@@ -89,7 +89,7 @@ def _listed(fields: Mapping[Any, Any]) -> list[str]:
 
 
 def _is_nothing(value: Any) -> bool:
-    """Whether there is nothing to show of a value: None, a counter that is 0, a container of nothing."""
+    """Whether a value has nothing to show: None, a counter that is 0, an empty container."""
     if value is None or (isinstance(value, tuple | list) and not value):
         return True
     if isinstance(value, Mapping):
@@ -120,7 +120,7 @@ def _short(value: Any) -> str:
 
 
 def _first_array(value: Any) -> Any | None:
-    """Returns the first array in a container or in what it contains; None where there is none."""
+    """Returns the first array in a container, searched recursively; None if there is none."""
     if _has_shape(value):
         return value
     if isinstance(value, tuple | list):
@@ -137,10 +137,10 @@ def _has_shape(value: Any) -> bool:
 
 
 def _scalar(value: Any) -> Any | None:
-    """Returns the number in an array of no axes; None for any other, and where it cannot be read, as inside `jit`."""
+    """Returns the number in an array without axes; None for other arrays, and if it cannot be read, as inside `jit`."""
     try:
         return value.item() if value.shape == () else None
-    except Exception:  # a tracer, a shape without values, an array that was donated: `repr` must not fail
+    except Exception:  # a tracer, a ShapeDtypeStruct or a donated array: `repr` must not fail
         return None
 
 

@@ -1,4 +1,4 @@
-"""One call from arrays, lists or tables to exact numbers, and what can be asked of the result."""
+"""`evaluate`: exact numbers from arrays, lists or tables in one call, and the `Evaluation` that it returns."""
 
 from __future__ import annotations
 
@@ -55,30 +55,30 @@ def evaluate(
     """Scores detections against ground truths, exactly as pycocotools does, in float64 on the host.
 
     Args:
-      detections: one of: `Detections` or a mapping of its fields, padded to `[I, D, ...]`; a sequence of one mapping an
-        image, with `boxes` `[D, 4]`, `scores` `[D]` and `labels` `[D]`; a `DetectionTable`. NumPy or JAX arrays.
-        Other shapes than boxes as `Detections` has them; masks also as a list of COCO's run-length encodings, or of
-        polygons beside the `size` of their image, `[height, width]`.
+      detections: one of: `Detections` or a mapping of its fields, padded to `[I, D, ...]`; a sequence of one mapping
+        per image, with `boxes` `[D, 4]`, `scores` `[D]` and `labels` `[D]`; a `DetectionTable`. Arrays are NumPy's or
+        JAX's. Masks, keypoints and oriented boxes are given as in `Detections`; masks also as a list of COCO's
+        run-length encodings, or of polygons together with the `size` of their image, `[height, width]`.
       ground_truths: likewise, with `boxes`, `labels` and optionally `crowd` (or `iscrowd`), `area`, `ignore`,
         `verified` and `not_exhaustive`.
-      protocol: a protocol or its name; None for COCO, of keypoints `coco-keypoints`.
-      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      protocol: a protocol or its name; None for `coco`, or `coco-keypoints` if `iou_type` is `keypoints`.
+      box_format: the format of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
       class_names: names of the classes 0 .. K-1, or a mapping from label to name.
-      num_classes: K, when there are no names. With neither, the classes are the labels that occur.
+      num_classes: K, if no names are given. With neither, the classes are the labels that occur.
       iou_thresholds: instead of the protocol's; ascending, in (0, 1].
       recall_points: instead of the protocol's; ascending, in [0, 1].
       area_ranges: instead of the protocol's, name to (low, high) in square pixels, both ends included.
-      max_detections: instead of the protocol's, one or several limits for an image and a class.
+      max_detections: instead of the protocol's, one or several limits per image and class.
       class_agnostic: score all classes as one.
-      iou_type: what is compared, instead of what the protocol does: one of `jaxmap.protocols.IOU_TYPES`.
+      iou_type: what is compared, instead of the protocol's: one of `jaxmap.protocols.IOU_TYPES`.
       progress: called with the name of each stage as it starts.
 
     Returns:
       The evaluation; `print` it for the familiar table.
 
     Raises:
-      ValueError: if an input's shape, length or value is not as described; the message names image and field.
-      TypeError: if an input is of another kind, or labels are not integers.
+      ValueError: if an input's shape, length or value is not as described; the message names the image and the field.
+      TypeError: if an input has another type, or labels are not integers.
 
     Example:
       >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0]], "labels": [0]}]
@@ -87,7 +87,7 @@ def evaluate(
       0.7
     """
     if progress is not None and not callable(progress):
-        raise TypeError(f"`progress` must be a function of the name of a stage, got {type(progress).__name__}.")
+        raise TypeError(f"`progress` must be a function that takes the name of a stage, got {type(progress).__name__}.")
     tell = progress or (lambda stage: None)
     protocol = protocol_for(iou_type, protocol).customize(
         iou_thresholds=iou_thresholds,
@@ -121,7 +121,7 @@ def evaluate(
 def evaluation_of(
     dataset: DatasetRecords, protocol: EvaluationProtocol, *, matched: MatchedDataset | None = None
 ) -> Evaluation:
-    """Integrates the records of a dataset; without the matches behind them, what needs boxes cannot be asked."""
+    """Integrates the records of a dataset; without the matches behind them, methods that need boxes raise."""
     num_classes = len(dataset.class_ids)
     curves = precision_recall(dataset.records, protocol=protocol, num_classes=num_classes, order=dataset.by_class)
     return Evaluation(protocol=protocol, curves=curves, dataset=dataset, matched=matched)
@@ -132,10 +132,11 @@ class Evaluation:
     """The numbers of one evaluation and the matches behind them; undefined numbers are NaN.
 
     Attributes:
-      protocol: as it was applied, with its grids: `iou_thresholds`, `recall_points`, `area_ranges`, `max_detections`.
+      protocol: the protocol as applied, with its grids: `iou_thresholds`, `recall_points`, `area_ranges`,
+        `max_detections`.
       curves: precision, recall and scores over them.
-      dataset: the records of all images, which the numbers are made of.
-      matched: which detection matched which ground truth; None where the records came from the state of a metric, which
+      dataset: the records of all images, from which the numbers are computed.
+      matched: which detection matched which ground truth; None if the records came from the state of a metric, which
         keeps no boxes. Then `matches` and `confusion_matrix` raise, and ties that could change matches are not counted.
     """
 
@@ -161,7 +162,7 @@ class Evaluation:
 
     @property
     def class_ids(self) -> HostArray:
-        """`[K]`, the label or category id of each place on the class axis."""
+        """`[K]`, the label or category id of each index on the class axis."""
         return self.dataset.class_ids
 
     @property
@@ -171,12 +172,12 @@ class Evaluation:
 
     @property
     def image_ids(self) -> HostArray:
-        """`[I]`, every image, also those without boxes."""
+        """`[I]`, the ids of all images, including those without boxes."""
         return self.dataset.image_ids
 
     @functools.cached_property
     def summary(self) -> dict[str, float]:
-        """The protocol's named numbers; a number's limit is in its name (`AR10`) or is the largest (`AP`)."""
+        """The protocol's named numbers; the limit on detections is in the name (`AR10`) or the largest (`AP`)."""
         return summarize(self.curves, self.protocol, self.dataset.class_group)
 
     def __str__(self) -> str:
@@ -195,24 +196,24 @@ class Evaluation:
         return json.dumps({name: None if math.isnan(value) else value for name, value in self.summary.items()})
 
     def per_class(self) -> dict[str, Any]:
-        """Returns columns, each `[K]`: `class_id`, `class_name`, `num_ground_truths`, then numbers of the summary."""
+        """Returns columns of `[K]`: `class_id`, `class_name`, `num_ground_truths` and the numbers of the summary."""
         columns: dict[str, Any] = {
             "class_id": self.class_ids,
             "class_name": list(self.class_names),
             "num_ground_truths": np.asarray(self.curves.num_ground_truths)[:, 0],
         }
-        no_groups = dataclasses.replace(self.protocol, class_groups=())  # a group of classes says nothing of one
+        no_groups = dataclasses.replace(self.protocol, class_groups=())  # undefined for one class
         return Columns(columns | mean_of_each_class(self.curves, summary_lines(no_groups)))
 
     def per_image(self) -> dict[str, HostArray]:
         """Returns columns over all images, each scored as if it were the whole dataset.
 
-        An image alone averages only over the classes that it has ground truths of, and its false positives are ranked
-        only among its own detections, so the mean over images is not the dataset's number.
+        Per-image AP averages only over the classes with ground truths in that image and ranks only the detections of
+        that image, so its mean over images is not the pooled number.
 
         Returns:
-          `image_id`, `num_ground_truths` (that count), `num_detections` (within the largest limit), then the summary's
-          numbers over the first area range at that limit (for COCO `AP`, `AP50`, `AP75`, `AR100`), each `[I]`.
+          `image_id`, `num_ground_truths` (counted ones), `num_detections` (within the largest limit), then the
+          summary's numbers for the first area range at that limit (for COCO `AP`, `AP50`, `AP75`, `AR100`), each `[I]`.
         """
         num_images = len(self.image_ids)
         alone = image_curves(self.dataset, self.protocol)
@@ -232,7 +233,7 @@ class Evaluation:
     def explain(self) -> Explanation:
         """Returns why pooled and per-image AP differ, and what each false positive costs.
 
-        `print` it for the answer as text; its `to_dict` is ready for JSON.
+        `print` the result to read it as text; its `to_dict` is ready for JSON.
 
         Example:
           >>> there, nowhere = [0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]
@@ -240,7 +241,7 @@ class Evaluation:
           >>> first = {"boxes": [there], "labels": [0], "scores": [0.5]}
           >>> second = {"boxes": [there, nowhere], "labels": [0, 0], "scores": [0.95, 0.9]}
           >>> print(str(evaluate([first, second], truth).explain()).splitlines()[0])
-          Alone, the 2 images score AP 1.0000 on average; together they score 0.8350, 0.1650 lower.
+          The mean per-image AP of 2 images is 1.0000; the pooled AP is 0.8350, 0.1650 lower.
         """
         return self._explanation
 
@@ -249,11 +250,11 @@ class Evaluation:
         return explain(self.dataset, self.protocol)
 
     def tie_bounds(self) -> TieBounds:
-        """Returns the lowest and the highest AP over all orders of equal scores, beside the conventional one."""
+        """Returns the lowest and the highest AP over all orders of equal scores, and that of the conventional order."""
         return tie_bounds(self.dataset, self.protocol, self.matched)
 
     def matches(self, iou_threshold: float = 0.5, area: str = "all") -> dict[str, HostArray]:
-        """Returns which detection met which ground truth, one row per detection, by image, class and descending score.
+        """Returns which detection matched which ground truth: rows by image, class and descending score.
 
         Args:
           iou_threshold: one of the protocol's thresholds.
@@ -262,7 +263,7 @@ class Evaluation:
         Returns:
           Columns `image_id`, `class_id`, `detection` (position in the file, or row in the image), `score`, `matched`,
           `ground_truth` (annotation id, or row in the image; -1 where unmatched), `iou` (NaN where unmatched) and
-          `ignored` (neither a true nor a false positive). Detections beyond the largest limit take no part.
+          `ignored` (neither a true nor a false positive). Detections beyond the largest limit are excluded.
 
         Raises:
           ValueError: if the protocol has no such threshold or area range.
@@ -297,15 +298,15 @@ class Evaluation:
         beta: float = 1.0,
         average: str = "micro",
     ) -> ScoreCurve:
-        """Returns precision, recall and F against the score, from raw counts, of one class or over all.
+        """Returns precision, recall and F against the score, from raw counts, for one class or all classes.
 
-        Its `best` is the threshold of the highest F, its `at(score)` what any other gives.
+        Its `best` is the operating point of the highest F; `at(score)` returns that of any other threshold.
 
         Args:
-          iou_threshold, area, max_detections: among the protocol's; the largest limit if None.
+          iou_threshold, area, max_detections: values of the protocol; `max_detections` None for the largest limit.
           class_id: one of `class_ids`; None for all classes.
-          beta: how much more recall weighs than precision.
-          average: over all classes, `micro` adds up their counts, `macro` is the mean of their rates.
+          beta: the weight of recall relative to precision.
+          average: how classes are combined: `micro` adds up their counts, `macro` is the mean of their rates.
 
         Raises:
           ValueError: if one of the arguments is not as described.
@@ -337,16 +338,16 @@ class Evaluation:
         beta: float = 1.0,
         score_threshold: float | None = None,
     ) -> dict[str, Any]:
-        """Returns one score threshold for each class and one for all together, and what it gives.
+        """Returns the best score threshold of each class and of all classes, with its counts, precision, recall and F.
 
         Args:
           iou_threshold, area, max_detections, beta: as `curve` takes them.
-          score_threshold: the threshold of every row; None for the best of each, by F.
+          score_threshold: the threshold of every row; None for the one with the highest F in each row.
 
         Returns:
           Columns of `[K + 2]`: `class_id`, `class_name`, `num_ground_truths`, `score_threshold`, `true_positives`,
           `false_positives`, `false_negatives`, `precision`, `recall`, `f_score`. The last two rows, `micro` and `macro`
-          with class id -1, are one threshold for all classes.
+          with class id -1, use one threshold for all classes.
 
         Raises:
           ValueError: if one of the arguments is not as described.
@@ -371,7 +372,7 @@ class Evaluation:
     ) -> Confusion:
         """Returns which class each ground truth was detected as; arguments as `jaxmap.confusion_matrix` takes them.
 
-        Only detections within the largest max-detections limit of their image and class take part.
+        Only detections within the largest max-detections limit of their image and class are included.
         """
         matched = self.require_matched("confusion_matrix")
         return confusion_of(
@@ -385,7 +386,7 @@ class Evaluation:
         )
 
     def require_matched(self, method: str) -> MatchedDataset:
-        """Returns what matched what; a `ValueError` names the method if the records came from the state of a metric."""
+        """Returns the matches; a `ValueError` names the method if the records came from the state of a metric."""
         if self.matched is None:
             raise ValueError(
                 f"`{method}` needs the boxes of both sides, which the state of a metric does not keep; call "

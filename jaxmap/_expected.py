@@ -1,4 +1,4 @@
-"""Arguments in their places: what came where something else belongs."""
+"""Type checks of arguments that are easily swapped, such as states, results, detections and ground truths."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _CALLS = "the calls are `update(state, ...)`, `merge(state, other)`, `compute(st
 
 
 def expect(name: str, value: Any, kind: type, origin: str = "") -> None:
-    """Refuses an argument in the place of another, and a mapping in the place of its fields.
+    """Checks the type of an argument, and says what to pass if it is that of another argument or a mapping.
 
     Args:
       name: of the argument.
-      value: what came.
-      kind: what it must be.
-      origin: which calls give such a value; none for what users make.
+      value: the argument as passed.
+      kind: the type that it must have.
+      origin: the calls that return such a value; empty for types that users construct.
 
     Raises:
-      TypeError: saying what to pass.
+      TypeError: if it has another type; the message says what to pass.
     """
     if isinstance(value, kind):
         return

@@ -1,4 +1,4 @@
-"""The garbage collector, kept from looking through what it can find nothing in."""
+"""Pauses of the garbage collector while millions of objects without cycles are made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["collector_paused"]
 
 
 class _Pauses(threading.local):
-    """How many pauses this thread is in."""
+    """The number of pauses that this thread is in."""
 
     count = 0
 
@@ -20,15 +20,15 @@ class _Pauses(threading.local):
 _mine = _Pauses()
 _lock = threading.Lock()
 _num_pauses = 0  # of all threads
-_was_enabled = False  # before the first of them
+_was_enabled = False  # the state before the first pause
 
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """Pauses the garbage collector until the last of all pauses, nested or in other threads, is over.
+    """Pauses the garbage collector; it resumes after the last pause, nested or in another thread, ends.
 
-    Parsing allocates millions of containers and no cycles; the collector walks them again and again, in vain: 1.5 to
-    2.2 s for 500,000 results with it, 0.8 s without.
+    Parsing allocates millions of containers and no cycles, and the collector traverses them repeatedly for nothing: 1.5
+    to 2.2 s for 500,000 results with it, 0.8 s without.
     """
     _add(1)
     try:
@@ -50,7 +50,7 @@ def _add(step: int) -> None:
 
 
 def _after_fork() -> None:
-    """Leaves the pauses of the one thread that a fork takes along; others may have held the lock."""
+    """Keeps only the pauses of the forking thread, the only survivor; another thread may have held the lock."""
     global _lock, _num_pauses
     _lock = threading.Lock()
     if _num_pauses and not _mine.count and _was_enabled:

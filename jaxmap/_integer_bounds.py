@@ -1,6 +1,6 @@
-"""Narrow integers: what each holds, and the check where that could be exceeded.
+"""Narrow integers: the largest value of each, and what keeps values below it.
 
-| where | integer | holds | kept by |
+| where | integer | largest value | ensured by |
 |---|---|---|---|
 | levels of pairs | int8, or int16 from 128 thresholds on | T, at most 1000 | `level_dtype`, `MAX_THRESHOLDS` |
 | planes of pairs | bits of uint32 words | any T x A | as many words as are needed |
@@ -8,8 +8,8 @@
 | labels and ranks in a state | int16, or int32 | K, and the slots of an image | chosen by their number |
 | rows, and flat indices, inside `jit` | int32 | 2^31 - 1 | `check_int32`, while tracing |
 | places of pairs in a confusion matrix | int32 | 2^30 pairs of an image | `check_int32`, while tracing |
-| counts of rows, inside `jit` | int32 | 2^31 - 1 | rows are no more |
-| counts of a class in states that add up | int32 | 2^31 - 1 | they stop there (`add_counts`), `summarize` raises |
+| counts of rows, inside `jit` | int32 | 2^31 - 1 | the number of rows |
+| counts of a class in states that add up | int32 | 2^31 - 1 | `add_counts` stops there, `summarize` raises |
 | recall times q, inside `jit` | int32, or a long division | 2^31 - 1 true positives | `curves` |
 | sums of precisions, inside `jit` | uint32 and their carries | 2^31 - 1 true positives | `curves` |
 | counts of pixels and of segments | two words of uint32 | 2^64 - 1 | `metrics`, whose batches hold below 2^32 |
@@ -27,15 +27,15 @@ INT32_MAX = 2**31 - 1
 
 
 def level_dtype(num_thresholds: int) -> type[np.signedinteger]:
-    """Returns the integer that holds how many of T thresholds a pair reaches."""
+    """Returns the integer dtype of levels, 0 to T."""
     return np.int8 if num_thresholds <= np.iinfo(np.int8).max else np.int16
 
 
 def check_int32(what: str, size: int, advice: str) -> None:
-    """Refuses more of something than int32 can number; called while tracing, where sizes are known.
+    """Checks that a number of items fits int32; called while tracing, where sizes are known.
 
     Raises:
-      ValueError: if there are more.
+      ValueError: if it does not.
     """
     if size > INT32_MAX:
         raise ValueError(f"{what} must be at most 2^31 - 1, got {size}; {advice}.")

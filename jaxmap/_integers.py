@@ -1,11 +1,11 @@
-"""Flags, and integers of any width where a program has 32 bits: labels, numbers that name something, and image ids.
+"""Flags, and integers of any width in 32-bit programs: labels, identifying numbers and image ids.
 
-Without x64, JAX keeps the low 32 bits of an integer and says nothing: 2^32 becomes 0, a class like any other. Three
-kinds of number need three answers, each of which holds on the host and inside `jit`:
+Without x64, JAX silently keeps the low 32 bits of an integer: 2^32 becomes 0, which is a valid class. Three kinds of
+number need three rules, each valid on the host and inside `jit`:
 
-- A label beyond int32 is no class, and stays none: `as_labels` moves it to the nearest int32.
-- A number that names something must stay apart from all others: `as_numbers` refuses what does not fit.
-- Image ids have 64 bits, as two words: `image_id_words`.
+- A label beyond int32 is not a class and must not become one: `as_labels` clips it to the nearest int32.
+- An identifying number must stay distinct from all others: `as_numbers` refuses what does not fit.
+- Image ids keep 64 bits, as two words: `image_id_words`.
 
 >>> as_labels("labels", np.array([3, 2**32])).tolist()
 [3, 2147483647]
@@ -32,7 +32,7 @@ _LOW, _HIGH = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 
 
 def as_labels(name: str, values: ArrayLike) -> jax.Array:
-    """Returns labels as int32; what does not fit becomes the nearest number that does, which is no class either.
+    """Returns labels as int32; values that do not fit are clipped to the nearest int32, which is not a class either.
 
     Raises:
       TypeError: if they are not integers.
@@ -63,11 +63,11 @@ def as_flags(name: str, values: ArrayLike) -> jax.Array:
 
 
 def as_numbers(name: str, values: ArrayLike, hint: str = "number them from 0 instead") -> jax.Array:
-    """Returns integers that are compared with each other as int32, or as int64 under x64.
+    """Returns identifying integers as int32, or as int64 under x64.
 
     Raises:
       TypeError: if they are not integers, or, inside `jit`, their type does not fit.
-      ValueError: if one of them does not fit, naming the first.
+      ValueError: if one of them does not fit; the message names the first.
     """
     numbers = _integers(name, values)
     dtype = np.dtype(jnp.result_type(int))
@@ -85,20 +85,20 @@ def as_numbers(name: str, values: ArrayLike, hint: str = "number them from 0 ins
 
 
 def image_id_words(image_id: ArrayLike) -> Array:
-    """Returns image ids of up to 64 bits as two words, which cross `jit` whole.
+    """Returns image ids of up to 64 bits as two 32-bit words, which pass through `jit` unchanged.
 
     Without x64, `jit` cuts a 64-bit id to its low 32 bits before a metric sees it. Split ids on the host, and pass the
-    words on as `image_id`. Ids of any integer type that do not pass through `jit` need no help.
+    words on as `image_id`. Ids that do not pass through `jit` need no splitting.
 
     Args:
       image_id: `[I]` int, NumPy, a list, or JAX.
 
     Returns:
-      `[I, 2]` int32, the high and the low word; NumPy for what is not JAX.
+      `[I, 2]` int32, the high and the low word; a NumPy array unless the input is a JAX array.
 
     Raises:
       TypeError: if the ids are not integers.
-      ValueError: if they have not one axis, or one is 2^63 or more.
+      ValueError: if they do not have exactly one axis, or an id is 2^63 or more.
 
     Example:
       >>> image_id_words([7, 2**32 + 7]).tolist()
@@ -116,14 +116,14 @@ def image_id_words(image_id: ArrayLike) -> Array:
         high = xp.zeros_like(ids) if ids.dtype.kind == "u" else ids >> np.array(ids.dtype.itemsize * 8 - 1, ids.dtype)
         words = high, ids
     pairs: Array = xp.stack([word.astype(np.uint32) for word in words], axis=-1).astype(np.int32)
-    return pairs  # conversions keep the bits
+    return pairs  # keeps the bits
 
 
 def as_words(image_id: ArrayLike, num_images: int, name: str = "image_id") -> jax.Array:
-    """Returns ids `[I]` of any width, or `[I, 2]` words as `image_id_words` makes them, as `[I, 2]` int32.
+    """Returns ids as `[I, 2]` int32 words, from `[I]` integers of any width or from the words of `image_id_words`.
 
     Raises:
-      ValueError: if the shape is another one.
+      ValueError: if the shape is neither.
       TypeError: if they are not integers, or words have more than 32 bits.
     """
     ids = image_id if isinstance(image_id, jax.Array) else np.asarray(image_id)
@@ -141,7 +141,7 @@ def as_words(image_id: ArrayLike, num_images: int, name: str = "image_id") -> ja
 
 
 def is_seen(values: Array) -> bool:
-    """Returns whether Python can look at the values: not inside `jit`, and not in another process."""
+    """Returns whether Python can read the values: False inside `jit`, and for arrays of other processes."""
     return not isinstance(values, jax.Array) or (
         not isinstance(values, jax.core.Tracer) and values.is_fully_addressable
     )

@@ -1,7 +1,7 @@
-"""Sorting of whole datasets: by class and score, and by image-class group, ties by image, then position; taking rows.
+"""Sorting of whole datasets by class and score or by group, with ties in a fixed order; selection of rows.
 
 Every order is one plain sort of packed 64-bit integers: NumPy sorts those with vector instructions, several times
-faster than it sorts floats with their places, and ten times faster than it sorts by two keys.
+faster than an argsort of floats, and ten times faster than a sort by two keys.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["columns_of", "inverse", "order_by_score", "order_within", "rank_in_g
 
 KEY_BITS = 64
 
-# Fields of a table that hold no value a row.
+# Fields of a table that are not columns of its rows.
 OF_DATASET = (
     *("image_ids", "class_ids", "class_names"),
     *("verified", "not_exhaustive", "class_group", "image_sizes", "image_files", "crowd_index"),
@@ -28,7 +28,7 @@ Table = TypeVar("Table", DetectionTable, GroundTruthTable)
 
 
 def take_rows(table: Table, rows: Ints) -> Table:
-    """Returns the table of some rows, in their order; its images and classes stay."""
+    """Returns the table with some of its rows, in the given order; images and classes stay."""
     columns = columns_of(table)
     taken = in_threads(lambda column: column.take(rows, axis=0), columns.values())  # far faster than `column[rows]`
     changes: dict[str, Any] = dict(zip(columns, taken, strict=True))
@@ -36,7 +36,7 @@ def take_rows(table: Table, rows: Ints) -> Table:
 
 
 def columns_of(table: DetectionTable | GroundTruthTable) -> dict[str, HostArray]:
-    """Returns the columns of a table that are there, by name, without what is of the dataset."""
+    """Returns the columns of a table that are not None, by name, without the fields of the dataset."""
     return {name: value for name, value in vars(table).items() if name not in OF_DATASET and value is not None}
 
 
@@ -49,7 +49,7 @@ def order_by_score(labels: Ints, scores: Floats, arrival: Ints) -> Ints:
     Args:
       labels: `[N]` non-negative int64.
       scores: `[N]` float, finite.
-      arrival: `[N]` int64, a permutation: the place of each row in image order.
+      arrival: `[N]` int64, a permutation: the position of each row in image order.
     """
     num_rows = len(scores)
     if not num_rows:
@@ -80,7 +80,7 @@ def order_by_score(labels: Ints, scores: Floats, arrival: Ints) -> Ints:
 
 
 def order_within(group: Ints, place: Ints) -> Ints:
-    """Returns the permutation that sorts rows by `group`, then by `place`, distinct; both `[N]` non-negative int64."""
+    """Returns the permutation that sorts rows by `group`, then by distinct `place`; both `[N]` non-negative int64."""
     if not len(place):
         return np.empty(0, np.int64)
     last = int(place.max())
@@ -96,7 +96,7 @@ def order_within(group: Ints, place: Ints) -> Ints:
 
 
 def inverse(permutation: Ints) -> Ints:
-    """Returns the permutation that undoes another."""
+    """Returns the inverse of a permutation."""
     undo = np.empty_like(permutation)
     undo[permutation] = np.arange(len(permutation))
     return undo
@@ -108,15 +108,15 @@ def starts_of_runs(values: HostArray) -> Ints:
 
 
 def rank_in_group(groups: Ints) -> Ints:
-    """Returns `[N]` int64: the place of each row within its run of equal values, from 0, in a sorted array."""
+    """Returns `[N]` int64: the position of each row within its run of equal values, from 0, in a sorted array."""
     starts = starts_of_runs(groups)
     return np.arange(len(groups)) - np.repeat(starts, np.diff(starts, append=len(groups)))
 
 
 def _descending_bits(scores: Floats) -> NDArray[np.uint64]:
-    """Returns `[N]` uint64 that are smaller where scores are larger and equal where they are, from 0."""
-    bits = (scores.astype(np.float64) + 0.0).view(np.int64)  # adding 0 makes one zero of both
-    # The bits of floats sort as integers once those of negative numbers, which grow away from zero, are turned round.
+    """Returns `[N]` uint64 from 0, smaller for larger scores and equal for equal ones."""
+    bits = (scores.astype(np.float64) + 0.0).view(np.int64)  # adding 0 turns -0.0 into 0.0
+    # The bits of floats sort as integers once those of negative numbers are inverted, because they grow away from zero.
     ascending = np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits) if (bits < 0).any() else bits
     descending: NDArray[np.uint64] = (ascending.max() - ascending).view(np.uint64)
     return descending

@@ -1,4 +1,4 @@
-"""What leaves for people and for disks: text that cannot command a terminal, and files that are whole or not there."""
+"""Output: text that is safe to print on a terminal, and files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["check_output", "printable", "rounded_down", "write_output"]
 
 
 def printable(text: object) -> str:
-    r"""Returns text as one line, in which line breaks, terminal escapes and the like read as Python writes them.
+    r"""Returns text as one line, with line breaks, terminal escapes and the like escaped as in Python.
 
     >>> print(printable("a red\x1b[31m\nclass"))
     a red\x1b[31m\nclass
@@ -30,7 +30,7 @@ def printable(text: object) -> str:
 
 
 def rounded_down(value: float, digits: int = 4) -> str:
-    """Returns a score threshold with so many digits; rounded down, so that it keeps what the full number keeps.
+    """Returns a score threshold with a few digits, rounded down so that it keeps the same detections.
 
     >>> rounded_down(0.8999999761581421), rounded_down(0.3), rounded_down(-1.23456), rounded_down(float("inf"))
     ('0.8999', '0.3', '-1.235', 'inf')
@@ -40,14 +40,14 @@ def rounded_down(value: float, digits: int = 4) -> str:
 
 
 def check_output(path: str | os.PathLike[str], *, make_folder: bool = False) -> None:
-    """Checks, before the work whose numbers it should hold, that a file can be written.
+    """Checks that a file can be written, before the work whose results it will hold.
 
     Args:
       path: the file.
-      make_folder: its folder may be missing, since it will be made.
+      make_folder: whether its folder may be missing, because it will be created.
 
     Raises:
-      OSError: if the path is a folder, or if its folder is missing, or if either cannot be written.
+      OSError: if the path is a folder, if its folder is missing, or if either is not writable.
     """
     target = pathlib.Path(path)
     with _named(path):
@@ -68,13 +68,13 @@ def check_output(path: str | os.PathLike[str], *, make_folder: bool = False) -> 
 
 
 def write_output(path: str | os.PathLike[str], content: str | bytes) -> pathlib.Path:
-    """Writes a file under a temporary name beside it and moves it into place, and returns its path.
+    """Writes a file under a temporary name in the same folder, moves it into place, and returns its path.
 
-    So whoever reads finds the old file or the new one, and a failure leaves what was there. A link is followed; a
-    device or a pipe is written to as it is.
+    So readers find either the old file or the new one, and a failure leaves the old one. Links are followed; a device
+    or a pipe is written to directly.
 
     Raises:
-      OSError: if it cannot be written, naming it.
+      OSError: if it cannot be written; the message names it.
     """
     target = pathlib.Path(path)
     data = content.encode() if isinstance(content, str) else content
@@ -105,7 +105,7 @@ def _temporary(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def _named(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Has every failure name the file that was asked for: not a temporary one, nor none, as on a full disk."""
+    """Makes every error name the requested file, not the temporary one, nor none, as on a full disk."""
     try:
         yield
     except OSError as error:
@@ -113,7 +113,7 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _mode(path: pathlib.Path) -> int | None:
-    """Returns the type and permissions of what is at a path; None if there is nothing."""
+    """Returns the file type and permissions at a path; None if nothing is there."""
     try:
         return path.stat().st_mode
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """One bit for every (area range, IoU threshold) plane: how matches are packed into uint32 words.
 
-Plane `a * T + t` is bit `plane % 32` of word `plane // 32`. COCO's 4 x 10 planes take two words, so the matching of a
-pair under all of them is a handful of integer operations, and a detection's outcome takes 16 bytes.
+Plane `a * T + t` is bit `plane % 32` of word `plane // 32`. COCO's 4 x 10 planes take two words, so matching a pair in
+all of them takes a few integer operations, and the outcome of a detection takes 16 bytes.
 
 >>> level_words(2, 1).tolist()  # no threshold, the first, both
 [[0], [1], [3]]
@@ -37,20 +37,20 @@ def plane_bit(area: int, threshold: int, num_thresholds: int) -> tuple[int, int]
 
 
 def read_plane(words: SameWords, area: int, threshold: int, num_thresholds: int) -> SameWords:
-    """Returns `[N]` bool: one plane of `[N, W]` words, of NumPy or JAX."""
+    """Returns `[N]` bool, one plane of `[N, W]` words, NumPy or JAX."""
     word, bit = plane_bit(area, threshold, num_thresholds)
     plane: SameWords = (words[:, word] & np.uint32(1 << bit)) != 0
     return plane
 
 
 def level_words(num_thresholds: int, num_areas: int) -> NDArray[np.uint32]:
-    """Returns `[T + 1, W]` uint32: the planes, over all area ranges, that a pair of each level passes."""
+    """Returns `[T + 1, W]` uint32, the planes whose threshold a pair of each level reaches, over all area ranges."""
     passes = np.arange(num_thresholds) < np.arange(num_thresholds + 1)[:, None]
     return _pack(np.broadcast_to(passes[:, None, :], (num_thresholds + 1, num_areas, num_thresholds)))
 
 
 def area_words(num_thresholds: int, num_areas: int) -> NDArray[np.uint32]:
-    """Returns `[A, W]` uint32: all planes of each area range."""
+    """Returns `[A, W]` uint32, all planes of each area range."""
     planes = np.eye(num_areas, dtype=bool)[:, :, None]
     return _pack(np.broadcast_to(planes, (num_areas, num_areas, num_thresholds)))
 

@@ -25,7 +25,7 @@ def ranges(starts: Ints, counts: Ints) -> Ints:
 
 
 def blocks(counts: Ints, limit: int) -> Iterator[tuple[int, int]]:
-    """Cuts rows into runs, (first, last), that hold `limit` at most, or one row that holds more.
+    """Splits rows into runs (first, last) with a total of at most `limit`; a row that exceeds it is a run of its own.
 
     >>> list(blocks(np.array([2, 2, 9, 1]), 4))
     [(0, 2), (2, 3), (3, 4)]

@@ -34,15 +34,16 @@ __all__ = [
 
 
 class SummaryLine(NamedTuple):
-    """One named number: where it stands in the curves.
+    """One named number and the indices of the curve entries that it averages.
 
     Attributes:
       name: for example `AP50`.
       quantity: what it averages.
-      thresholds: the indices on T that it averages; none where the protocol lacks its threshold, and it is undefined.
+      thresholds: the indices on T that it averages; empty if the protocol lacks its threshold, and the number is
+        undefined.
       area_index: index on A.
       limit_index: index on M.
-      class_group: the classes that it averages; None for all.
+      class_group: the group of classes that it averages; None for all classes.
     """
 
     name: str
@@ -54,7 +55,7 @@ class SummaryLine(NamedTuple):
 
 
 def summary_lines(protocol: EvaluationProtocol) -> list[SummaryLine]:
-    """Expands a protocol's table: one line for every number it reports."""
+    """Expands a protocol's table into one line per number."""
     lines = []
     for number in protocol.numbers():
         wanted, thresholds = number.row.iou_threshold, tuple(range(len(protocol.iou_thresholds)))
@@ -69,12 +70,12 @@ def summary_lines(protocol: EvaluationProtocol) -> list[SummaryLine]:
 def summarize(
     curves: PrecisionRecall[Array], protocol: EvaluationProtocol, class_group: Sequence[str] | HostArray | None = None
 ) -> dict[str, float]:
-    """Returns the protocol's numbers in float64; NaN where nothing defines one.
+    """Returns the protocol's numbers in float64; NaN for undefined ones.
 
     Args:
-      curves: NumPy arrays with NaN in cells without ground truth.
-      protocol: its table of results.
-      class_group: `[K]` names, the group of each class; without it numbers of groups are NaN.
+      curves: NumPy arrays with NaN in entries without ground truth.
+      protocol: the protocol, for its table of results.
+      class_group: `[K]` names, the group of each class; without it the numbers of groups are NaN.
 
     Raises:
       ValueError: if `class_group` does not name a group for every class.
@@ -91,11 +92,11 @@ def summarize(
 def summarize_on_device(
     curves: PrecisionRecall[Array], protocol: EvaluationProtocol, class_group: Sequence[str] | HostArray | None = None
 ) -> dict[str, jax.Array]:
-    """Returns the protocol's numbers as float32 scalars, inside `jit`; `UNDEFINED` (-1) where nothing defines one.
+    """Returns the protocol's numbers as float32 scalars, inside `jit`; `UNDEFINED` (-1) for undefined ones.
 
     Args:
-      curves: with `UNDEFINED` in cells without ground truth.
-      protocol: its table of results.
+      curves: with `UNDEFINED` in entries without ground truth.
+      protocol: the protocol, for its table of results.
       class_group: as `summarize` takes it, static.
 
     Raises:
@@ -107,7 +108,7 @@ def summarize_on_device(
             numbers[line.name] = jnp.float32(UNDEFINED)
             continue
         values = jnp.asarray(select(curves, line))
-        defined = (values != UNDEFINED).reshape(-1, values.shape[-1])[0]  # a class is defined in all its cells or none
+        defined = (values != UNDEFINED).reshape(-1, values.shape[-1])[0]  # a class is defined everywhere or nowhere
         if line.class_group is not None:
             defined &= _belongs(line.class_group, class_group, len(defined))
         while values.ndim > 1:
@@ -118,16 +119,16 @@ def summarize_on_device(
 
 
 def select(curves: PrecisionRecall[Array], line: SummaryLine) -> Array:
-    """Returns the values behind a number, `[T, R, K]` or, of all but interpolated precision, `[T, K]`.
+    """Returns the values that a number averages: `[T, R, K]` for interpolated precision, `[T, K]` for all others.
 
-    T is cut to its thresholds.
+    T has only the thresholds of that number.
     """
     values: Array = line.quantity.values(curves)
     return values[np.array(line.thresholds, int), ..., line.area_index, line.limit_index]
 
 
 class LineText(NamedTuple):
-    """What tables say of a number: what it measures, over which IoU thresholds, ranges or classes, and which limit."""
+    """One line of a table in words: what it measures, its IoU thresholds, ranges or classes, and its limit."""
 
     quantity: Quantity
     iou: str
@@ -136,9 +137,10 @@ class LineText(NamedTuple):
 
 
 def line_texts(protocol: EvaluationProtocol) -> dict[str, LineText]:
-    """Returns the words for every number of the summary that tables show, the first of each meaning.
+    """Returns the words for every number of the summary that tables show; of equal numbers only the first is shown.
 
-    Not shown are numbers of thresholds that were not asked for, and repeats: over the one threshold 0.5, AP50 is AP.
+    Numbers of thresholds that are not in the protocol are left out, and so are repeats: with the one threshold 0.5,
+    AP50 is AP.
     """
     texts: dict[str, LineText] = {}
     for line in summary_lines(protocol):
@@ -154,13 +156,13 @@ def line_texts(protocol: EvaluationProtocol) -> dict[str, LineText]:
 
 
 def shown_columns(columns: Mapping[str, Any], protocol: EvaluationProtocol) -> dict[str, Any]:
-    """Returns the columns of a table of classes that hold no number of the summary, or one that tables show."""
+    """Returns the columns of a per-class table, without the numbers of the summary that tables leave out."""
     hidden = {line.name for line in summary_lines(protocol)} - line_texts(protocol).keys()
     return {name: values for name, values in columns.items() if name not in hidden}
 
 
 def summary_columns(summary: dict[str, float], protocol: EvaluationProtocol) -> dict[str, list[Any]]:
-    """Returns what the table of results says, as columns."""
+    """Returns the table of results as columns."""
     texts = line_texts(protocol)
     return {
         "number": list(texts),
@@ -184,7 +186,7 @@ def summary_table(summary: dict[str, float], protocol: EvaluationProtocol) -> st
 
 
 def _belongs(group: str, class_group: Sequence[str] | HostArray | None, num_classes: int) -> Bools:
-    """Returns `[K]` bool: the classes of a group."""
+    """Returns `[K]` bool, the classes of a group."""
     if class_group is None:
         return np.zeros(num_classes, bool)
     if len(class_group) != num_classes:
@@ -195,15 +197,15 @@ def _belongs(group: str, class_group: Sequence[str] | HostArray | None, num_clas
 
 def _mean(values: Array) -> float:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no defined cell is NaN, as it should be
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no defined entry is NaN, as intended
         return float(np.nanmean(np.asarray(values)))
 
 
 def mean_of_each_class(curves: PrecisionRecall[Array], lines: list[SummaryLine]) -> dict[str, Floats]:
-    """Returns each number of the summary for every curve on its own, `[S]`; NaN where undefined."""
+    """Returns each number of the summary for each curve, `[S]`; NaN where undefined."""
     columns = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a threshold that was not asked for: the mean of nothing
+        warnings.simplefilter("ignore", RuntimeWarning)  # the threshold is not in the protocol: the mean of nothing
         for line in lines:
             cells = np.asarray(select(curves, line))
             columns[line.name] = cells.mean(axis=tuple(range(cells.ndim - 1)))

@@ -1,4 +1,4 @@
-"""Independent pieces of NumPy work side by side: NumPy lets go of the interpreter while it computes."""
+"""Independent pieces of NumPy work in parallel threads: NumPy releases the GIL while it computes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Result = TypeVar("Result")
 
 
 def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Returns `[work(item) for item in items]`, several at a time; `work` must not call this in turn."""
+    """Returns `[work(item) for item in items]`, computed in parallel; `work` must not call `in_threads` itself."""
     return list(_pool().map(work, items))
 
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    """Returns the threads of this process: new ones at every call would each keep memory that they have freed."""
+    """Returns the threads of this process; they are kept because each new thread would retain freed memory."""
     return ThreadPoolExecutor(_num_cores())
 
 
@@ -30,5 +30,5 @@ if hasattr(os, "register_at_fork"):
 
 
 def _num_cores() -> int:
-    """Returns the cores that this process may use: more threads would only hold memory."""
+    """Returns the number of cores that this process may use; more threads would only take memory."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The version of the package, as `pyproject.toml` has it."""
+"""The version of the package, the same as in `pyproject.toml`."""
 
 __all__ = ["__version__"]
 

@@ -1,16 +1,16 @@
-"""One state out of many: over the devices of a mapped axis, and over processes.
+"""Merging of states over the devices of a mapped axis and over processes.
 
-Three ways to evaluate on more than one device, all with the same numbers to the last bit:
+There are three ways to evaluate on more than one device, and all give the same numbers to the last bit:
 
-- `jit` on arrays that are sharded over the whole mesh: nothing to do, the state comes out as if there were one device.
-  (On a mesh of explicit axes wrap `update` in `jax.sharding.auto_axes(..., out_sharding=PartitionSpec())`.)
-- inside `shard_map`, `pmap` or `vmap`: each device updates a state of its own, and `reduce` makes one of them.
-- one state for each process: `gather`, once an evaluation.
+- `jit` on arrays that are sharded over the whole mesh: nothing to do, the state is the same as on one device. (On a
+  mesh of explicit axes wrap `update` in `jax.sharding.auto_axes(..., out_sharding=PartitionSpec())`.)
+- inside `shard_map`, `pmap` or `vmap`: each device updates its own state, and `reduce` merges them.
+- one state per process: call `gather` once per evaluation.
 
-Both know only what a metric promises: `init` gives the state that has seen nothing, and `merge` gives one that has seen
-what both have, in the shapes of its first argument. The metric that is passed decides how large the result is, so a
-device or a process may use one with a `max_images` just large enough for its share. States of the metrics here know the
-configuration that they were made under, and another one raises, as `jaxmap.metrics` says.
+Both functions rely only on the metric's contract: `init` returns an empty state, and `merge` combines two states into
+one with the shapes of the first. The metric that is passed decides the size of the result, so a device or a process may
+use a metric whose `max_images` is just large enough for its share. A state of jaxmap's metrics carries the
+configuration of its metric, and a metric with another configuration raises (see `jaxmap.metrics`).
 
 >>> from jaxmap import AveragePrecision
 >>> metric = AveragePrecision(num_classes=2, max_images=4)
@@ -43,31 +43,32 @@ _number_of_gather = itertools.count()
 
 
 class Metric(Protocol[State]):
-    """What a metric must be to be reduced: hashable, with a neutral state and a merge that is associative."""
+    """What a metric needs to be reduced: a hash, a neutral state and an associative merge."""
 
     def init(self) -> State:
-        """Returns the state that has seen nothing."""
+        """Returns the empty state."""
 
     def merge(self, state: State, other: State, /) -> State:
-        """Returns a state with the shapes of `state` that has seen what both have."""
+        """Returns the combination of both states, with the shapes of `state`."""
 
 
 def reduce(metric: Metric[State], state: State, axis_name: str | tuple[str, ...]) -> State:
     """Merges the states of all devices along a mapped axis, inside `shard_map`, `pmap` or `vmap`.
 
-    Every device gets the same result, so `shard_map` takes it with `out_specs=PartitionSpec()`. Call it once after the
-    last batch rather than for every batch: it moves the whole state of every device to every device.
+    Every device gets the same result, so use `out_specs=PartitionSpec()` in `shard_map`. Call it once after the last
+    batch, not for every batch: it moves the whole state of every device to every device.
 
     Args:
-      metric: its `init` gives the result's shapes; it may have more room than the metric behind `state`.
-      state: of this device, from `update` or `init`; a device that had no image takes part with `init`.
-      axis_name: the axis, or all axes over which the images were split.
+      metric: decides the shapes of the result; its capacities may be larger than those of the metric behind `state`.
+      state: the state of this device, from `update`, or from `init` if it had no images.
+      axis_name: the axis, or all axes, over which the images were split.
 
     Returns:
-      The merged state; where two devices saw the same image, the earlier one's is kept and the other is counted.
+      The merged state; if two devices saw the same image, that of the earlier device is kept and the repeat is
+      reported.
     """
     names = {axis_name} if isinstance(axis_name, str) else set(axis_name)
-    # Under shard_map a result must be known to be the same everywhere; under vmap there is nothing to know.
+    # shard_map must know that the result is the same on every device; vmap need not.
     is_manual = names <= set(jax.sharding.get_abstract_mesh().manual_axes)
     states: State = jax.lax.all_gather(state, axis_name, to="invarying" if is_manual else "varying")
     return _fold(metric, states)
@@ -76,27 +77,26 @@ def reduce(metric: Metric[State], state: State, axis_name: str | tuple[str, ...]
 def gather(metric: Metric[State], state: State, *, timeout: float = 1800.0) -> State:
     """Merges the states of all processes; every process must call it, and every process gets the same result.
 
-    Call it once an evaluation. It goes through the runtime that `jax.distributed.initialize` set up; with a single
-    process nothing needs to be set up, and the result is the state. A process that had no image calls it with
-    `metric.init()`. A state that `jit` computed from arrays sharded over all processes is one state already, and comes
-    back as it is.
+    Call it once per evaluation. It uses the runtime that `jax.distributed.initialize` sets up; a single process needs
+    no set-up, and the result is the state. A process that had no image calls it with `metric.init()`. A state that
+    `jit` computed from arrays sharded over all processes is already complete and is returned unchanged.
 
-    Inside a process with several devices, `reduce` first. A state that was reduced over the devices of *all* processes
+    If a process has several devices, call `reduce` first. A state that was reduced over the devices of *all* processes
     is complete, and gathering it would count everything once for each process.
 
     Args:
-      metric: its `init` gives the result's shapes; it may have more room than the metric behind `state`.
-      state: of this process; its shapes must be those of every other process.
-      timeout: seconds that a process waits here for the others, which may have more images.
+      metric: decides the shapes of the result; its capacities may be larger than those of the metric behind `state`.
+      state: the state of this process; its shapes must be the same on every process.
+      timeout: seconds that a process waits for the others, which may have more images.
 
     Returns:
       The merged state, on this process's default device.
 
     Raises:
-      ValueError: on every process, if the processes' states differ in shape, or their metrics in what decides a count.
-      TimeoutError: on the processes that wait, if one has not come in time; its number is named.
-      RuntimeError: likewise if one has died, which `jax.distributed` notices after the `heartbeat_timeout_seconds` of
-        its `initialize`, 100 s, and then ends every process.
+      ValueError: on every process, if the states differ in shape, or the metrics in configuration.
+      TimeoutError: on the waiting processes, if another has not called `gather` in time; the message names it.
+      RuntimeError: likewise if another has died. `jax.distributed` notices that after the `heartbeat_timeout_seconds`
+        of its `initialize`, 100 s, and then ends every process.
     """
     _wait_for_all(timeout)
     if not all(leaf.is_fully_addressable for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)):
@@ -117,17 +117,17 @@ _fold_on_device = functools.partial(jax.jit, static_argnums=0)(_fold)
 
 
 def _stack(tree: Any) -> Any:
-    """Returns the trees of all processes, `[processes, ...]`, also with one process, where older JAX adds no axis."""
+    """Returns the trees of all processes as `[processes, ...]`, also for one process, where older JAX adds no axis."""
     return multihost_utils.process_allgather(jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree), tiled=True)
 
 
 def _wait_for_all(timeout: float) -> None:
-    """Waits until every process is here: a collective gives up after 30 seconds on CPUs, or never, and names nobody.
+    """Waits for every process; a collective gives up after 30 seconds on CPUs, or never, and names no process.
 
-    JAX has no public call for it: `sync_global_devices` is a collective itself. Where the client of its coordination
-    service is not to be found, or there is one process, nothing is waited for.
+    JAX has no public call for this: `sync_global_devices` is itself a collective. Returns at once if there is one
+    process, or if JAX's coordination client is not found.
     """
-    number = next(_number_of_gather)  # of this call, the same on every process
+    number = next(_number_of_gather)  # the name of this call, the same on every process
     client = getattr(getattr(getattr(jax, "_src", None), "distributed", None), "global_state", None)
     wait = getattr(getattr(client, "client", None), "wait_at_barrier", None)
     if wait is None or jax.process_count() == 1:
@@ -149,20 +149,20 @@ def _wait_for_all(timeout: float) -> None:
 
 
 def _processes(found: list[str]) -> str:
-    """Names processes whose numbers were found in the service's message, or sends the reader to it."""
+    """Returns the numbers of the processes from the service's message as text, or refers to the message."""
     numbers = sorted(set(map(int, found)))
     return f"processes {numbers}" if numbers else "a process, named in the error above,"
 
 
 def _check_alike(metric: Any, state: Any) -> None:
-    """Raises on every process if metrics or shapes differ anywhere; a gather itself would hang or mix the states up."""
+    """Raises on every process if metrics or shapes differ on any; a gather would hang or mix up the states."""
     own: dict[str, Any] = {f"state.{name}": shape for name, shape in shapes_by_name(state).items()}
     foreign = None
     if isinstance(metric, Contract):
         own |= configuration(metric)
         try:
             metric._accept(state=state)
-        except (TypeError, ValueError) as error:  # the others must hear of it, rather than wait
+        except (TypeError, ValueError) as error:  # report it to the others so that they do not wait
             foreign = error
             own["state"] = str(error)
     text = json.dumps(own).encode()

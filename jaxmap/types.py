@@ -1,13 +1,12 @@
-"""What travels between the stages: plain containers, no logic.
+"""The containers that are passed between the stages, without logic.
 
-Axis letters, the same everywhere: `I` images, `D` detections an image, `G` ground truths an image, `T` IoU
-thresholds, `R` recall points, `K` classes, `A` area ranges, `M` max-detection limits, `N` flat rows, `C` candidates of
-one detection, `P` keypoints, `W` uint32 words that hold one bit for every (area range, IoU threshold) plane (see
-`planes`).
+Axis letters, the same everywhere: `I` images, `D` detections per image, `G` ground truths per image, `T` IoU
+thresholds, `R` recall points, `K` classes, `A` area ranges, `M` max-detection limits, `N` flat rows, `C` candidates per
+detection, `P` keypoints, `W` uint32 words with one bit per (area range, IoU threshold) plane (see `read_plane`).
 
-Two kinds of container live here. Pytrees (`Detections`, `GroundTruths`, `Candidates`, `Records` and its parts,
+There are two kinds of container. Pytrees (`Detections`, `GroundTruths`, `Candidates`, `Records` and its parts,
 `PrecisionRecall`) hold arrays of fixed shape and cross `jit`. Tables (`DetectionTable`, `GroundTruthTable`) are the
-host's ragged form: NumPy columns, one row per object, and `Masks` a column of those that are run-length encoded.
+host's ragged form: NumPy columns with one row per object. `Masks` is a column of run-length encoded masks.
 """
 
 from __future__ import annotations
@@ -61,14 +60,14 @@ AnyArray = TypeVar("AnyArray", bound=Array, covariant=True)
 SameArray = TypeVar("SameArray", jax.Array, HostArray)
 
 BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "yxyx")  # cxcywh: centre, width, height
-UNMATCHED = -1  # index of no ground truth
-UNDEFINED = -1.0  # a device number without any ground truth behind it; NaN once it reaches the host
+UNMATCHED = -1  # the index that stands for no ground truth
+UNDEFINED = -1.0  # an undefined number on the device, for lack of ground truth; NaN on the host
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Detections:
-    """Predictions of a batch of images, padded to one length. Of the shapes, give the one that the protocol compares.
+    """Predictions of a batch of images, padded to one length. Give the geometry that the protocol compares.
 
     Attributes:
       boxes: `[I, D, 4]` float, in the box format that the call names; oriented boxes are `[I, D, 5]`, centre, width,
@@ -76,7 +75,7 @@ class Detections:
       scores: `[I, D]` float, larger is more confident.
       labels: `[I, D]` int, class indices from 0.
       masks: `[I, D, H, W]` bool, or 0 and 1, of any dtype.
-      keypoints: `[I, D, P, 3]` float, x, y and a third value that plays no part.
+      keypoints: `[I, D, P, 3]` float, x, y and a third value that is not used.
       valid: `[I, D]` bool, True for real rows; None means that every row is real.
     """
 
@@ -93,24 +92,27 @@ class Detections:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class GroundTruths:
-    """Annotated objects of a batch of images, padded to one length; shapes as in `Detections`.
+    """Annotated objects of a batch of images, padded to one length; geometries as in `Detections`.
 
     Attributes:
-      boxes: `[I, G, 4]` float, in the box format that the call names; oriented boxes are `[I, G, 5]`. With `keypoints`
-        they stand for the object where none of its keypoints is labelled. Padding may hold anything.
+      boxes: `[I, G, 4]` float, in the box format that the call names; oriented boxes are `[I, G, 5]`. With `keypoints`,
+        they stand for objects without a labelled keypoint. Padding may hold anything.
       labels: `[I, G]` int, class indices from 0.
       masks: `[I, G, H, W]` bool, or 0 and 1, of any dtype.
-      keypoints: `[I, G, P, 3]` float, x, y and visibility: 0 is not labelled. An object without any is ignored.
+      keypoints: `[I, G, P, 3]` float, x, y and visibility; 0 means not labelled. Objects without a labelled keypoint
+        are ignored.
       valid: `[I, G]` bool, True for real rows; None means that every row is real.
       crowd: `[I, G]` bool, True for a region that stands for many objects: it is never counted, may absorb any number
-        of detections, and its similarity is the intersection over the detection's area. None means no crowd.
-      area: `[I, G]` float, the object's area in pixels, which decides its area range (for COCO the area of the mask,
-        not of the box) and the scale of its keypoints; None means that of the shape, or of the box of keypoints.
-      ignore: `[I, G]` bool, True for a ground truth that is matched but never counted; None means none.
-      verified: `[I, K]` bool, the classes that an image was searched for: detections of others take no part. None means
-        all. A class that an image has ground truths of must be among its classes.
-      not_exhaustive: `[I, K]` bool, the classes of which an image may hold more objects than were annotated: detections
-        that match none are ignored. None means none.
+        of detections, and its similarity is the intersection over the detection's area. None means that there are no
+        crowds.
+      area: `[I, G]` float, the object's area in square pixels, which decides its area range (for COCO the area of the
+        mask, not of the box) and the scale of its keypoints. None means that of the geometry, or of the box of the
+        keypoints.
+      ignore: `[I, G]` bool, True for a ground truth that is matched but never counted. None means that there are none.
+      verified: `[I, K]` bool, the classes that were annotated in an image: detections of other classes are excluded.
+        None means all classes. A class with ground truths in an image must be verified there.
+      not_exhaustive: `[I, K]` bool, the classes that may not be annotated completely in an image: their unmatched
+        detections are ignored. None means that there are none.
     """
 
     labels: Array  # [I, G]
@@ -130,11 +132,11 @@ class GroundTruths:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Candidates(Generic[AnyArray]):
-    """For each detection the ground truths that it may match, best first: all that matching needs of the geometry.
+    """For each detection the ground truths that it may match, best first: all that matching knows of the geometry.
 
     Attributes:
       index: `[..., D, C]` int32, the ground truth's index; any value where `level` is 0.
-      level: `[..., D, C]` int8 or int16, how many of the sorted IoU thresholds the pair reaches; 0 is padding.
+      level: `[..., D, C]` int8 or int16, how many of the sorted IoU thresholds the pair reaches; 0 for padding.
     """
 
     index: AnyArray  # [..., D, C]
@@ -146,15 +148,15 @@ class Candidates(Generic[AnyArray]):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class DetectionRecords(Generic[AnyArray]):
-    """One small row for each detection: what is left of it once it has been matched.
+    """The result of matching for each detection, one small row per detection.
 
     Attributes:
       scores: `[N]` float.
       labels: `[N]` int32, class indices.
-      image_index: `[N]` int32; ties in score go by it, then by `position`.
-      position: `[N]` int32, the detection's place in its image's input.
-      rank: `[N]` int32, its place by score among the detections of its image and class, from 0.
-      matched: `[N, W]` uint32, the planes in which it met a ground truth.
+      image_index: `[N]` int32; ties in score are broken by it, then by `position`.
+      position: `[N]` int32, the index of the detection in the input of its image.
+      rank: `[N]` int32, its rank by score among the detections of its image and class, from 0.
+      matched: `[N, W]` uint32, the planes in which it matched a ground truth.
       ignored: `[N, W]` uint32, the planes in which it is neither a true nor a false positive.
       valid: `[N]` bool, False for padding.
     """
@@ -174,12 +176,12 @@ class DetectionRecords(Generic[AnyArray]):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class GroundTruthRecords(Generic[AnyArray]):
-    """One small row for each ground truth: whether it counts, and where.
+    """Whether each ground truth is counted, and in which area ranges; one small row per ground truth.
 
     Attributes:
-      labels: `[G]` int, class indices; any value where nothing is counted.
-      image_index: `[G]` int, as that of the detections.
-      counted: `[G, A]` bool, whether it counts in each area range; False for padding.
+      labels: `[G]` int, class indices; any value in rows that are counted in no area range.
+      image_index: `[G]` int, as in the detections.
+      counted: `[G, A]` bool, whether it is counted in each area range; False for padding.
     """
 
     labels: AnyArray  # [G]
@@ -192,11 +194,11 @@ class GroundTruthRecords(Generic[AnyArray]):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Records(Generic[AnyArray]):
-    """What matching yields, from files, arrays or the state of a metric: all that curves and analyses read.
+    """The result of matching, from files, arrays or the state of a metric. Curves and analyses read nothing else.
 
     Attributes:
-      detections: rows of the detections.
-      ground_truths: rows of the ground truths.
+      detections: one row per detection.
+      ground_truths: one row per ground truth.
     """
 
     detections: DetectionRecords[AnyArray]
@@ -208,17 +210,17 @@ class Records(Generic[AnyArray]):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PrecisionRecall(Generic[AnyArray]):
-    """Interpolated curves; cells without ground truth hold `UNDEFINED` on a device and NaN on the host.
+    """Interpolated curves; entries without ground truth are `UNDEFINED` on the device and NaN on the host.
 
     Attributes:
-      precision: `[T, R, K, A, M]` float, the best precision at a recall of at least each recall point.
-      recall: `[T, K, A, M]` float, the recall that all detections together reach.
+      precision: `[T, R, K, A, M]` float, the highest precision at or above each recall point.
+      recall: `[T, K, A, M]` float, the recall of all detections.
       scores: `[T, R, K, A, M]` float, the score at which each recall point is reached, 0 where it is not.
-      num_ground_truths: `[K, A]` int, how many ground truths count.
-      average_precision: `[T, K, A, M]` float, the area under each curve; None where the protocol averages the recall
-        points instead.
-      at_best_score: `[T, K, A, M]` float for each quantity of the protocol's summary that is the best value over all
-        score thresholds, by name (see `jaxmap.protocols.QUANTITIES`).
+      num_ground_truths: `[K, A]` int, how many ground truths are counted.
+      average_precision: `[T, K, A, M]` float, the area under each curve; None if the protocol averages over recall
+        points.
+      at_best_score: by name, `[T, K, A, M]` float for each quantity of the protocol's summary that is a best value over
+        all score thresholds (see `jaxmap.protocols.QUANTITIES`).
     """
 
     precision: AnyArray  # [T, R, K, A, M]
@@ -233,19 +235,20 @@ class PrecisionRecall(Generic[AnyArray]):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Masks:
-    """A column of N binary masks, run-length encoded: where each one, column by column, turns on and off by turns.
+    """A column of N binary masks, run-length encoded: the column-major pixels where each mask turns on and off.
 
-    A mask is a slice of `edges`, ascending and of even length: `edges[start]` is its first pixel, counted down the
-    columns, the next is one after the last pixel of that run, and so on. The slices may stand anywhere, so that rows
-    are taken without a copy of the edges; `rle` makes masks and computes with them.
+    A mask is a slice of `edges`, ascending and of even length: `edges[start]` is its first pixel in column-major order,
+    the next edge is one after the last pixel of that run, and so on. The slices may lie anywhere in `edges`, so that
+    rows are selected without a copy of the edges.
 
     Attributes:
-      edges: `[E]` int32, of all masks and possibly of others.
-      start: `[N]` int64, the place of each mask's first edge.
-      stop: `[N]` int64, one after the place of its last.
+      edges: `[E]` int32, the edges of all masks and possibly of others.
+      start: `[N]` int64, the index of each mask's first edge.
+      stop: `[N]` int64, one after the index of its last edge.
       sizes: `[N, 2]` int64, height and width; fewer than 2^31 pixels.
       area: `[N]` float64, how many pixels are set.
-      split: `[N]` bool, whether a run starts where the one before it ends, as some writers cut runs at each column.
+      split: `[N]` bool, whether a run starts where the previous one ends, because some writers split runs at each
+        column.
     """
 
     edges: NDArray[np.int32]  # [E]
@@ -263,7 +266,7 @@ class Masks:
 
     @property
     def shape(self) -> tuple[int]:
-        """(N,), as of an array."""
+        """(N,), like the shape of an array."""
         return self.start.shape
 
     def __getitem__(self, rows: slice | Ints | Bools) -> Masks:
@@ -284,23 +287,23 @@ class GroundTruthTable:
     Attributes:
       image_index: `[N]` int64, index into `image_ids`.
       labels: `[N]` int64, index into `class_ids`.
-      boxes: `[N, 4]` float64, xywh in pixels; of other shapes what encloses them.
+      boxes: `[N, 4]` float64, xywh in pixels; for other geometries the enclosing box.
       area: `[N]` float64, square pixels.
       crowd: `[N]` bool.
       ignore: `[N]` bool.
-      ids: `[N]` int64 or text, the annotation's id in its file, or its row in its image.
-      image_ids: `[I]` int64 or text, ascending; images without annotations count too.
-      class_ids: `[K]` int64 or text, ascending. Where one of the ids is no integer, all are text.
+      ids: `[N]` int64 or text, the annotation id in the file, or the row in its image.
+      image_ids: `[I]` int64 or text, ascending, including images without annotations.
+      class_ids: `[K]` int64 or text, ascending. If any id is not an integer, all are text.
       class_names: K names.
       masks: `[N]`, a column `Masks`.
       keypoints: `[N, P, 3]` float64: x, y, visibility.
       oriented: `[N, 5]` float64: centre, width, height, angle in radians.
-      verified: `[I, K]` bool, the classes that an image was searched for; None where every image was for all.
-      not_exhaustive: `[I, K]` bool, the classes of which an image may hold more than was annotated.
+      verified: `[I, K]` bool, the classes that were annotated in each image; None if all were in every image.
+      not_exhaustive: `[I, K]` bool, the classes that may not be annotated completely in each image.
       class_group: `[K]` names, what the protocol's summary groups classes by (LVIS: frequency).
       image_sizes: `[I, 2]` int64, height and width of each image, where masks need them.
-      image_files: `[I]` names of the images' files, None where there is none.
-      crowd_index: `[I]` float64, how crowded each image is, from 0 to 1 (CrowdPose).
+      image_files: `[I]` file names of the images, None where there is none.
+      crowd_index: `[I]` float64, CrowdPose's measure of how crowded each image is, 0 to 1.
     """
 
     image_index: Ints  # [N]
@@ -330,14 +333,14 @@ class GroundTruthTable:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class DetectionTable:
-    """Every detection as NumPy columns, in the order of the input, indexed as a `GroundTruthTable` says.
+    """Every detection as NumPy columns, in the order of the input; images and classes are indexed as in ground truths.
 
     Attributes:
       image_index: `[N]` int64, index into the ground truths' `image_ids`.
       labels: `[N]` int64, index into the ground truths' `class_ids`.
-      boxes: `[N, 4]` float64, xywh in pixels; of other shapes what encloses them.
+      boxes: `[N, 4]` float64, xywh in pixels; for other geometries the enclosing box.
       scores: `[N]` float64.
-      ids: `[N]` int64, the detection's position in its file, or its row in its image.
+      ids: `[N]` int64, the position of the detection in its file, or its row in its image.
       area: `[N]` float64, square pixels; None for width times height of the box.
       masks, keypoints, oriented: as in `GroundTruthTable`.
     """

@@ -275,7 +275,7 @@ def test_gather_refuses_on_every_process_what_one_of_them_passes_wrongly(monkeyp
     for result in run_processes(monkeypatch, calls):
         assert isinstance(result, ValueError)
         assert "processes [1] differ" in str(result)
-        assert "made under another configuration" in str(result)
+        assert "has another configuration" in str(result)
 
 
 WAITING = """

@@ -68,6 +68,6 @@ def test_pooled_and_per_image_numbers_are_explained() -> None:
     # 51 recall points at precision 1 and 50 at 2/3; 84 up to five of six objects at 1 and 17 at 6/8, where two false
     # positives have come in; and the first again, of true, true, false, false, true, true: 4/6 to the end.
     together = [(51 + 50 * 2 / 3) / 101, (84 + 17 * 6 / 8) / 101, (51 + 50 * 4 / 6) / 101]
-    assert numbers_after("together they score", output) == [f"{value:.4f}" for value in together]
-    assert numbers_after("images score AP", output) == ["1.0000", "0.6667", "0.8350"]
+    assert numbers_after("the pooled AP is", output) == [f"{value:.4f}" for value in together]
+    assert numbers_after("images is", output) == ["1.0000", "0.6667", "0.8350"]
     assert output.count("Ranking takes 0.1650") == output.count("Ranking adds 0.2913") == 1

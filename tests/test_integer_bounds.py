@@ -134,9 +134,9 @@ def test_areas_of_millions_of_true_positives(count: int) -> None:
 
 
 def test_rows_and_cells_beyond_int32_are_refused_while_tracing() -> None:
-    check_int32("rows", INT32_MAX, "take fewer")
-    with pytest.raises(ValueError, match=r"rows must be at most 2\^31 - 1, got 2147483648; take fewer\."):
-        check_int32("rows", INT32_MAX + 1, "take fewer")
+    check_int32("rows", INT32_MAX, "use fewer")
+    with pytest.raises(ValueError, match=r"rows must be at most 2\^31 - 1, got 2147483648; use fewer\."):
+        check_int32("rows", INT32_MAX + 1, "use fewer")
 
     def trace(num_rows: int, protocol: Any, num_classes: int) -> None:
         row, words = jax.ShapeDtypeStruct((num_rows,), jnp.int32), jax.ShapeDtypeStruct((num_rows, 1), jnp.uint32)
@@ -160,10 +160,10 @@ def test_rows_and_cells_beyond_int32_are_refused_while_tracing() -> None:
     with pytest.raises(ValueError, match=r"`num_classes` x `num_bins` must be at most 2\^31 - 1, got"):
         HistogramAveragePrecision(num_classes=2**16, num_bins=2**15).init()
     with pytest.raises(
-        ValueError, match=r"cells of the matrix must be at most 2\^31 - 1, got 2147488281; take fewer cl"
+        ValueError, match=r"entries of the matrix must be at most 2\^31 - 1, got 2147488281; use fewer cl"
     ):
         ConfusionMatrix(num_classes=46340).init()
-    with pytest.raises(ValueError, match=r"cells of the matrix must be at most 2\^31 - 1"):
+    with pytest.raises(ValueError, match=r"entries of the matrix must be at most 2\^31 - 1"):
         SemanticSegmentation(num_classes=46339, ignore_index=None).init()
     PixelAveragePrecision(num_classes=1, num_bins=2**24)
     with pytest.raises(ValueError, match=r"`num_bins` must be at most 2\^24, got 16777217: scores are float32"):

@@ -23,9 +23,10 @@ from jaxmap._cli._main import _parser
 from test_architecture import LAYERS
 from test_examples import ROOT
 
+ROOMS = ("adapters", "analysis", "interop", "io", "metrics", "plots", "protocols", "report")
 MANUALS = [
     *("README.md", "CONTRIBUTING.md", "jaxmap/README.md", "tests/README.md"),
-    *(f"jaxmap/{room}/README.md" for room in ("adapters", "analysis", "interop", "io", "metrics")),
+    *(f"jaxmap/{room}/README.md" for room in ROOMS),
     *("examples/README.md", "examples/benchmarks/README.md"),
 ]
 FOLDERS = ("jaxmap", "tests", "examples")

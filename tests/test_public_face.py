@@ -233,6 +233,6 @@ def test_keypoints_take_the_protocol_of_keypoints_unless_another_is_named() -> N
     other = jaxmap.evaluate(found, truth, protocol="coco-keypoints")
     assert one.protocol == jaxmap.COCO_KEYPOINTS
     assert one.summary == pytest.approx(other.summary, abs=0, nan_ok=True)
-    with pytest.raises(ValueError, match="take the protocol `coco-keypoints`"):
+    with pytest.raises(ValueError, match="use the protocol `coco-keypoints`"):
         jaxmap.evaluate(found, truth, protocol=COCO, iou_type="keypoints")
     assert isinstance(jaxmap.evaluate(*batch()).protocol, EvaluationProtocol)

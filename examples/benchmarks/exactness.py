@@ -1,13 +1,13 @@
-"""Counts where the similarity inside `jit`, on float32 boxes, decides otherwise than float64.
+"""Counts how often the similarity inside `jit`, on float32 boxes, decides differently from float64.
 
     python examples/benchmarks/exactness.py --pairs 10000000
 
 Two decisions leave the floating-point stage: how many IoU thresholds a pair reaches (its level), and which of two
 ground truths a detection prefers (the winner; of equal IoUs the later). The reference takes the same float32 numbers,
-widened, through pycocotools' formula on x, y, width, height in float64 (maskApi.c, bbIou). Plain float32 stands beside
-it for comparison. The last column counts the wrong decisions, of both sorts, where float64 itself is sure: its IoU is
-more than 1e-15 from a threshold, or its two IoUs are that far apart; in `jit`, 2^-44 (6e-14) counts as equal. Such
-near ties are rare in nature; here one detection in ten has two ground truths that mirror each other. Kinds of boxes:
+widened, through pycocotools' formula on x, y, width, height in float64 (maskApi.c, bbIou). Plain float32 is shown for
+comparison. The last column counts the wrong decisions of both kinds where float64 itself is certain: its IoU is more
+than 1e-15 from a threshold, or its two IoUs are that far apart; in `jit`, 2^-44 (6e-14) counts as equal. Such near ties
+are rare in real data; here one detection in ten has two ground truths that mirror each other. Kinds of boxes:
 
     COCO-like     pixels with two decimals
     integer       whole pixels: IoU is often exactly a threshold, and two ground truths often tie

@@ -1,10 +1,10 @@
-"""Times the in-jit route on JAX's default device: one update, and a whole evaluation that stays on the device.
+"""Times the route inside `jit` on JAX's default device: one update, and a whole evaluation on the device.
 
-    python examples/benchmarks/in_jit.py                 64 images a batch, 100 detections and 100 ground truths each
-    python examples/benchmarks/in_jit.py --images 5000   how many images the whole evaluation has
+    python examples/benchmarks/in_jit.py                 64 images per batch, 100 detections and 100 ground truths each
+    python examples/benchmarks/in_jit.py --images 5000   number of images of the whole evaluation
 
-Inputs lie on the device before the clock starts. Reported are the first call (with compilation) and the median of later
-ones, each waited for.
+Inputs are on the device before timing starts. The first call (with compilation) and the median of later calls are
+reported; each call is waited for.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--slots", type=int, default=100, help="detections and ground truths of an image")
+    parser.add_argument("--slots", type=int, default=100, help="detections and ground truths per image")
     parser.add_argument("--repeats", type=int, default=10)
     options = parser.parse_args(arguments)
     data = batches(options.images, options.batch, options.slots)

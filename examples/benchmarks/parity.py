@@ -2,10 +2,10 @@
 
     python examples/benchmarks/parity.py GT.json DT.json [GT.json DT.json ...]
 
-Files may be gzipped. Results are cut to the ground truths' images; where they cover less than half of
-them, they are taken to be for a part of the dataset, and the ground truths are cut too. `entries` is the
-largest difference over every entry of precision, recall and scores (host route, float64); `in jit` that
-over the 12 numbers of the jitted float32 route, both sides fed the same float32 numbers.
+Files may be gzipped. Results are restricted to the images of the ground truths; if they cover less than half of them,
+they are assumed to be for a part of the dataset, and the ground truths are restricted too. `entries` is the largest
+difference over all entries of precision, recall and scores (host route, float64); `in jit` that over the 12 numbers of
+the float32 route inside `jit`, with the same float32 input for both.
 """
 
 from __future__ import annotations

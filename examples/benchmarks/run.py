@@ -5,19 +5,19 @@
     python examples/benchmarks/run.py --pair GT.json DT.json   real files
     python examples/benchmarks/run.py --iou-type segm          5,000 images, 100,000 detections with masks
 
-Every tool runs in processes of its own and never while another one does; the tools take turns (A B C D A B C D ...),
-so that a slow minute of the machine hits all of them. Where the fastest warm call is far below the median, something
-else was running, and the figures are worth little. Reported are medians of
+Every tool runs in separate processes, one at a time, and the tools take turns (A B C D A B C D ...), so that a slow
+minute of the machine affects all of them. If the fastest warm call is far below the median, something else was running,
+and the figures are unreliable. Reported are medians of
 
     load          two JSON files to the tool's own objects
     first call    import and first evaluation, in a fresh process
-    warm call     a later evaluation of what is loaded; for jaxmap, of padded NumPy arrays
+    warm call     a later evaluation of loaded data; for jaxmap, of padded NumPy arrays
     whole         a fresh process from files to numbers: start, import, load, first evaluation
-    cached        the same of the command `jaxmap eval`, which keeps what earlier runs have compiled
+    cached        the same for the command `jaxmap eval`, which reuses the programs that earlier runs compiled
     peak memory   of that process
 
-This process itself imports nothing outside the standard library: on Linux a child's peak memory counts from what its
-parent held when it started.
+This process itself imports nothing outside the standard library: on Linux the peak memory of a child process includes
+the memory of its parent at its start.
 """
 
 from __future__ import annotations

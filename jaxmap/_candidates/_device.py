@@ -1,9 +1,9 @@
-"""From similarities to candidates, the end of floating point: which ground truths a detection may match, best first.
+"""From similarities to candidates, where floating point ends: which ground truths a detection may match, best first.
 
-A match needs a similarity of at least a threshold, and thresholds are sorted, so a pair is fully described by how many
-of them it reaches (its level); among the pairs of one detection only the order matters. Both are decided in
-double-float. An ordinary detection reaches the lowest threshold with two or three ground truths of its class at most,
-so a short list for each detection holds all that matching needs.
+A match needs a similarity of at least a threshold, and thresholds are sorted, so a pair is fully described by the
+number of thresholds that it reaches (its level); among the pairs of a detection only the order matters. Both are
+decided in double-float arithmetic. A typical detection reaches the lowest threshold with at most two or three ground
+truths of its class, so a short list per detection has all that matching needs.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ..types import Candidates
 
 __all__ = ["find_candidates", "inside_ranges", "similarity_places"]
 
-# Two similarities, or one and a threshold, that differ by less are equal: the arithmetic is good to about 2^-45, and
-# equal values reached along different ways (300 / 600, 1 / 2) must compare as equal.
+# Two similarities, or a similarity and a threshold, that differ by less count as equal: the arithmetic is accurate to
+# about 2^-45, and equal values that are computed differently (300 / 600, 1 / 2) must compare as equal.
 TOLERANCE = 2.0**-44
-# What `approximate` may be off by; pairs this far below the lowest threshold are still looked at exactly.
+# The largest error of `approximate`; pairs this far below the lowest threshold are still computed exactly.
 MARGIN = 1e-5
 # Stands for any smaller limit of areas above 0, which float32 may not hold; only areas of 0 are below it here.
 _ABOVE_ZERO = 1e-30
@@ -41,22 +41,22 @@ def find_candidates(
     num_candidates: int,
     best_only: bool = False,
 ) -> tuple[Candidates[jax.Array], jax.Array]:
-    """Lists for each detection of one image the ground truths that reach a threshold, in the order of preference.
+    """Lists, for each detection of one image, the ground truths that reach a threshold, in order of preference.
 
-    The most similar comes first; of equal ones the later, as in pycocotools.
+    The most similar one comes first; of equal ones the later, as in pycocotools.
 
     Args:
       approximate: `[D, G]` float32, similarities within `MARGIN` of the true ones.
-      exact: gives the exact similarities of detection `d` with the ground truths `index[d]`, for `[D, C]` int32.
-      allowed: `[D, G]` bool, both are real and of one class.
+      exact: returns the exact similarities of detection `d` with the ground truths `index[d]`, for `[D, C]` int32.
+      allowed: `[D, G]` bool, True if both are real and of the same class.
       crowd: `[G]` bool.
       iou_thresholds: T thresholds, ascending.
-      num_candidates: C; with C >= G no pair can be left out.
-      best_only: list one ground truth that is no crowd, the most similar, and of equal ones the first, as in
-        VOCdevkit; and then one crowd.
+      num_candidates: C; with C >= G all pairs fit.
+      best_only: list only the most similar ground truth that is not a crowd, of equal ones the first, as in VOCdevkit;
+        and then one crowd.
 
     Returns:
-      Candidates of `[D, C]`, or `[D, 2]`, and how many detections had more than C pairs in reach (scalar int32).
+      Candidates of `[D, C]`, or `[D, 2]`, and the number of detections with more than C possible pairs (scalar int32).
     """
     num_ground_truths = approximate.shape[1]
     near = allowed & (approximate >= iou_thresholds[0] - MARGIN)
@@ -66,7 +66,7 @@ def find_candidates(
     else:
         index, present, overflow = _first_columns(near, num_candidates)
     similarity = exact(index)
-    # pycocotools compares with min(t, 1 - 1e-10), so that a perfect overlap passes t = 1 whatever the rounding.
+    # pycocotools compares with min(t, 1 - 1e-10), so that a perfect overlap reaches t = 1 whatever the rounding.
     bounds = [df.constant(min(threshold, 1 - 1e-10)) for threshold in iou_thresholds]
     dtype = level_dtype(len(bounds))
     level = sum((df.difference(similarity, bound) >= -TOLERANCE).astype(dtype) for bound in bounds)
@@ -90,7 +90,7 @@ def find_candidates(
 
 
 def inside_ranges(area: DoubleFloat, ranges: tuple[tuple[float, float], ...]) -> jax.Array:
-    """Returns `[..., A]` bool: which (low, high) ranges hold each area, both ends included."""
+    """Returns `[..., A]` bool, which (low, high) ranges contain each area, both ends included."""
     inside = []
     for low, high in ranges:
         low = max(low, _ABOVE_ZERO) if low > 0 else low
@@ -99,7 +99,7 @@ def inside_ranges(area: DoubleFloat, ranges: tuple[tuple[float, float], ...]) ->
 
 
 def similarity_places(similarity: DoubleFloat, present: jax.Array) -> jax.Array:
-    """Numbers the similarities of a whole image by their size, 0 the largest; equal ones share a number.
+    """Ranks the similarities of an image, 0 for the largest; equal ones have the same rank.
 
     Args:
       similarity: `[D, C]`.
@@ -117,7 +117,7 @@ def similarity_places(similarity: DoubleFloat, present: jax.Array) -> jax.Array:
 
 
 def _places(similarity: DoubleFloat, present: jax.Array, *, first_wins: bool) -> jax.Array:
-    """Returns `[D, C]` int32: each candidate's place among its detection's; absent ones last."""
+    """Returns `[D, C]` int32, the rank of each candidate among those of its detection; absent ones last."""
     difference = df.difference(similarity.select((..., slice(None), None)), similarity.select((..., None, slice(None))))
     later = np.arange(present.shape[-1])[:, None] > np.arange(present.shape[-1])
     preferred = later.T if first_wins else later
@@ -128,10 +128,10 @@ def _places(similarity: DoubleFloat, present: jax.Array, *, first_wins: bool) ->
 
 
 def _first_columns(near: jax.Array, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns the indices of the first `count` True columns of each row, where there are that many, and the overflow.
+    """Returns the indices of the first `count` True columns of each row, and how many rows have more.
 
-    Rows are packed into words and their lowest bits taken off one after another, which costs a few operations on D x
-    G / 32 words for each column; a top-k over D x G floats costs a hundred times more on a CPU.
+    Rows are packed into words, and their lowest set bits are removed one by one, which costs a few operations on D x G
+    / 32 words per column; a top-k over D x G floats costs a hundred times more on a CPU.
     """
     num_rows, num_columns = near.shape
     num_words = -(-num_columns // WORD_BITS)

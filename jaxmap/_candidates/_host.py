@@ -1,7 +1,7 @@
-"""Candidates of a whole dataset, exact in float64: the pairs of one image and class that reach the lowest threshold.
+"""Candidates of a whole dataset in float64: the pairs within an image and class that reach the lowest threshold.
 
-Only image-class groups that hold both kinds of box are looked at, and of their pairs only those whose boxes overlap
-are computed to the end; on COCO a few per cent of the pairs and far below one per mille of the dense grid.
+Only image-class groups with both detections and ground truths are considered, and of their pairs only those whose boxes
+overlap are fully computed: on COCO a few per cent of the pairs, and far less than one per mille of all combinations.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..types import Bools, DetectionTable, Floats, GroundTruthTable, Ints
 
 __all__ = ["Groups", "Pairs", "find_pairs"]
 
-PAIRS_AT_ONCE = 1 << 17  # temporaries of a block stay within a few MB, inside the cache of a core
+PAIRS_AT_ONCE = 1 << 17  # temporaries of a block take a few MB, which fit into the cache of a core
 
 
 class Groups(NamedTuple):
-    """The image-class groups that hold both kinds of box, as runs of rows sorted by group.
+    """The image-class groups with both detections and ground truths, as runs of rows sorted by group.
 
     Attributes:
       detection_start: `[n]`, first row of each group among the sorted detections.
@@ -66,17 +66,17 @@ def find_pairs(
     *,
     best_only: bool = False,
 ) -> Pairs:
-    """Finds all pairs that reach the lowest threshold, with their level, in the order of preference.
+    """Finds all pairs that reach the lowest threshold, with their level, in order of preference.
 
     Args:
-      detections: in any order.
+      detections: the detections, in any order.
       order: their rows, sorted by group, then by descending score.
-      ground_truths: sorted by group, then in the order of the input.
-      groups: which sorted rows meet.
-      similarity: of their rows.
+      ground_truths: the ground truths, sorted by group, then in the order of the input.
+      groups: which runs of sorted rows are compared.
+      similarity: the similarity of their rows.
       iou_thresholds: T thresholds, ascending.
-      best_only: of each detection keep the pair with the highest IoU, and of equal ones the first; with crowds, and
-        with other ground truths, each.
+      best_only: for each detection, keep only the pair with the highest IoU, of equal ones the first; separately for
+        crowds and for other ground truths.
 
     References: pycocotools cocoeval.py, evaluateImg: a match needs IoU >= min(t, 1 - 1e-10), the highest IoU is
     preferred, and of equal ones the later. VOCdevkit VOCevaldet.m for `best_only`.
@@ -86,7 +86,7 @@ def find_pairs(
     found = in_threads(search, blocks(groups.detection_count * groups.ground_truth_count, PAIRS_AT_ONCE))
     nothing = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
     detection, ground_truth, values = map(np.concatenate, zip(nothing, *found, strict=True))
-    # Pairs come by detection; only those of a detection with several need to be put in order.
+    # Pairs are grouped by detection; only detections with several pairs need sorting.
     several = np.zeros(len(detection) + 1, bool)
     several[1:-1] = detection[1:] == detection[:-1]
     again = np.flatnonzero(several[1:] | several[:-1])
@@ -116,7 +116,8 @@ def _reaching(
     rows = ranges(groups.detection_start[first:last], counts)
     others = ranges(groups.ground_truth_start[first:last], other_counts)
     table_rows = order.take(rows)
-    # Every detection meets a run of `others`: all of its group, or, in a crowded scene, those near it along x.
+    # Every detection is compared with a run of `others`: all of its group, or, in a crowded scene, those near it along
+    # x.
     start, width = np.repeat(np.cumsum(other_counts) - other_counts, counts), np.repeat(other_counts, counts)
     boxes = detections.boxes.take(table_rows, axis=0)
     if similarity.at_most_box_iou and len(counts) == 1 and len(rows) * len(others) > PAIRS_AT_ONCE:
@@ -131,7 +132,8 @@ def _reaching(
         piece = slice(*ends)
         detection = np.repeat(np.arange(*ends), width[piece])
         ground_truth = ranges(start[piece], width[piece])
-        # Overlap along y, then along x, decides most pairs for a part of the work; the arithmetic is `box_iou_pairs`'.
+        # The overlap along y, then along x, decides most pairs at a fraction of the cost; the arithmetic is that of
+        # `box_iou_pairs`.
         for (low, high), (other_low, other_high) in extents:
             overlap = np.minimum(high.take(detection), other_high.take(ground_truth))
             overlap -= np.maximum(low.take(detection), other_low.take(ground_truth))
@@ -148,11 +150,12 @@ def _reaching(
 
 
 def _near(boxes: Floats, other_boxes: Floats, crowd: Bools, bound: float) -> tuple[Ints, Ints]:
-    """Returns which run of ground truths, ascending in x, holds all that can reach the bound with each detection.
+    """Returns the run of ground truths, ascending in x, that contains all that can reach the bound with each detection.
 
-    An IoU is at most the overlap along x over the larger width. So with a bound t neither box is wider than the other
-    over t, and the ground truth starts at most (1 - t) widths of the detection after it and (1 - t) / t before it. A
-    crowd is as wide as it likes. A detection of zero or negative width overlaps nothing: its run is empty.
+    An IoU is at most the overlap along x divided by the larger width. So with a bound t, neither box is wider than the
+    width of the other divided by t, and the ground truth starts at most (1 - t) widths of the detection after it and at
+    most (1 - t) / t widths before it. A crowd may have any width. A detection of zero or negative width overlaps
+    nothing: its run is empty.
     """
     x, width, other_x, other_width = boxes[:, 0], boxes[:, 2], other_boxes[:, 0], other_boxes[:, 2]
     bound = 0.999 * bound  # with `rounding`, that of an overlap, it covers all steps of the arithmetic

@@ -3,19 +3,19 @@
     jaxmap eval instances_val2017.json results.json --per-class
     jaxmap eval --demo --json -
 
-Exit status: 0 when the numbers were written, 2 when input or machine were at fault and 1 when jaxmap was, each with one
-line on standard error; 130 after Ctrl-C.
+Exit status: 0 if the numbers were written; 2 if the input or the machine is at fault and 1 if jaxmap is, with one line
+on standard error; 130 after Ctrl-C.
 """
 
 from collections.abc import Sequence
 
 __all__ = ["main"]
 
-INTERRUPTED = 130  # as shells have it
+INTERRUPTED = 130  # as in shells
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status; `--help` and `--version` leave by SystemExit(0)."""
+    """Runs the command and returns its exit status; `--help` and `--version` raise SystemExit(0)."""
     try:
         from ._main import run
 

@@ -1,4 +1,4 @@
-"""What several commands take beside their files, numbers as text; and how they print tables and write JSON."""
+"""Arguments that several commands share, the parsing of numbers, and the output of tables and JSON."""
 
 from __future__ import annotations
 
@@ -37,17 +37,21 @@ _CUSTOMIZABLE = (
     "iou_type", "keypoint_sigmas", "boundary_ratio", "iou_thresholds", "recall_points", "max_detections", "area_ranges",
     "class_agnostic",
 )  # fmt: skip
-_MOST_VALUES = 100_001  # of a range, which a slip of the pen can make too long for the memory; as of recall points
+_MOST_VALUES = 100_001  # of a range, which a typo can make too long for the memory; as for recall points
 _LONGEST_LIST = 100_000  # characters in a file of sigmas
 
 
 def add_protocol(command: argparse.ArgumentParser) -> None:
-    """Adds the protocol, what it compares, and the constants of that; `protocol_of` gives it."""
+    """Adds the options for the protocol, the IoU type and its constants; `protocol_of` reads them."""
     command.epilog = f"protocols:\n{protocol_list()}"
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     add = command.add_argument
-    add("--iou-type", choices=sorted(IOU_TYPES), help="what is compared (default: as the protocol says)")
-    add("--protocol", choices=sorted(PROTOCOLS), help="definition of AP (default: coco; for keypoints coco-keypoints)")
+    add("--iou-type", choices=sorted(IOU_TYPES), help="what is compared (default: that of the protocol)")
+    add(
+        "--protocol",
+        choices=sorted(PROTOCOLS),
+        help="definition of AP (default: coco, or coco-keypoints for keypoints)",
+    )
     sigmas = "standard deviation of each keypoint relative to the object's scale, 0.026,0.025,...; or a file of them"
     add("--keypoint-sigmas", type=_keypoint_sigmas, metavar="LIST", help=sigmas)
     ratio = "width of a boundary, as a share of the image's diagonal (default: 0.02)"
@@ -55,21 +59,23 @@ def add_protocol(command: argparse.ArgumentParser) -> None:
 
 
 def add_grids(command: argparse.ArgumentParser) -> None:
-    """Adds the protocol and what may replace its grids; `protocol_of` gives it."""
+    """Adds the options for the protocol and its grids; `protocol_of` reads them."""
     add_protocol(command)
     add = command.add_argument
     add("--iou-thresholds", type=_grid, metavar="LIST", help="0.5,0.75 or first:last:step, 0.5:0.95:0.05")
     add("--recall-points", type=_grid, metavar="LIST", help="likewise, 0:1:0.01")
-    add("--max-detections", type=_max_detections, metavar="LIST", help="limits per image and class, like 1,10,100")
-    add("--area-ranges", type=_area_ranges, metavar="LIST", help="square pixels, like small=0:1024,large=1024:inf")
+    add("--max-detections", type=_max_detections, metavar="LIST", help="limits per image and class, such as 1,10,100")
+    add(
+        "--area-ranges", type=_area_ranges, metavar="LIST", help="in square pixels, such as small=0:1024,large=1024:inf"
+    )
     add("--class-agnostic", action="store_true", default=None, help="score all classes as one")
 
 
 def protocol_of(arguments: argparse.Namespace) -> EvaluationProtocol:
-    """Returns the protocol that the arguments name, with what they replace; COCO for commands without such arguments.
+    """Returns the protocol of the arguments, with its replaced grids; COCO for commands without such arguments.
 
     Raises:
-      ValueError: if a value is not as the protocol takes it, or is for something that is not compared.
+      ValueError: if a value is not valid for the protocol, or is for another IoU type.
     """
     given = vars(arguments)
     changes = {name: given[name] for name in _CUSTOMIZABLE if given.get(name) is not None}
@@ -82,24 +88,24 @@ def protocol_of(arguments: argparse.Namespace) -> EvaluationProtocol:
 
 
 def add_json(command: argparse.ArgumentParser, what: str) -> None:
-    """Adds `--json`, which `check_outputs` and `write_numbers` obey."""
+    """Adds `--json`, which `check_outputs` and `write_numbers` read."""
     text = f"write {what} to OUT; '-' prints it in place of the text"
     command.add_argument("--json", metavar="OUT", help=text)
 
 
 def check_outputs(arguments: argparse.Namespace) -> None:
-    """Refuses, before anything is read, to write the JSON where that cannot be, or over a file that is to be read."""
+    """Checks, before anything is read, that the JSON can be written and does not overwrite an input."""
     path = getattr(arguments, "json", None)
     if path is None or path == STDOUT:
         return
     check_output(path)
     for name, value in vars(arguments).items():
         if name != "json" and isinstance(value, str) and _same_file(path, value):
-            raise ValueError(f"--json {path} would write over a file that is read")
+            raise ValueError(f"--json {path} would overwrite an input file")
 
 
 def write_numbers(arguments: argparse.Namespace, to_json: Callable[[], str], to_text: Callable[[], str]) -> None:
-    """Prints the text, and writes the JSON where `--json` says; `-` prints it in place of the text."""
+    """Prints the text and writes the JSON to the file of `--json`; `-` prints the JSON in place of the text."""
     if arguments.json == STDOUT:
         print(to_json())
         return
@@ -111,12 +117,12 @@ def write_numbers(arguments: argparse.Namespace, to_json: Callable[[], str], to_
 
 
 def progress_on_terminal() -> Callable[[str], None] | None:
-    """Returns what tells a person at a terminal the stage; None where nobody looks."""
+    """Returns a function that prints the stage to a terminal; None if the output is not a terminal."""
     return _tell if sys.stderr.isatty() else None
 
 
 def protocol_list(protocols: Collection[EvaluationProtocol] = tuple(PROTOCOLS.values())) -> str:
-    """Returns protocols, one a paragraph, with what each does, for the width of the terminal."""
+    """Returns a list of protocols with their descriptions, wrapped to the width of the terminal."""
     name_width = max(len(protocol.name) for protocol in protocols)
     width = shutil.get_terminal_size().columns - 2
     paragraphs = []
@@ -129,7 +135,7 @@ def protocol_list(protocols: Collection[EvaluationProtocol] = tuple(PROTOCOLS.va
 
 
 def table(columns: dict[str, Any]) -> str:
-    """Returns columns as aligned text: words to the left, numbers to the right, `-` for NaN."""
+    """Returns columns as aligned text, words to the left and numbers to the right, with `-` for NaN."""
     lines: list[str] = []
     for name, values in columns.items():
         cells = [_COLUMN_TITLES.get(name, name), *map(_cell, values)]
@@ -140,7 +146,7 @@ def table(columns: dict[str, Any]) -> str:
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, float):  # np.float64 is one
+    if isinstance(value, float):  # includes np.float64
         return "-" if math.isnan(value) else f"{value:.3f}"
     return printable(value)
 
@@ -148,21 +154,23 @@ def _cell(value: Any) -> str:
 def _same_file(path: str, other: str) -> bool:
     try:
         return os.path.samefile(path, other)
-    except OSError:  # one of them is not there, or is no path
+    except OSError:  # one of them does not exist, or is not a path
         return False
 
 
 def _grid(text: str) -> list[float]:
-    """Parses `0.5,0.75`, or `first:last:step` into the same doubles as COCO's own grid."""
+    """Parses `0.5,0.75`, or `first:last:step` into the same doubles as COCO's grid."""
     if ":" not in text:
         return [_number(item) for item in text.split(",")]
     parts = [_number(item) for item in text.split(":")]
     if len(parts) != 3 or not all(map(math.isfinite, parts)) or parts[2] <= 0 or parts[1] < parts[0]:
-        raise argparse.ArgumentTypeError(f"{text!r} is no range: write first:last:step, like 0.5:0.95:0.05")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a range: write first:last:step, such as 0.5:0.95:0.05")
     first, last, step = parts
     steps = (last - first) / step
-    if steps >= _MOST_VALUES:  # before any of them is made
-        raise argparse.ArgumentTypeError(f"{text!r} is a range of {steps + 1:.4g} values, at most {_MOST_VALUES:,} are")
+    if steps >= _MOST_VALUES:  # before they are made
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is a range of {steps + 1:.4g} values; at most {_MOST_VALUES:,} are allowed"
+        )
     count = round(steps)
     if abs(first + count * step - last) > 1e-6 * step:
         raise argparse.ArgumentTypeError(f"{text!r}: the step must lead from the first to the last value")
@@ -170,7 +178,7 @@ def _grid(text: str) -> list[float]:
 
 
 def _keypoint_sigmas(text: str) -> list[float]:
-    """Parses a list, or a file of numbers between commas or blanks, with or without brackets."""
+    """Parses a list, or a file of numbers separated by commas or blanks, with or without brackets."""
     if os.path.isfile(text):
         with open(text, encoding="utf-8-sig") as file:
             words = file.read(_LONGEST_LIST).strip().strip("[]")
@@ -179,9 +187,9 @@ def _keypoint_sigmas(text: str) -> list[float]:
     try:
         return [float(word) for word in words.replace(",", " ").split()]
     except ValueError as error:
-        expected = "neither a file nor a list of numbers like 0.026,0.025"
+        expected = "neither a file nor a list of numbers such as 0.026,0.025"
         if words is not text:
-            expected = "no file of numbers like 0.026,0.025"
+            expected = "not a file of numbers such as 0.026,0.025"
         raise argparse.ArgumentTypeError(f"{text!r} is {expected}: {error}") from None
 
 
@@ -189,7 +197,7 @@ def _max_detections(text: str) -> list[int]:
     try:
         return [int(item) for item in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers like 1,10,100") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 1,10,100") from None
 
 
 def _area_ranges(text: str) -> dict[str, tuple[float, float]]:
@@ -198,7 +206,7 @@ def _area_ranges(text: str) -> dict[str, tuple[float, float]]:
         name, equals, bounds = item.partition("=")
         low, colon, high = bounds.partition(":")
         if not (name and equals and colon):
-            raise argparse.ArgumentTypeError(f"{item!r} is no range: write name=low:high, like small=0:1024")
+            raise argparse.ArgumentTypeError(f"{item!r} is not a range: write name=low:high, such as small=0:1024")
         if name in ranges:
             raise argparse.ArgumentTypeError(f"{name!r} is given twice")
         ranges[name] = (_number(low), _number(high))
@@ -209,7 +217,7 @@ def _number(text: str) -> float:
     try:
         return float(text if "_" not in text and text.isascii() else "no number")  # Python reads 1_0 and other digits
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
 def _tell(stage: str) -> None:

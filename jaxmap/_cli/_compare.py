@@ -1,4 +1,4 @@
-"""`jaxmap compare-protocols`: one set of detections under every definition of AP, side by side."""
+"""`jaxmap compare-protocols`: one set of detections under several definitions of AP, side by side."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ._files import add_inputs, read_inputs
 
 __all__ = ["add_command"]
 
-_DESCRIPTION = "Score one set of detections under every protocol, with what each does differently."
-# The same numbers of all protocols; one that has no such threshold shows a dash.
-# Those that need nothing of the files but boxes; in this order each differs from the one before in little.
+_DESCRIPTION = "Score one set of detections under several protocols, and say how the protocols differ."
+# The same numbers for all protocols; a dash if a protocol does not have the threshold. The protocols that need only
+# boxes, in an order in which each differs little from the one before.
 COMPARED = (COCO, ALL_POINT, VOC2012, VOC2007)
 _ROWS = (
     SummaryRow("AP"),
@@ -29,10 +29,10 @@ _ROWS = (
 def add_command(commands: Any) -> None:
     """Adds the command to the parser of the program."""
     name = "compare-protocols"
-    command = commands.add_parser(name, help="score under every definition of AP", description=_DESCRIPTION)
+    command = commands.add_parser(name, help="score under several definitions of AP", description=_DESCRIPTION)
     command.set_defaults(run=_compare, name=name)
     add_inputs(command)
-    add_json(command, "the numbers, an object for each protocol,")
+    add_json(command, "the numbers, one object per protocol,")
 
 
 def _compare(arguments: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
-"""Where the commands keep what JAX compiles, so that only the first run of its kind waits for the compiler.
+"""The folder where the commands keep compiled programs, so that only the first run of its kind compiles.
 
-JAX's persistent compilation cache, in the user's folder for caches: it sees to versions, devices, and processes that
-run at once. It holds machine code, so the folder is the user's alone.
+This is JAX's persistent compilation cache in the user's cache folder. JAX takes care of versions, devices and
+concurrent processes. The cache holds machine code, so only the user may write to the folder.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ __all__ = ["add_switch", "configure"]
 
 
 def add_switch(command: argparse.ArgumentParser) -> None:
-    """Adds `--no-compilation-cache`, which `configure` obeys."""
+    """Adds `--no-compilation-cache`, which `configure` reads."""
     command.add_argument(
         "--no-compilation-cache",
         action="store_true",
-        help="compile anew, and keep nothing of it for later runs (also: JAX_ENABLE_COMPILATION_CACHE=false); "
-        "the folder is JAX_COMPILATION_CACHE_DIR, or else jaxmap's own in the user's cache folder",
+        help="neither use nor keep compiled programs (also: JAX_ENABLE_COMPILATION_CACHE=false); they are kept in the "
+        "folder JAX_COMPILATION_CACHE_DIR, or else in jaxmap's folder in the user's cache folder",
     )
 
 
 def configure(arguments: argparse.Namespace) -> None:
-    """Tells the JAX that this process will load, by its environment variables, whether and where to keep programs.
+    """Sets JAX's environment variables for the compilation cache, before this process loads JAX.
 
-    Variables that are set already stay as they are, and a JAX that is loaded already is left to whoever loaded it.
-    Without a folder that can be written, programs are compiled anew.
+    Variables that are already set are kept, and a JAX that is already loaded is not changed. Without a writable folder,
+    programs are compiled anew.
     """
     if "jax" in sys.modules:
         return
@@ -39,19 +39,19 @@ def configure(arguments: argparse.Namespace) -> None:
         try:
             folder = _user_folder() / "jaxmap" / "compiled"
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except (OSError, RuntimeError):  # no home, or none of ours
+        except (OSError, RuntimeError):  # no home folder, or not the user's
             return
         if not os.access(folder, os.W_OK | os.X_OK):
             return
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-    # By default only programs of a second and more are kept; ours take a third of that each.
+    # By default JAX keeps only programs that take a second or more to compile; ours take a third of that each.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def _user_folder() -> pathlib.Path:
-    """Returns the folder for caches by the XDG Base Directory Specification, or by the platform's own convention."""
+    """Returns the user's cache folder by the XDG Base Directory Specification, or by the platform's convention."""
     named = pathlib.Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if named.is_absolute():  # the specification has others ignored
+    if named.is_absolute():  # the specification says to ignore relative paths
         return named
     if sys.platform == "win32" and "LOCALAPPDATA" in os.environ:
         return pathlib.Path(os.environ["LOCALAPPDATA"])

@@ -23,12 +23,14 @@ def add_command(commands: Any) -> None:
     add_inputs(command)
     add_grids(command)
     add_json(command, "the numbers as one object")
-    command.add_argument("--per-class", action="store_true", help="print a table of all classes as well")
+    command.add_argument("--per-class", action="store_true", help="also print a table of all classes")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.per_class and arguments.json == STDOUT:
-        raise ValueError("--per-class prints a table but --json - only JSON: drop one, or name a file for --json")
+        raise ValueError(
+            "--per-class prints a table and --json - only JSON: drop one of them, or name a file for --json"
+        )
     progress = progress_on_terminal()
     detections, ground_truths = read_inputs(arguments, progress)
     from .._evaluation import evaluate

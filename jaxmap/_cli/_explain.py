@@ -1,4 +1,4 @@
-"""`jaxmap explain`: why pooled and per-image AP differ, which false positives cost what, and ties."""
+"""`jaxmap explain`: why pooled and per-image AP differ, what each false positive costs, and ties."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from ._files import add_inputs, read_inputs
 
 __all__ = ["add_command"]
 
-_DESCRIPTION = "Explain the difference between the AP of images alone and together, and what each false positive costs."
+_DESCRIPTION = "Explain why pooled and per-image AP differ, and how much AP is lost to each false positive."
 
 
 def add_command(commands: Any) -> None:
     """Adds the command to the parser of the program."""
-    command = commands.add_parser("explain", help="explain AP by images and false positives", description=_DESCRIPTION)
+    brief = "explain why pooled and per-image AP differ"
+    command = commands.add_parser("explain", help=brief, description=_DESCRIPTION)
     command.set_defaults(run=_explain, name="explain")
     add_inputs(command)
     add_grids(command)
     add_json(command, "the explanation as one object")
-    text = "false positives and images to list (default: %(default)s)"
+    text = "number of false positives and images to list (default: %(default)s)"
     command.add_argument("--top", type=int, default=10, metavar="N", help=text)
 
 

@@ -1,4 +1,4 @@
-"""The files that several commands read: one format a row of a table, found out by how the ground truths look."""
+"""The files that several commands read: a table of formats, which are recognised by the ground truths."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Readers = tuple[Callable[[str], "GroundTruthTable"], Callable[[str, "GroundTruth
 
 
 class Format(NamedTuple):
-    """A kind of files.
+    """A file format.
 
     Attributes:
-      options: those of the command that are for such files.
-      is_it: whether a path of ground truths, under a protocol, is of this kind; the first that says so is taken.
-      readers: from the arguments, those that are for such files, and the protocol, the two functions that read.
+      options: the options of the command that apply only to this format.
+      is_it: whether a path of ground truths, under a protocol, has this format; the first match is used.
+      readers: returns the two reading functions, from the arguments, the options of this format and the protocol.
     """
 
     options: tuple[str, ...]
@@ -34,7 +34,7 @@ class Format(NamedTuple):
 
 
 def add_inputs(command: argparse.ArgumentParser) -> None:
-    """Adds the two files that a command reads, or `--demo` in their place."""
+    """Adds the two input files, or `--demo` in their place."""
     add = command.add_argument
     gt = (
         "COCO annotation file, plain or gzip, or LVIS's with --protocol lvis; VOC's XML files, or DOTA's text files "
@@ -46,13 +46,17 @@ def add_inputs(command: argparse.ArgumentParser) -> None:
     )
     add("ground_truths", metavar="GT", nargs="?", help=gt)
     add("detections", metavar="DT", nargs="?", help=dt)
-    add("--demo", action="store_true", help="score a scene that the program makes itself, in place of GT and DT")
-    plain = "take the corners of VOC files as points, not as pixels counted from 1 of which the last one is inside"
-    add("--image-list", metavar="FILE", help="score only the images of a list such as VOC's test.txt")
+    add("--demo", action="store_true", help="score a made-up scene in place of GT and DT")
+    plain = "read the corners of VOC files as points (default: as pixels that count from 1 and include the last)"
+    add("--image-list", metavar="FILE", help="score only the images in a list such as VOC's test.txt")
     add("--plain-corners", action="store_true", default=None, help=plain)
-    add("--image-labels", metavar="FILE", help="Open Images' image-level labels: what else an image was searched for")
-    add("--hierarchy", metavar="FILE", help="Open Images' tree of classes: boxes are of those above as well")
-    add("--class-descriptions", metavar="FILE", help="names of Open Images' classes; others are left out")
+    add(
+        "--image-labels",
+        metavar="FILE",
+        help="Open Images' image-level labels: further classes that were verified in an image",
+    )
+    add("--hierarchy", metavar="FILE", help="Open Images' class hierarchy: boxes also count for their parent classes")
+    add("--class-descriptions", metavar="FILE", help="names of Open Images' classes; other classes are excluded")
 
 
 def read_inputs(
@@ -68,9 +72,11 @@ def read_inputs(
         if not arguments.demo:
             raise ValueError(_needs_two(arguments.name))
         if gt is not None:
-            raise ValueError("--demo makes its own scene: leave GT and DT out")
+            raise ValueError("--demo makes its own scene: leave out GT and DT")
         if geometry_of(protocol.iou_type).shape.column != "boxes":
-            raise ValueError(f"--demo makes boxes alone, none to compare by {protocol.iou_type}: name GT and DT")
+            raise ValueError(
+                f"--demo makes only boxes, which cannot be compared by {protocol.iou_type}: name GT and DT"
+            )
         from ..io import demo_scene
 
         return demo_scene()
@@ -86,7 +92,7 @@ def read_inputs(
 
 
 def _formats() -> dict[str, Format]:
-    """Returns all formats by what messages call them."""
+    """Returns all formats by their name in messages."""
     from .. import io
 
     def open_images(options: dict[str, Any], _: EvaluationProtocol) -> Readers:
@@ -105,7 +111,7 @@ def _formats() -> dict[str, Format]:
         return partial(read, iou_type=protocol.iou_type), partial(io.read_coco_detections, iou_type=protocol.iou_type)
 
     def is_dota(path: str, protocol: EvaluationProtocol) -> bool:
-        # both kinds come in folders and archives
+        # both formats come in folders and archives
         return io.is_voc(path) and geometry_of(protocol.iou_type).shape.column == "oriented"
 
     return {
@@ -119,7 +125,7 @@ def _formats() -> dict[str, Format]:
 
 
 def _refuse_options_of_others(arguments: argparse.Namespace, title: str | None, formats: dict[str, Format]) -> None:
-    """Refuses an option that is not for the files at hand."""
+    """Refuses an option that does not apply to the format of the files."""
     mine = formats[title].options if title is not None else ()
     for name in sorted({name for one in formats.values() for name in one.options} - set(mine)):
         if getattr(arguments, name) is not None:

@@ -1,4 +1,4 @@
-"""The parser of all commands, and what they do alike: errors, warnings, exit status."""
+"""The parser of all commands, and what they have in common: errors, warnings, exit status."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from ._compilation_cache import add_switch, configure
 __all__ = ["run"]
 
 FAILED, BAD_INPUT = 1, 2
-# What input and machine raise, JAX's own among them, and not mistakes here.
+# Errors that the input or the machine causes, JAX's included, and not mistakes in jaxmap.
 AT_FAULT = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError)
 
-_DESCRIPTION = "Exact COCO mean average precision."
-# Each adds itself with `add_command`.
+_DESCRIPTION = "Exact COCO-style mean average precision (mAP)."
+# Each command adds itself with `add_command`.
 _COMMANDS = (_evaluate, _compare, _explain, _operating_points, _panoptic, _report)
 
 
 def run(argv: Sequence[str] | None) -> int:
     """Runs the command and returns its exit status."""
-    # A command is over before it has left anything worth collecting, and to look through all that JAX's modules hold,
-    # again and again, would take a fifth of its time: much of it at the exit.
+    # A command ends before there is much garbage to collect, and the collector would take a fifth of its time, much of
+    # it at the exit, to traverse all objects of JAX's modules again and again.
     atexit.register(gc.freeze)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names that the terminal has no letters for
+        sys.stdout.reconfigure(errors="backslashreplace")  # names with characters that the terminal cannot show
     with _warnings_in_one_line(), collector_paused():
         try:
             arguments = _parser().parse_args(argv)
@@ -52,12 +52,12 @@ def run(argv: Sequence[str] | None) -> int:
 
 
 def _fail(error: Exception) -> int:
-    """Says in one line what is wrong, and returns the exit status."""
-    if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+    """Prints in one line what is wrong, and returns the exit status."""
+    if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has closed the pipe
         _drop_output()
         return 0
     try:
-        sys.stdout.flush()  # what was printed before it
+        sys.stdout.flush()  # print earlier output first
     except OSError:
         _drop_output()
     print(f"jaxmap: error: {_one_line(error)}", file=sys.stderr)
@@ -73,7 +73,8 @@ def _drop_output() -> None:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        # argparse's own version prints the usage as well and leaves by SystemExit: bad input has one form here.
+        # argparse's own version also prints the usage and raises SystemExit; here all bad input is reported the same
+        # way.
         raise ValueError(f"{message} (see `{self.prog} --help`)")
 
 
@@ -101,7 +102,7 @@ def _one_line(error: Exception) -> str:
         return printable(f"{os.fsdecode(error.filename)}: {error.strerror}")
     text = str(error).strip()
     if isinstance(error, OSError) and error.errno is not None:
-        text = f"standard output: {error.strerror}"  # whatever reads or writes a file names it
+        text = f"standard output: {error.strerror}"  # the code that reads or writes a file names it
     elif isinstance(error, MemoryError):
         text = f"there is not enough memory for this {text}"
     elif not isinstance(error, AT_FAULT):

@@ -1,4 +1,4 @@
-"""`jaxmap operating-points`: which score threshold to deploy, and what it gives, for all classes and for each."""
+"""`jaxmap operating-points`: the score threshold to deploy, with its precision and recall."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._files import add_inputs, read_inputs
 __all__ = ["add_command"]
 
 _DESCRIPTION = (
-    "Find the score threshold of the highest F, or see what a given one does: precision and recall from counts."
+    "Find the score threshold of the highest F-score, or evaluate a given one: precision and recall from counts."
 )
 _TITLES = {
     "score_threshold": "score",
@@ -33,10 +33,10 @@ def add_command(commands: Any) -> None:
     add_protocol(command)
     add = command.add_argument
     add("--iou", type=float, default=0.5, metavar="T", help="IoU threshold (default: %(default)s)")
-    add("--beta", type=float, default=1.0, metavar="B", help="weight of recall in F (default: %(default)s)")
-    add("--score", type=float, metavar="S", help="report from this score on, in place of the best threshold")
+    add("--beta", type=float, default=1.0, metavar="B", help="weight of recall in the F-score (default: %(default)s)")
+    add("--score", type=float, metavar="S", help="use this score threshold in place of the best one")
     add_json(command, "the numbers as one object")
-    add("--per-class", action="store_true", help="a row for every class as well, each with its own best threshold")
+    add("--per-class", action="store_true", help="also print a row for every class, each with its own best threshold")
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -51,12 +51,12 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _to_table(columns: dict[str, Any], arguments: argparse.Namespace) -> str:
-    first = 0 if arguments.per_class else -2  # the last two rows are those of all classes
+    first = 0 if arguments.per_class else -2  # the last two rows are for all classes
     shown = {_TITLES.get(name, name): values[first:] for name, values in columns.items() if name != "class_id"}
     shown["score"] = list(map(rounded_down, shown["score"]))
     shown[f"F{arguments.beta:g}"] = shown.pop("f_score")
-    lead = f"IoU {arguments.iou:g}; micro counts all classes as one, macro is the mean of the classes"
-    return f"{lead}; scores are rounded down, --json has all digits\n{table(shown)}"
+    lead = f"IoU {arguments.iou:g}; micro counts all classes as one, macro is the mean over the classes"
+    return f"{lead}; scores are rounded down (--json has all digits)\n{table(shown)}"
 
 
 def _to_json(columns: dict[str, Any], arguments: argparse.Namespace) -> str:
@@ -70,6 +70,6 @@ def _to_json(columns: dict[str, Any], arguments: argparse.Namespace) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Returns a number as JSON has it; NaN, and the threshold that nothing reaches, become null."""
+    """Returns a number for JSON; NaN and an infinite threshold become None."""
     value = getattr(value, "item", lambda: value)()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""`jaxmap panoptic`: panoptic quality of COCO's panoptic files, as a table or JSON, and for each class."""
+"""`jaxmap panoptic`: panoptic quality of COCO's panoptic files, as a table or JSON, also per class."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ def add_command(commands: Any) -> None:
     command.set_defaults(run=_run, name="panoptic")
     add = command.add_argument
     add("ground_truths", metavar="GT", help="COCO panoptic annotation file, plain or gzip")
-    add("predictions", metavar="DT", help="the same of the predictions")
+    add("predictions", metavar="DT", help="COCO panoptic file of the predictions")
     add("--gt-folder", metavar="DIR", help="PNG files of GT (default: GT without .json)")
     add("--dt-folder", metavar="DIR", help="PNG files of DT (default: DT without .json)")
-    add_json(command, "the numbers as one object, as fractions")
-    add("--per-class", action="store_true", help="print a table of all classes as well, as fractions")
+    add_json(command, "the numbers, as fractions, as one object")
+    add("--per-class", action="store_true", help="also print a table of all classes, as fractions")
 
 
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.per_class and arguments.json == STDOUT:
-        raise ValueError("--per-class prints a table but --json - only JSON: drop one, or name a file for --json")
+        raise ValueError(
+            "--per-class prints a table and --json - only JSON: drop one of them, or name a file for --json"
+        )
     from .. import io
     from .._panoptic._quality import panoptic_quality
 

@@ -1,4 +1,4 @@
-"""`jaxmap report`: one HTML page with the numbers, why they are so, pictures, and a table of all classes."""
+"""`jaxmap report`: one HTML page with the numbers, their explanation, pictures and a table of all classes."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 __all__ = ["add_command"]
 
-_COLORS = 128  # of the sheet: enough for its few hues and their smooth edges, in a third of the bytes
+_COLORS = 128  # colours of the sheet: enough for its few hues and their smooth edges, in a third of the bytes
 
-_DESCRIPTION = "Write one HTML page that explains the numbers in pictures and tables; it needs no other file."
+_DESCRIPTION = "Write one self-contained HTML page that explains the numbers in pictures and tables."
 
 
 def add_command(commands: Any) -> None:
     """Adds the command to the parser of the program."""
-    command = commands.add_parser("report", help="write a page of pictures and tables", description=_DESCRIPTION)
+    command = commands.add_parser("report", help="write an HTML page of pictures and tables", description=_DESCRIPTION)
     command.set_defaults(run=_report, name="report")
     add_inputs(command)
     add_grids(command)
     add = command.add_argument
-    add("-o", "--output", metavar="DIR", required=True, help="folder for index.html, made if need be")
-    add("--png", action="store_true", help="write the pictures on one sheet, overview.png, as well")
+    add("-o", "--output", metavar="DIR", required=True, help="folder for index.html; created if it does not exist")
+    add("--png", action="store_true", help="also write the pictures on one sheet, overview.png")
 
 
 def _report(arguments: argparse.Namespace) -> None:
     from .. import plots
 
-    plots.require_matplotlib()  # before all that takes time
+    plots.require_matplotlib()  # before the slow work
     sheet = pathlib.Path(arguments.output, "overview.png")
     for path in (pathlib.Path(arguments.output, "index.html"), *([sheet] if arguments.png else [])):
         check_output(path, make_folder=True)

@@ -15,12 +15,12 @@ __all__ = ["best_over_scores"]
 def best_over_scores(
     rows: DetectionRecords[jax.Array], starts: jax.Array, *, protocol: EvaluationProtocol, num_ground_truths: jax.Array
 ) -> dict[str, jax.Array]:
-    """Returns `[T, K, A, M]` float32 for each such quantity of the protocol's summary, by name.
+    """Returns `[T, K, A, M]` float32 by name, for each such quantity of the protocol's summary.
 
     Args:
-      rows: by class, then by descending score; padding last.
-      starts: `[K + 1]` int32, where each class starts.
-      protocol: its grids and its summary are static.
+      rows: detections by class, then by descending score; padding last.
+      starts: `[K + 1]` int32, the first row of each class.
+      protocol: the protocol, static.
       num_ground_truths: `[K, A]` int32.
     """
     functions = protocol.functions_of_counts
@@ -30,7 +30,7 @@ def best_over_scores(
     num_areas, num_classes = num_ground_truths.shape[1], num_ground_truths.shape[0]
     labels = jnp.where(rows.valid, rows.labels, num_classes).astype(jnp.int32)
     following = (labels[1:] == labels[:-1]) & (rows.scores[1:] == rows.scores[:-1])
-    is_threshold = ~jnp.append(following, False) & rows.valid  # the last of equal scores, all of which are reported
+    is_threshold = ~jnp.append(following, False) & rows.valid  # the last of equal scores, which are reported together
 
     def of_plane(number: jax.Array) -> dict[str, jax.Array]:
         plane, limit = number // len(limits), limits[number % len(limits)]
@@ -57,6 +57,6 @@ def best_over_scores(
 
 
 def _count_in_class(flags: jax.Array, first: jax.Array) -> jax.Array:
-    """Returns `[N]` float32: how many flags are set from the first row of a class up to and with each row."""
+    """Returns `[N]` float32, the number of set flags from the first row of a class up to and including each row."""
     before = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(flags, dtype=jnp.int32)])
     return (before[1:] - before[first]).astype(jnp.float32)

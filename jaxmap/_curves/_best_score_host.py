@@ -14,13 +14,13 @@ __all__ = ["best_of_curves", "best_over_scores"]
 def best_over_scores(
     records: Records[HostArray], *, protocol: EvaluationProtocol, num_ground_truths: Ints, order: Ints
 ) -> dict[str, Floats]:
-    """Returns `[T, K, A, M]` float64 for each such quantity of the protocol's summary, by name; NaN where undefined.
+    """Returns `[T, K, A, M]` float64 by name, for each such quantity of the protocol's summary; NaN where undefined.
 
     Args:
       records: NumPy arrays.
-      protocol: its grids and its summary.
+      protocol: the protocol, for its grids and its summary.
       num_ground_truths: `[K, A]`.
-      order: the rows of the detections by label, then by descending score.
+      order: the rows of the detections, by label, then by descending score.
     """
     functions = protocol.functions_of_counts
     if not functions:
@@ -49,14 +49,14 @@ def best_of_curves(
     hits: Bools,
     num_ground_truths: Ints,
 ) -> Floats:
-    """Returns `[S]` float64: the largest value of each curve over its scores; NaN without ground truth.
+    """Returns `[S]` float64, the largest value of each curve over its scores; NaN without ground truth.
 
     Args:
-      of_counts: as a `Quantity` has it.
-      curve: `[N]`, of each true or false positive, ascending.
+      of_counts: that of a `Quantity`.
+      curve: `[N]`, the curve of each true or false positive, ascending.
       scores: `[N]`, descending in each curve.
       hits: `[N]` bool, the true positives.
-      num_ground_truths: `[S]`, of each curve.
+      num_ground_truths: `[S]`, the number of ground truths of each curve.
     """
     starts = np.searchsorted(curve, np.arange(len(num_ground_truths) + 1))
     hits_before = np.concatenate([[0], np.cumsum(hits)])

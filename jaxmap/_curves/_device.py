@@ -1,14 +1,14 @@
-"""Precision-recall curves from records, inside `jit`: int32 counts to the end, then one float32 division.
+"""Precision-recall curves from records, inside `jit`: int32 counts up to one final float32 division.
 
-Recall thresholds are decided in integers. `tp / num_ground_truths >= point` in float64, as the reference computes it,
-is the same as an integer comparison with the point's fraction, except where the two are equal: then it depends on
-whether the double that stands for the point lies above the double nearest to the fraction (it does for ten of
-`np.linspace(0, 1, 101)`). In float32 the comparison itself would move a curve's AP by up to a hundredth.
+Recall points are compared in integers. `tp / num_ground_truths >= point` in float64, as in the reference, is equivalent
+to an integer comparison with the fraction of the point, unless the two are equal: then it depends on whether the double
+of the point is above the double nearest to the fraction (as for ten of `np.linspace(0, 1, 101)`). In float32, this
+comparison could change the AP of a curve by up to 0.01.
 
-The envelope needs no pass over the rows: each row falls into the bucket of the recall points it has reached, and the
+The envelope needs no pass over the rows: each row is in the bucket of the recall points that it has reached, and the
 best precision at a point is the maximum over its bucket and all later ones. Only true positives can raise it, so only
-rows that match something are looked at under every threshold. Where a protocol averages the area under the envelope,
-that pass is made, over these rows, and the area is a sum of whole numbers.
+matched rows are processed for every threshold. For protocols that average the area under the envelope, a pass over
+these rows is made, and the area is a sum of integers.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from ._best_score_device import best_over_scores
 
 __all__ = ["interpolate", "mask_undefined", "precision_recall"]
 
-CHUNK = 1 << 14  # matching rows taken at once
+CHUNK = 1 << 14  # matched rows that are processed at once
 MAX_DENOMINATOR = 1000
-HALF_BITS = 11  # of a precision as a whole number of 2^-22: sums of either half over a chunk stay within uint32
+HALF_BITS = 11  # bits of a precision as a multiple of 2^-22: sums of either half over a chunk fit uint32
 
 
 class RecallGrid(NamedTuple):
@@ -41,8 +41,8 @@ class RecallGrid(NamedTuple):
 
     Attributes:
       denominator: q.
-      reached: `[q + 1]` int32, how many points are at most `i / q`.
-      above: `[q + 1]` bool, True where a point is `i / q` but its double exceeds the double nearest to that fraction.
+      reached: `[q + 1]` int32, the number of points that are at most `i / q`.
+      above: `[q + 1]` bool, True if a point is `i / q` but its double exceeds the double nearest to that fraction.
     """
 
     denominator: int
@@ -54,7 +54,7 @@ def recall_grid(recall_points: tuple[float, ...]) -> RecallGrid:
     """Expresses recall points in integers.
 
     Raises:
-      ValueError: if a point is no fraction with a denominator of at most 1000, or their common one is larger.
+      ValueError: if the points have no common denominator of at most 1000.
     """
     fractions = [Fraction(point).limit_denominator(MAX_DENOMINATOR) for point in recall_points]
     denominator = lcm(*(fraction.denominator for fraction in fractions))
@@ -80,16 +80,17 @@ def precision_recall(
     Rows rank by score, then image index, then position, within each class.
 
     Args:
-      records: labels of valid rows in [0, K).
-      protocol: its grids are static.
+      records: the records, with labels of valid rows in [0, K).
+      protocol: the protocol, static.
       num_classes: K.
 
     Returns:
-      Curves in float32; cells without ground truth hold `UNDEFINED`. With `average_precision` where the protocol
+      Curves in float32, with `UNDEFINED` in entries without ground truth, and with `average_precision` if the protocol
       averages the area.
 
     Raises:
-      ValueError: if the recall points cannot be decided in integers, or there are more rows than int32 can number.
+      ValueError: if the recall points have no common denominator of at most 1000, or there are more rows than int32 can
+        number.
 
     References: pycocotools cocoeval.py, accumulate; VOCdevkit VOCap.m for the area.
     """
@@ -97,7 +98,7 @@ def precision_recall(
     num_areas, num_limits = len(protocol.area_ranges), len(protocol.max_detections)
     detections, num_ground_truths = records.detections, count_ground_truths(records.ground_truths, num_classes)
     check_int32("detections inside jit", len(detections.scores), "use `HostAveragePrecision` or `evaluate`")
-    if not len(detections.scores):  # one row of padding stands for none, which later stages could not index
+    if not len(detections.scores):  # one row of padding in place of no rows, which later stages could not index
         detections = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape[1:]), leaf.dtype), detections)
     rows, starts = _sort_by_class(detections, num_classes)
     matching = _matching_rows(rows, starts)
@@ -125,7 +126,7 @@ def mask_undefined(
     num_ground_truths: jax.Array,
     at_best_score: Mapping[str, jax.Array],
 ) -> PrecisionRecall[jax.Array]:
-    """Puts `UNDEFINED` into the cells, `[..., K, A, M]`, of classes and ranges without ground truth."""
+    """Sets the entries `[..., K, A, M]` of classes and ranges without ground truth to `UNDEFINED`."""
 
     def masked(values: jax.Array) -> jax.Array:
         defined = (num_ground_truths > 0).reshape((1,) * (values.ndim - 3) + (*num_ground_truths.shape, 1))
@@ -144,7 +145,7 @@ def mask_undefined(
 def _sort_by_class(
     records: DetectionRecords[jax.Array], num_classes: int
 ) -> tuple[DetectionRecords[jax.Array], jax.Array]:
-    """Sorts rows by class, score and tie keys, padding last, and returns where each class starts, `[K + 1]`."""
+    """Sorts rows by class, score and tie keys, padding last, and returns the first row of each class, `[K + 1]`."""
     labels = jnp.where(records.valid, records.labels, num_classes).astype(jnp.int32)
     scores = jnp.where(records.valid, records.scores, 0.0)
     rows = jnp.arange(len(labels), dtype=jnp.int32)
@@ -157,12 +158,12 @@ def _sort_by_class(
 
 
 class _Matching(NamedTuple):
-    """The rows that match something, moved to the front of `[N]`.
+    """The matched rows, moved to the front of `[N]`.
 
     Attributes:
-      order: `[N]` int32, the sorted rows that they are; arbitrary behind the last.
-      starts: `[K + 1]` int32, where each class starts among them.
-      is_matching: `[N]` bool, of the sorted rows.
+      order: `[N]` int32, their index in the sorted rows; arbitrary after the last.
+      starts: `[K + 1]` int32, the first of each class among them.
+      is_matching: `[N]` bool, which sorted rows are matched.
     """
 
     order: jax.Array
@@ -188,10 +189,10 @@ def _one_cell(
     limit: jax.Array,
     protocol: EvaluationProtocol,
 ) -> tuple[jax.Array, ...]:
-    """Returns precision `[T, R, K]`, recall `[T, K]`, scores `[T, R, K]` and, if asked for, areas `[T, K]` of one cell.
+    """Returns precision `[T, R, K]`, recall `[T, K]`, scores `[T, R, K]` and areas `[T, K]` of one range and limit.
 
-    Rows that match nothing only count, alike at all thresholds. The others, a few per cent, are taken in chunks, as
-    many as there are, with the counts so far carried along.
+    Unmatched rows only count, equally at all thresholds. The matched rows, a few per cent, are processed in chunks, as
+    many as necessary, and the counts are carried from chunk to chunk.
     """
     num_thresholds, num_classes = len(protocol.iou_thresholds), len(positives)
     plane = area * num_thresholds + jnp.arange(num_thresholds, dtype=jnp.int32)
@@ -210,7 +211,7 @@ def _one_cell(
 
     def chunk(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         number, seen, at_start, best, *at_hits = carry
-        # The last chunk is moved back to fit; its rows that were already counted take no part.
+        # The last chunk is moved back to fit; its rows that were already counted are excluded.
         first = jnp.minimum(number * size, len(plain) - size)
         place = first + jnp.arange(size, dtype=jnp.int32)
         row = jax.lax.dynamic_slice(matching.order, (first,), (size,))
@@ -235,7 +236,7 @@ def _one_cell(
             at_hits = [at_hits[0].at[jnp.where(taking_part, place, len(plain))].set(precision, mode="drop")]
         return number + 1, running[:, -1], at_start, best, *at_hits
 
-    zero = jnp.zeros_like(num_matching)  # varies over the devices of a `shard_map` as the data does
+    zero = jnp.zeros_like(num_matching)  # varies over the devices of a `shard_map` like the data
     none_seen = jnp.broadcast_to(zero, (2, num_thresholds))
     none_at_start = jnp.broadcast_to(zero, (2, num_classes + 1, num_thresholds))
     nothing = jnp.broadcast_to(
@@ -247,10 +248,10 @@ def _one_cell(
     number, seen, at_start, best, *at_hits = jax.lax.while_loop(
         lambda carry: carry[0] * size < num_matching, chunk, start
     )
-    behind = (matching.starts >= number * size)[:, None]  # classes that start behind the last chunk: nothing more came
+    behind = (matching.starts >= number * size)[:, None]  # classes that start after the last chunk: nothing follows
     found = jnp.diff(jnp.where(behind, seen[0][None], at_start[0]), axis=0).T  # [T, K]
     precision, scores = _interpolated(best)
-    # A point that needs no true positive is reached by the first row of the class, whatever it is.
+    # A point that needs no true positive is reached by the first row of the class, matched or not.
     top = jnp.where(jnp.diff(starts) > 0, rows.scores[jnp.minimum(starts[:-1], len(plain) - 1)], 0.0)
     at_zero = np.array([point <= 0 for point in protocol.recall_points])[None, :, None]
     scores = jnp.where(at_zero, top.astype(jnp.float32)[None, None], scores)
@@ -260,13 +261,13 @@ def _one_cell(
 
 
 def _areas(precision: jax.Array, labels: jax.Array, num_rows: jax.Array, positives: jax.Array) -> jax.Array:
-    """Returns `[T, K]`, the area under the envelope: the best precision from each true positive on, over all positives.
+    """Returns `[T, K]`, the area under the envelope: the mean of the best precision from each true positive on.
 
     Args:
       precision: `[N, T]` float32, at true positives; 0 at other rows. Rows by class, then by rank.
-      labels: `[N]` int32, ascending over the rows that are looked at.
-      num_rows: how many rows to look at, int32.
-      positives: `[K]` int32, ground truths.
+      labels: `[N]` int32, ascending over the rows that are used.
+      num_rows: the number of rows to use, int32.
+      positives: `[K]` int32, the number of ground truths.
     """
     num_classes, size = len(positives), min(CHUNK, len(labels))
     padding = -len(labels) % size
@@ -295,10 +296,10 @@ def _areas(precision: jax.Array, labels: jax.Array, num_rows: jax.Array, positiv
 
 
 def _best_onwards(values: jax.Array, labels: jax.Array) -> jax.Array:
-    """Returns `[n, T]`: the largest value from each row to the last of its class, for rows sorted by class."""
+    """Returns `[n, T]`, the largest value from each row to the last of its class, for rows sorted by class."""
     rows = jnp.arange(len(labels), dtype=jnp.int32)
 
-    def double(power: jax.Array, best: jax.Array) -> jax.Array:  # after it, `best` covers twice as many rows
+    def double(power: jax.Array, best: jax.Array) -> jax.Array:  # after each step, `best` covers twice as many rows
         step = jnp.left_shift(np.int32(1), power)
         same = (jnp.roll(labels, -step) == labels) & (rows + step < len(labels))
         return jnp.where(same[:, None], jnp.maximum(best, jnp.roll(best, -step, axis=0)), best)
@@ -320,15 +321,15 @@ def interpolate(
     """Interpolates precision and score at the recall points from running counts.
 
     Args:
-      true_positives: `[N, T]` int32, those of the row's class up to and with it.
+      true_positives: `[N, T]` int32, the true positives of the row's class up to and including it.
       counted: `[N, T]` int32, true and false positives likewise.
       scores: `[N]` float32.
-      labels: `[N]` int32; K for rows that take no part.
-      positives: `[K]` int32, ground truths.
+      labels: `[N]` int32; K for rows that are excluded.
+      positives: `[K]` int32, the number of ground truths.
       recall_points: R points.
 
     Returns:
-      Precision `[T, R, K]` and scores `[T, R, K]`, 0 where a point is not reached.
+      Precision `[T, R, K]` and scores `[T, R, K]`; 0 where a point is not reached.
     """
     arguments = true_positives, counted, scores, labels, positives, recall_points
     return _interpolated(_bucket_maxima(*arguments, at_most=INT32_MAX))
@@ -344,11 +345,11 @@ def _bucket_maxima(
     *,
     at_most: int,
 ) -> jax.Array:
-    """Returns `[2, T, K, R]`: best precision and score of the rows that reach a point but not the next; else -inf.
+    """Returns `[2, T, K, R]`, best precision and score of the rows that reach a point but not the next; -inf if none.
 
     Args:
-      true_positives, counted, scores, labels, positives, recall_points: as `interpolate` takes them.
-      at_most: true positives of a class.
+      true_positives, counted, scores, labels, positives, recall_points: as in `interpolate`.
+      at_most: the most true positives of a class.
     """
     grid = recall_grid(recall_points)
     num_thresholds = true_positives.shape[1]
@@ -369,12 +370,13 @@ def _bucket_maxima(
 def _recall_step(
     true_positives: jax.Array, total: jax.Array, denominator: int, at_most: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns `q * tp / total`, rounded down and at most q, and whether that is exact; `total` is 0 or more."""
+    """Returns `q * tp / total`, rounded down and at most q, and whether it is exact; `total` is 0 or more."""
     if denominator * at_most <= INT32_MAX:
         scaled = denominator * true_positives
         step = jnp.minimum(scaled // jnp.maximum(total, 1), denominator)
         return step, scaled == step * total
-    # Long division, one binary digit of q at a time: what is left stays below the total, and twice that in uint32.
+    # Long division, one binary digit of q at a time: the remainder stays below the total, and twice the remainder fits
+    # uint32.
     whole = jnp.maximum(total, 1).astype(jnp.uint32)
     part = jnp.minimum(true_positives.astype(jnp.uint32), whole)
     step, rest = jnp.zeros_like(true_positives), jnp.zeros_like(part)
@@ -387,11 +389,11 @@ def _recall_step(
 
 
 def _interpolated(best: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Turns `[2, T, K, R]` maxima of buckets into precision and scores, `[T, R, K]`."""
+    """Converts `[2, T, K, R]` maxima of buckets to precision and scores, `[T, R, K]`."""
     precision, scores = jnp.moveaxis(jax.lax.cummax(best, axis=3, reverse=True), 2, 3)
     return jnp.where(scores > -jnp.inf, precision, 0.0), jnp.where(scores > -jnp.inf, scores, 0.0)
 
 
 def _divide(part: jax.Array, whole: jax.Array) -> jax.Array:
-    """Returns the quotient of two counts in float32, 0 where the whole is 0."""
+    """Returns the quotient of two counts in float32; 0 where the denominator is 0."""
     return part.astype(jnp.float32) / jnp.maximum(whole, 1).astype(jnp.float32)

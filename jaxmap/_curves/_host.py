@@ -1,8 +1,8 @@
-"""Precision-recall curves of a whole dataset in float64, cell for cell as pycocotools computes them.
+"""Precision-recall curves of a whole dataset in float64, equal to pycocotools in every entry.
 
-Only a true positive can raise the precision envelope, so all rows are needed for running counts, but only rows that
-match something for the [T, ...] planes. The best precision at a recall point is a maximum over the true positives from
-the one that reaches the point to the last.
+Only a true positive can raise the precision envelope, so all rows are needed for running counts, but only matched rows
+for the [T, ...] arrays. The best precision at a recall point is the maximum over the true positives from the one that
+reaches the point to the last.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["first_to_reach", "precision_recall"]
 
 CELLS_AT_ONCE = 1 << 18
 ROWS_AT_ONCE = 1 << 15
-COUNT_BITS = 63  # of a signed integer
+COUNT_BITS = 63  # bits of a signed integer
 
 
 def precision_recall(
@@ -35,13 +35,13 @@ def precision_recall(
 
     Args:
       records: NumPy arrays.
-      protocol: its grids.
+      protocol: the protocol, for its grids.
       num_classes: K.
       order: the rows of the detections that are included, sorted by label, then by descending score, image and
         position.
 
     Returns:
-      Curves in float64; NaN where no ground truth counts. With `average_precision` where the protocol averages the
+      Curves in float64, NaN without counted ground truth, and with `average_precision` if the protocol averages the
       area.
 
     References: pycocotools cocoeval.py, accumulate.
@@ -74,7 +74,7 @@ def precision_recall(
     def integrate(area: int) -> None:
         positives = num_ground_truths[:, area]
         needed = first_to_reach(protocol.recall_points, positives)
-        # Rows that match nothing are alike at all thresholds.
+        # Unmatched rows are equal at all thresholds.
         ignored_plain = read_plane(detections.ignored, area, 0, num_thresholds)
         plain = np.maximum(plain_reach, ignored_plain * counters.none).take(order)
         before = []
@@ -82,7 +82,7 @@ def precision_recall(
             at_match, at_start = _sums_before(units, plain, (matching, starts[:-1]))
             before.append(at_match - np.repeat(at_start, np.diff(matching_starts)))
         planes = area_words(num_thresholds, grid[0])[area]
-        taking_part = np.flatnonzero((~ignored & planes).any(axis=1))  # the matches of other area ranges do not
+        taking_part = np.flatnonzero((~ignored & planes).any(axis=1))  # matches in other area ranges do not
         of_curve = np.searchsorted(taking_part, matching_starts)
         for first, last, thresholds in _blocks(of_curve, num_thresholds, num_points):
             block, columns = slice(first, last), taking_part[of_curve[first] : of_curve[last]]
@@ -109,7 +109,7 @@ def precision_recall(
             if cells is not None:
                 cells[area][..., positives == 0] = np.nan
 
-    in_threads(integrate, range(grid[0]))  # area ranges have nothing in common
+    in_threads(integrate, range(grid[0]))  # area ranges are independent
 
     return PrecisionRecall(
         precision=precision.transpose(3, 2, 4, 0, 1),  # [A, M, R, T, K] to [T, R, K, A, M]
@@ -122,7 +122,7 @@ def precision_recall(
 
 
 def first_to_reach(recall_points: tuple[float, ...], num_ground_truths: Ints) -> Ints:
-    """Returns `[n, R]` int64: the smallest number of true positives whose recall, in float64, reaches each point.
+    """Returns `[n, R]` int64, the smallest number of true positives whose recall, in float64, reaches each point.
 
     Args:
       recall_points: R points in [0, 1].
@@ -130,24 +130,24 @@ def first_to_reach(recall_points: tuple[float, ...], num_ground_truths: Ints) ->
     """
     points = np.asarray(recall_points)
     total = np.maximum(num_ground_truths, 1)[:, None].astype(np.int64)
-    needed = np.ceil(points * total).astype(np.int64)  # off by one at most, where the product was rounded
+    needed = np.ceil(points * total).astype(np.int64)  # off by at most one, if the product was rounded
     needed -= (needed - 1) / total >= points
     needed += needed / total < points
     return needed
 
 
 def _sums_before(units: Ints, kinds: NDArray[np.unsignedinteger[Any]], places: Sequence[Ints]) -> list[Ints]:
-    """Returns the sum of the units of all rows before each of the places, for each of several ascending `[n]`.
+    """Returns the sums of the units of all rows before each position, for several ascending arrays `[n]` of positions.
 
     Args:
-      units: what a row of each kind adds.
+      units: the unit that a row of each kind adds.
       kinds: `[N]` uint8 or uint16.
-      places: in [0, N].
+      places: the positions, in [0, N].
     """
     sums = [np.empty(len(wanted), np.int64) for wanted in places]
     edges = np.arange(0, len(kinds) + ROWS_AT_ONCE + 1, ROWS_AT_ONCE)
     ends = [np.searchsorted(wanted, edges).tolist() for wanted in places]
-    running = np.zeros(ROWS_AT_ONCE + 1, np.int64)  # stays in the cache, which a sum over all rows would not
+    running = np.zeros(ROWS_AT_ONCE + 1, np.int64)  # fits into the cache, unlike a sum over all rows
     for block, start in enumerate(edges[:-1].tolist()):
         chunk = kinds[start : start + ROWS_AT_ONCE]
         np.cumsum(units.take(chunk), out=running[1 : len(chunk) + 1])
@@ -160,16 +160,16 @@ def _sums_before(units: Ints, kinds: NDArray[np.unsignedinteger[Any]], places: S
 
 
 class _Counters:
-    """Running counts of rows within each max-detections limit, several to an integer: one pass adds up all of them.
+    """Running counts of rows within each max-detections limit, packed into integers that one pass adds up.
 
     Attributes:
-      none: what stands for the first limit of a row that is within none, M.
-      units: for every integer, `[M + 1]` int64: what a row adds, by the first limit that it is within.
+      none: M, which stands for the first limit of rows within no limit.
+      units: for every integer, `[M + 1]` int64, the unit that a row adds, by the first limit that it is within.
     """
 
     def __init__(self, limits: tuple[int, ...], longest: int) -> None:
         self.limits, self.none = limits, np.min_scalar_type(len(limits)).type(len(limits))
-        self.bits = max(longest.bit_length(), 1)  # of a count: differences of running sums are right even if sums wrap
+        self.bits = max(longest.bit_length(), 1)  # differences of running sums are right even if sums wrap
         self.to_an_integer = COUNT_BITS // self.bits
         is_within = np.arange(len(limits) + 1)[:, None] <= np.arange(len(limits))  # [M + 1, M]
         places = np.arange(len(limits)) % self.to_an_integer * self.bits
@@ -180,7 +180,7 @@ class _Counters:
         ]
 
     def first_limit(self, rank: Ints) -> NDArray[np.unsignedinteger[Any]]:
-        """Returns `[N]` uint8 or uint16: the first limit that each row is within."""
+        """Returns `[N]` uint8 or uint16, the first limit that each row is within."""
         first = np.zeros_like(rank, self.none.dtype)
         for limit in self.limits:
             first += rank >= limit
@@ -193,16 +193,16 @@ class _Counters:
 
 
 class _TruePositives:
-    """The true positives of one area range at every threshold, in a run of curves; by threshold, then by row.
+    """The true positives of one area range at every threshold, for a run of curves, by threshold, then by row.
 
     Args:
       hits: `[T, n]` bool, which rows are true positives.
       counted: `[T, n]` bool, which are true or false positives.
       reach: `[n]`, the first limit that each row is within.
       scores: `[n]`.
-      before: sums of units over the rows without any match that stand before each row in its curve, `[n]` each.
-      starts: `[S + 1]`, where each curve starts.
-      counters: what the units mean.
+      before: sums of units over the unmatched rows before each row in its curve, `[n]` each.
+      starts: `[S + 1]`, the first row of each curve.
+      counters: the meaning of the units.
     """
 
     def __init__(
@@ -232,28 +232,28 @@ class _TruePositives:
             self.totals.append(here - at_start.take(self.run) + plain.take(row))
 
     def within(self, limit: int) -> tuple[Ints, Ints, Floats]:
-        """Returns what `interpolate` takes of those within a limit, given by its index: found, total and scores."""
+        """Returns the arguments of `interpolate` for a limit, given by its index: found, total and scores."""
         kept = np.flatnonzero(self.reach <= limit)
         found = np.bincount(self.run.take(kept), minlength=self.shape[0] * self.shape[1]).reshape(self.shape)
         return found, self.counters.of_limit(limit, self.totals).take(kept), self.scores.take(kept)
 
 
 def interpolate(found: Ints, total: Ints, scores: Floats, needed: Ints, top_score: Floats) -> tuple[Floats, Floats]:
-    """Returns precision `[R, T, S]` and scores `[R, T, S]` from true positives in runs, one a (threshold, curve).
+    """Returns precision `[R, T, S]` and scores `[R, T, S]` from true positives, one run per (threshold, curve).
 
     Args:
       found: `[T, S]`, the length of each run.
-      total: `[n]`, how many detections of the curve count up to and with each true positive.
+      total: `[n]`, the number of counted detections of the curve up to and including each true positive.
       scores: `[n]`, descending in each run.
-      needed: `[S, R]`, true positives that reach each recall point.
+      needed: `[S, R]`, the number of true positives that reach each recall point.
       top_score: `[S]`, the score at recall 0.
     """
     run_start = np.cumsum(found) - found.ravel()
     true_positives = np.arange(1.0, len(total) + 1) - np.repeat(run_start, found.ravel())
-    # The reference guards against 0 / 0, which is felt at n = 1.
+    # The reference adds an epsilon against 0 / 0, which matters at n = 1.
     precision = np.append(true_positives / (total.astype(np.float64) + np.spacing(1)), 0.0)
     # The best precision over the true positives from one point to the next, then over all later points. A leading point
-    # that needs one true positive makes every run a segment of its own, whatever the recall points.
+    # that needs one true positive makes every run a separate segment, whatever the recall points.
     points = np.concatenate([np.ones_like(needed[:, :1]), np.maximum(needed, 1)], axis=1)  # [S, 1 + R]
     first = run_start.reshape(*found.shape, 1) + np.minimum(points - 1, found[..., None])  # [T, S, 1 + R]
     best = np.maximum.reduceat(precision, first.ravel()).reshape(first.shape)
@@ -269,12 +269,12 @@ def interpolate(found: Ints, total: Ints, scores: Floats, needed: Ints, top_scor
 
 
 def _blocks(starts: Ints, num_thresholds: int, num_points: int) -> Iterator[tuple[int, int, slice]]:
-    """Cuts the curves into runs whose planes fit `CELLS_AT_ONCE`, or a single curve into runs of thresholds.
+    """Splits the curves into runs whose arrays fit `CELLS_AT_ONCE`, or a single curve into runs of thresholds.
 
     Args:
       starts: `[S + 1]`, the first matching row of each curve.
-      num_thresholds: of each curve.
-      num_points: recall points at each of them.
+      num_thresholds: the number of thresholds of each curve.
+      num_points: the number of recall points at each threshold.
     """
     weight = (starts + np.arange(len(starts)) * num_points) * num_thresholds
     first = 0

@@ -1,6 +1,6 @@
-"""What is compared, and how similar two of them are: a line of the registry and a file for each kind of geometry.
+"""The kinds of geometry and their similarities: one line of the registry and one file per kind.
 
-The registry can be read without JAX; the file of a kind is loaded when its record is asked for.
+The registry can be read without JAX; the file of a kind is imported when its record is first used.
 
 >>> geometry_of("keypoints").shape.field
 'keypoints'
@@ -18,12 +18,12 @@ __all__ = ["GEOMETRIES", "Kind", "geometry_of"]
 
 
 class Kind(NamedTuple):
-    """What can be said of a kind of geometry before its file is loaded.
+    """A kind of geometry, as far as it is known before its file is imported.
 
     Attributes:
-      file: the module beside this one whose constant, the name in capitals, is the record.
-      description: one line for readers.
-      constant: the field of a protocol that only this kind reads, if there is one.
+      file: the module in this package that defines the record, as a constant with the name of the kind in capitals.
+      description: one line of description.
+      constant: the field of a protocol that only this kind reads; None if there is none.
     """
 
     file: str
@@ -31,15 +31,15 @@ class Kind(NamedTuple):
     constant: str | None = None
 
 
-GEOMETRIES = {  # by the name that `iou_type` gives
+GEOMETRIES = {  # by `iou_type`
     "bbox": Kind("_boxes", "boxes"),
     "segm": Kind("_masks", "instance masks"),
     "boundary": Kind(
-        "_masks", "masks and their boundaries, the lesser of the two; of crowds masks alone", "boundary_ratio"
+        "_masks", "the smaller of the IoUs of masks and of their boundaries; for crowds only masks", "boundary_ratio"
     ),
     "keypoints": Kind("_keypoints", "keypoints, by object keypoint similarity (OKS)", "keypoint_sigmas"),
     "obb": Kind("_oriented", "oriented boxes"),
-    "giou": Kind("_giou", "boxes, by generalized IoU (GIoU); crowds as boxes"),
+    "giou": Kind("_giou", "boxes, by generalized IoU (GIoU); crowds as for boxes"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Similarity of axis-aligned boxes: IoU, and intersection over detection area where the ground truth is a crowd.
+"""Similarity of axis-aligned boxes: IoU, or the intersection over the area of the detection for crowds.
 
 The rule is pycocotools' (maskApi.c, bbIou) on x, y, width, height: no clipping and no pixel added, and
 
@@ -51,10 +51,10 @@ __all__ = [
 
 
 class BoxGeometry(NamedTuple):
-    """Boxes in double-float: what every box format is brought to.
+    """Boxes in double-float arithmetic, converted from any box format.
 
     Attributes:
-      start: `[..., 2]`, x and y of the corner nearest to zero.
+      start: `[..., 2]`, x and y of the first corner.
       size: `[..., 2]`, width and height.
       stop: `[..., 2]`, start plus size.
       area: `[...]`, width times height.
@@ -71,7 +71,7 @@ class BoxGeometry(NamedTuple):
 
 
 def box_geometry(boxes: jax.Array, box_format: str) -> BoxGeometry:
-    """Brings boxes of any format to corners, size and area, exactly.
+    """Converts boxes of any format to corners, size and area, exactly.
 
     Args:
       boxes: `[..., 4]` float32.
@@ -97,9 +97,9 @@ def box_geometry(boxes: jax.Array, box_format: str) -> BoxGeometry:
 
 
 def approximate_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: jax.Array) -> jax.Array:
-    """IoU of every pair in plain float32, within 1e-5 of the true value: good for choosing pairs, not for deciding.
+    """Returns the IoU of every pair in plain float32, within 1e-5 of the true value: for choosing pairs, not deciding.
 
-    Positions are taken relative to the ground truth first, so that small ones far from the origin keep their precision.
+    Positions are first made relative to the ground truth, so that small boxes far from the origin keep their precision.
 
     Args:
       detections: geometry of `[D]` boxes.
@@ -120,12 +120,12 @@ def approximate_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: 
 
 
 def exact_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: jax.Array) -> DoubleFloat:
-    """IoU of pairs to about 45 bits, by broadcasting the two sides' shapes.
+    """Returns the IoU of pairs to about 45 bits; the shapes of both sides are broadcast.
 
     Args:
       detections: geometry of boxes, for example `[D, 1]`.
-      ground_truths: geometry of boxes whose shape broadcasts with the detections', for example `[1, G]`.
-      crowd: bool of the ground truths' shape.
+      ground_truths: geometry of boxes whose shape broadcasts with that of the detections, for example `[1, G]`.
+      crowd: bool, in the shape of the ground truths.
     """
     intersection, touches = exact_intersection(detections, ground_truths)
     union = df.add(df.add(detections.area, ground_truths.area), df.negate(intersection))
@@ -135,7 +135,7 @@ def exact_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: jax.Ar
 
 
 def exact_intersection(detections: BoxGeometry, ground_truths: BoxGeometry) -> tuple[DoubleFloat, jax.Array]:
-    """Area that pairs share where they overlap, and whether they do; shapes as `exact_iou` has them."""
+    """Returns the intersection of pairs and whether they overlap; shapes as in `exact_iou`."""
     start = df.maximum(detections.start, ground_truths.start)
     stop = df.minimum(detections.stop, ground_truths.stop)
     overlap = df.add(stop, df.negate(start))
@@ -146,20 +146,20 @@ def exact_intersection(detections: BoxGeometry, ground_truths: BoxGeometry) -> t
 def box_iou(
     boxes: ArrayLike, other_boxes: ArrayLike, *, box_format: str = "xyxy", crowd: ArrayLike | None = None
 ) -> jax.Array:
-    """IoU of every pair of boxes, in [0, 1], rounded once from about 46 exact bits.
+    """Returns the IoU of every pair of boxes, in [0, 1], rounded once from about 46 exact bits.
 
     Args:
       boxes: `[D, 4]` float, detections.
       other_boxes: `[G, 4]` float, ground truths.
       box_format: one of `xyxy`, `xywh`, `cxcywh` (centre), `yxyx`; pixels or any other unit.
-      crowd: `[G]` bool; where True the value is the intersection over the detection's area.
+      crowd: `[G]` bool; where True, the value is the intersection over the area of the detection.
 
     Returns:
       `[D, G]` float32; batch with `jax.vmap`.
 
     Raises:
       ValueError: if an input is not `[n, 4]`, or the box format is unknown.
-      TypeError: if an input does not hold real numbers, or `crowd` no flags.
+      TypeError: if an input does not hold real numbers, or `crowd` is not flags.
 
     References: pycocotools maskApi.c, bbIou.
     """
@@ -175,8 +175,8 @@ def check_boxes(name: str, boxes: ArrayLike, width: int) -> jax.Array:
     """Returns boxes `[n, width]` in float32.
 
     Raises:
-      ValueError: if the shape is another.
-      TypeError: if they are no real numbers.
+      ValueError: if the shape differs.
+      TypeError: if they are not real numbers.
     """
     kind = np.asarray(boxes).dtype if not isinstance(boxes, jax.Array) else boxes.dtype
     if not (jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)):
@@ -188,11 +188,11 @@ def check_boxes(name: str, boxes: ArrayLike, width: int) -> jax.Array:
 
 
 def check_crowd(crowd: ArrayLike | None, count: int) -> jax.Array:
-    """Returns flags `[count]`, none of them set for None.
+    """Returns flags `[count]`; all False for None.
 
     Raises:
-      ValueError: if the shape is another.
-      TypeError: if they are no flags.
+      ValueError: if the shape differs.
+      TypeError: if they are not flags.
     """
     if crowd is None:
         return jnp.zeros(count, bool)
@@ -205,7 +205,7 @@ def check_crowd(crowd: ArrayLike | None, count: int) -> jax.Array:
 
 
 class BoxSimilarity(NamedTuple):
-    """IoU of all boxes of one image."""
+    """The IoU of all boxes of one image."""
 
     detections: BoxGeometry  # [D]
     ground_truths: BoxGeometry  # [G]
@@ -223,7 +223,7 @@ class BoxSimilarity(NamedTuple):
         return exact_iou(detections, self.ground_truths.select(index), self.crowd[index])
 
     def reorder(self, rows: jax.Array, ground_truth_rows: jax.Array | None) -> BoxSimilarity:
-        """Returns the similarity of the detections `rows` and the ground truths `ground_truth_rows`, None for all."""
+        """Returns the similarity of some detections and some ground truths, given by their rows; None for all."""
         others = slice(None) if ground_truth_rows is None else ground_truth_rows
         return type(self)(
             self.detections.select(rows),
@@ -235,12 +235,12 @@ class BoxSimilarity(NamedTuple):
 
 
 def box_iou_pairs(boxes: Floats, other_boxes: Floats, crowd: Bools) -> Floats:
-    """IoU of pairs of boxes in float64, bit for bit as pycocotools computes it.
+    """Returns the IoU of pairs of boxes in float64, bit for bit as in pycocotools.
 
     Args:
       boxes: `[P, 4]` float64 xywh, detections.
       other_boxes: `[P, 4]` float64 xywh, ground truths.
-      crowd: `[P]` bool; where True the value is the intersection over the detection's area.
+      crowd: `[P]` bool; where True, the value is the intersection over the area of the detection.
 
     Returns:
       `[P]` float64; 0 where the boxes do not overlap.
@@ -256,7 +256,7 @@ def box_iou_pairs(boxes: Floats, other_boxes: Floats, crowd: Bools) -> Floats:
 
 
 def overlap_pairs(boxes: Floats, other_boxes: Floats) -> tuple[Floats, Floats]:
-    """Returns how far pairs of xywh boxes overlap along x and along y, `[P]`; not at all if below 0."""
+    """Returns the overlap of pairs of xywh boxes along x and along y, `[P]` each; negative if there is none."""
     x, y, w, h = boxes.T
     other_x, other_y, other_w, other_h = other_boxes.T
     width = np.minimum(x + w, other_x + other_w) - np.maximum(x, other_x)
@@ -290,7 +290,7 @@ def box_similarity(
     constants: Constants,
     box_format: str,
 ) -> BoxSimilarity:
-    """Returns the boxes of one image and their areas, compared as `kind` does."""
+    """Returns the similarity of the boxes of one image, of the given kind, and their areas."""
     one, other = (box_geometry(side["boxes"], box_format) for side in (shapes, ground_truth_shapes))
     return kind(one, other, crowd, one.area, other.area if area is None else single(area))
 
@@ -298,7 +298,7 @@ def box_similarity(
 def box_oddities(
     shapes: dict[str, jax.Array], ground_truth_shapes: dict[str, jax.Array], similarity: BoxSimilarity
 ) -> Oddities:
-    """Finds boxes of negative size, zeros, shares of the image, and areas too small for the arithmetic."""
+    """Finds boxes of negative size, empty boxes, normalised boxes, and areas too small for the arithmetic."""
     boxes = shapes["boxes"], ground_truth_shapes["boxes"]
     sides = similarity.detections, similarity.ground_truths
     return size_oddities(boxes, (sides[0].size.hi, sides[1].size.hi), (sides[0].area.hi, sides[1].area.hi))
@@ -307,7 +307,7 @@ def box_oddities(
 def size_oddities(
     boxes: tuple[jax.Array, jax.Array], sizes: tuple[jax.Array, jax.Array], areas: tuple[jax.Array, jax.Array]
 ) -> Oddities:
-    """As `box_oddities`, for boxes of any kind, given both sides' `[N, 2]` sizes and `[N]` areas."""
+    """Like `box_oddities`, for boxes of any kind, given the sizes `[N, 2]` and areas `[N]` of both sides."""
     zero, unit, tiny = [], [], []
     for one, size, area in zip(boxes, sizes, areas, strict=True):
         zero.append((one == 0).all(-1))

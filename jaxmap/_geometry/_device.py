@@ -1,6 +1,6 @@
-"""The similarities of one image's detections and ground truths inside `jit`: what every later stage asks of them.
+"""The interface of similarities of one image inside `jit`.
 
-Masks are compared to the last pixel, boxes to about 45 bits; oriented boxes within 1e-5, keypoints within 1e-6.
+Masks are exact to the pixel, boxes to about 45 bits; oriented boxes are within 1e-5 and keypoints within 1e-6.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["DenseSimilarity", "DeviceSimilarity", "dense_similarity", "single"]
 
 
 class DeviceSimilarity(Protocol):
-    """All pairs of one image, a pytree: cheap for all of them, exact for those that are asked for."""
+    """The similarities of all pairs of one image, a pytree: approximate for all pairs, exact for selected ones."""
 
     @property
     def area(self) -> DoubleFloat:
@@ -34,7 +34,7 @@ class DeviceSimilarity(Protocol):
         """The similarities of each detection with the ground truths of its row, for `[D, C]` int32."""
 
     def reorder(self, rows: jax.Array, ground_truth_rows: jax.Array | None) -> DeviceSimilarity:
-        """Returns the similarity of the detections `rows` and the ground truths `ground_truth_rows`, None for all."""
+        """Returns the similarity of some detections and some ground truths, given by their rows; None for all."""
 
 
 class DenseSimilarity(NamedTuple):
@@ -53,7 +53,7 @@ class DenseSimilarity(NamedTuple):
         return DoubleFloat(*(jnp.take_along_axis(part, index, axis=-1) for part in self.values))
 
     def reorder(self, rows: jax.Array, ground_truth_rows: jax.Array | None) -> DenseSimilarity:
-        """Returns the similarity of the detections `rows` and the ground truths `ground_truth_rows`, None for all."""
+        """Returns the similarity of some detections and some ground truths, given by their rows; None for all."""
         others = slice(None) if ground_truth_rows is None else ground_truth_rows
         values = self.values.select(rows).select((slice(None), others))
         return DenseSimilarity(values, self.area.select(rows), self.ground_truth_area.select(others))
@@ -62,10 +62,10 @@ class DenseSimilarity(NamedTuple):
 def dense_similarity(
     values: DoubleFloat, area: DoubleFloat, ground_truth_area: DoubleFloat, given: jax.Array | None
 ) -> DenseSimilarity:
-    """Returns similarities `[D, G]`, with the ground truths' areas that were `given`, if any, in place of theirs."""
+    """Returns similarities `[D, G]`, with the `given` areas of ground truths, if any, in place of computed ones."""
     return DenseSimilarity(values, area, ground_truth_area if given is None else single(given))
 
 
 def single(values: jax.Array) -> DoubleFloat:
-    """Returns float32 numbers as they are."""
+    """Returns float32 numbers unchanged."""
     return DoubleFloat(df.rounded(values), jnp.zeros_like(values))

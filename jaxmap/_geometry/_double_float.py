@@ -2,10 +2,11 @@
 
 Inside `jit`, without x64, a plain float32 quotient puts pairs of boxes on the wrong side of an IoU threshold: a
 division is not correctly rounded on every accelerator, and `a * b - c` changes when the compiler contracts it to a
-fused multiply-add. Every step here is either exact or far below the result's precision, so neither matters.
+fused multiply-add. Every step here is either exact or has an error far below the precision of the result, so neither
+matters.
 
 References: Dekker 1971; Knuth, TAOCP 2, 4.2.2 (two-sum). The split is a bit mask instead of Dekker's multiplication by
-4097, because it leaves no rounding product that a compiler may contract.
+4097, because it has no rounded product that a compiler may contract.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ __all__ = [
 
 _LOW_12_BITS_CLEARED = np.int32(-4096)
 
-# The arithmetic holds its 44 bits while every area is a float32 with that many bits to spare below it, and while the
-# union of two areas is finite: coordinates up to 2^62 give sides up to 2^63 and areas up to 2^126.
+# The arithmetic keeps its 44 bits if every area is a float32 with that many bits below it, and if the union of two
+# areas is finite: coordinates up to 2^62 give sides up to 2^63 and areas up to 2^126.
 LARGEST = 2.0**62
 SMALLEST_AREA = 2.0**-72
 
@@ -54,7 +55,7 @@ class DoubleFloat(NamedTuple):
 
 
 def constant(value: float) -> DoubleFloat:
-    """Returns a Python float as a double-float scalar; infinities keep a zero low part."""
+    """Returns a Python float as a double-float scalar; the low part of infinities is 0."""
     hi = np.float32(value)
     return DoubleFloat(jnp.float32(hi), jnp.float32(value - float(hi) if np.isfinite(hi) else 0.0))
 
@@ -85,7 +86,7 @@ def negate(a: DoubleFloat) -> DoubleFloat:
 
 
 def multiply(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
-    """Returns `a * b` with an error of a few parts in 2^47; exact where both fit float32 and the product 47 bits."""
+    """Returns `a * b` with an error of a few parts in 2^47; exact if both fit float32 and the product fits 47 bits."""
     (a_top, a_rest), (b_top, b_rest) = _split(a.hi), _split(b.hi)
     # Each partial product of 12-bit halves is exact; only the last line, 2^-24 below the result, rounds.
     total = from_sum(a_top * b_top, a_top * b_rest)
@@ -96,7 +97,7 @@ def multiply(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
 
 
 def divide(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
-    """Returns `a / b` with an error of a few parts in 2^46, however badly the device divides single floats."""
+    """Returns `a / b` with an error of a few parts in 2^46, however inaccurate the device's division is."""
     first = a.hi / b.hi
     rest = add(a, negate(multiply(DoubleFloat(first, jnp.zeros_like(first)), b)))
     second = rest.hi / b.hi
@@ -106,7 +107,7 @@ def divide(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
 
 
 def difference(a: DoubleFloat, b: DoubleFloat) -> jax.Array:
-    """Returns `a - b` as one float32 of the right sign: exact where they are close, since high parts cancel exactly."""
+    """Returns `a - b` as one float32 with the correct sign; exact if they are close, as high parts cancel."""
     return (a.hi - b.hi) + (a.lo - b.lo)
 
 
@@ -126,17 +127,17 @@ def where(condition: jax.Array, a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
 
 
 def _renormalize(hi: jax.Array, lo: jax.Array) -> DoubleFloat:
-    """Moves what fits from `lo` into `hi`; needs `|hi| >= |lo|` or `hi == 0`."""
+    """Normalises the two parts; needs `|hi| >= |lo|` or `hi == 0`."""
     total = hi + lo
     return DoubleFloat(total, lo - (total - hi))
 
 
 def rounded(a: jax.Array) -> jax.Array:
-    """Returns a float32 array as it is, cut off from the product that it may be.
+    """Returns a float32 array unchanged, separated from the product that computed it.
 
-    Inside one program, XLA contracts `n * w + b` to a fused multiply-add, and then what is added is not the float32
-    number that `n * w` rounds to; barriers do not stop it. Put together from its bits, the number is no product any
-    more. Exact down to 1e-31; what is not finite becomes NaN.
+    Inside one program, XLA contracts `n * w + b` to a fused multiply-add, which adds the unrounded product;
+    optimization barriers do not prevent it. A number that is reassembled from its bits is no longer a product for the
+    compiler. Exact down to 1e-31; values that are not finite become NaN.
     """
     bits = jax.lax.bitcast_convert_type(a, jnp.int32)
 

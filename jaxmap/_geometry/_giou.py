@@ -1,10 +1,10 @@
-"""Boxes compared by generalized IoU: what their hull holds beside them is subtracted from the IoU.
+"""Similarity of boxes by generalized IoU, which subtracts the empty share of their hull from the IoU.
 
     GIoU = IoU - (hull - union) / hull,   hull: area of the smallest box around both
 
-It lies in (-1, 1], is at most the IoU, and is positive only for boxes that overlap, so that only these reach a
-threshold. Where the ground truth is a crowd it is the intersection over the detection's area, as for `bbox`. A box of
-zero or negative width or height has 0 with every box.
+It is in (-1, 1], is at most the IoU, and is positive only for boxes that overlap, so that only these reach a threshold.
+For crowds it is the intersection over the area of the detection, as for `bbox`. It is 0 for boxes of zero or negative
+width or height.
 
 References: Rezatofighi et al. 2019, Generalized Intersection over Union.
 
@@ -43,21 +43,21 @@ __all__ = ["GIOU", "giou_pairs"]
 
 
 def giou_pairs(boxes: Floats, other_boxes: Floats, crowd: Bools) -> Floats:
-    """GIoU of pairs of boxes in float64, rounded once where all areas and their products are exact, as of pixels.
+    """Returns the GIoU of pairs of boxes in float64, rounded once if areas and their products are exact, as for pixels.
 
-    So equal values compare as equal, and one that is a threshold reaches it.
+    So equal values compare as equal, and a value equal to a threshold reaches it.
 
     Args:
       boxes: `[P, 4]` float64 xywh, detections.
       other_boxes: `[P, 4]` float64 xywh, ground truths.
-      crowd: `[P]` bool; where True the value is the intersection over the detection's area.
+      crowd: `[P]` bool; where True, the value is the intersection over the area of the detection.
 
     Returns:
       `[P]` float64.
     """
     start = np.minimum(boxes[:, :2], other_boxes[:, :2])
     size = np.maximum(boxes[:, :2] + boxes[:, 2:], other_boxes[:, :2] + other_boxes[:, 2:]) - start
-    unit = np.exp2(-np.frexp(size.max(axis=1, initial=0.0))[1])  # of lengths, so that no product overflows
+    unit = np.exp2(-np.frexp(size.max(axis=1, initial=0.0))[1])  # scale of lengths, so that no product overflows
     width, height = (np.maximum(overlap, 0) * unit for overlap in overlap_pairs(boxes, other_boxes))
     area, other_area, hull = ((w * unit) * (h * unit) for w, h in (boxes[:, 2:].T, other_boxes[:, 2:].T, size.T))
     shared = width * height
@@ -68,7 +68,7 @@ def giou_pairs(boxes: Floats, other_boxes: Floats, crowd: Bools) -> Floats:
 
 
 class GiouSimilarity(BoxSimilarity):
-    """GIoU of all boxes of one image."""
+    """The GIoU of all boxes of one image."""
 
     def approximate(self) -> jax.Array:
         """`[D, G]` float32, within `MARGIN` of the exact values."""

@@ -1,4 +1,4 @@
-"""How similar a detection and a ground truth are, in float64: one function of pairs for every `iou_type`."""
+"""The similarity of detections and ground truths in float64: one function of pairs for every `iou_type`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["PairSimilarity", "pair_similarity"]
 
 
 class PairSimilarity(NamedTuple):
-    """A similarity of pairs, and what the enclosing boxes say of it.
+    """A similarity of pairs, and its relation to the enclosing boxes.
 
     Attributes:
-      of_pairs: from rows of the detections and rows of the ground truths, each `[P]`, to `[P]` float64.
-      needs_overlap: True if it reaches no threshold where the boxes do not overlap.
-      at_most_box_iou: True if it is the IoU of the boxes themselves, or less.
-      bound: what it is at most, far sooner computed, from the same rows; None where there is none.
+      of_pairs: the similarity `[P]` float64 of rows `[P]` of the detections and rows `[P]` of the ground truths.
+      needs_overlap: True if it reaches no threshold unless the boxes overlap.
+      at_most_box_iou: True if it is at most the IoU of the boxes.
+      bound: an upper bound, from the same rows, that is much faster to compute; None if there is none.
     """
 
     of_pairs: Callable[[Ints, Ints], Floats]
@@ -29,10 +29,10 @@ class PairSimilarity(NamedTuple):
 
 
 def pair_similarity(detections: DetectionTable, ground_truths: GroundTruthTable, protocol: Constants) -> PairSimilarity:
-    """Returns what the protocol compares.
+    """Returns the similarity of the protocol's `iou_type`.
 
     Raises:
-      ValueError: if a table lacks the shapes that it compares.
+      ValueError: if a table lacks the geometry that it compares.
     """
     geometry = geometry_of(protocol.iou_type)
     column = geometry.shape.column

@@ -1,4 +1,4 @@
-"""Keypoints, compared by object keypoint similarity, for NumPy and JAX arrays alike: both routes share the arithmetic.
+"""Object keypoint similarity; both routes share the arithmetic, for NumPy and JAX arrays.
 
 References: pycocotools cocoeval.py, `COCOeval.computeOks`.
 """
@@ -33,16 +33,17 @@ def keypoint_similarity(
     other_area: SameArray,
     sigmas: SameArray,
 ) -> SameArray:
-    """OKS: the mean over labelled keypoints of exp(-d^2 / (2 s^2 (2 sigma)^2)), d the distance, s^2 the object's area.
+    """Returns OKS: the mean over labelled keypoints of exp(-d^2 / (2 s^2 (2 sigma)^2)), d the distance, s^2 the area.
 
-    Where no keypoint of the object is labelled, distances are those to its box, doubled on each side, over all of them.
+    For objects without a labelled keypoint, distances are those to the box, doubled on each side, over all keypoints.
 
     Args:
-      keypoints: `[..., P, 3]`, detections: x, y and a value that plays no part.
-      other_keypoints: `[..., P, 3]`, ground truths: x, y, visibility; the leading axes equal the detections' or are 1.
+      keypoints: `[..., P, 3]`, detections: x, y and a value that is not used.
+      other_keypoints: `[..., P, 3]`, ground truths: x, y, visibility; the leading axes equal those of the detections or
+        are 1.
       other_boxes: `[..., 4]` xywh.
       other_area: `[...]`.
-      sigmas: `[P]`, of one dtype with all others.
+      sigmas: `[P]`, with the same dtype as all others.
 
     Returns:
       `[...]` in [0, 1].
@@ -66,7 +67,7 @@ def keypoint_similarity(
 
 
 def keypoints_extent(keypoints: SameArray) -> SameArray:
-    """Returns `[..., 4]` xywh of what encloses all `[..., P, 3]` keypoints, labelled or not."""
+    """Returns the box `[..., 4]` xywh around all `[..., P, 3]` keypoints, labelled or not."""
     xp = keypoints.__array_namespace__()
     places = keypoints[..., :2]
     low, high = places.min(axis=-2), places.max(axis=-2)
@@ -75,7 +76,7 @@ def keypoints_extent(keypoints: SameArray) -> SameArray:
 
 
 def num_labelled(keypoints: SameArray) -> SameArray:
-    """Returns `[...]` int: how many of `[..., P, 3]` keypoints have a visibility above 0."""
+    """Returns `[...]` int, the number of `[..., P, 3]` keypoints with a visibility above 0."""
     labelled: SameArray = (keypoints[..., 2] > 0).sum(axis=-1)
     return labelled
 
@@ -118,7 +119,7 @@ def _warn_of_no_area(table: GroundTruthTable) -> None:
 
 
 def _check_batch(side: str, keypoints: Array, constants: Constants) -> None:
-    """One keypoint for each sigma."""
+    """Checks that there is one keypoint per sigma."""
     num_sigmas, num_keypoints = len(constants.keypoint_sigmas), jnp.shape(keypoints)[2]
     if num_keypoints != num_sigmas:
         raise ValueError(
@@ -128,7 +129,7 @@ def _check_batch(side: str, keypoints: Array, constants: Constants) -> None:
 
 
 def _ignored(fields: Mapping[str, SameArray]) -> SameArray:
-    """An object without a labelled keypoint is ignored."""
+    """Ignores objects without a labelled keypoint."""
     unlabelled: SameArray = num_labelled(fields["keypoints"]) == 0
     return unlabelled
 
@@ -142,7 +143,7 @@ def _keypoint_similarity(
     one: DetectionTable, other: GroundTruthTable, sigmas: Floats, rows: Ints, others: Ints
 ) -> Floats:
     keypoints, other_keypoints = given("keypoints", one.keypoints), given("keypoints", other.keypoints)
-    with np.errstate(over="ignore"):  # an area below 0, which readers warn of, gives infinity
+    with np.errstate(over="ignore"):  # an area below 0, about which readers warn, gives infinity
         return keypoint_similarity(
             keypoints[rows], other_keypoints[others], other.boxes[others], other.area[others], sigmas
         )
@@ -177,7 +178,7 @@ KEYPOINTS = Geometry(
     pairs=_pairs,
     image=_image,
     columns=_columns,
-    beside={"boxes": "for objects without a labelled one"},
+    beside={"boxes": "for objects without labelled keypoints"},
     check_tables=_check_tables,
     check_batch=_check_batch,
     ignored=_ignored,

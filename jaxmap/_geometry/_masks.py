@@ -1,7 +1,7 @@
-"""Masks, and masks and their boundaries: run-length encoded on the host, dense inside `jit`, pixels as integers there.
+"""Masks and boundaries: run-length encoded on the host, dense inside `jit`, with integer pixel counts.
 
 Intersections of dense masks are a product of matrices, `[D, pixels] x [pixels, G]`, in float32 without reduced
-precision, in blocks of so many pixels that every partial sum is exact; blocks are added up in int32.
+precision, in blocks that are small enough for exact partial sums; blocks are added up in int32.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from ._record import Constants, Geometry, Oddities, Shape
 
 __all__ = ["BOUNDARY", "SEGM", "boundary_of", "mask_iou"]
 
-PIXELS_AT_ONCE = 1 << 14  # of every mask; as float32, since masks travel as bytes
+PIXELS_AT_ONCE = 1 << 14  # of every mask; as float32, because masks are stored as bytes
 
 
 def mask_iou(
     masks: jax.Array, other_masks: jax.Array, crowd: jax.Array
 ) -> tuple[DoubleFloat, DoubleFloat, DoubleFloat]:
-    """IoU of every pair of masks, or, with a crowd, the share of the detection's pixels inside; and their areas.
+    """Returns the IoU of every pair of masks, or for crowds the share of the detection inside, and the areas.
 
     Args:
       masks: `[D, H, W]` bool, detections.
@@ -41,7 +41,7 @@ def mask_iou(
       crowd: `[G]` bool.
 
     Returns:
-      `[D, G]`, 0 where a union is empty; `[D]` and `[G]` pixels.
+      `[D, G]`, 0 where a union is empty; `[D]` and `[G]`, the numbers of pixels.
     """
     intersection, area, other_area = _counts(masks, other_masks)
     union = jnp.where(crowd[None, :], area[:, None], area[:, None] + other_area[None, :] - intersection)
@@ -51,7 +51,7 @@ def mask_iou(
 
 
 def boundary_of(masks: jax.Array, ratio: float) -> jax.Array:
-    """Returns the pixels of `[N, H, W]` masks within a share of the diagonal of their contour, as `rle` does."""
+    """Returns the pixels of `[N, H, W]` masks within a share of the diagonal from their contour, as in `_rle`."""
     height, width = masks.shape[1:]
     distance = max(round(ratio * float((height**2 + width**2) ** 0.5)), 1)
     eroded = masks
@@ -59,23 +59,23 @@ def boundary_of(masks: jax.Array, ratio: float) -> jax.Array:
         window = [1, 1, 1]
         window[axis] = 2 * distance + 1
         padding = [(0, 0)] * 3
-        padding[axis] = (distance, distance)  # outside the image nothing is set
+        padding[axis] = (distance, distance)  # outside the image no pixel is set
         padded = jnp.pad(eroded, padding)
         eroded = jax.lax.reduce_window(padded, True, jax.lax.bitwise_and, tuple(window), (1, 1, 1), "valid")
     return masks & ~eroded
 
 
 def _counts(masks: jax.Array, other_masks: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns the pixels that pairs share, `[D, G]` int32, and those of each mask, `[D]` and `[G]`.
+    """Returns the numbers of pixels that pairs share, `[D, G]` int32, and of each mask, `[D]` and `[G]`.
 
-    All in one loop over blocks: a sum over whole masks would first be a copy of them four times as large.
+    All sums are computed in one loop over blocks: a sum over whole masks would first make a copy four times as large.
     """
     num_pixels = masks.shape[1] * masks.shape[2]
     size = min(PIXELS_AT_ONCE, num_pixels)
     sides = masks.reshape(len(masks), num_pixels), other_masks.reshape(len(other_masks), num_pixels)
 
     def add(block: jax.Array, totals: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        start = jnp.minimum(block * size, num_pixels - size)  # the last block starts where it fits
+        start = jnp.minimum(block * size, num_pixels - size)  # the last block is moved back to fit
         new = start + jnp.arange(size, dtype=jnp.int32) >= block * size
         one, other = (
             (jax.lax.dynamic_slice_in_dim(side, start, size, axis=1) & new[None]).astype(jnp.float32) for side in sides
@@ -96,9 +96,9 @@ def _columns(fields: Mapping[str, Any], _: str) -> dict[str, Any]:
 
 
 def _check_sizes(detections: DetectionTable, ground_truths: GroundTruthTable, _: Constants) -> None:
-    """All masks of an image must be of one size."""
+    """Checks that all masks of an image have the same size."""
     sizes = np.zeros((len(ground_truths.image_ids), 2), np.int64)
-    for table in (detections, ground_truths):  # ground truths decide; of several masks the first
+    for table in (detections, ground_truths):  # ground truths decide; of several masks the first one
         sizes[table.image_index[::-1]] = given("masks", table.masks).sizes[::-1]
     for side, table in (("ground_truths", ground_truths), ("detections", detections)):
         masks = given("masks", table.masks)
@@ -108,14 +108,14 @@ def _check_sizes(detections: DetectionTable, ground_truths: GroundTruthTable, _:
             row = bad[0]
             image_id = ground_truths.image_ids[table.image_index[row]]
             raise ValueError(
-                f"`{side}.masks` of one image must be of one size, got {masks.sizes[row].tolist()} beside "
+                f"`{side}.masks` of one image must have the same size, got {masks.sizes[row].tolist()} and "
                 f"{expected[row].tolist()} in image {image_id}, row {table.ids[row]} ({len(bad)} such masks in all); "
                 "bring them to one resolution first."
             )
 
 
 def _check_batch(side: str, masks: Array, _: Constants) -> None:
-    """Soft masks are refused."""
+    """Refuses soft masks."""
     dtype = jnp.result_type(masks)
     if jnp.issubdtype(dtype, jnp.inexact):
         raise TypeError(
@@ -165,7 +165,7 @@ def _boundary_iou(one: DetectionTable, other: GroundTruthTable, ratio: float, ro
 
 
 def _boundaries(masks: Masks, ratio: float, rows: Ints) -> Masks:
-    """Returns the boundaries of the masks of some rows; that of a row is made once."""
+    """Returns the boundaries of the masks of some rows; each is computed only once."""
     distinct, place = np.unique(rows, return_inverse=True)
     return rle.boundary_masks(masks.take(distinct), ratio).take(place)
 

@@ -1,15 +1,15 @@
-"""Geometry of oriented boxes: `[cx, cy, w, h, angle]`, the centre, the size along the box's own axes, and radians.
+"""Geometry of oriented boxes `[cx, cy, w, h, angle]`: the centre, the size along the axes of the box, and radians.
 
 A positive angle turns the x axis towards the y axis: clockwise on a screen, where y points down. Any angle is allowed;
 `w` need not be the longer side. The functions take NumPy and JAX arrays alike and run inside `jit` and `vmap`.
 
-Two boxes are intersected without asking which corner lies where. In the frame of one box, which is then the rectangle
-`[x0, x1] x [y0, y1]`, any polygon meets it in
+Two boxes are intersected without case distinctions. In the frame of one box, which is the rectangle `[x0, x1] x [y0,
+y1]`, its intersection with any polygon has the area
 
     area = sum over the polygon's edges of the integral of clamp(y(x), y0, y1) dx over the edge's part in [x0, x1]
 
-with edges that run to the left counting negative. Each term has a closed form and changes continuously with the
-corners, so nearly parallel sides, shared edges and touching corners are no special cases.
+where edges that run to the left count negative. Each term has a closed form and is continuous in the corners, so nearly
+parallel sides, shared edges and touching corners are not special cases.
 
 >>> import numpy as np
 >>> boxes = np.array([[0.0, 0.0, 2.0, 2.0, 0.0], [0.0, 0.0, 2.0, 2.0, np.pi / 4]])
@@ -46,12 +46,12 @@ __all__ = ["OBB", "oriented_box_iou", "oriented_hull", "oriented_intersection", 
 
 
 def oriented_iou(boxes: SameArray, other_boxes: SameArray, crowd: SameArray) -> SameArray:
-    """IoU of oriented boxes, in [0, 1]; where `crowd`, the intersection over the area of `boxes`.
+    """Returns the IoU of oriented boxes, in [0, 1], or for crowds the intersection over the area of `boxes`.
 
-    Boxes that only touch, and boxes of zero or negative width or height, have 0.
+    It is 0 for boxes that only touch, and for boxes of zero or negative width or height.
 
-    Float64 is within 1e-12 of the true value and float32 within 1e-5 while no box is more than 100 times longer than
-    wide; the error grows in proportion to that ratio, for 1000 to 5e-5 in float32.
+    In float64 it is within 1e-12 of the true value, and in float32 within 1e-5, if no box is more than 100 times longer
+    than wide; the error grows with that ratio, to 5e-5 in float32 for a ratio of 1000.
 
     Args:
       boxes: `[..., 5]` float, detections, for example `[D, 1, 5]`.
@@ -72,34 +72,34 @@ def oriented_iou(boxes: SameArray, other_boxes: SameArray, crowd: SameArray) -> 
 
 
 def oriented_box_iou(boxes: ArrayLike, other_boxes: ArrayLike, *, crowd: ArrayLike | None = None) -> jax.Array:
-    """IoU of every pair of oriented boxes, in [0, 1].
+    """Returns the IoU of every pair of oriented boxes, in [0, 1].
 
-    The rectangles are intersected as they are; this is not the Gaussian approximation that some detectors train with.
-    Boxes that only touch, and boxes of zero or negative width or height, have 0.
+    The rectangles are intersected exactly; this is not the Gaussian approximation that some detectors are trained with.
+    It is 0 for boxes that only touch, and for boxes of zero or negative width or height.
 
     Args:
       boxes: `[D, 5]` float, detections: centre x and y, width, height, and the angle in radians by which the box is
         turned from the x axis towards the y axis (clockwise on a screen).
       other_boxes: `[G, 5]` float, ground truths.
-      crowd: `[G]` bool; where True the value is the intersection over the detection's area.
+      crowd: `[G]` bool; where True, the value is the intersection over the area of the detection.
 
     Returns:
-      `[D, G]` float32, within 1e-5 while no box is more than 100 times longer than wide; batch with `jax.vmap`.
+      `[D, G]` float32, within 1e-5 if no box is more than 100 times longer than wide; batch with `jax.vmap`.
 
     Raises:
       ValueError: if an input is not `[n, 5]`.
-      TypeError: if an input does not hold real numbers, or `crowd` no flags.
+      TypeError: if an input does not hold real numbers, or `crowd` is not flags.
     """
     one, other = check_boxes("boxes", boxes, 5), check_boxes("other_boxes", other_boxes, 5)
     iou: jax.Array = _compiled_iou(one[:, None], other[None, :], check_crowd(crowd, len(other))[None, :])
     return iou
 
 
-_compiled_iou = jax.jit(oriented_iou)  # else, outside of `jit`, hundreds of small operations are compiled one by one
+_compiled_iou = jax.jit(oriented_iou)  # else hundreds of small operations would be compiled one by one
 
 
 def oriented_intersection(boxes: SameArray, other_boxes: SameArray) -> SameArray:
-    """Area that oriented boxes share, at most the area of either and exactly 0 where they do not overlap.
+    """Returns the intersection of oriented boxes, at most the area of either, and exactly 0 if they do not overlap.
 
     Args:
       boxes: `[..., 5]` float.
@@ -110,7 +110,7 @@ def oriented_intersection(boxes: SameArray, other_boxes: SameArray) -> SameArray
     """
     xp = boxes.__array_namespace__()
     smallest = xp.minimum(*_of_one_rank(_area(boxes), _area(other_boxes)))
-    # The shorter box is the polygon: rounding is in proportion to how far the polygon reaches.
+    # The shorter box is the polygon, because rounding grows with the extent of the polygon.
     longest, other_longest = _of_one_rank(_size(boxes).max(-1), _size(other_boxes).max(-1))
     is_frame = longest >= other_longest
     boxes, other_boxes = _of_one_rank(boxes, other_boxes)
@@ -118,7 +118,8 @@ def oriented_intersection(boxes: SameArray, other_boxes: SameArray) -> SameArray
     polygon: list[SameArray] = [xp.where(is_frame, other_boxes[..., field], boxes[..., field]) for field in range(5)]
     frame_w, frame_h, w, h = (xp.maximum(side, 0.0) / 2 for side in (*frame[2:4], *polygon[2:4]))
 
-    # Differences first: they are exact for neighbours far from the origin. Corners count from the polygon's centre.
+    # Differences come first, because they are exact for neighbours far from the origin. Corners are relative to the
+    # centre of the polygon.
     x, y = polygon[0] - frame[0], polygon[1] - frame[1]
     cos, sin = xp.cos(frame[4]), xp.sin(frame[4])
     x, y = cos * x + sin * y, cos * y - sin * x
@@ -130,7 +131,8 @@ def oriented_intersection(boxes: SameArray, other_boxes: SameArray) -> SameArray
         for start, stop in zip(corners, corners[1:] + corners[:1], strict=True)
     )
 
-    # Apart along an axis of the frame, the sum is 0 by itself; along one of the polygon's it is 0 but for rounding.
+    # If the boxes are separated along an axis of the frame, the sum is exactly 0; along an axis of the polygon, it is 0
+    # up to rounding.
     along, across = xp.abs(cos * x + sin * y), xp.abs(cos * y - sin * x)
     cos, sin = xp.abs(cos), xp.abs(sin)
     overlaps = (along < w + frame_w * cos + frame_h * sin) & (across < h + frame_w * sin + frame_h * cos)
@@ -139,7 +141,7 @@ def oriented_intersection(boxes: SameArray, other_boxes: SameArray) -> SameArray
 
 
 def oriented_hull(boxes: SameArray) -> SameArray:
-    """Smallest axis-aligned boxes around oriented ones.
+    """Returns the smallest axis-aligned boxes around oriented ones.
 
     Args:
       boxes: `[..., 5]` float; a negative width or height counts as 0.
@@ -158,16 +160,16 @@ def oriented_hull(boxes: SameArray) -> SameArray:
 def _edge_integral(
     start: Sequence[SameArray], stop: Sequence[SameArray], x0: SameArray, x1: SameArray, y0: SameArray, y1: SameArray
 ) -> SameArray:
-    """Integral of `clamp(y(x), y0, y1) - clamp(0, y0, y1)` over the part of an edge with x in `[x0, x1]`.
+    """Returns the integral of `clamp(y(x), y0, y1) - clamp(0, y0, y1)` over the part of an edge with x in `[x0, x1]`.
 
-    The constant adds up to nothing around the polygon. With it, a polygon beyond y0 or y1 has exactly no area, and a
-    small one far from the frame's axis keeps its digits.
+    The constants cancel around the polygon. With them, a polygon beyond y0 or y1 has an area of exactly 0, and a small
+    polygon far from the axis of the frame keeps its digits.
     """
     xp = x0.__array_namespace__()
     (start_x, start_y), (stop_x, stop_y) = start, stop
     run, rise = stop_x - start_x, stop_y - start_y
     first_x, last_x = xp.clip(start_x, x0, x1), xp.clip(stop_x, x0, x1)
-    # What is divided never exceeds its divisor, so that an almost vertical edge overflows nothing.
+    # No dividend exceeds its divisor, so that an almost vertical edge does not overflow.
     nearest = [xp.clip(x, xp.minimum(start_x, stop_x), xp.maximum(start_x, stop_x)) for x in (first_x, last_x)]
     first, last = (start_y + (x - start_x) / xp.where(run == 0, 1.0, run) * rise for x in nearest)
     low, high = xp.minimum(first, last), xp.maximum(first, last)
@@ -182,7 +184,7 @@ def _edge_integral(
 
 
 def _turn(start: SameArray, stop: SameArray) -> tuple[SameArray, SameArray]:
-    """Cosine and sine of `stop - start`, as if the difference were not rounded."""
+    """Returns cosine and sine of `stop - start`, as if the difference were not rounded."""
     xp = start.__array_namespace__()
     turn = stop - start
     back = turn + start  # Knuth's two-sum, TAOCP 2, 4.2.2
@@ -203,7 +205,7 @@ def _area(boxes: SameArray) -> SameArray:
 
 
 def _of_one_rank(*arrays: SameArray) -> list[SameArray]:
-    """Arrays with leading axes of length 1 where they lack some: JAX may be told to refuse what NumPy adds silently."""
+    """Returns arrays with missing leading axes added: JAX may be configured to refuse rank promotion."""
     rank = max(array.ndim for array in arrays)
     return [array.reshape((1,) * (rank - array.ndim) + array.shape) for array in arrays]
 
@@ -237,7 +239,7 @@ def _image(
 
 
 def _size_area(boxes: jax.Array) -> DoubleFloat:
-    """Width times height of `[N, 5]` boxes."""
+    """Returns width times height of `[N, 5]` boxes."""
     zero = jnp.zeros_like(boxes[:, 0])
     return df.multiply(DoubleFloat(boxes[:, 2], zero), DoubleFloat(boxes[:, 3], zero))
 

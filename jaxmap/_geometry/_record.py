@@ -1,4 +1,4 @@
-"""What every kind of geometry says of itself: one record, which all later stages ask."""
+"""The record that describes a kind of geometry; later stages use nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SHAPE_FIELDS", "Constants", "Geometry", "Oddities", "Shape"]
 
-SHAPE_FIELDS = {"boxes", "masks", "keypoints"}  # the fields of `Detections` and `GroundTruths` that hold shapes
+SHAPE_FIELDS = {"boxes", "masks", "keypoints"}  # the fields of `Detections` and `GroundTruths` for geometries
 
 
 class Shape(NamedTuple):
@@ -24,9 +24,9 @@ class Shape(NamedTuple):
 
     Attributes:
       field: its name.
-      rows: what messages call its second axis.
-      axes: the others.
-      column: the column of a table that holds these shapes.
+      rows: the name of its second axis in messages.
+      axes: the other axes.
+      column: the column of a table with this geometry.
     """
 
     field: str
@@ -38,17 +38,17 @@ class Shape(NamedTuple):
         return ", ".join(map(str, (self.rows, *self.axes)))
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Returns whether the axes after images and rows are right."""
+        """Returns whether the axes after images and rows are valid."""
         sizes = zip(shape, self.axes, strict=False)
         return len(shape) == len(self.axes) and all(isinstance(axis, str) or size == axis for size, axis in sizes)
 
     def empty(self) -> tuple[int, ...]:
-        """Returns axes for no rows."""
+        """Returns the shape for no rows."""
         return tuple(1 if isinstance(axis, str) else axis for axis in self.axes)
 
 
 class Constants(Protocol):
-    """What is compared: as much of an `EvaluationProtocol`, which stands above, as geometries read."""
+    """The part of an `EvaluationProtocol`, which is on a higher layer, that geometries read."""
 
     @property
     def iou_type(self) -> str: ...
@@ -61,14 +61,14 @@ class Constants(Protocol):
 
 
 class Oddities(NamedTuple):
-    """Flags of the rows of one image, `[D]` and `[G]`, that are most likely not what the user meant; None for no row.
+    """Flags of the rows of one image, `[D]` and `[G]`, that are likely mistakes; None for no row.
 
     Attributes:
       empty: `[G]`, nothing can match it.
       negative: of both sides, a negative width or height.
-      unit: of both sides, within the unit square.
-      tiny: of both sides, an area below what the arithmetic holds.
-      turned: of both sides, an angle that is hardly in radians.
+      unit: of both sides, inside the unit square.
+      tiny: of both sides, an area too small for the arithmetic.
+      turned: of both sides, an angle that is unlikely to be in radians.
     """
 
     empty: jax.Array | None = None
@@ -94,12 +94,12 @@ class ImageSimilarity(Protocol):
         """Returns the similarity, with the areas of both sides.
 
         Args:
-          shapes: the fields of `Detections` that hold shapes, `[D, ...]`.
-          ground_truth_shapes: those of `GroundTruths`, `[G, ...]`, and what is needed beside.
+          shapes: the geometry fields of `Detections`, `[D, ...]`.
+          ground_truth_shapes: those of `GroundTruths`, `[G, ...]`, and other fields that are needed.
           crowd: `[G]` bool.
-          area: `[G]` float32, the ground truths' areas; None for those of their shapes.
-          constants: the protocol's.
-          box_format: of axis-aligned boxes.
+          area: `[G]` float32, the areas of ground truths; None for computed ones.
+          constants: those of the protocol.
+          box_format: the format of axis-aligned boxes.
         """
 
 
@@ -117,21 +117,20 @@ class Geometry:
     """A kind of geometry.
 
     Attributes:
-      shape: the field that holds it, its axes, and its column, which also says where COCO's files have it.
+      shape: its field, axes and column.
       pairs: the similarity of rows of two tables, on the host.
       image: the similarity of all pairs of one image, inside `jit`.
-      columns: from the fields that were given and the format of boxes to the columns of a table: the shapes, what
-        encloses them (`boxes`, xywh), and their `area` where that is not the boxes'.
-      beside: other fields that ground truths need inside `jit`, and what for.
+      columns: converts the given fields and the box format to the columns of a table: the geometry, the enclosing
+        `boxes` (xywh), and the `area` if it is not that of the boxes.
+      beside: other fields that ground truths need inside `jit`, and the reason.
       check_tables: refuses two tables that cannot be compared, given the constants.
-      check_batch: refuses what a side of a batch holds, given the side's name, the array, and the constants.
-      ignored: from the fields of ground truths to `[...]` bool, which are ignored whatever is said of them; None for
-        none.
-      oddities: from the shapes of both sides and their similarity to what is odd about them.
-      sides: the column whose third and fourth number are the width and height that were given; None for none.
-      boxes_fit: whether what encloses good detections overlaps that of their ground truths, so that a poor fit tells of
-        a mistake.
-      scaled_by_area: whether the similarity depends on the ground truth's area.
+      check_batch: refuses invalid arrays of a batch, given the name of the side, the array, and the constants.
+      ignored: returns `[...]` bool from the fields of ground truths, which are always ignored; None for none.
+      oddities: returns likely mistakes, from the geometries of both sides and their similarity.
+      sides: the column whose third and fourth numbers are the given width and height; None if there is none.
+      boxes_fit: whether the enclosing boxes of good detections overlap those of their ground truths, so that a poor fit
+        suggests a mistake.
+      scaled_by_area: whether the similarity depends on the area of the ground truth.
     """
 
     shape: Shape

@@ -1,1 +1,1 @@
-"""What users pass in, brought to tables and checked once."""
+"""Conversion of user input to tables, with all checks."""

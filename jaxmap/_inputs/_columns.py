@@ -1,4 +1,4 @@
-"""One side of an evaluation, padded arrays or one dict per image, read into flat columns; errors name their place."""
+"""Reads one side of an evaluation, padded arrays or one mapping per image, into flat columns; errors name the image."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["Columns", "check_finite", "read_columns", "reject"]
 ALIASES = {"iscrowd": "crowd"}
 OF_IMAGE = ("verified", "not_exhaustive")
 OPTIONAL_FIELDS = ("crowd", "area", "ignore", "valid", *OF_IMAGE)
-TRAILING = {"boxes": (4,)}  # where boxes stand beside another shape
+TRAILING = {"boxes": (4,)}  # the column of boxes next to another geometry
 
 
 class Columns(NamedTuple):
-    """One side's rows: `image` and `row` say where each came from, `fields` holds the arrays that were given."""
+    """The rows of one side: `image` and `row` say where each came from, and `fields` has the given arrays."""
 
     side: str
     num_images: int
@@ -34,7 +34,7 @@ class Columns(NamedTuple):
 
 
 def read_columns(side: str, value: Any, kind: type, shape: Shape, fields: tuple[str, ...]) -> Columns:
-    """Reads one side into flat, checked columns; `fields` beside the shape, the optional ones among them."""
+    """Reads one side into flat, checked columns; `fields` are those other than the geometry, required and optional."""
     if isinstance(value, kind):
         columns = _from_padded(side, vars(value), shape, fields)
     elif isinstance(value, Mapping):
@@ -63,7 +63,7 @@ def _from_padded(side: str, value: Mapping[str, Any], shape: Shape, fields: tupl
         advice = "; wrap the mapping of one image in a list" if of_one else ""
         raise ValueError(f"`{side}.{shape.field}` must have shape [images, {shape}], got {list(shapes.shape)}{advice}.")
     if not len(shapes):
-        raise ValueError(f"`{side}` must hold at least one image, got arrays of none.")
+        raise ValueError(f"`{side}` must hold at least one image, got arrays without images.")
     of_images = {name: _of_images(side, name, given.pop(name), len(shapes)) for name in OF_IMAGE if name in given}
     for name, array in given.items():
         expected = (*shapes.shape[:2], *TRAILING.get(name, ()))
@@ -83,7 +83,7 @@ def _from_padded(side: str, value: Mapping[str, Any], shape: Shape, fields: tupl
 
 
 def _flattened(array: HostArray) -> HostArray:
-    """Joins the first two axes, without a copy."""
+    """Merges the first two axes, without a copy."""
     return array.reshape(-1, *array.shape[2:])
 
 
@@ -134,7 +134,7 @@ def _from_list(side: str, value: Sequence[Any], shape: Shape, fields: tuple[str,
 
 
 def _joined(side: str, name: str, parts: list[Any]) -> Any:
-    """Joins the arrays of all images; empty ones say nothing of the other axes."""
+    """Concatenates the arrays of all images; the other axes of empty ones do not matter."""
     if name == "masks":
         return join_masks(parts)
     filled = [image for image, part in enumerate(parts) if len(part)]
@@ -148,7 +148,7 @@ def _joined(side: str, name: str, parts: list[Any]) -> Any:
 
 
 def _of_images(where: str, name: str, array: HostArray, num_images: int) -> Bools:
-    """Checks flags of images and classes."""
+    """Checks flags per image and class."""
     if array.ndim != 2 or len(array) != num_images:
         raise ValueError(f"`{where}.{name}` must hold a flag for every class of an image, got {list(array.shape)}.")
     flags: Bools = _typed(f"{where}.{name}", name, array)
@@ -156,12 +156,12 @@ def _of_images(where: str, name: str, array: HostArray, num_images: int) -> Bool
 
 
 def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
-    """Returns the fields that were given, as arrays; unknown ones are errors, since a typo would change the number."""
+    """Returns the given fields as arrays; unknown ones are errors, because a typo would change the numbers."""
     for alias, name in ALIASES.items():
         if value.get(alias) is not None and value.get(name) is not None:
             raise ValueError(f"`{where}` has both `{name}` and `{alias}`, which mean the same; keep one.")
     named = {ALIASES.get(name, name): array for name, array in value.items() if array is not None}
-    unknown = sorted(set(named) - set(fields) - SHAPE_FIELDS, key=str)  # a shape that is not compared is not read
+    unknown = sorted(set(named) - set(fields) - SHAPE_FIELDS, key=str)  # a geometry that is not compared is not read
     if unknown:
         advice = "; give the images as a list" if all(isinstance(named[name], Mapping) for name in unknown) else ""
         if set(unknown) <= {"scores", *OPTIONAL_FIELDS}:
@@ -182,16 +182,16 @@ def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dic
 
 
 def _array(where: str, value: Any) -> Any:
-    """Returns a field as an array; whatever NumPy, PyTorch or JAX object to names the field."""
+    """Returns a field as an array; errors of NumPy, PyTorch or JAX are raised with its name."""
     if isinstance(value, Masks):
         return value
     if np.ma.is_masked(value):
-        raise ValueError(f"`{where}` is masked in places; mark padding by `valid`.")
+        raise ValueError(f"`{where}` is a masked array; mark padding by `valid`.")
     try:
         return to_numpy(value)
     except ValueError as error:
         raise ValueError(f"`{where}` must be a rectangular array: {error}.") from error
-    except (TypeError, RuntimeError) as error:  # a list of tensors that have a gradient, or a traced array
+    except (TypeError, RuntimeError) as error:  # a list of tensors with a gradient, or a traced array
         reason = str(error).splitlines()[0].rstrip(".")
         advice = (
             "inside `jit` use `jaxmap.AveragePrecision`" if "Tracer" in type(error).__name__ else "convert it first"
@@ -200,7 +200,7 @@ def _array(where: str, value: Any) -> Any:
 
 
 def _typed(where: str, name: str, array: HostArray) -> Any:
-    """Returns a column in the table's dtype."""
+    """Returns a column in the dtype of the table."""
     if name == "labels":
         if array.size and not np.issubdtype(array.dtype, np.integer):
             raise TypeError(f"`{where}` must be integers, class indices from 0, got dtype {array.dtype}.")
@@ -219,7 +219,7 @@ def _typed(where: str, name: str, array: HostArray) -> Any:
 
 
 def reject(columns: Columns, name: str, bad: Bools, expected: str) -> None:
-    """Raises for the first bad row, naming its place."""
+    """Raises for the first bad row, and names its image and row."""
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Arrays of other libraries, on the host."""
+"""Arrays of other libraries on the host."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["to_numpy"]
 
 
 def to_numpy(values: Any) -> HostArray:
-    """Returns NumPy's view of what was handed in, also of torch's tensors, for each of which it is one and the same.
+    """Returns an input as a NumPy array, including torch tensors.
 
-    torch itself refuses to convert what has a gradient, is on another device, or is bfloat16.
+    torch refuses to convert tensors that have a gradient, are on another device, or are bfloat16.
     """
     if hasattr(values, "detach"):
         values = values.detach().cpu()

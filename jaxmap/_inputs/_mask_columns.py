@@ -1,4 +1,4 @@
-"""Masks as they come in arrays and lists, to columns `Masks`: dense, run-length encoded, or polygons."""
+"""Conversion of masks in arrays and lists to columns `Masks`: dense, run-length encoded, or polygons."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..types import HostArray, Masks
 
 __all__ = ["dense_masks", "with_masks"]
 
-SIZE = "size"  # of an image, beside polygons
+SIZE = "size"  # the size of an image, with polygons
 
 
 def dense_masks(where: str, array: HostArray) -> Masks:
     """Returns the masks of a dense array `[N, H, W]`.
 
     Raises:
-      ValueError: if it holds anything but 0 and 1.
+      ValueError: if it has values other than 0 and 1.
     """
     if not array.dtype == bool and not ((array == 0) | (array == 1)).all():
         raise ValueError(f"`{where}` must be boolean, or 0 and 1, got {array[(array != 0) & (array != 1)][0]!r}.")
@@ -27,15 +27,15 @@ def dense_masks(where: str, array: HostArray) -> Masks:
 
 
 def with_masks(where: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the mapping of one image with its `masks` as a column, and without the `size` that polygons need.
+    """Returns the mapping of one image with its `masks` as a column, and without `size`, which only polygons need.
 
     Args:
-      where: what messages call the mapping.
-      entry: `masks` are dense, `[N, H, W]`; or a list of COCO's objects with `size` and `counts`, or of lists of
-        polygons. `size` is the image's, height and width.
+      where: the name of the mapping in messages.
+      entry: `masks` are dense, `[N, H, W]`, or a list of COCO's objects with `size` and `counts`, or of lists of
+        polygons. `size` is the height and width of the image.
 
     Raises:
-      ValueError: if the masks are none of these, naming the mask.
+      ValueError: if the masks are none of these; the message names the mask.
     """
     others = {name: value for name, value in entry.items() if name != SIZE}
     if entry.get("masks") is None:
@@ -58,23 +58,23 @@ def _of_image(where: str, value: Any, size: list[int] | None) -> Masks:
         shape = f", got {list(value.shape)}" if isinstance(value, np.ndarray) and value.dtype != object else ""
         raise ValueError(
             f"`{where}` must have shape [masks, height, width]{shape}; or be a list of run-length encodings with "
-            f"`size` and `counts`, or of polygons, which need the image's `{SIZE}`: [height, width] beside them."
+            f"`size` and `counts`, or of polygons, which need the `{SIZE}` of the image, [height, width]."
         )
     sizes = None if size is None else np.tile(size, (len(value), 1))
     return masks_of_segmentations(list(value), sizes, lambda row: f"`{where}[{row}]`")
 
 
 def _dense(value: Any, size: list[int] | None) -> HostArray | None:
-    """Returns dense masks as an array, or None where they are encodings or polygons.
+    """Returns dense masks as an array; None if they are encodings or polygons.
 
-    Nested lists of numbers are dense masks if the size of the image is that of each, or not given.
+    Nested lists of numbers are dense masks if each has the size of the image, or if the size is not given.
     """
     is_list = isinstance(value, list | tuple)
     if is_list and any(isinstance(one, Mapping) for one in value):
         return None
     try:
         array = np.asarray(value)
-    except ValueError:  # lists of several lengths
+    except ValueError:  # lists of different lengths
         return None
     if array.ndim and not len(array):
         return array if array.ndim == 3 else np.zeros((0, 1, 1), bool)

@@ -1,8 +1,8 @@
-"""Signs that numbers were not read as they were meant: another box format, another unit, labels off by one.
+"""Detects likely mistakes in the interpretation of input: a wrong box format, a wrong unit, labels off by one.
 
-All such mistakes give a low number and no error. A few images tell whether boxes fit: where detections meet the ground
-truths as given, nothing else is looked at; where they do not, the same numbers are read in every other way, and a way
-in which they do fit is named in a warning.
+Such mistakes give low numbers and no error. A few images are enough to see whether boxes overlap: if detections overlap
+the ground truths, nothing else is checked. If they do not, the same numbers are converted from every other box format,
+and if they overlap in one of these, a warning names it.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from ..types import BOX_FORMATS, DetectionTable, Floats, GroundTruthTable, Ints
 
 __all__ = ["warn_of_misread"]
 
-_ROWS = 4096  # that are looked at first
-_IMAGES = 16  # that are looked at, of those that have objects, spread over the dataset
-_DETECTIONS, _TRUTHS = 128, 64  # the first ones of an image that are looked at
-_FITS = 0.3  # a mean of the best IoUs from which on nothing is in doubt
-_FEW, _TOO_FEW = 20, 3  # ground truths: few fit in another reading by chance, fewer tell nothing
-_FITS_THEN, _FEW_FIT_THEN = 0.4, 0.6  # what another reading must give, and by how much more than the given one:
+_ROWS = 4096  # rows that are checked first
+_IMAGES = 16  # images that are checked, of those with objects, spread over the dataset
+_DETECTIONS, _TRUTHS = 128, 64  # rows of an image that are checked
+_FITS = 0.3  # a mean best IoU from which on the boxes are right
+_FEW, _TOO_FEW = 20, 3  # ground truths: few overlap in another format by chance, and fewer are not conclusive
+# The mean best IoU that another format must reach, with many and with few ground truths, and its least ratio to that of
+# the given format:
+_FITS_THEN, _FEW_FIT_THEN = 0.4, 0.6
 _TIMES = 2.0
-_MANY = 0.2  # a share of boxes that no detector makes by itself
+_MANY = 0.2  # a share of boxes that no detector produces by chance
 _SAME_OBJECT = 0.5  # IoU
-_FEWEST_PAIRS, _FEW_PAIRS = 3, 10  # so many detections of other classes than their objects may be a coincidence
-_UNIT, _PIXELS = 2.0, 8.0  # nothing beyond the first: shares of the image; something beyond the second: pixels
-_RADIANS = 4 * np.pi  # beyond two turns
+_FEWEST_PAIRS, _FEW_PAIRS = 3, 10  # so many detections with another class than their object may be a coincidence
+_UNIT, _PIXELS = 2.0, 8.0  # nothing beyond the first: normalised; something beyond the second: pixels
+_RADIANS = 4 * np.pi  # more than two turns
 
 Table = TypeVar("Table", DetectionTable, GroundTruthTable)
 
@@ -56,39 +58,39 @@ def warn_of_misread(
     box_format: str = "xywh",
     were_tables: bool = True,
 ) -> None:
-    """Warns, once, if detections or ground truths look as if they were meant otherwise than they are read.
+    """Warns once if detections or ground truths seem to be in another format or unit than given.
 
     Args:
       found: the detections.
       truth: the ground truths.
       iou_type: what is compared.
-      box_format: how the user wrote the boxes, if not as tables have them.
-      were_tables: True where the sizes of ground truths were looked at by the reader of their file.
+      box_format: the format in which the user gave the boxes.
+      were_tables: True if the reader of the file has already checked the sizes of ground truths.
     """
     if not len(found.labels) or not len(truth.labels):
         return
     geometry = geometry_of(iou_type)
     some = _some_rows(found), _some_rows(truth)
-    doubt = None
-    of_sizes = partial(_doubt_of_sizes, geometry=geometry, box_format=box_format, were_tables=were_tables)
-    looks = (of_sizes, _doubt_of_unit) if geometry.sides else (of_sizes,)  # what encloses masks is in pixels
+    warning = None
+    of_sizes = partial(_warning_of_sizes, geometry=geometry, box_format=box_format, were_tables=were_tables)
+    looks = (of_sizes, _warning_of_unit) if geometry.sides else (of_sizes,)  # what encloses masks is in pixels
     for look in looks:
-        doubt = doubt or (look(*some) and look(found, truth))
-    if doubt is None and geometry.boxes_fit:
-        doubt = _doubt_of_fit(found, truth, box_format if geometry.shape.column == "boxes" else "")
-    if doubt is not None:
-        warnings.warn(doubt, UserWarning, stacklevel=3)
+        warning = warning or (look(*some) and look(found, truth))
+    if warning is None and geometry.boxes_fit:
+        warning = _warning_of_fit(found, truth, box_format if geometry.shape.column == "boxes" else "")
+    if warning is not None:
+        warnings.warn(warning, UserWarning, stacklevel=3)
 
 
 def _some_rows(table: Table) -> Table:
-    """Returns rows spread over the table, which show quickly whether anything is in doubt."""
+    """Returns rows spread over the table, which show quickly whether anything is wrong."""
     step = -(-len(table.labels) // _ROWS)
     changes: dict[str, Any] = {name: column[::step] for name, column in columns_of(table).items()}
     return dataclasses.replace(table, **changes)
 
 
 def _from_xywh(boxes: Floats, box_format: str) -> Floats:
-    """Returns what `to_xywh` took."""
+    """Returns boxes in their original format: the inverse of `to_xywh`."""
     first, size = boxes[:, :2], boxes[:, 2:]
     if box_format == "cxcywh":
         return np.concatenate([first + size / 2, size], axis=1)
@@ -96,11 +98,11 @@ def _from_xywh(boxes: Floats, box_format: str) -> Floats:
     return {"xywh": boxes, "xyxy": corners, "yxyx": corners[:, [1, 0, 3, 2]]}[box_format]
 
 
-def _doubt_of_sizes(
+def _warning_of_sizes(
     found: DetectionTable, truth: GroundTruthTable, geometry: Geometry, box_format: str, were_tables: bool
 ) -> str | None:
-    """Returns what to say of many boxes without an area, or of angles that are no radians."""
-    if geometry.sides is None:  # what encloses masks is right, or their masks are empty
+    """Returns a warning about many boxes without area, or about angles that are not radians; None if all is well."""
+    if geometry.sides is None:  # boxes of masks are computed, or the masks are empty
         return None
     for side, table in (("detections", found), ("ground_truths", truth)):
         if table is truth and were_tables and geometry.sides == "boxes":
@@ -129,7 +131,7 @@ def _doubt_of_sizes(
     if not geometry.scaled_by_area and (share := _share(flat[counted])) > 0.5:
         return (
             f"`ground_truths`: {share:.0%} of {int(counted.sum())} objects have a width or height of 0, so that "
-            "nothing can match them, and each is a miss: drop them, or mark them as not valid."
+            f"nothing can match them, and each is a miss: drop them, or mark them as not valid."
         )
     return None
 
@@ -138,8 +140,8 @@ def _share(flags: Any) -> float:
     return np.count_nonzero(flags) / max(len(flags), 1)
 
 
-def _doubt_of_unit(found: DetectionTable, truth: GroundTruthTable) -> str | None:
-    """Returns what to say where one side holds shares of the image, and the other pixels."""
+def _warning_of_unit(found: DetectionTable, truth: GroundTruthTable) -> str | None:
+    """Returns a warning if one side is normalised and the other in pixels; None otherwise."""
     extents = {"detections": np.abs(found.boxes).max(), "ground_truths": np.abs(truth.boxes).max()}
     small, large = sorted(extents, key=lambda side: extents[side])
     if extents[small] > _UNIT or extents[large] < _PIXELS:
@@ -150,12 +152,12 @@ def _doubt_of_unit(found: DetectionTable, truth: GroundTruthTable) -> str | None
     )
 
 
-def _doubt_of_fit(found: DetectionTable, truth: GroundTruthTable, box_format: str) -> str | None:
-    """Returns what to say where boxes or labels fit only if they are read otherwise."""
+def _warning_of_fit(found: DetectionTable, truth: GroundTruthTable, box_format: str) -> str | None:
+    """Returns a warning if boxes or labels only fit in another format or with shifted labels; None otherwise."""
     images = list(_some_images(found, truth))
     fit, equal, shifted, num_classes = _fit(images)
     if fit < _FITS:
-        return _better_reading(images, fit, box_format) if box_format else None
+        return _better_format(images, fit, box_format) if box_format else None
     pairs = equal + sum(shifted.values())
     shift = max(shifted, key=lambda one: shifted[one])
     if pairs < _FEWEST_PAIRS or equal > 0.1 * pairs or shifted[shift] < 0.8 * pairs:
@@ -163,15 +165,15 @@ def _doubt_of_fit(found: DetectionTable, truth: GroundTruthTable, box_format: st
     if (pairs < _FEW_PAIRS or num_classes < 3) and np.isin(found.labels, truth.labels).any():
         return None
     return (
-        f"{shifted[shift]} of {pairs} detections that meet an object have its label {'+-'[shift < 0]} 1, and {equal} "
-        f"the object's own: do the labels of `detections` count from {int(shift > 0)} and those of `ground_truths` "
-        f"from {int(shift < 0)}? Make both count alike."
+        f"{shifted[shift]} of {pairs} detections that overlap an object have its label {'+-'[shift < 0]} 1, and "
+        f"{equal} have its label: do the labels of `detections` count from {int(shift > 0)} and those of "
+        f"`ground_truths` from {int(shift < 0)}? Use the same numbering for both."
     )
 
 
-def _better_reading(images: list[_Image], fit: float, box_format: str) -> str | None:
-    """Returns which other format of one side, or of both, fits."""
-    readings = {}
+def _better_format(images: list[_Image], fit: float, box_format: str) -> str | None:
+    """Returns a warning that names the format in which the boxes would overlap; None if there is none."""
+    boxes_as = {}
     for one in set(BOX_FORMATS) - {box_format}:
         read = [
             image._replace(
@@ -181,9 +183,9 @@ def _better_reading(images: list[_Image], fit: float, box_format: str) -> str | 
             for image in images
         ]
         pairs = list(zip(images, read, strict=True))
-        readings["detections", one] = [given._replace(found=other.found) for given, other in pairs]
-        readings["ground_truths", one] = [given._replace(truth=other.truth) for given, other in pairs]
-    fits = {key: _fit(reading)[0] for key, reading in readings.items()}
+        boxes_as["detections", one] = [given._replace(found=other.found) for given, other in pairs]
+        boxes_as["ground_truths", one] = [given._replace(truth=other.truth) for given, other in pairs]
+    fits = {key: _fit(boxes)[0] for key, boxes in boxes_as.items()}
     side, one = max(fits, key=lambda key: fits[key])
     num_truths = sum(len(image.truth) for image in images)
     then = _FITS_THEN if num_truths >= _FEW else _FEW_FIT_THEN
@@ -191,12 +193,13 @@ def _better_reading(images: list[_Image], fit: float, box_format: str) -> str | 
         return None
     return (
         f"`{side}` hardly overlap the other side as {box_format}, but do as {one}: the mean IoU of ground truths with "
-        f"the nearest detection is {fit:.2f} as given, {fits[side, one]:.2f} then. Convert their boxes from {one}."
+        f"the most similar detection is {fit:.2f} as {box_format}, and {fits[side, one]:.2f} as {one}. Convert their "
+        f"boxes from {one}."
     )
 
 
 def _some_images(found: DetectionTable, truth: GroundTruthTable) -> Iterator[_Image]:
-    """Yields images that have both detections and ground truths, spread over the dataset."""
+    """Yields images with both detections and ground truths, spread over the dataset."""
     num_images = len(truth.image_ids)
     has_objects = np.zeros(num_images, bool)
     has_objects[truth.image_index] = True
@@ -213,7 +216,7 @@ def _some_images(found: DetectionTable, truth: GroundTruthTable) -> Iterator[_Im
 
 
 def _fit(images: list[_Image]) -> tuple[float, int, dict[int, int], int]:
-    """Returns the ground truths' mean best IoU, and of pairs of one object how many labels are equal, or off by one."""
+    """Returns the mean best IoU of ground truths, and how many pairs have labels that are equal or off by one."""
     best, differences, labels = [], [], set()
     for image in images:
         num, num_truths = len(image.found), len(image.truth)

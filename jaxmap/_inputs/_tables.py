@@ -1,6 +1,6 @@
-"""What users pass in, brought to tables: padded arrays or one dict per image, NumPy or JAX, any box format.
+"""Conversion of user input to tables: padded arrays or one mapping per image, NumPy or JAX, any box format.
 
-Everything is checked here, once, and every error names the image, the field, what was expected and what came.
+Everything is checked here, once, and every error names the image, the field, what was expected and what was given.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ._columns import Columns, check_finite, read_columns, reject
 __all__ = ["as_tables", "check_class_groups", "merge_classes"]
 
 DETECTION_FIELDS = ("scores", "labels")
-MAX_CLASSES = 1 << 16  # the curves of so many fill gigabytes
+MAX_CLASSES = 1 << 16  # the curves of more classes would take gigabytes
 GROUND_TRUTH_FIELDS = ("labels", "crowd", "area", "ignore", "verified", "not_exhaustive")
 
 
@@ -33,19 +33,19 @@ def as_tables(
     class_names: Sequence[str] | Mapping[int, str] | None,
     num_classes: int | None,
 ) -> tuple[DetectionTable, GroundTruthTable]:
-    """Brings both sides to tables over the same images and classes.
+    """Converts both sides to tables with the same images and classes.
 
     Args:
       detections: `Detections` or a mapping of its fields, `[I, D, ...]`; a sequence of one mapping per image; a table.
       ground_truths: likewise.
-      iou_type: what the protocol compares, and so which shapes are read.
-      box_format: of both sides' boxes; tables are xywh whatever it says.
+      iou_type: what the protocol compares, which decides the fields to read.
+      box_format: the format of boxes of both sides; not used for tables, which are always xywh.
       class_names: names of the classes 0 .. K-1, or a mapping from label to name.
-      num_classes: K; by default the names' number, or, without names, the labels that occur.
+      num_classes: K; by default the number of names, or, without names, the labels that occur.
 
     Raises:
-      ValueError: if shapes, lengths, values or labels are not as the fields' docs say.
-      TypeError: if an input is of another kind, or labels are not integers.
+      ValueError: if shapes, lengths, values or labels are not as documented.
+      TypeError: if an input has another type, or labels are not integers.
     """
     if box_format not in BOX_FORMATS:
         raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
@@ -80,8 +80,8 @@ def as_tables(
     for name, flags in truth.of_images.items():
         if flags.shape[1] != len(class_ids):
             raise ValueError(
-                f"`ground_truths.{name}` must have {len(class_ids)} classes, got {flags.shape[1]}; say which they are "
-                "by `num_classes` or `class_names`."
+                f"`ground_truths.{name}` must have {len(class_ids)} classes, got {flags.shape[1]}; give the classes "
+                f"by `num_classes` or `class_names`."
             )
     shapes, truth_shapes = (geometry.columns(columns.fields, box_format) for columns in (found, truth))
     truth_shapes.setdefault("area", truth_shapes["boxes"][:, 2] * truth_shapes["boxes"][:, 3])
@@ -113,7 +113,7 @@ def as_tables(
 
 
 def check_class_groups(truth: GroundTruthTable, groups: Sequence[str]) -> None:
-    """Refuses groups of classes that the protocol's summary does not know.
+    """Refuses groups of classes that the protocol does not have.
 
     Raises:
       ValueError: if there is one.
@@ -132,7 +132,7 @@ def check_class_groups(truth: GroundTruthTable, groups: Sequence[str]) -> None:
 
 
 def merge_classes(found: DetectionTable, truth: GroundTruthTable) -> tuple[DetectionTable, GroundTruthTable]:
-    """Makes all classes one; within an image rows stand by class, then by input, as pycocotools with useCats=0."""
+    """Merges all classes into one, with rows by image, class and input, as in pycocotools with useCats=0."""
     found = take_rows(found, np.argsort(found.labels, kind="stable"))
     truth = take_rows(truth, np.argsort(truth.labels, kind="stable"))
     return dataclasses.replace(found, labels=np.zeros_like(found.labels)), dataclasses.replace(
@@ -140,14 +140,14 @@ def merge_classes(found: DetectionTable, truth: GroundTruthTable) -> tuple[Detec
         labels=np.zeros_like(truth.labels),
         class_ids=np.array([0]),
         class_names=("all classes",),
-        verified=None,  # what an image was not searched for could be any of its objects
+        verified=None,  # any object of the image could be of a class that was not verified
         not_exhaustive=None,
         class_group=None,
     )
 
 
 def _with_masks(side: str, table: Table) -> Table:
-    """Returns a table with its masks encoded, where a program has filled the column with COCO's objects."""
+    """Returns a table with encoded masks, if a program has filled the column with COCO's objects."""
     if table.masks is None or isinstance(table.masks, Masks):
         return table
     return dataclasses.replace(
@@ -156,7 +156,7 @@ def _with_masks(side: str, table: Table) -> Table:
 
 
 def _check_table(side: str, table: DetectionTable | GroundTruthTable, truth: GroundTruthTable) -> None:
-    """Checks a table that a program made: columns of one length, indices in range, finite numbers."""
+    """Checks a table that a program made: columns of equal length, indices in range, finite numbers."""
     columns = columns_of(table)
     columns |= {name: np.asarray(value) for name, value in columns.items() if name != "masks"}
     shape = (len(columns["boxes"]),)
@@ -233,7 +233,7 @@ def _consecutive(class_ids: Ints) -> bool:
 
 
 def _distinct(labels: Ints) -> Ints:
-    """Returns the labels that occur, ascending; small ones are counted, which is ten times faster than sorting."""
+    """Returns the labels that occur, ascending; small labels are counted, which is ten times faster than sorting."""
     small = len(labels) and labels.max() <= len(labels)
     return np.flatnonzero(np.bincount(labels)) if small else np.unique(labels)
 

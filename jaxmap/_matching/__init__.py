@@ -1,1 +1,1 @@
-"""Who meets whom: one matching kernel, packed from a dataset on the host and from a batch inside `jit`."""
+"""Matching: one kernel, for a dataset that is packed on the host and for a batch inside `jit`."""

@@ -21,7 +21,7 @@ __all__ = ["BatchRules", "CheckedBatch", "CheckedDetections", "CheckedGroundTrut
 
 
 class BatchRules(NamedTuple):
-    """What a metric says of its batches; static."""
+    """The options of a metric that apply to its batches; static."""
 
     protocol: EvaluationProtocol
     num_classes: int
@@ -97,18 +97,18 @@ def check_batch(
     valid: ArrayLike | None,
     rules: BatchRules,
 ) -> CheckedBatch:
-    """Checks shapes and kinds while tracing, fills in the optional fields, and marks the rows of padded images.
+    """Checks shapes and dtypes while tracing, fills in optional fields, and marks the rows of padded images.
 
     Raises:
       ValueError: if a shape is not `[I, D, ...]` or `[I, G, ...]`, or the two sides differ in I.
-      TypeError: if labels or image ids are not integers, masks are neither bool nor integers, or a side is not of its
+      TypeError: if labels or image ids are not integers, masks are neither bool nor integers, or a side has another
         type.
     """
     expect("detections", detections, Detections)
     expect("ground_truths", ground_truths, GroundTruths)
     protocol, num_classes, _ = rules
     if protocol.range_of != "area":
-        raise ValueError(f"the ranges of the protocol {protocol.name!r} need `evaluate`; a batch knows areas alone.")
+        raise ValueError(f"the ranges of the protocol {protocol.name!r} need `evaluate`; a batch has only areas.")
     geometry = geometry_of(protocol.iou_type)
     compared = geometry.shape
     sides = (("detections", detections), ("ground_truths", ground_truths))
@@ -124,7 +124,7 @@ def check_batch(
             of_image = name in ("verified", "not_exhaustive")
             expected = (shape[0], num_classes) if of_image else (*shape[:2], *((4,) if name == "boxes" else ()))
             if name != compared.field and name in SHAPE_FIELDS - {"boxes"}:
-                continue  # another shape than is compared plays no part
+                continue  # a geometry that is not compared is not used
             if name != compared.field and value is not None and jnp.shape(value) != expected:
                 raise ValueError(
                     f"`{side}.{name}` must have shape {list(expected)}, "
@@ -133,7 +133,7 @@ def check_batch(
                 )
     for name, purpose in geometry.beside.items():
         if getattr(ground_truths, name) is None:
-            raise ValueError(f"`ground_truths` must have `{name}` beside `{compared.field}`: {purpose}.")
+            raise ValueError(f"`ground_truths` must have `{name}` in addition to `{compared.field}`: {purpose}.")
     for side, batch in sides:
         geometry.check_batch(side, getattr(batch, compared.field), protocol)
     if len(detections.labels) != len(ground_truths.labels):
@@ -152,7 +152,7 @@ def check_batch(
 
     def flags(value: ArrayLike | None, like: ArrayLike, default: bool) -> jax.Array:
         nonlocal odd_flags
-        if value is None:  # `full_like` keeps the sharding of a batch that is spread over devices
+        if value is None:  # `full_like` keeps the sharding of a batch over devices
             return jnp.full_like(like, default, dtype=bool)
         value = jnp.asarray(value)
         if value.dtype != bool:

@@ -1,4 +1,4 @@
-"""Which pairs can influence each other: the connected components of detections and ground truths."""
+"""The connected components of detections and ground truths: the pairs that can influence each other."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ __all__ = ["components"]
 
 
 def components(detection: Ints, ground_truth: Ints, num_ground_truths: int) -> Ints:
-    """Returns `[P]` int64: the component of each pair, named by the first of its ground truths.
+    """Returns `[P]` int64, the component of each pair, given by the first of its ground truths.
 
-    Labels of neighbours spread, and every label is replaced by its own label, until nothing changes: a few rounds.
+    Labels are propagated to neighbours, and every label is replaced by the label of that label, until nothing changes,
+    which takes a few rounds.
 
     Args:
       detection: `[P]` int64, ascending.
       ground_truth: `[P]` int64.
-      num_ground_truths: how many rows there are.
+      num_ground_truths: the number of ground truths.
     """
     label = np.arange(num_ground_truths)
     starts = starts_of_runs(detection)
     counts = np.diff(starts, append=len(detection))
-    joining = np.repeat(counts > 1, counts)  # a detection of one pair joins nothing
+    joining = np.repeat(counts > 1, counts)  # a detection with one pair connects nothing
     member, counts = ground_truth[joining], counts[counts > 1]
     first = np.cumsum(counts) - counts
     while len(member):

@@ -1,7 +1,7 @@
-"""What is odd about a batch though its shapes are right: counted inside `jit`, and said in one line by `summarize`.
+"""Likely mistakes in the values of a batch, counted inside `jit` and reported in one line by `summarize`.
 
-A program on a device cannot warn. What `evaluate` would refuse, or what is most likely not what the user meant, adds to
-one count for each image and kind of oddity; the counts travel with the image and are read on the host.
+A program on a device cannot warn. Values that `evaluate` would refuse or warn about are counted per image and check;
+the counts are kept with the image and are read on the host.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ def count_oddities(
     not_binary: tuple[jax.Array, jax.Array],
     protocol: EvaluationProtocol,
 ) -> jax.Array:
-    """Returns `[C]` int32, how many rows of one image each of `CHECKS` is about.
+    """Returns `[C]` int32, the number of rows of one image that each check of `CHECKS` finds.
 
     Args:
-      shapes: the fields that hold shapes of detections and ground truths, harmless where not valid.
+      shapes: the geometry fields of detections and ground truths, with harmless values where not valid.
       valid: `[D]` and `[G]` bool.
       counted: `[G]` bool, valid and neither a crowd nor ignored.
-      similarity: what is compared, in the order of `shapes`.
+      similarity: the similarity, in the order of `shapes`.
       not_binary: scalars int32, how many masks and how many flags hold other values than 0 and 1.
-      protocol: names the similarity.
+      protocol: the protocol, for its `iou_type`.
     """
     odd = geometry_of(protocol.iou_type).oddities(*shapes, similarity)
     nothing = jnp.zeros_like(valid[0]), jnp.zeros_like(valid[1])
@@ -71,20 +71,20 @@ def count_oddities(
 
 
 def checks_by_name(checks: Array) -> dict[str, Array]:
-    """Names the sums `[C]`."""
+    """Returns the sums `[C]` by name."""
     return {name: checks[place] for place, name in enumerate(CHECKS)}
 
 
 def advise(
     checks: Mapping[str, int], counters: Mapping[str, int], *, num_classes: int, box_format: str
 ) -> Iterable[str]:
-    """Yields what to say of a whole evaluation: what came, and what to do.
+    """Yields warnings about a whole evaluation: what was found, and what to do.
 
     Args:
       checks: the sums of `CHECKS`, by name.
-      counters: those of the result.
+      counters: the counters of the result.
       num_classes: K.
-      box_format: as the metric reads boxes.
+      box_format: that of the metric.
     """
     if counters.get("num_bad_labels"):
         yield (
@@ -92,19 +92,23 @@ def advise(
             "1 from labels that start at 1)"
         )
     if counters.get("num_not_finite"):
-        yield f"{counters['num_not_finite']} rows hold NaN, infinity or a number above {LARGEST:.2g} and are excluded"
+        yield f"{counters['num_not_finite']} rows have NaN, infinity or a number above {LARGEST:.2g} and are excluded"
     if counters.get("num_conflicting_images"):
         yield (
-            f"{counters['num_conflicting_images']} images have the id of an image with other content and are excluded: "
-            "`jit` cuts ids to 32 bits (pass `jaxmap.metrics.image_id_words(ids)`), or ids are used twice"
+            f"{counters['num_conflicting_images']} images have the id of an image with other content and are "
+            "excluded: either `jit` cuts ids to 32 bits (pass `jaxmap.metrics.image_id_words(ids)`), or ids are used "
+            f"twice"
         )
     if counters.get("num_scores_out_of_range"):
-        yield f"{counters['num_scores_out_of_range']} scores are outside `score_range` and count in an outer bin"
+        yield (
+            f"{counters['num_scores_out_of_range']} scores are outside `score_range` and are counted in the first or "
+            "last bin"
+        )
     found, truth = checks["detections"], checks["ground_truths"]
     if checks["empty_ground_truths"]:
         yield (
-            f"{checks['empty_ground_truths']} of {truth} ground truths are empty (zeros throughout, or a mask without "
-            "a pixel) and can only be missed; if they are padding, pass `valid`"
+            f"{checks['empty_ground_truths']} of {truth} ground truths are empty (all zeros, or a mask without "
+            f"pixels) and can only be missed; if they are padding, pass `valid`"
         )
     negative = checks["negative_detections"], checks["negative_ground_truths"]
     if 5 * negative[0] > found or 5 * negative[1] > truth:
@@ -118,7 +122,7 @@ def advise(
         ("ground truths", unit[::-1], (truth, found)),
     ):
         if total and inside == total and 2 * outside < other_total:
-            yield f"all {total} {name} lie in the unit square, the others do not; bring both to pixels"
+            yield f"all {total} {name} are in the unit square, those of the other side are not; convert both to pixels"
     if checks["tiny_shapes"]:
         yield (
             f"{checks['tiny_shapes']} boxes have an area below {SMALLEST_AREA:.2g}, for which overlaps are not exact "
@@ -128,8 +132,8 @@ def advise(
         yield f"{checks['large_angles']} of {found + truth} angles are beyond 2 pi; angles are in radians, not degrees"
     if checks["masks_not_binary"]:
         yield (
-            f"{checks['masks_not_binary']} masks hold other values than 0 and 1, and all but 0 counted as inside; pass "
-            "`masks > threshold`"
+            f"{checks['masks_not_binary']} masks have values other than 0 and 1, and all except 0 count as inside; "
+            f"pass `masks > threshold`"
         )
     if checks["flags_not_binary"]:
         yield (
@@ -139,7 +143,7 @@ def advise(
 
 
 def warn_once(sentences: Iterable[str], stacklevel: int = 3) -> None:
-    """Says all of them in one `UserWarning`, if there are any."""
+    """Gives one `UserWarning` with all of them, if there are any."""
     text = "; ".join(sentences)
     if text:
         warnings.warn(f"the numbers may not be what you meant: {text}.", UserWarning, stacklevel=stacklevel)

@@ -1,4 +1,4 @@
-"""A batch of padded images through similarity, matching and records, inside `jit`."""
+"""Similarity, matching and records of a batch of padded images, inside `jit`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Result = TypeVar("Result")
-SHORT_LIST = 8  # candidates of a detection; ordinary images need two or three
+SHORT_LIST = 8  # candidates per detection; typical images need two or three
 
 
 @jax.tree_util.register_dataclass
@@ -47,16 +47,16 @@ class MatchedBatch:
       scores: `[I, D]` float32.
       labels: `[I, D]` int32.
       position: `[I, D]` int32, row in the input.
-      rank: `[I, D]` int32, place among the detections of the image and class.
-      matched: `[I, D, W]` uint32, the planes in which a detection met a ground truth.
+      rank: `[I, D]` int32, rank among the detections of the image and class.
+      matched: `[I, D, W]` uint32, the planes in which a detection matched a ground truth.
       ignored: `[I, D, W]` uint32, the planes in which it is neither a true nor a false positive.
       valid: `[I, D]` bool, real and within the largest max-detections limit.
       ground_truth_labels: `[I, G]` int32.
-      ground_truth_counted: `[I, G, A]` bool, counts in each area range; False for padding.
+      ground_truth_counted: `[I, G, A]` bool, whether it is counted in each area range; False for padding.
       num_not_finite: `[I]` int32, valid rows whose box, score or area is NaN, infinite or beyond `LARGEST`; they are
         excluded.
-      num_bad_labels: `[I]` int32, valid rows whose label is no class; they are excluded.
-      checks: `[I, C]` int32, rows that are odd in each of the ways of `CHECKS`.
+      num_bad_labels: `[I]` int32, valid rows whose label is not a class; they are excluded.
+      checks: `[I, C]` int32, the number of rows that each check of `CHECKS` found.
     """
 
     image_id: jax.Array  # [I, 2]
@@ -75,7 +75,7 @@ class MatchedBatch:
     checks: jax.Array  # [I, C]
 
     def ground_truth_records(self) -> GroundTruthRecords[jax.Array]:
-        """Returns the rows of all ground truths, `[I * G]`, images by their place in the batch."""
+        """Returns the rows of all ground truths, `[I * G]`, with images numbered by their position in the batch."""
         counted = self.ground_truth_counted
         return GroundTruthRecords(
             labels=self.ground_truth_labels.ravel(),
@@ -87,7 +87,7 @@ class MatchedBatch:
 def match_batch(
     detections: Detections, ground_truths: GroundTruths, image_id: ArrayLike, valid: ArrayLike | None, rules: BatchRules
 ) -> MatchedBatch:
-    """Checks a batch and matches every image under all thresholds and area ranges; raises as `check_batch` does."""
+    """Checks a batch and matches every image for all thresholds and area ranges; raises like `check_batch`."""
     batch = check_batch(detections, ground_truths, image_id, valid, rules)
     images = jax.vmap(partial(prepare_image, rules=rules))(batch.detections, batch.ground_truths, batch.odd_flags)
     flags, ignored = with_candidate_lists(partial(_match_image, protocol=rules.protocol), images)
@@ -110,10 +110,10 @@ def match_batch(
 
 
 def with_candidate_lists(of_image: Callable[..., tuple[Result, jax.Array]], images: PreparedImage) -> Result:
-    """Returns what `of_image(image, num_candidates=...)` gives for every image, without how many lists were too short.
+    """Returns the results of `of_image(image, num_candidates=...)` for every image, without the overflow counts.
 
-    Short lists of candidates hold all pairs of ordinary images; a batch in which one does not fit runs again with lists
-    as long as the ground truths, so the result never depends on their length.
+    Short lists of candidates fit all pairs of typical images. A batch in which a list is too short is run again with
+    lists as long as the ground truths, so the result never depends on their length.
     """
     num_ground_truths = images.truth_labels.shape[1]
 
@@ -149,7 +149,7 @@ class PreparedImage(NamedTuple):
     def candidates(
         self, allowed: jax.Array, *, iou_thresholds: tuple[float, ...], num_candidates: int, best_only: bool = False
     ) -> tuple[Candidates[jax.Array], jax.Array]:
-        """Returns what `find_candidates` does; `allowed` is `[D, G]` bool, whatever it says of padding."""
+        """Returns the result of `find_candidates`; `allowed` is `[D, G]` bool, with any value for padding."""
         return find_candidates(
             self.similarity.approximate(),
             self.similarity.exact,
@@ -177,12 +177,12 @@ def prepare_image(
     truth_named = (truth.labels >= 0) & (truth.labels < num_classes)
     valid, truth_valid = found.valid & finite & named, truth.valid & truth_finite & truth_named
 
-    # Padding may hold NaN: it is replaced, never multiplied away.
+    # Padding may hold NaN: it is replaced, because a product with 0 would keep NaN.
     scores = jnp.where(valid, found.scores, -jnp.inf)
     labels, truth_labels = jnp.where(valid, found.labels, 0), jnp.where(truth_valid, truth.labels, 0)
     area = None if truth.area is None else jnp.where(truth_valid, truth.area, 0.0)
     crowd, ignore = truth.crowd & truth_valid, truth.ignore & truth_valid
-    if protocol.absorbing == "ignored":  # then nothing sets a crowd apart from other ignored ground truths
+    if protocol.absorbing == "ignored":  # then crowds do not differ from other ignored ground truths
         crowd, ignore = jnp.zeros_like(crowd), crowd | ignore
     if geometry.ignored is not None:
         ignore |= geometry.ignored(truth_shapes)
@@ -196,7 +196,8 @@ def prepare_image(
         (shapes, truth_shapes), (valid, truth_valid), counted, similarity, (masks_not_binary, odd_flags), protocol
     )
     rows, truth_order = jnp.arange(len(scores), dtype=jnp.int32), None
-    # As one class, equal scores and equal overlaps go by class first (pycocotools with useCats=0 joins class by class).
+    # As one class, equal scores and equal overlaps are ordered by class first, because pycocotools with useCats=0
+    # concatenates class by class.
     order = jax.lax.sort((-scores, labels if protocol.class_agnostic else rows, rows), num_keys=3)[-1]
     scores, labels, valid = scores[order], labels[order], valid[order]
     if protocol.class_agnostic:
@@ -207,9 +208,9 @@ def prepare_image(
     together = (labels[:, None] == labels[None, :]) | (protocol.limit_scope == "image")
     rank = (together & valid[None, :] & (rows[:, None] > rows[None, :])).sum(-1, dtype=jnp.int32)
     kept = valid & (rank < protocol.max_detections[-1])
-    similarity = similarity.reorder(order, truth_order)  # what was compared, since masks are far larger
+    similarity = similarity.reorder(order, truth_order)  # the similarity, not the masks, which are much larger
     inside = inside_ranges(similarity.area, _ranges(protocol))
-    if not protocol.class_agnostic:  # as one class, nothing is known of classes
+    if not protocol.class_agnostic:  # as one class, there are no verified classes
         kept = kept if truth.verified is None else kept & truth.verified[labels]
         inside = inside if truth.not_exhaustive is None else inside & ~truth.not_exhaustive[labels][:, None]
     truth_inside = inside_ranges(similarity.ground_truth_area, _ranges(protocol))
@@ -233,9 +234,9 @@ def prepare_image(
 
 
 def _shapes(side: CheckedDetections | CheckedGroundTruths) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Returns the shapes that are compared.
+    """Returns the geometry that is compared.
 
-    Masks come as bool, and with them `[N]` bool, or False: which of them hold other values than 0 and 1.
+    Masks are returned as bool, together with `[N]` bool, or False: which of them have values other than 0 and 1.
     """
     shapes = dict(side.shapes)
     not_binary = jnp.zeros((), bool)
@@ -247,7 +248,7 @@ def _shapes(side: CheckedDetections | CheckedGroundTruths) -> tuple[dict[str, ja
 
 
 def _all_finite(shapes: dict[str, jax.Array]) -> jax.Array:
-    """Returns `[N]` bool, or True: whose numbers are all finite and within what the arithmetic holds."""
+    """Returns `[N]` bool, or True: the rows whose numbers are all finite and within the limits of the arithmetic."""
     numbers = [x for x in shapes.values() if x.dtype != bool]
     finite = jnp.ones((), bool)
     for values in numbers:

@@ -41,9 +41,9 @@ from ._packing import Cells, pack_cells
 
 __all__ = ["MatchedDataset", "match_dataset"]
 
-CHUNKS_AT_ONCE = 8  # on their way through the device; more would only hold memory
-DROPPED = -1  # place of a row that is beyond the limit
-_processes: set[int] = set()  # those that have matched, this one or one that it was forked from
+CHUNKS_AT_ONCE = 8  # chunks in flight on the device; more would only take memory
+DROPPED = -1  # position of a row beyond the limit
+_processes: set[int] = set()  # the processes that have matched: this one, or one that it was forked from
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,9 +52,9 @@ class MatchedDataset:
 
     Attributes:
       source: all detections, in the order of the input.
-      order: `[N]` int64, the rows of those that take part, sorted by image, class, and descending score.
+      order: `[N]` int64, the rows of the included ones, sorted by image, class, and descending score.
       ground_truths: sorted by image and class.
-      similarity: of rows of `source` and of `ground_truths`.
+      similarity: the similarity of rows of `source` and of `ground_truths`.
       dataset: the records of the detections that are included, and of the ground truths.
       pairs: the pairs that reach the lowest threshold.
       chosen: `[P, W]` uint32, the planes in which each pair is a match.
@@ -74,20 +74,20 @@ class MatchedDataset:
 
     @functools.cached_property
     def detections(self) -> DetectionTable:
-        """Those that take part, in their sorted order."""
+        """The included detections, in sorted order."""
         return take_rows(self.source, self.order)
 
 
 def match_dataset(
     detections: DetectionTable, ground_truths: GroundTruthTable, protocol: EvaluationProtocol
 ) -> MatchedDataset:
-    """Matches every image and class of a dataset under all thresholds and area ranges.
+    """Matches every image and class of a dataset for all thresholds and area ranges.
 
     Args:
-      detections: in any order; ties in score go by image, then by the order of the rows.
-      ground_truths: in any order; of equally similar ones the later row of an image is preferred, or the first where
-        the protocol looks only at the best.
-      protocol: its grids, limits and rules.
+      detections: the detections, in any order; ties in score are broken by image, then by the order of the rows.
+      ground_truths: the ground truths, in any order; of equally similar ones the later row of an image is preferred, or
+        the first if the protocol only uses the best.
+      protocol: the protocol, with its grids, limits and rules.
 
     Raises:
       RuntimeError: in a process that was forked from one that had matched.
@@ -102,7 +102,7 @@ def match_dataset(
     ground_truths, truth_group = take_rows(ground_truths, truth_order), truth_group[truth_order]
 
     ignored_absorb = protocol.absorbing != "crowds"
-    if protocol.absorbing == "ignored":  # then nothing sets a crowd apart from other ignored ground truths
+    if protocol.absorbing == "ignored":  # then crowds do not differ from other ignored ground truths
         nowhere, ignore = np.zeros_like(ground_truths.crowd), ground_truths.crowd | ground_truths.ignore
         ground_truths = dataclasses.replace(ground_truths, crowd=nowhere, ignore=ignore)
     ranged = _ranged(ground_truths.area, ground_truths.image_index, ground_truths, protocol)
@@ -116,7 +116,7 @@ def match_dataset(
     )
     chosen = _match_pairs(pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=ignored_absorb)
 
-    matched = np.zeros((counted_words.shape[1], len(rank)), np.uint32).T  # a word of all rows is contiguous
+    matched = np.zeros((counted_words.shape[1], len(rank)), np.uint32).T  # each word is contiguous over all rows
     inside = _inside(_ranged(_areas(detections).take(order), image_index, ground_truths, protocol), protocol)
     if ground_truths.not_exhaustive is not None:
         inside &= ~ground_truths.not_exhaustive[image_index, labels][:, None]
@@ -165,9 +165,9 @@ def match_dataset(
 def _sort_detections(
     detections: DetectionTable, ground_truths: GroundTruthTable, protocol: EvaluationProtocol
 ) -> tuple[Ints, Ints, Ints, Ints]:
-    """Returns the rows of the detections that take part, by group and score; and of these position, rank, and order.
+    """Returns the rows of the included detections, by group and score, and their position, rank, and order.
 
-    The last is their order by class, then by descending score, image and position.
+    The last is the order by class, then by descending score, image and position.
     """
     image_index, labels, scores = detections.image_index, detections.labels, detections.scores
     arrival = np.arange(len(image_index))
@@ -200,7 +200,7 @@ def _areas(detections: DetectionTable) -> Floats:
 
 
 def _ranged(area: Floats, image_index: Ints, ground_truths: GroundTruthTable, protocol: EvaluationProtocol) -> Floats:
-    """Returns `[N]` float64: what the protocol's ranges are ranges of."""
+    """Returns `[N]` float64, the quantity of the protocol's area ranges."""
     if protocol.range_of == "area":
         return area
     if ground_truths.crowd_index is None:
@@ -209,7 +209,7 @@ def _ranged(area: Floats, image_index: Ints, ground_truths: GroundTruthTable, pr
 
 
 def _common_groups(detection_group: Ints, truth_group: Ints) -> Groups:
-    """Returns the groups that hold both kinds of box; both inputs are sorted."""
+    """Returns the groups with both detections and ground truths; both inputs are sorted."""
     first, truth_first = starts_of_runs(detection_group), starts_of_runs(truth_group)
     _, in_detections, in_truths = np.intersect1d(
         detection_group[first], truth_group[truth_first], assume_unique=True, return_indices=True
@@ -219,11 +219,11 @@ def _common_groups(detection_group: Ints, truth_group: Ints) -> Groups:
 
 
 def _match_pairs(pairs: Pairs, counted: Words, crowd: Bools, levels: Words, *, ignored_absorb: bool) -> Words:
-    """Returns `[P, W]` uint32: the planes in which each pair is a match."""
+    """Returns `[P, W]` uint32, the planes in which each pair is a match."""
     _refuse_after_fork()
     chosen = np.zeros((len(pairs.level), counted.shape[1]), np.uint32)
     run = partial(match_components, ignored_absorb=ignored_absorb)
-    # Only detections that share a ground truth, directly or through others, can be in each other's way.
+    # Only detections that share a ground truth, directly or through others, can influence each other.
     cell = components(pairs.detection, pairs.ground_truth, len(crowd))
     order = order_within(cell, np.arange(len(cell)))
     taken = (column.take(order) for column in (cell, pairs.detection, pairs.ground_truth, pairs.level))
@@ -234,7 +234,7 @@ def _match_pairs(pairs: Pairs, counted: Words, crowd: Bools, levels: Words, *, i
         chosen[order[cells.pairs]] = np.asarray(planes)[cells.places]
 
     for cells in pack_cells(*taken, counted=counted, crowd=crowd):
-        running.append((cells, run(cells.candidates, cells.counted, cells.crowd, levels)))  # not waited for
+        running.append((cells, run(cells.candidates, cells.counted, cells.crowd, levels)))  # without waiting for it
         if len(running) > CHUNKS_AT_ONCE:
             collect()
     while running:
@@ -243,7 +243,7 @@ def _match_pairs(pairs: Pairs, counted: Words, crowd: Bools, levels: Words, *, i
 
 
 def _refuse_after_fork() -> None:
-    """Refuses to wait for JAX's threads, which a fork does not take along: they would never answer."""
+    """Raises in a forked process, where JAX's threads do not exist and waiting for them would never end."""
     _processes.add(os.getpid())
     if len(_processes) > 1:
         raise RuntimeError(
@@ -253,12 +253,12 @@ def _refuse_after_fork() -> None:
 
 
 def _inside(area: Floats, protocol: EvaluationProtocol) -> Bools:
-    """Returns `[N, A]` bool: which ranges hold each area, both ends included."""
+    """Returns `[N, A]` bool, which ranges contain each area, both ends included."""
     return np.stack([(area >= one.low) & (area <= one.high) for one in protocol.area_ranges]).T
 
 
 def _spread(counted: Bools, areas: Words) -> Words:
-    """Spreads `[N, A]` flags over the planes, `[N, W]` uint32; the host's `records.counted_words`."""
+    """Expands `[N, A]` flags to planes, `[N, W]` uint32; the host's `counted_words`."""
     words = np.zeros((areas.shape[1], len(counted)), np.uint32)
     for flags, area in zip(counted.T, areas, strict=True):
         for word, planes in zip(words, area, strict=True):

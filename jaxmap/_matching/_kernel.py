@@ -1,11 +1,13 @@
-"""Matching: every detection, in score order, takes the best ground truth that is still free, under all planes at once.
+"""Matching: in order of score, every detection takes the best ground truth that is still free, in all planes at once.
 
-One `lax.scan` over the detections. The state is one bit for each (ground truth, area range, IoU threshold): taken. A
-step reads and writes only the few candidates of its detection, each plane being one bit of a word, so all thresholds
-and area ranges cost a handful of integer operations. No floating point enters: the result is the same on any device.
+One `lax.scan` over the detections. The state is one bit per (ground truth, area range, IoU threshold), which is set
+when it is taken. A step reads and writes only the few candidates of its detection, and each plane is one bit of a word,
+so all thresholds and area ranges cost a few integer operations. There is no floating point, so the result is the same
+on any device.
 
-The rules are pycocotools' (cocoeval.py, evaluateImg): a ground truth that counts beats every ignored one that is in
-reach, a crowd may be taken any number of times, everything else once; or every ignored one any number of times.
+The rules are pycocotools' (cocoeval.py, evaluateImg): a counted ground truth is preferred to every ignored one, a crowd
+may be taken any number of times, and everything else once; with `ignored_absorb`, every ignored ground truth any number
+of times.
 """
 
 from __future__ import annotations
@@ -29,21 +31,22 @@ def match(
     levels: ArrayLike,
     ignored_absorb: bool = False,
 ) -> jax.Array:
-    """Matches the detections of one cell (an image, or a class of an image); batch with `jax.vmap`.
+    """Matches the detections of one image, or of one class in an image; batch with `jax.vmap`.
 
     Args:
-      candidates: of `[D, C]`, the detections by descending score, the candidates of each best first.
-      counted: `[G, W]` uint32, the planes in which each ground truth counts (is not ignored).
+      candidates: `[D, C]`, the detections by descending score, the candidates of each best first.
+      counted: `[G, W]` uint32, the planes in which each ground truth is counted (not ignored).
       crowd: `[G]` bool, ground truths that may be taken again.
-      levels: `[T + 1, W]` uint32, the planes that a pair of each level passes (`jaxmap.level_words`).
-      ignored_absorb: static; True where any ground truth may be taken again in the planes in which it does not count.
+      levels: `[T + 1, W]` uint32, the planes whose threshold a pair of each level reaches (`jaxmap.level_words`).
+      ignored_absorb: static; True if every ground truth may be taken again in the planes in which it is not counted.
 
     Raises:
       ValueError: if a shape is not as described.
       TypeError: if candidates or words are not integers.
 
     Returns:
-      `[D, C, W]` uint32: the planes in which each detection takes each of its candidates; at most one for a plane.
+      `[D, C, W]` uint32, the planes in which each detection takes each of its candidates; at most one candidate per
+      plane.
 
     Example:
       >>> import jax.numpy as jnp
@@ -71,9 +74,9 @@ def match(
             raise ValueError(f"`{name}` must have shape {list(expected)}, got {list(shape)}.")
     if not candidates.index.size or not num_ground_truths:
         return jnp.zeros((*candidates.index.shape, num_words), jnp.uint32)
-    # Padding passes nothing, but its index must be one.
+    # Padding reaches no threshold, but needs a valid index.
     index = jax.lax.clamp(jnp.int32(0), candidates.index.astype(jnp.int32), jnp.int32(num_ground_truths - 1))
-    kept = crowd.astype(jnp.uint32)[:, None] - jnp.uint32(1)  # all bits, or none of a crowd's
+    kept = crowd.astype(jnp.uint32)[:, None] - jnp.uint32(1)  # all bits, but none for crowds
     if ignored_absorb:
         kept = kept & counted
 
@@ -81,9 +84,9 @@ def match(
         index, level = row
         passes, counts, keeps = _rows(levels, level), _rows(counted, index), _rows(kept, index)
         free = passes & ~_rows(taken, index)
-        wanted = jax.lax.reduce_or(free & counts, axes=(0,))  # the planes in which one that counts is in reach
+        wanted = jax.lax.reduce_or(free & counts, axes=(0,))  # the planes with a free, counted candidate
         chosen = _first_of_each_bit(free & (counts | ~wanted[None]))
-        # What is chosen was free, and padding adds nothing: the sum is a union.
+        # What is chosen was free, and padding adds 0, so the sum is a union.
         taken = taken.at[index].add(chosen & keeps, mode="promise_in_bounds", wrap_negative_indices=False)
         return taken, chosen
 
@@ -94,7 +97,7 @@ def match(
 def match_components(
     candidates: Candidates[jax.Array], counted: jax.Array, crowd: jax.Array, levels: jax.Array, *, ignored_absorb: bool
 ) -> jax.Array:
-    """Matches `n` components at once, each as `match` does: candidates of `[n, D, C]` to `[n, D, C, W]` uint32."""
+    """Matches `n` components at once, like `match`: candidates `[n, D, C]` to `[n, D, C, W]` uint32."""
     one = partial(match, levels=levels, ignored_absorb=ignored_absorb)
     return jax.vmap(lambda c, g, r: one(c, counted=g, crowd=r))(candidates, counted, crowd)
 
@@ -104,8 +107,8 @@ def _rows(table: jax.Array, index: jax.Array) -> jax.Array:
 
 
 def _first_of_each_bit(words: jax.Array) -> jax.Array:
-    """Keeps of every bit of `[C, W]` only its first occurrence."""
-    seen, reach = _shifted(words, 1), 1  # what the word before holds; then the two, four, ... words before
+    """Keeps only the first occurrence of every bit in `[C, W]`."""
+    seen, reach = _shifted(words, 1), 1  # the bits of the previous word, then of the two, four, ... previous words
     while reach < len(words) - 1:
         seen, reach = seen | _shifted(seen, reach), 2 * reach
     return words & ~seen

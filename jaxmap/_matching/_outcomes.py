@@ -1,4 +1,4 @@
-"""From the matches of an image to the planes in which each of its detections is matched or ignored, inside `jit`."""
+"""From the matches of an image to the planes in which each detection is matched or ignored, inside `jit`."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ __all__ = ["counted_words", "outcome"]
 
 
 def counted_words(counted: jax.Array, areas: Words) -> jax.Array:
-    """Spreads one bit for each area range over the planes.
+    """Expands flags per area range to planes.
 
     Args:
-      counted: `[..., A]` bool, for a ground truth: not ignored in that range; for a detection: inside it.
-      areas: `[A, W]` uint32 (`planes.area_words`).
+      counted: `[..., A]` bool; for a ground truth, whether it is not ignored in that range; for a detection, whether it
+        is inside.
+      areas: `[A, W]` uint32 (`area_words`).
 
     Returns:
       `[..., W]` uint32.
     """
     words = jnp.where(counted[..., None], areas.reshape((1,) * (counted.ndim - 1) + areas.shape), np.uint32(0))
-    return words.sum(-2, dtype=jnp.uint32)  # the ranges' planes are disjoint, so the sum is the union
+    return words.sum(-2, dtype=jnp.uint32)  # the planes of the ranges are disjoint, so the sum is the union
 
 
 def outcome(
     chosen: jax.Array, candidate_index: jax.Array, *, counted: jax.Array, inside: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Turns the matches of one cell into the two flags of a record.
+    """Converts the matches of one image to the two flags of a record.
 
-    A matched detection is ignored where its ground truth is; an unmatched one where its own area is out of range.
+    A matched detection is ignored where its ground truth is; an unmatched one where its area is out of range.
 
     Args:
-      chosen: `[D, C, W]` uint32, from `matching.match`.
+      chosen: `[D, C, W]` uint32, from `match`.
       candidate_index: `[D, C]` int32.
-      counted: `[G, W]` uint32, the planes in which each ground truth counts.
-      inside: `[D, W]` uint32, the planes whose area range holds the detection's area.
+      counted: `[G, W]` uint32, the planes in which each ground truth is counted.
+      inside: `[D, W]` uint32, the planes whose area range contains the area of the detection.
 
     Returns:
       matched `[D, W]` and ignored `[D, W]`, uint32.

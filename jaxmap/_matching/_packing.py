@@ -1,9 +1,9 @@
-"""From ragged to padded: the only place that pads.
+"""Packing of ragged tables into padded arrays; the only place that pads.
 
-Tables become arrays of one row of slots an image, for `update`; candidate pairs become cells of a few fixed shapes, for
-matching: a cell holds all that pairs join, directly or through others. Every new shape is a compile, so a cell takes
-the smallest of a short ladder of sizes that holds it, and cells travel in chunks of a fixed number. Only detections and
-ground truths that belong to a pair get a place.
+For `update`, tables become arrays with one row of slots per image. For matching, candidate pairs become cells of a few
+fixed shapes: a cell holds one component, the detections and ground truths that pairs connect. Every new shape must be
+compiled, so cells have the smallest fitting size of a short list, and chunks have a fixed number of cells. Only
+detections and ground truths in pairs get a slot.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from ..types import (
 
 __all__ = ["Cells", "pack_cells", "pad_detections", "pad_ground_truths"]
 
-# Sizes of cells: 2, 16, 128, ... detections and ground truths, and as many candidates of a detection.
+# Sizes of cells: 2, 16, 128, ... detections and ground truths, and as many candidates per detection.
 SMALLEST, GROWTH = 2, 8
 STEPS = 16  # more than any size needs
-CANDIDATES_AT_ONCE = 1 << 15  # of all detections in a chunk
+CANDIDATES_AT_ONCE = 1 << 15  # detections in a chunk
 
 
 class Cells(NamedTuple):
-    """A chunk of cells of one shape, `n` of them, and where its pairs came from.
+    """A chunk of `n` cells of one shape, and the origin of its pairs.
 
     Attributes:
-      candidates: of `[n, D, C]`.
+      candidates: `[n, D, C]`.
       counted: `[n, G, W]` uint32.
       crowd: `[n, G]` bool.
-      pairs: `[p]` int64, which pairs stand in the chunk.
-      places: three `[p]` arrays, cell, detection and candidate of each.
+      pairs: `[p]` int64, the pairs in the chunk.
+      places: three `[p]` arrays: cell, detection and candidate of each.
     """
 
     candidates: Candidates[HostArray]
@@ -61,11 +61,11 @@ def pack_cells(
     counted: Words,
     crowd: Bools,
 ) -> Iterator[Cells]:
-    """Packs pairs into cells, one for each set of pairs that nothing joins with others.
+    """Packs pairs into cells, one per component.
 
     Args:
       group: `[P]` int64, ascending; the cell of each pair.
-      detection: `[P]` int64, ascending; pairs of one detection stand in the order of preference.
+      detection: `[P]` int64, ascending; pairs of a detection are in order of preference.
       ground_truth: `[P]` int64.
       level: `[P]` int8 or int16.
       counted: `[N, W]` uint32, for every ground truth.
@@ -77,7 +77,7 @@ def pack_cells(
     row, first_of_row = _number_runs(detection)
     detection_place = row - row[first_of_cell][cell]
     candidate_place = np.arange(len(row)) - first_of_row[row]
-    # Each ground truth is of one cell; numbering those that are used cell by cell keeps each cell's together.
+    # Each ground truth is in one cell; numbering them by cell keeps those of a cell together.
     cell_of = np.full(len(crowd), -1)
     cell_of[ground_truth] = cell
     used = np.flatnonzero(cell_of >= 0)
@@ -90,7 +90,7 @@ def pack_cells(
         return np.maximum.reduceat(places, first_of_cell) + 1
 
     step = _steps(np.maximum(largest(detection_place), largest(ground_truth_place)))
-    # Few cells are large, and each shape is a compile: those have no shape for the shortest lists.
+    # Few cells are large, and each shape must be compiled: large cells have no shape for the shortest lists.
     lists = np.maximum(_steps(largest(candidate_place)), step > 1)
     shape = step * STEPS + lists
     for value in np.unique(shape):
@@ -116,7 +116,7 @@ def pack_cells(
 
 
 def pad_detections(table: DetectionTable, num_images: int) -> Detections:
-    """Returns a table as `[I, D, ...]` NumPy arrays, boxes and scores in float32, xywh; D is the most of an image."""
+    """Returns a table as `[I, D, ...]` NumPy arrays, boxes (xywh) and scores in float32; D is the most per image."""
     columns = {
         "boxes": table.boxes.astype(np.float32),
         "scores": table.scores.astype(np.float32),
@@ -126,7 +126,7 @@ def pad_detections(table: DetectionTable, num_images: int) -> Detections:
 
 
 def pad_ground_truths(table: GroundTruthTable) -> GroundTruths:
-    """Returns a table as `[I, G, ...]` NumPy arrays, boxes and areas in float32, xywh; G is the most of an image."""
+    """Returns a table as `[I, G, ...]` NumPy arrays, boxes (xywh) and areas in float32; G is the most per image."""
     columns = {
         "boxes": table.boxes.astype(np.float32),
         "labels": table.labels.astype(np.int32),
@@ -138,7 +138,7 @@ def pad_ground_truths(table: GroundTruthTable) -> GroundTruths:
 
 
 def _pad(image_index: Ints, num_images: int, columns: dict[str, HostArray]) -> dict[str, HostArray]:
-    """Spreads rows over `[I, slots, ...]`, in their order within each image, with `valid`; unused slots hold zeros."""
+    """Copies rows to `[I, slots, ...]`, in order within each image, with `valid`; unused slots are 0."""
     order = np.argsort(image_index, kind="stable")
     image = image_index[order]
     slot = np.arange(len(image)) - np.searchsorted(image, image)
@@ -152,11 +152,11 @@ def _pad(image_index: Ints, num_images: int, columns: dict[str, HostArray]) -> d
 
 
 def _steps(sizes: Ints) -> Ints:
-    """Returns the step of the ladder that holds each size."""
+    """Returns the index of the smallest fitting size."""
     return np.searchsorted(SMALLEST * GROWTH ** np.arange(STEPS), sizes)
 
 
 def _number_runs(values: Ints) -> tuple[Ints, Ints]:
-    """Returns the number of each value's run, `[n]`, and where each run starts."""
+    """Returns the run number of each value, `[n]`, and the start of each run."""
     new = np.concatenate([[True], values[1:] != values[:-1]])
     return np.cumsum(new) - 1, np.flatnonzero(new)

@@ -1,8 +1,8 @@
-"""Pairing: given every pair's place in one order of preference, takes pairs from the front, each side at most once.
+"""Pairing: takes pairs in one order of preference, each detection and ground truth at most once.
 
-That is greedy matching over all pairs of an image. A pair that comes first among the pairs of its detection and among
-those of its ground truth is certain to be taken, so all of these are taken at once, the pairs of both sides are struck
-out, and a few rounds later nothing is left. No floating point enters: the result is the same on any device.
+This is greedy matching over all pairs of an image. A pair that is first among the pairs of its detection and among
+those of its ground truth is always taken, so all such pairs are taken at once and the other pairs of both sides are
+removed; after a few rounds no pair is left. There is no floating point, so the result is the same on any device.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..types import UNMATCHED
 
 __all__ = ["NO_PAIR", "pair_greedily"]
 
-NO_PAIR = 2**31 - 1  # the place of a pair that must not be taken
+NO_PAIR = 2**31 - 1  # the position of a pair that must not be taken
 
 
 def pair_greedily(index: jax.Array, place: jax.Array, *, num_ground_truths: int) -> jax.Array:
@@ -23,7 +23,8 @@ def pair_greedily(index: jax.Array, place: jax.Array, *, num_ground_truths: int)
 
     Args:
       index: `[D, C]` int32, the ground truth of each pair.
-      place: `[D, C]` int32, from 0, the most preferred first, distinct; `NO_PAIR` where there is no pair.
+      place: `[D, C]` int32, the position in the order of preference, from 0, distinct; `NO_PAIR` where there is no
+        pair.
       num_ground_truths: G.
 
     Returns:
@@ -45,7 +46,7 @@ def pair_greedily(index: jax.Array, place: jax.Array, *, num_ground_truths: int)
         first_of_ground_truth = jnp.full(num_ground_truths, NO_PAIR, jnp.int32).at[index].min(place)
         first_of_detection = place.min(-1, keepdims=True)
         certain = (place != NO_PAIR) & (place == first_of_detection) & (place == first_of_ground_truth[index])
-        partner = jnp.where(certain, index, partner[:, None]).max(-1)  # at most one is, and without it all are alike
+        partner = jnp.where(certain, index, partner[:, None]).max(-1)  # at most one is, and without it all are equal
         taken = jnp.zeros(num_ground_truths, bool).at[index].max(certain)
         struck_out = certain.any(-1, keepdims=True) | taken[index]
         return jnp.where(struck_out, NO_PAIR, place), partner

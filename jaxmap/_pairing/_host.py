@@ -1,12 +1,14 @@
-"""Which detection stands for which ground truth of its image when classes may differ, and what that counts to.
+"""Pairs of detections and ground truths of any classes in an image, and their counts.
 
-Every rule takes pairs with an IoU of at least the threshold from the front of one order of preference, each side at
-most once; the rules differ in that order (`PAIRINGS`). Detections stand by descending score, equal scores by class,
-then by position. Of equally similar pairs that of the earlier detection comes first, then that of the later ground
-truth, these too by class, then by position: the order of pycocotools with all classes as one.
+Every rule takes pairs with an IoU of at least the threshold in one order of preference, each detection and ground truth
+at most once; the rules differ in that order (`PAIRINGS`). Detections are sorted by descending score, equal scores by
+class, then by position. Of equally similar pairs, that of the earlier detection comes first, then that of the later
+ground truth, where ground truths are also sorted by class, then by position: the order of pycocotools with all classes
+as one.
 
-Crowds and ignored ground truths take no part. A detection that is left over, but reaches the threshold with one of them
-(with a crowd: the share of the detection that lies inside), is left out and no false positive, however many there are.
+Crowds and ignored ground truths are excluded from pairs. An unpaired detection that reaches the threshold with one of
+them (with a crowd: by the share of the detection inside) is left out and is not a false positive, however many there
+are.
 """
 
 from __future__ import annotations
@@ -25,10 +27,10 @@ from ..types import UNMATCHED, Bools, DetectionTable, Floats, GroundTruthTable, 
 __all__ = ["NORMALIZATIONS", "PAIRINGS", "check_confusion_options", "count_confusion", "normalize_confusion"]
 
 PAIRINGS = {
-    "score": "detections in descending score, each takes the most similar ground truth that is still free",
+    "score": "in descending order of score, each detection takes the most similar ground truth that is still free",
     "iou": "the most similar pair first",
-    "class_first": "pairs of one class before all others, of each kind the most similar first",
-    "best_only": "the most similar pair first, but of each detection only the pair with its most similar ground truth",
+    "class_first": "pairs of the same class first, then the others, each by descending similarity",
+    "best_only": "the most similar pair first, but only pairs of a detection with its most similar ground truth",
 }
 NORMALIZATIONS = (None, "true", "pred", "all")
 
@@ -37,8 +39,8 @@ def check_confusion_options(iou_threshold: float, score_threshold: float, pairin
     """Refuses options that are out of range.
 
     Raises:
-      ValueError: naming the option.
-      TypeError: if a threshold is no number.
+      ValueError: if an option is out of range; the message names it.
+      TypeError: if a threshold is not a number.
     """
     for name, value in (("iou_threshold", iou_threshold), ("score_threshold", score_threshold)):
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -62,15 +64,15 @@ def count_confusion(
     """Pairs all images and counts the outcomes.
 
     Args:
-      detections: those that take part, in any order.
-      ground_truths: in any order.
-      protocol: says what is compared.
+      detections: the included detections, in any order.
+      ground_truths: the ground truths, in any order.
+      protocol: the protocol, for its `iou_type`.
       iou_threshold: the least IoU of a pair.
       pairing: one of `PAIRINGS`.
 
     Returns:
       `[K + 1, K + 1]` int64, rows by the label of the ground truth, columns by that of the detection, the last of each
-      for none; and how many detections were left out.
+      for none; and the number of detections that were left out.
     """
     found = take_rows(detections, np.lexsort((detections.labels, -detections.scores, detections.image_index)))
     truth = take_rows(ground_truths, np.lexsort((ground_truths.labels, ground_truths.image_index)))
@@ -95,12 +97,12 @@ def count_confusion(
 
 
 def normalize_confusion(counts: Ints, by: str | None) -> HostArray:
-    """Returns counts as they are, or as shares, float64: NaN where nothing was counted.
+    """Returns counts unchanged, or as float64 shares, NaN where nothing was counted.
 
     Args:
       counts: `[K + 1, K + 1]` int.
-      by: `true` for shares of each row, a class of ground truths; `pred` of each column, a class of detections; `all`
-        of the sum; None for counts.
+      by: `true` for shares of each row, a class of ground truths; `pred` for shares of each column, a class of
+        detections; `all` for shares of the total; None for counts.
 
     Raises:
       ValueError: if `by` is none of these.
@@ -124,14 +126,14 @@ def _images(found: DetectionTable, truth: GroundTruthTable) -> Groups:
 def _in_order(
     pairs: Pairs, allowed: Bools, found: DetectionTable, truth: GroundTruthTable, pairing: str
 ) -> tuple[Ints, Ints]:
-    """Returns the detections and the ground truths of the allowed pairs, the pair to be taken first in front."""
+    """Returns the detections and the ground truths of the allowed pairs, in order of preference."""
     detection, ground_truth = pairs.detection[allowed], pairs.ground_truth[allowed]
-    if pairing != "score":  # `find_pairs` gives that order
+    if pairing != "score":  # the order of `find_pairs`
         similarity = pairs.similarity[allowed]
         if pairing == "best_only":
             first = starts_of_runs(detection)
             detection, ground_truth, similarity = detection[first], ground_truth[first], similarity[first]
-        keys: tuple[HostArray, ...] = (detection, -similarity)  # the last key decides first
+        keys: tuple[HostArray, ...] = (detection, -similarity)  # the last key is the primary key
         if pairing == "class_first":
             keys = (*keys, found.labels[detection] != truth.labels[ground_truth])
         order = np.lexsort(keys)
@@ -140,7 +142,7 @@ def _in_order(
 
 
 def _take_pairs(pairs: tuple[Ints, Ints], num_detections: int, num_ground_truths: int) -> Ints:
-    """Takes pairs from the front, each side once, as `pairing.pair_greedily` does; returns `[N]`, or `UNMATCHED`."""
+    """Takes pairs in order, each side at most once, like `pair_greedily`; returns `[N]`, or `UNMATCHED`."""
     detection, ground_truth = pairs
     partner = np.full(num_detections, UNMATCHED)
     place = np.arange(len(detection))

@@ -1,4 +1,4 @@
-"""Which segments of an image match, from the pixels that they share; all in integers."""
+"""Matching of the segments of an image, from the numbers of pixels that they share, in integers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["MatchedSegments", "fixed_point", "joint_histogram", "match_segments"
 
 
 class MatchedSegments(NamedTuple):
-    """What became of the places of an image; `G` are those of the truth, `P` those of the prediction."""
+    """The outcomes of the segments of an image, `G` in the truth and `P` in the prediction."""
 
     is_match: jax.Array  # [G] bool
     is_false_negative: jax.Array  # [G] bool
@@ -45,7 +45,7 @@ def match_segments(
 
 
 def fixed_point(part: jax.Array, whole: jax.Array) -> WideCount:
-    """Returns `part / whole`, in uint32 and at most 1, as the nearest multiple of 2^-32; `whole` is below 2^31."""
+    """Returns `part / whole`, at most 1, as the nearest multiple of 2^-32, in uint32; `whole` is below 2^31."""
     one = (part >= whole).astype(jnp.uint32)
 
     def digit(_: int, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -53,14 +53,14 @@ def fixed_point(part: jax.Array, whole: jax.Array) -> WideCount:
         reached = rest >= whole
         return quotient + reached.astype(jnp.uint32), jnp.where(reached, rest - whole, rest)
 
-    quotient, rest = jax.lax.fori_loop(0, 32, digit, (one, part - one * whole))  # 2^32 has left the word
+    quotient, rest = jax.lax.fori_loop(0, 32, digit, (one, part - one * whole))  # 2^32 has overflowed the word
     return WideCount(quotient + (rest * 2 >= whole).astype(jnp.uint32), one)
 
 
 def joint_histogram(
     place: jax.Array, true_place: jax.Array, real: jax.Array, num_places: int, num_true_places: int
 ) -> jax.Array:
-    """Returns `[I, P, G]` int32, the pixels of each image by predicted and true place."""
+    """Returns `[I, P, G]` int32, the pixels of each image by predicted and true segment."""
     num_images, height, width = place.shape
     cells = num_places * num_true_places
     if num_images * cells >= 2**31 or height * width >= 2**31:

@@ -1,7 +1,7 @@
-"""Segments of an image on the host: how many pixels each pair shares, and what matches what.
+"""Matching of the segments of an image on the host, from the numbers of pixels that they share.
 
 >>> truth = {"segments": np.array([[5, 5, 5, 0]]), "ids": np.array([5]), "labels": np.array([1])}
->>> found = {"segments": np.array([[0, 0, 0, 0]]), "labels": np.array([1])}  # covers void as well, which is left out
+>>> found = {"segments": np.array([[0, 0, 0, 0]]), "labels": np.array([1])}  # also covers void, which is excluded
 >>> count_segments(found, truth, num_classes=2).iou
 array([1.])
 """
@@ -22,12 +22,12 @@ __all__ = ["SegmentCounts", "check_things", "class_groups", "count_segments"]
 
 
 class SegmentCounts(NamedTuple):
-    """What became of the segments of an image, one row per segment.
+    """The outcomes of the segments of an image, one entry per segment.
 
     Attributes:
-      iou: of each match, float64.
+      iou: the IoU of each match, float64.
       matches: the class of each match, in the same order.
-      false_positives: the class of each predicted segment that matches nothing and is not excused.
+      false_positives: the class of each unmatched predicted segment that is not excused.
       false_negatives: the class of each true segment that is missed.
     """
 
@@ -38,7 +38,7 @@ class SegmentCounts(NamedTuple):
 
 
 class _Segments(NamedTuple):
-    """An image's map and its segments in ascending order of their ids, checked."""
+    """The map of an image and its segments in ascending order of their ids, checked."""
 
     pixels: NDArray[np.integer[Any]]  # [H, W]
     ids: Ints  # [S]
@@ -47,10 +47,10 @@ class _Segments(NamedTuple):
 
 
 def check_things(things: Collection[int] | None, num_classes: int) -> None:
-    """Refuses things that are no classes.
+    """Refuses things that are not classes.
 
     Raises:
-      ValueError: naming them.
+      ValueError: if there are any; the message names them.
     """
     if things is None:
         return
@@ -62,14 +62,14 @@ def check_things(things: Collection[int] | None, num_classes: int) -> None:
 
 
 def class_groups(things: Collection[int] | None, num_classes: int) -> dict[str, Bools]:
-    """Returns `[K]` flags of the classes behind each kind of number, by the suffix of its name: all, things, stuff.
+    """Returns `[K]` flags of the classes of all numbers, of things and of stuff, by the suffix of their names.
 
     Args:
-      things: classes; None where nothing is known, and neither things nor stuff has a class.
+      things: the classes of things; None if not known, and then neither things nor stuff have classes.
       num_classes: K.
 
     Raises:
-      ValueError: if a thing is no class.
+      ValueError: if a thing is not a class.
     """
     check_things(things, num_classes)
     is_thing = np.isin(np.arange(num_classes), np.array(list(things or ()), int))
@@ -80,12 +80,12 @@ def count_segments(prediction: Mapping[str, Any], truth: Mapping[str, Any], *, n
     """Matches the segments of an image by the rules of panopticapi, in integers.
 
     Args:
-      prediction: `segments` `[H, W]` int, `labels` `[S]` int and maybe `ids` `[S]` int, as `panoptic_quality` says.
-      truth: likewise, and maybe `crowd` `[S]`.
+      prediction: `segments` `[H, W]` int, `labels` `[S]` int and optionally `ids` `[S]` int, as in `panoptic_quality`.
+      truth: likewise, and optionally `crowd` `[S]`.
       num_classes: K.
 
     Raises:
-      ValueError: if a field is missing, shapes do not agree, a label is K or more, or a pixel names no segment.
+      ValueError: if a field is missing, shapes do not agree, a label is K or more, or a pixel has an unknown segment.
       TypeError: if a field does not hold integers.
     """
     found, true = _checked("prediction", prediction, num_classes), _checked("ground truth", truth, num_classes)
@@ -95,7 +95,7 @@ def count_segments(prediction: Mapping[str, Any], truth: Mapping[str, Any], *, n
             f"{list(found.pixels.shape)}."
         )
     joint = _joint_histogram(found, true)
-    # The last row and column are pixels of no segment; those of a negative label join them.
+    # The last row and column are pixels of no segment; those with a negative label are added to them.
     labels, true_labels = np.append(found.labels, -1), np.append(true.labels, -1)
     crowd = np.append(true.crowd, False)
     area, true_area = joint.sum(1), joint.sum(0)
@@ -115,9 +115,9 @@ def count_segments(prediction: Mapping[str, Any], truth: Mapping[str, Any], *, n
 
 
 def _joint_histogram(found: _Segments, true: _Segments) -> Ints:
-    """Returns `[S + 1, S' + 1]` int64, the pixels that segments share; the last of each side is no segment."""
+    """Returns `[S + 1, S' + 1]` int64, the pixels that segments share; the last of each side stands for no segment."""
     pixels, true_pixels = found.pixels.ravel(), true.pixels.ravel()
-    # Neighbours are mostly of one segment: looking up runs of equal pixels takes an eighth of the time.
+    # Neighbours are usually in the same segment: looking up runs of equal pixels takes an eighth of the time.
     is_start = np.ones(pixels.size, bool)
     is_start[1:] = (pixels[1:] != pixels[:-1]) | (true_pixels[1:] != true_pixels[:-1])
     starts = np.flatnonzero(is_start)
@@ -130,8 +130,8 @@ def _joint_histogram(found: _Segments, true: _Segments) -> Ints:
 
 
 def _index(side: str, values: NDArray[np.integer[Any]], ids: Ints) -> Ints:
-    """Returns the index of the segment of each id; their number for void, which is 0 or less and no segment's id."""
-    values = values.astype(np.int64)  # unsigned ones have no common integer with `ids`
+    """Returns the index of the segment of each id, and the number of segments for void, which is 0 or less."""
+    values = values.astype(np.int64)  # unsigned integers have no common integer type with `ids`
     index = np.searchsorted(ids, values)
     known = np.append(ids, -1)[index] == values
     if len(unknown := values[~known & (values > 0)]):
@@ -147,7 +147,7 @@ def _checked(side: str, image: Mapping[str, Any], num_classes: int) -> _Segments
         if field not in image:
             raise ValueError(f"the {side} must have `segments` and `labels`, got {sorted(map(str, image))}.")
     pixels, labels = np.asarray(image["segments"]), np.asarray(image["labels"])
-    labels = labels.astype(int) if not labels.size else labels  # an empty list is of floats
+    labels = labels.astype(int) if not labels.size else labels  # an empty list becomes floats
     ids = np.asarray(image.get("ids", np.arange(len(labels))))
     crowd = np.asarray(image.get("crowd", np.zeros(len(labels), bool))).astype(bool)
     for field, values, num_axes in (("segments", pixels, 2), ("labels", labels, 1), ("ids", ids, 1)):
@@ -157,7 +157,7 @@ def _checked(side: str, image: Mapping[str, Any], num_classes: int) -> _Segments
             raise TypeError(f"the {side}'s `{field}` must hold integers, got dtype {values.dtype}.")
     if not len(labels) == len(ids) == len(crowd):
         raise ValueError(
-            f"the {side}'s `labels`, `ids` and `crowd` must have one length, got {len(labels)}, {len(ids)} and "
+            f"the {side}'s `labels`, `ids` and `crowd` must have equal lengths, got {len(labels)}, {len(ids)} and "
             f"{len(crowd)}."
         )
     if len(labels) and labels.max() >= num_classes:

@@ -1,4 +1,4 @@
-"""One call from segment maps to panoptic quality, in float64 on the host, image by image."""
+"""Panoptic quality of segment maps in one call, in float64 on the host, image by image."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ROWS = {"All": "", "Things": "_th", "Stuff": "_st"}
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PanopticEvaluation:
-    """The panoptic quality of each class and the counts behind it; undefined numbers are NaN.
+    """The panoptic quality of each class, and its counts; undefined numbers are NaN.
 
     Attributes:
-      class_ids: `[K]`, the label or category id of each place.
+      class_ids: `[K]`, the label or category id of each index.
       class_names: K names.
-      things: the places of the classes of countable objects; None where nothing is known.
+      things: the indices of the classes of countable objects; None if not known.
       iou_sum: `[K]` float64, the sum of the IoUs of the matches.
-      true_positives: `[K]` int64, matches.
+      true_positives: `[K]` int64, the number of matches.
       false_positives: `[K]` int64, predicted segments without a match.
       false_negatives: `[K]` int64, true segments without a match.
     """
@@ -49,22 +49,22 @@ class PanopticEvaluation:
 
     @functools.cached_property
     def pq(self) -> Floats:
-        """`[K]`, the sum of IoUs over matches plus half of what is unmatched; NaN for a class without segments."""
+        """`[K]`, the sum of IoUs / (TP + FP / 2 + FN / 2); NaN for a class without segments."""
         return _ratio(self.iou_sum, self._whole)
 
     @functools.cached_property
     def sq(self) -> Floats:
-        """`[K]`, the mean IoU of the matches; 0 where there is none, NaN for a class without segments."""
+        """`[K]`, the mean IoU of the matches; 0 if there are none, NaN for a class without segments."""
         return np.where(self._whole > 0, np.nan_to_num(_ratio(self.iou_sum, self.true_positives)), np.nan)
 
     @functools.cached_property
     def rq(self) -> Floats:
-        """`[K]`, matches over themselves plus half of what is unmatched; NaN for a class without segments."""
+        """`[K]`, TP / (TP + FP / 2 + FN / 2); NaN for a class without segments."""
         return _ratio(self.true_positives, self._whole)
 
     @functools.cached_property
     def summary(self) -> dict[str, float]:
-        """`PQ`, `SQ`, `RQ`, means over the classes that have one; `PQ_th` ... of things, `PQ_st` ... of stuff."""
+        """`PQ`, `SQ`, `RQ`, means over classes where defined; `PQ_th` ... for things, `PQ_st` ... for stuff."""
         numbers = {"PQ": self.pq, "SQ": self.sq, "RQ": self.rq}
         groups = class_groups(self.things, len(self.class_ids))
         return {
@@ -89,7 +89,7 @@ class PanopticEvaluation:
 
     def __str__(self) -> str:
         groups = class_groups(self.things, len(self.class_ids))
-        lines = [f"{'':10s}| {'PQ':>5s}  {'SQ':>5s}  {'RQ':>5s} {'N':>5s}", "-" * 38]  # in per cent, as panopticapi's
+        lines = [f"{'':10s}| {'PQ':>5s}  {'SQ':>5s}  {'RQ':>5s} {'N':>5s}", "-" * 38]  # in per cent, as in panopticapi
         for title, suffix in _ROWS.items():
             numbers = [f"{100 * self.summary[name + suffix]:5.1f}" for name in ("PQ", "SQ", "RQ")]
             lines.append(f"{title:10s}| {'  '.join(numbers)} {int((self._whole[groups[suffix]] > 0).sum()):5d}")
@@ -117,30 +117,30 @@ def panoptic_quality(
 ) -> PanopticEvaluation:
     """Scores panoptic segmentation by panopticapi's rules, exactly, in float64 on the host.
 
-    A predicted and a true segment match if they have one class and an IoU above 1/2. The union leaves out pixels of the
-    prediction that are void in the truth. A crowd is never matched and never missed. A predicted segment that matches
-    nothing is a false positive, unless more than half of it lies on void and on crowds of its class. Classes that have
-    no segment but crowds and excused ones take no part in the means.
+    A predicted and a true segment match if they have the same class and an IoU above 1/2. The union excludes pixels of
+    the prediction that are void in the truth. A crowd is never matched and never missed. An unmatched predicted segment
+    is a false positive, unless more than half of it lies on void and on crowds of its class. Classes with only crowds
+    and excused segments are excluded from the means.
 
     Args:
-      predictions: one mapping an image, in a sequence that may load them one at a time, with `segments` `[H, W]` int,
-        the id of the segment of each pixel, `ids` `[S]` int (0 to S - 1 if missing) and `labels` `[S]` int, the class
-        of each segment. Pixels of no segment are 0 or less; a segment without pixels or with a negative label is none.
-        Or one mapping of the same, stacked: `segments` `[I, H, W]`, `labels` `[I, S]`. Or what
-        `io.read_coco_panoptic_predictions` returns.
-      ground_truths: likewise, and optionally `crowd` `[S]`; pixels of no segment are void. Or what
-        `io.read_coco_panoptic_ground_truths` returns, which knows its classes and things.
-      num_classes: K, when there are no names.
-      class_names: of the classes 0 to K - 1.
-      things: the classes of countable objects, all others being stuff; None where nothing is known, which leaves the
-        numbers of things and stuff undefined.
+      predictions: a sequence of one mapping per image, which may load them one at a time, with `segments` `[H, W]` int,
+        the segment id of each pixel, `ids` `[S]` int (0 to S - 1 if missing) and `labels` `[S]` int, the class of each
+        segment. Pixels of no segment are 0 or less; segments without pixels or with a negative label are excluded. Or
+        one mapping of stacked arrays: `segments` `[I, H, W]`, `labels` `[I, S]`. Or the result of
+        `io.read_coco_panoptic_predictions`.
+      ground_truths: likewise, and optionally `crowd` `[S]`; pixels of no segment are void. Or the result of
+        `io.read_coco_panoptic_ground_truths`, which includes classes and things.
+      num_classes: K, if no names are given.
+      class_names: the names of the classes 0 to K - 1.
+      things: the classes of countable objects; all others are stuff. None if not known; the numbers of things and stuff
+        are then undefined.
 
     Returns:
       The evaluation; `print` it for the familiar table.
 
     Raises:
       ValueError: if an input's shape, length or value is not as described; the message names the image.
-      TypeError: if an input is of another kind, or a field does not hold integers.
+      TypeError: if an input has another type, or a field does not hold integers.
 
     Example:
       >>> truth = [{"segments": np.array([[1, 1, 1, 2, 2, 0]]), "ids": np.array([1, 2]), "labels": np.array([0, 1])}]
@@ -152,16 +152,17 @@ def panoptic_quality(
       Things    |  66.7   66.7  100.0     1
       Stuff     |  66.7   66.7  100.0     1
 
-    References: panopticapi evaluation.py, pq_compute_single_core. Deviations: where an image has several crowds of one
-    class all of them excuse a prediction, not the last one alone, and the area of a true segment is that of its pixels.
+    References: panopticapi evaluation.py, pq_compute_single_core. Deviations: if an image has several crowds of one
+    class, all of them excuse a prediction, not only the last one; and the area of a true segment is its number of
+    pixels.
     """
     if isinstance(ground_truths, CocoPanoptic):
         if not (num_classes is None and class_names is None and things is None):
-            raise ValueError("`num_classes`, `class_names` and `things` are those of the file: leave them out.")
+            raise ValueError("`num_classes`, `class_names` and `things` are taken from the file: leave them out.")
         class_ids, names, things = ground_truths.class_ids, ground_truths.class_names, ground_truths.things
     else:
         class_ids, names = _classes(num_classes, class_names)
-    class_groups(things, len(class_ids))  # before the pixels of a whole dataset are read
+    class_groups(things, len(class_ids))  # before all pixels of a dataset are read
     found, true = _images("predictions", predictions), _images("ground_truths", ground_truths)
     if len(found) != len(true):
         raise ValueError(
@@ -193,7 +194,7 @@ def panoptic_quality(
 
 def _classes(num_classes: int | None, class_names: Sequence[str] | None) -> tuple[Ints, tuple[str, ...]]:
     if num_classes is None and class_names is None:
-        raise ValueError("`num_classes` or `class_names` must be given: they say which labels there are.")
+        raise ValueError("`num_classes` or `class_names` must be given, to define the labels.")
     if num_classes is not None and class_names is not None and len(class_names) != num_classes:
         raise ValueError(f"`class_names` must have `num_classes` names, got {len(class_names)} and {num_classes}.")
     names = tuple(class_names) if class_names is not None else tuple(map(str, range(num_classes or 0)))
@@ -201,16 +202,16 @@ def _classes(num_classes: int | None, class_names: Sequence[str] | None) -> tupl
 
 
 def _images(name: str, images: Any) -> Sequence[Mapping[str, Any]]:
-    """Returns a sequence of one mapping an image."""
+    """Returns a sequence of one mapping per image."""
     if isinstance(images, Mapping):
         columns = {field: np.asarray(column) for field, column in images.items() if column is not None}
         lengths = {field: len(column) for field, column in columns.items() if column.ndim}
         if not lengths or len(set(lengths.values())) > 1:
-            raise ValueError(f"the fields of `{name}` must have one first axis, images, got {lengths}.")
+            raise ValueError(f"the fields of `{name}` must have the same first axis, images, got {lengths}.")
         return [{field: column[i] for field, column in columns.items()} for i in range(next(iter(lengths.values())))]
     if not isinstance(images, Sequence):
         raise TypeError(
-            f"`{name}` must be a sequence of one mapping an image, or one mapping of stacked arrays, got "
+            f"`{name}` must be a sequence of one mapping per image, or one mapping of stacked arrays, got "
             f"{type(images).__name__}."
         )
     return images

@@ -1,1 +1,1 @@
-"""Records: what is left of detections and ground truths once they are matched, and what is counted of them."""
+"""Records: the results of matching for detections and ground truths, and their counts."""

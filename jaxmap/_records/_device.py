@@ -1,4 +1,4 @@
-"""What is counted of records inside `jit`."""
+"""Counts of records inside `jit`."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ __all__ = ["count_ground_truths"]
 
 
 def count_ground_truths(ground_truths: GroundTruthRecords[jax.Array], num_classes: int) -> jax.Array:
-    """Returns `[K, A]` int32: how many ground truths of each class count in each area range."""
+    """Returns `[K, A]` int32, how many ground truths of each class are counted in each area range."""
     return jax.ops.segment_sum(ground_truths.counted.astype(jnp.int32), ground_truths.labels, num_classes)

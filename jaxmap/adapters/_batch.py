@@ -1,4 +1,4 @@
-"""What adapters return, and how they read dictionaries: every entry is checked, by name, while tracing."""
+"""What adapters return, and how they read dictionaries: every entry is checked by name while tracing."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["EvaluationBatch", "entry", "floats", "ids_from", "image_ids", "integ
 
 
 class EvaluationBatch(NamedTuple):
-    """What `update` takes.
+    """The arguments of `update`.
 
     Attributes:
       detections: `[I, D, ...]`, boxes as xyxy in pixels of the original image.
-      ground_truths: `[I, G, ...]`, likewise; None where the batch holds none.
-      image_id: `[I]` int, or `[I, 2]` words where the batch holds those; None where it holds none.
+      ground_truths: `[I, G, ...]`, likewise; None if the batch has none.
+      image_id: `[I]` int, or `[I, 2]` words if the batch has those; None if it has none.
       valid: `[I]` bool, False for images that only pad the batch.
     """
 
@@ -36,10 +36,10 @@ class EvaluationBatch(NamedTuple):
 
 
 def entry(data: Mapping[str, Any], where: str, name: str, hint: str = "") -> Any:
-    """Returns an entry that must be there.
+    """Returns a required entry.
 
     Raises:
-      ValueError: if it is not.
+      ValueError: if it is missing.
     """
     if name not in data:
         raise ValueError(f"`{where}` must have the entry {name!r}{hint}, got {sorted(data)}.")
@@ -47,10 +47,10 @@ def entry(data: Mapping[str, Any], where: str, name: str, hint: str = "") -> Any
 
 
 def floats(value: Array, name: str, shape: tuple[int | None, ...]) -> jax.Array:
-    """Returns an entry as float32; None in the shape stands for any length.
+    """Returns an entry as float32, with its shape checked; None in the shape stands for any length.
 
     Raises:
-      ValueError: if its shape is another one.
+      ValueError: if its shape differs.
     """
     got = np.shape(value)
     if len(got) != len(shape) or any(want not in (None, have) for want, have in zip(shape, got, strict=True)):
@@ -60,10 +60,10 @@ def floats(value: Array, name: str, shape: tuple[int | None, ...]) -> jax.Array:
 
 
 def integers(value: Array, name: str, shape: tuple[int | None, ...]) -> jax.Array:
-    """Returns an entry as int32; some detectors hold class numbers as floats. What does not fit is no class.
+    """Returns an entry as int32; some detectors give class numbers as floats. What does not fit is not a class.
 
     Raises:
-      ValueError: if its shape is another one.
+      ValueError: if its shape differs.
     """
     floats(value, name, shape)
     value = value if isinstance(value, jax.Array) else np.asarray(value)
@@ -73,10 +73,10 @@ def integers(value: Array, name: str, shape: tuple[int | None, ...]) -> jax.Arra
 
 
 def image_ids(data: Mapping[str, Any], name: str, num_images: int) -> jax.Array | None:
-    """Returns `[I]` ids, which pipelines also hold as `[I, 1]`, or `[I, 2]` words; None if there are none.
+    """Returns image ids as `[I]`, also from `[I, 1]`, or as `[I, 2]` words; None if there are none.
 
     Raises:
-      ValueError: if the shape is another one, or an id does not fit.
+      ValueError: if the shape differs, or an id does not fit.
       TypeError: if they are not integers.
     """
     if name not in data:
@@ -88,7 +88,7 @@ def image_ids(data: Mapping[str, Any], name: str, num_images: int) -> jax.Array 
 
 
 def ids_from(image_id: jax.Array, smallest: int) -> jax.Array:
-    """Returns `[I]` bool, which ids are at least some number."""
+    """Returns `[I]` bool, which ids are at least a given number."""
     if image_id.ndim == 1:
         return image_id >= smallest
     high, low = image_id_words([smallest])[0]

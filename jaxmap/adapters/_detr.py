@@ -1,4 +1,4 @@
-"""DETR and its kin: queries with class scores, and boxes as centre and size in [0, 1]."""
+"""Outputs of DETR-like models: queries with class scores, and boxes as centre and size in [0, 1]."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ def from_detr(
     label_offset: int = 1,
     area_measured_at: Literal["size", "orig_size"] = "size",
 ) -> EvaluationBatch:
-    """Reads the output of a DETR-like model and the batch that it was computed from.
+    """Converts the output of a DETR-like model and its batch to the arguments of `update`.
 
-    DETR itself takes the defaults. Deformable DETR and those after it score every class on its own and let a query be
-    several detections: `activation="sigmoid", top_k=100`.
+    The defaults are right for DETR. Deformable DETR and its successors score each class independently, so that a query
+    may yield several detections: use `activation="sigmoid", top_k=100`.
 
     Args:
       predictions: `pred_boxes` `[I, Q, 4]`, centre, width and height in [0, 1] of the image without its padding, and
         `pred_probs` or `pred_logits` `[I, Q, C]`.
-      batch: holds `label`, and in it `orig_size` `[I, 2]` (height, width), and as far as there are any `boxes`
-        `[I, G, 4]` as above, `labels` `[I, G]`, `is_crowd`, `area`, `size` `[I, 2]` and `image/id` `[I]`; beside it
-        `batch_mask` `[I]`, 0 for padding images. Nothing else is looked at.
-      background: which of the C columns stands for "no object" and is left out, None where there is none. The remaining
+      batch: has `label`, which has `orig_size` `[I, 2]` (height, width) and optionally `boxes` `[I, G, 4]` as above,
+        `labels` `[I, G]`, `is_crowd`, `area`, `size` `[I, 2]` and `image/id` `[I]`; and optionally `batch_mask` `[I]`,
+        0 for padding images. Other entries are not read.
+      background: which of the C columns stands for "no object" and is dropped: `first`, `last` or None. The remaining
         columns are the classes 0 .. K-1.
-      activation: what turns logits into scores; `pred_probs` are taken as they are.
-      top_k: None makes each query one detection, of its best class. A number takes that many of all pairs of query and
-        class, the best of each image; equal scores go to the earlier query, then to the smaller class.
-      label_offset: what `labels` holds for class 0; anything smaller is padding.
-      area_measured_at: name of the image size that `area` belongs to; DETR's transforms scale it along with the image.
+      activation: converts logits to scores; `pred_probs` are used unchanged.
+      top_k: None makes one detection of each query, with its best class. A number selects that many best pairs of query
+        and class in each image; of equal scores the earlier query comes first, then the smaller class.
+      label_offset: the number of class 0 in `labels`; smaller numbers are padding.
+      area_measured_at: the image size that `area` refers to; DETR's transforms scale it with the image.
 
     Raises:
       ValueError: if an entry is missing, or a shape or an option is not as described.
@@ -108,7 +108,7 @@ def _ground_truths(
     if area is not None and area_measured_at == "size":
         hint = " that `area` belongs to, or `area_measured_at` must be 'orig_size'"
         resized = floats(entry(label, "batch['label']", "size", hint), "size", (len(size), 2))
-        area *= (size / jnp.where(resized > 0, resized, 1.0)).prod(-1)[:, None]  # padding images may have no size
+        area *= (size / jnp.where(resized > 0, resized, 1.0)).prod(-1)[:, None]  # padding images may have size 0
     return GroundTruths(
         boxes=_centre_to_corners(boxes, size),
         labels=labels - label_offset,
@@ -119,10 +119,10 @@ def _ground_truths(
 
 
 def _centre_to_corners(boxes: jax.Array, size: jax.Array) -> jax.Array:
-    """Brings `[I, N, 4]` boxes in [0, 1] to xyxy in pixels of images of (height, width).
+    """Converts `[I, N, 4]` boxes in [0, 1] to xyxy in pixels of images of (height, width).
 
-    Corners come before pixels: halving is exact, so each corner is one sum and then one product, which no compiler can
-    fuse into anything that rounds otherwise.
+    Corners are computed before pixels: halving is exact, so each corner is one sum followed by one product, which no
+    compiler can fuse into an operation that rounds differently.
     """
     centre, half = boxes[..., :2], 0.5 * boxes[..., 2:]
     scale = size[:, None, ::-1]

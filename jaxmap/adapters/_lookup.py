@@ -26,14 +26,15 @@ __all__ = ["GroundTruthLookup"]
 class GroundTruthLookup:
     """All ground truths of a dataset, built once, so that an evaluation step needs only detections and image ids.
 
-    It is a pytree: pass it to the jitted step as an argument. Closed over, it would be compiled into the program. On
-    several devices, replicate it.
+    It is a pytree: pass it to the jitted step as an argument. As a closure it would be compiled into the program as a
+    constant. On several devices, replicate it.
 
     Attributes:
       image_id: `[S]` int32, ascending.
-      first_row: `[S + 1]` int32, where the rows of each image begin and those of the last one end.
-      rows: `[N + 1, ...]`, the ground truths image by image, then one row of padding.
-      max_ground_truths_per_image: G, the largest number that an image has, at least 1; give the metric as much room.
+      first_row: `[S + 1]` int32, the first row of each image, and the end of the last one.
+      rows: `[N + 1, ...]`, the ground truths grouped by image, then one row of padding.
+      max_ground_truths_per_image: G, the largest number of ground truths per image, at least 1; give the metric the
+        same capacity.
 
     Example:
       >>> from jaxmap import io
@@ -59,13 +60,14 @@ class GroundTruthLookup:
     def from_table(
         cls, table: GroundTruthTable, *, box_format: str = "xyxy", label_offset: int | None = None
     ) -> GroundTruthLookup:
-        """Builds the lookup from what `jaxmap.io` reads.
+        """Builds the lookup from a table that `jaxmap.io` reads.
 
         Args:
-          table: image ids must be integers below 2^31. Boxes are converted in float64, then rounded to float32 once.
-          box_format: the metric's: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
-          label_offset: None numbers the table's classes 0 .. K-1 in the order of their ids. A number is what is taken
-            from the ids themselves, for models whose outputs are category ids (91 columns for COCO's 80 categories).
+          table: the ground truths, with integer image ids below 2^31. Boxes are converted in float64, then rounded to
+            float32 once.
+          box_format: that of the metric: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+          label_offset: None numbers the classes of the table 0 .. K-1 in the order of their ids. A number is subtracted
+            from the ids, for models that predict category ids (91 columns for COCO's 80 categories).
 
         Raises:
           ValueError: if the table has no image, an id does not fit, or the box format is unknown.
@@ -82,7 +84,7 @@ class GroundTruthLookup:
                     f"`label_offset` must be at most the smallest class id, {class_ids.min()}, got {label_offset}."
                 )
             labels = class_ids[table.labels] - label_offset
-        order = np.argsort(table.image_index, kind="stable")  # of equal overlaps the later wins: keep the file's order
+        order = np.argsort(table.image_index, kind="stable")  # the later of equal IoUs wins
         counts = np.bincount(table.image_index, minlength=len(image_id))
         columns = {
             "boxes": _from_xywh(table.boxes, box_format).astype(np.float32),
@@ -108,8 +110,8 @@ class GroundTruthLookup:
           image_id: `[I]` int, or `[I, 2]` words, as `AveragePrecision.update` takes them.
 
         Returns:
-          `[I, G, ...]` ground truths; and `[I]` bool, False for ids that the dataset does not have, such as those of
-          padding: pass it on as `valid`.
+          `[I, G, ...]` ground truths, and `[I]` bool, False for ids that the dataset does not have, such as those of
+          padding; pass the latter on as `valid`.
 
         Raises:
           TypeError: while tracing, if the ids are not integers.
@@ -118,7 +120,7 @@ class GroundTruthLookup:
         high, low = words[:, 0], words[:, 1]
         place = jnp.searchsorted(self.image_id, low).astype(jnp.int32)
         place = jnp.minimum(place, len(self.image_id) - 1)
-        known = (self.image_id[place] == low) & (high == low >> 31)  # an id that fits one word
+        known = (self.image_id[place] == low) & (high == low >> 31)  # an id that fits into one word
         row = self.first_row[place][:, None] + jnp.arange(self.max_ground_truths_per_image, dtype=jnp.int32)[None]
         real = known[:, None] & (row < self.first_row[place + 1][:, None])
         row = jnp.where(real, row, len(self.rows.labels) - 1)

@@ -1,4 +1,4 @@
-"""Model Garden's dictionaries: boxes after non-maximum suppression as yxyx in pixels, counts, and `image_info`."""
+"""Outputs of Model Garden's detectors: boxes after non-maximum suppression, as yxyx in pixels, and `image_info`."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def from_model_garden(
     ground_truths_in: Literal["resized", "original"] = "original",
     smallest_image_id: int = 0,
 ) -> EvaluationBatch:
-    """Reads the output of a Model Garden detector, and the ground truths of its batch (there `labels["groundtruths"]`).
+    """Converts the output of a Model Garden detector and its `labels["groundtruths"]` to the arguments of `update`.
 
-    `image_info` holds for each image its original size, the size it was resized to, the scale and the offset of the
-    crop, each as (y, x): a point of the original image is at `point * scale - offset` in the resized one. A model's
-    boxes are in the resized image, ground truths for evaluation in the original one; say so where yours are not.
+    `image_info` has for each image its original size, its resized size, the scale, and the offset of the crop, each as
+    (y, x): a point of the original image is at `point * scale - offset` in the resized one. By default, detections are
+    in the resized image and ground truths in the original one.
 
     Args:
       predictions: `detection_boxes` `[I, D, 4]`, `detection_scores` and `detection_classes` `[I, D]`, and
         `num_detections` `[I]`, how many of the D rows are real; without it, all.
-      labels: as far as there are any `boxes` `[I, G, 4]`, `classes` `[I, G]`, `is_crowds`, `areas` (always in pixels of
-        the original image), and `num_detections` or `num_groundtruths` `[I]`, how many of the G rows are real; without
-        it, those whose class is at least `label_offset` (padding has -1). `source_id` `[I]` and `image_info`
-        `[I, 4, 2]` may be in either dictionary. Nothing else is looked at.
-      label_offset: the class number of class 0. COCO's category ids start at 1.
-      detections_in: the image that detections are in.
-      ground_truths_in: the image that ground truths are in.
-      smallest_image_id: images whose `source_id` is smaller are padding: 0 where padding has -1, 1 where it has 0.
+      labels: optionally `boxes` `[I, G, 4]`, `classes` `[I, G]`, `is_crowds`, `areas` (always in square pixels of the
+        original image), and `num_detections` or `num_groundtruths` `[I]`, how many of the G rows are real; without it,
+        those whose class is at least `label_offset` (padding has -1). `source_id` `[I]` and `image_info` `[I, 4, 2]`
+        may be in either dictionary. Other entries are not read.
+      label_offset: the number of class 0. COCO's category ids start at 1.
+      detections_in: the image whose coordinates detections have, `resized` or `original`.
+      ground_truths_in: the image whose coordinates ground truths have, `resized` or `original`.
+      smallest_image_id: images with a smaller `source_id` are padding: 0 if padding has -1, 1 if it has 0.
 
     Raises:
       ValueError: if an entry is missing, or a shape or an option is not as described.
@@ -106,12 +106,12 @@ def _original_xyxy(boxes: jax.Array, image_info: jax.Array | None) -> jax.Array:
     corners = boxes.reshape(*boxes.shape[:2], 2, 2)
     if image_info is not None:
         scale, offset = image_info[:, None, None, 2], image_info[:, None, None, 3]
-        corners = (corners + offset) / jnp.where(scale > 0, scale, 1.0)  # padding images may have no scale
+        corners = (corners + offset) / jnp.where(scale > 0, scale, 1.0)  # padding images may have scale 0
     return corners[..., ::-1].reshape(boxes.shape)
 
 
 def _first_rows(data: Mapping[str, Array], names: tuple[str, ...], shape: tuple[int, ...]) -> jax.Array | None:
-    """Returns `[I, N]` bool, True below each image's count, which pipelines also hold as `[I, 1]`; None without one."""
+    """Returns `[I, N]` bool, True below each image's count (`[I]` or `[I, 1]`); None if there are no counts."""
     for name in names:
         if name in data:
             count = integers(jnp.reshape(data[name], -1), name, shape[:1])

@@ -1,4 +1,4 @@
-"""What lies behind a number: reads records, curves and matches of an evaluation; no box, no second matching."""
+"""Analyses of an evaluation, from its records, curves and matches; only the confusion matrix pairs boxes again."""
 
 from ._confusion import Confusion, confusion_matrix
 from ._explain import explain

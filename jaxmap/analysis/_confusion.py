@@ -1,4 +1,4 @@
-"""One call from arrays, lists or tables to the confusion matrix of a detector: which class is taken for which."""
+"""The confusion matrix of a detector, from arrays, lists or tables in one call."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["Confusion", "confusion_matrix", "confusion_of"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Confusion:
-    """The outcome of every ground truth and every detection above a score.
+    """The confusion matrix of all detections above a score.
 
     Attributes:
-      counts: `[K + 1, K + 1]` int64; rows are classes of ground truths, columns of detections, the last of each is the
-        background. The last column holds missed ground truths, the last row false positives on the background, and the
-        last cell is 0.
-      matrix: `[K + 1, K + 1]`, the counts, or float64 shares of them if the call asked for that.
-      class_ids: `[K]`, the label or category id of each place.
+      counts: `[K + 1, K + 1]` int64; rows are the classes of ground truths, columns those of detections, and the last
+        of each is the background. The last column counts missed ground truths, the last row false positives on the
+        background; the last entry is 0.
+      matrix: `[K + 1, K + 1]`, the counts, or float64 shares if `normalize` was given.
+      class_ids: `[K]`, the label or category id of each index.
       class_names: K names.
-      num_left_out: detections that met only a crowd or an ignored ground truth; they are in no cell.
+      num_left_out: detections that matched only a crowd or an ignored ground truth; they are in no entry.
     """
 
     counts: Ints  # [K + 1, K + 1]
@@ -61,45 +61,45 @@ def confusion_matrix(
 ) -> Confusion:
     """Counts which class each ground truth was detected as, in float64 on the host.
 
-    Unlike average precision, which compares within a class, it pairs detections and ground truths of any classes. Pairs
-    have an IoU of at least the threshold, and each side is in one at most. Which pairs those are is a matter of
-    definition, and tools differ:
+    Unlike average precision, which matches within a class, it pairs detections and ground truths of any classes. Pairs
+    have an IoU of at least the threshold, and each detection and ground truth is in at most one pair. Tools differ in
+    how they choose pairs:
 
-    - `score`: detections in descending score, each takes the most similar ground truth that is still free; the order of
-      average precision with all classes as one. hotcoco 1.3, faster-coco-eval 1.8, Ultralytics 8.4.190.
-    - `iou`: the most similar pair of all first.
-    - `class_first`: pairs of one class first, of each kind the most similar first. supervision 0.31.
-    - `best_only`: the most similar pair first, but a detection whose most similar ground truth goes to another has no
-      second choice. YOLOv5, and Ultralytics to 8.4.0 at least.
+    - `score`: in descending order of score, each detection takes the most similar ground truth that is still free, as
+      in average precision with all classes as one. hotcoco 1.3, faster-coco-eval 1.8, Ultralytics 8.4.190.
+    - `iou`: the most similar pair first.
+    - `class_first`: pairs of the same class first, then the others, each by descending similarity. supervision 0.31.
+    - `best_only`: the most similar pair first, but a detection whose most similar ground truth is taken gets no other.
+      YOLOv5, and Ultralytics to 8.4.0 at least.
 
-    hotcoco and faster-coco-eval take the same pairs, ties and all; the others break ties their own way, and leave out
-    pairs whose IoU equals the threshold. Here equal scores go by class, then by position; of equally similar pairs that
-    of the earlier detection is first, then that of the later ground truth.
+    hotcoco and faster-coco-eval choose the same pairs, including ties; the others break ties differently, and exclude
+    pairs whose IoU equals the threshold. Here equal scores are ordered by class, then by position; of equally similar
+    pairs, that of the earlier detection comes first, then that of the later ground truth.
 
-    Crowds and ignored ground truths are in no pair and never missed. A detection that is in no pair, but reaches the
-    threshold with one of them (with a crowd: by the share of the detection inside), is left out.
+    Crowds and ignored ground truths are in no pair and are never missed. An unpaired detection that reaches the
+    threshold with one of them (with a crowd: by the share of the detection inside) is left out.
 
     Args:
       detections: as `evaluate` takes them.
-      ground_truths: as `evaluate` takes them; `area` plays no part but for keypoints, and `verified` none.
+      ground_truths: as `evaluate` takes them; `area` is used only for keypoints, and `verified` is not used.
       iou_threshold: the least IoU of a pair, in (0, 1].
-      score_threshold: the least score of a detection that takes part; -inf for all.
+      score_threshold: the least score of a detection that is included; -inf for all.
       pairing: `score`, `iou`, `class_first` or `best_only`.
-      normalize: `true` for shares of each row, `pred` of each column, `all` of the sum; NaN where that is 0.
-      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      normalize: `true` for shares of each row, `pred` of each column, `all` of the total; NaN where that is 0.
+      box_format: the format of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
       class_names: as `evaluate` takes them.
       num_classes: as `evaluate` takes it.
-      protocol: its `iou_type` says what is compared; nothing else of it plays a part.
+      protocol: its `iou_type` says what is compared; nothing else of it is used.
 
     Raises:
-      ValueError: if an option or an input is not as described; the message names image and field.
-      TypeError: if an input is of another kind, or labels are not integers.
+      ValueError: if an option or an input is not as described; the message names the image and the field.
+      TypeError: if an input has another type, or labels are not integers.
 
     Example:
       >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0]], "labels": [0, 1]}]
       >>> found = [{"boxes": [[0.0, 0.0, 10.0, 9.0]], "labels": [1], "scores": [0.9]}]
-      >>> confusion_matrix(found, truth).matrix.tolist()  # class 0 taken for class 1, class 1 missed
-      [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
+      >>> confusion_matrix(found, truth).matrix.tolist()  # class 0 detected as class 1, class 1 missed [[0, 1, 0], [0,
+      0, 1], [0, 0, 0]]
     """
     check_confusion_options(iou_threshold, score_threshold, pairing)
     protocol = get_protocol(protocol)
@@ -135,7 +135,7 @@ def confusion_of(
     pairing: str,
     normalize: str | None,
 ) -> Confusion:
-    """Counts what `confusion_matrix` does, of tables that were looked at before; raises as it does."""
+    """Counts the confusion matrix of tables that were checked before; raises like `confusion_matrix`."""
     check_confusion_options(iou_threshold, score_threshold, pairing)
     found = take_rows(found, np.flatnonzero(found.scores >= score_threshold))
     counts, num_left_out = count_confusion(

@@ -1,12 +1,12 @@
-"""Why pooled and per-image AP differ: the steps between both numbers, and what each false positive costs.
+"""Why pooled and per-image AP differ: the steps from one to the other, and the AP lost to each false positive.
 
-A chain of averages leads from the images alone to all together; each step changes one thing, so the steps add up:
+A chain of averages leads from per-image AP to pooled AP. Each step changes one thing, so the steps add up:
 
-    mean of the images alone                         an image averages over its own classes
-    mean of the classes, each of its images alone    class averaging
-    the same, an image weighing by its objects       ranking: objects count, not images
-    one ranking of the images that hold the class    ranking: the detections of other images come between
-    one ranking of all images                        ranking: those of images that lack the class come in too
+    mean per-image AP                                each image averages over its own classes
+    mean over the classes of their per-image AP      class averaging
+    the same, images weighted by number of objects   ranking: objects count, not images
+    one ranking of the images that have the class    ranking: the detections of these images are merged
+    one ranking of all images                        ranking: those of images that lack the class are added
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ __all__ = ["explain"]
 
 
 def explain(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Explanation:
-    """Explains the difference between the mean AP of images alone and their AP together.
+    """Explains the difference between mean per-image AP and pooled AP.
 
     Args:
       dataset: the records of a dataset.
-      protocol: with which it was matched.
+      protocol: the protocol that it was matched with.
     """
     num_classes = len(dataset.class_ids)
     alone = image_curves(dataset, protocol)
@@ -60,7 +60,7 @@ def explain(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Explanatio
 
 
 def _without_others(outcomes: Outcomes, rows: Ints) -> Outcomes:
-    """Returns the outcomes with every row but these ignored; the others are no true positives."""
+    """Returns the outcomes with all other rows ignored; none of those is a true positive."""
     inside = np.zeros((len(outcomes.false), 1), bool)
     inside[rows] = True
     return outcomes._replace(false=outcomes.false * inside)
@@ -71,13 +71,13 @@ def _mean(values: Floats) -> float:
 
 
 def _costs(ranking: Ranking, outcomes: Outcomes, runs: TruePositives) -> Floats:
-    """Returns `[N]`: what each row takes from AP where it is false, summed over thresholds; NaN where it is never.
+    """Returns `[N]`, the AP lost to each row where it is false, summed over thresholds; NaN if it never is.
 
     The false positives of a curve between one true positive and the next cost the same, so there is one number for each
     true positive and all false positives right above it.
     """
     num_thresholds, num_curves = runs.found.shape
-    # A gap stands before each mixed row of a curve and one at the end of the curve.
+    # There is a gap before each mixed row of a curve and one at the end of the curve.
     per_curve = np.diff(ranking.mixed_before[ranking.starts]) + 1
     curve = np.repeat(np.arange(num_curves), per_curve)
     mixed = np.arange(len(curve)) - curve
@@ -86,7 +86,7 @@ def _costs(ranking: Ranking, outcomes: Outcomes, runs: TruePositives) -> Floats:
     hits_before = np.zeros((num_thresholds, ranking.hits.shape[1] + 1), np.int64)
     np.cumsum(ranking.hits, axis=1, out=hits_before[:, 1:])
     hits_before += np.append(0, np.cumsum(hits_before[:, -1])[:-1])[:, None]
-    following = hits_before[:, mixed]  # the first true positive from the gap on, if it is of the same curve
+    following = hits_before[:, mixed]  # the first true positive from the gap on, if it is in the same curve
     in_gap = gain[np.where(following < run_end[:, curve], following, -1)]  # [T, gaps]
 
     row_curve = np.repeat(np.arange(num_curves), np.diff(ranking.starts))
@@ -100,17 +100,17 @@ def _costs(ranking: Ranking, outcomes: Outcomes, runs: TruePositives) -> Floats:
 
 
 def _gain_without_one(runs: TruePositives) -> Floats:
-    """Returns what the AP of its run gains if a false positive right above a true positive is left out, `[n]`.
+    """Returns how much the AP of its run rises without a false positive right above each true positive, `[n]`.
 
-    Only the true positives from there on gain precision. Above, the best precision from a true positive j on is the
-    old one or the best of the raised ones, whichever is larger; it falls with j, so those that gain are a stretch that
-    ends right above. Where no false positive stands above a true positive, its number means nothing.
+    Only the true positives from there on gain precision. For a true positive j above, the best precision from j on is
+    the larger of the old one and the best of the raised ones. The old one falls with j, so those that gain are a run
+    that ends right above. The number of a true positive without a false positive right above is meaningless.
     """
     before = best_onwards(runs.precision(runs.false_above), runs.found)
     after = best_onwards(runs.precision(np.maximum(runs.false_above - 1, 0)), runs.found)
     below = _sums_from(runs, runs.weight * (after - before))
-    # One search for all runs: both sides lie in [2 run - 1, 2 run]. The run costs the value some bits, which may move
-    # the start of a stretch over true positives that gain less than those bits.
+    # One search for all runs: both sides lie in [2 run - 1, 2 run]. Adding the run costs the value some bits, which may
+    # move the start over true positives that gain less than those bits.
     here = np.arange(len(before))
     start = np.searchsorted(2.0 * runs.run - before, 2.0 * runs.run - after, side="right")
     start = np.minimum(start, here)

@@ -1,4 +1,4 @@
-"""What an explanation holds, and the tables that can be asked of it; details are worked out when they are asked for."""
+"""The explanation of pooled and per-image AP, with its tables, which are computed when they are asked for."""
 
 from __future__ import annotations
 
@@ -23,22 +23,21 @@ __all__ = ["Explanation"]
 class Explanation:
     """Why pooled and per-image AP differ, in AP over the first area range and the largest limit.
 
-    The first five numbers are a chain from the images alone to all together, in which each link changes one thing, so
-    the differences between them add up to the whole. `str` gives all of it as text.
+    The first five numbers are a chain from mean per-image AP to pooled AP. Each changes one thing, so their differences
+    add up to the whole difference. `str` returns the explanation as text.
 
     Attributes:
-      images_alone: the mean AP of the images with ground truth, each scored as if it were the whole dataset.
-      classes_alone: the mean over the classes of the mean over a class's images of the class's AP in the image alone.
-      objects_alone: the same, but the images of a class weigh by how many of its objects they hold.
-      holders_together: AP when a class has one ranking of all images that hold it.
-      together: AP when a class has one ranking of all images; the evaluation's own number.
-      image_average_precision: `[I]` float64, each image alone; NaN without ground truth.
-      cost: `[N]` float64, for each row of `dataset.records.detections`, by how much `together` would rise if the
-        detection were left out at the IoU thresholds at which it is a false positive; NaN if there are none. For one
-        that is false at all of them this is the AP without it. Leaving out an unmatched detection
-        changes no match; no detection beyond the max-detections limit takes its place.
+      images_alone: the mean per-image AP, over the images with ground truth.
+      classes_alone: the mean over the classes of each class's mean per-image AP, over the images that have the class.
+      objects_alone: the same, but the images of a class are weighted by their number of objects of the class.
+      holders_together: the AP with one ranking per class, of the images that have the class.
+      together: the pooled AP, with one ranking per class, of all images; the AP of the evaluation.
+      image_average_precision: `[I]` float64, per-image AP; NaN without ground truth.
+      cost: `[N]` float64, the AP lost to each row of `dataset.records.detections`: by how much `together` would rise if
+        the detection were left out at the IoU thresholds where it is a false positive; NaN if there are none. Leaving
+        out an unmatched detection changes no match, and no detection beyond the max-detections limit takes its place.
       dataset: the records of all images.
-      outcomes: what each detection is at each threshold.
+      outcomes: whether each detection is a true or a false positive at each threshold.
     """
 
     images_alone: float
@@ -55,17 +54,17 @@ class Explanation:
 
     @property
     def difference(self) -> float:
-        """The mean of the images alone less the AP together; the sum of the two shares."""
+        """The mean per-image AP minus the pooled AP; the sum of the two shares."""
         return self.images_alone - self.together
 
     @property
     def class_averaging_share(self) -> float:
-        """What of the difference comes from averaging: an image alone averages only over the classes that it holds."""
+        """The part that is due to averaging: per-image AP averages only over the classes of the image."""
         return self.images_alone - self.classes_alone
 
     @property
     def ranking_share(self) -> float:
-        """What of the difference comes from ranking the detections and counting the objects of all images as one."""
+        """The part that is due to ranking detections and counting objects of all images as one set."""
         return self.classes_alone - self.together
 
     def __str__(self) -> str:
@@ -75,14 +74,14 @@ class Explanation:
         return html_text(str(self))
 
     def to_text(self, top: int = 10) -> str:
-        """Returns the explanation as text, with so many false positives and images."""
+        """Returns the explanation as text, with at most `top` false positives and images."""
         return explanation_text(self, top)
 
     def to_dict(self, top: int = 10) -> dict[str, Any]:
         """Returns plain Python values, ready for JSON; an undefined number is None.
 
         Args:
-          top: how many of the most costly false positives, and of the images with the most costly ones, to list.
+          top: how many of the most costly false positives, and of the images with the highest cost, to list.
         """
         chain = ("images_alone", "classes_alone", "objects_alone", "holders_together", "together")
         shares = ("difference", "class_averaging_share", "ranking_share")
@@ -97,18 +96,18 @@ class Explanation:
         )
 
     def steps(self) -> dict[str, Any]:
-        """Returns the way from the images alone to all together, one change after another.
+        """Returns the steps from mean per-image AP to pooled AP.
 
         Returns:
-          Columns of 5: `share` (`class averaging` or `ranking`, what the change belongs to), `step` (in words), `AP`
-          after it, and `change`, NaN for the first.
+          Columns of 5: `share` (`class averaging` or `ranking`), `step` (in words), `AP` after the step, and `change`,
+          NaN for the first.
         """
         chain = [
-            ("", "each image alone, mean over the images", self.images_alone),
-            ("class averaging", "mean over the classes instead, of each class's images alone", self.classes_alone),
-            ("ranking", "images weigh by how many objects of the class they hold", self.objects_alone),
-            ("ranking", "one ranking of the images that hold the class", self.holders_together),
-            ("ranking", "detections in images that lack the class join it", self.together),
+            ("", "mean over the images of per-image AP", self.images_alone),
+            ("class averaging", "mean over the classes of their per-image AP", self.classes_alone),
+            ("ranking", "images weighted by their number of objects of the class", self.objects_alone),
+            ("ranking", "one ranking of the images that have the class", self.holders_together),
+            ("ranking", "one ranking of all images", self.together),
         ]
         shares, steps, values = zip(*chain, strict=True)
         changes = np.diff(values, prepend=np.nan)
@@ -119,9 +118,9 @@ class Explanation:
 
         Returns:
           Columns `image_id`, `class_id`, `class_name`, `detection` (position in the file, or row in the image),
-          `score`, `cost`, `num_thresholds` (at how many IoU thresholds it is false), `outranks_elsewhere` and
-          `outranks_at_home` (true positives of other images and of its own that `outranked` lists) and
-          `outranked_images` (the ids of those other images).
+          `score`, `cost`, `num_thresholds` (the number of IoU thresholds at which it is false), `outranks_elsewhere`
+          and `outranks_at_home` (the number of true positives in `outranked` that are in other images and in the same
+          image) and `outranked_images` (the ids of those other images).
         """
         rows = _largest(self.cost, top)
         dataset, found = self.dataset, self.dataset.records.detections
@@ -146,7 +145,7 @@ class Explanation:
     def outranked(self, image_id: Any, detection: int) -> dict[str, HostArray]:
         """Returns the true positives that a false positive outranks, by descending rank.
 
-        They are of its class, rank below it, and are true at an IoU threshold at which it is false.
+        They have the same class, rank below it, and are true at an IoU threshold at which it is false.
 
         Args:
           image_id: the image of the false positive.
@@ -156,25 +155,25 @@ class Explanation:
           Columns `image_id`, `detection` and `score`.
 
         Raises:
-          ValueError: if no such detection takes part.
+          ValueError: if there is no such detection, or it is excluded.
         """
         found, ids, image_ids = self.dataset.records.detections, self.dataset.detection_ids, self.dataset.image_ids
         rows = np.flatnonzero((image_ids[found.image_index] == image_id) & (ids == detection))
         if not len(rows):
-            raise ValueError(f"`detection` must be one that takes part, got {detection!r} in image {image_id!r}.")
+            raise ValueError(f"`detection` must be one that is included, got {detection!r} in image {image_id!r}.")
         below = self._outranked(int(rows[0]))
         return Columns(image_id=image_ids[found.image_index[below]], detection=ids[below], score=found.scores[below])
 
     def images(self, top: int | None = None) -> dict[str, Any]:
-        """Returns a row for each image, those whose false positives cost the most first.
+        """Returns one row per image, in descending order of the cost of its false positives.
 
         Args:
           top: how many; None for all.
 
         Returns:
-          Columns `image_id`, `num_ground_truths` (that count), `AP` (alone), `num_false_positives` (false at every IoU
-          threshold), `cost` (the sum over all that are false at any, each left out by itself), `num_classes` (that it
-          holds) and `lacks` (the names of the other classes that the dataset holds).
+          Columns `image_id`, `num_ground_truths` (counted ones), `AP` (per image), `num_false_positives` (false at
+          every IoU threshold), `cost` (the sum over all that are false at any threshold, each left out separately),
+          `num_classes` (with ground truth in the image) and `lacks` (the names of the other classes of the dataset).
         """
         cost = self._image_cost
         rows = _largest(cost, len(cost) if top is None else top)
@@ -191,7 +190,7 @@ class Explanation:
         return Columns(columns)
 
     def without_ground_truth(self) -> dict[str, float]:
-        """Returns `num_images` without ground truth, none of which has an AP alone, `num_false_positives`, `cost`."""
+        """Returns `num_images` without ground truth, which have no per-image AP, `num_false_positives` and `cost`."""
         rows = np.isnan(self.image_average_precision)
         return {
             "num_images": int(rows.sum()),
@@ -209,7 +208,7 @@ class Explanation:
 
     @functools.cached_property
     def _holds(self) -> Bools:
-        """`[I, K]` bool: the image has ground truth of the class that counts."""
+        """`[I, K]` bool: the image has counted ground truth of the class."""
         truth = self.dataset.records.ground_truths
         holds = np.zeros((len(self.dataset.image_ids), len(self.dataset.class_ids)), bool)
         counted = truth.counted[:, 0]
@@ -233,17 +232,17 @@ class Explanation:
 
 
 def _largest(values: HostArray, count: int) -> Ints:
-    """Returns the indices of the largest values, descending, the first of equal ones first; NaN takes no part."""
+    """Returns the indices of the largest values, descending, the first of equal ones first; NaN is excluded."""
     if count < 0:
         raise ValueError(f"`top` must be at least 0, got {count}.")
     rows = np.flatnonzero(~np.isnan(values))
-    if len(rows) > count > 0:  # a partition instead of a sort of all
+    if len(rows) > count > 0:  # a partition is faster than a full sort
         rows = rows[values[rows] >= np.partition(values[rows], -count)[-count]]
     return rows[np.argsort(-values[rows], kind="stable")][:count]
 
 
 def _plain(value: Any) -> Any:
-    """Returns a value as JSON knows it."""
+    """Returns a value as a plain Python value for JSON."""
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 __all__ = ["explanation_text"]
 
 NOTHING = 5e-5  # what four decimals show as 0
-NAMES_SHOWN = 3  # more lacking classes than these are a number
+NAMES_SHOWN = 3  # if an image lacks more classes, only their number is shown
 
 _MEANING = """\
-Class averaging: an image alone averages only over the classes that it holds; together every class counts once.
-Ranking: together every object counts once, and all detections of a class stand in one ranking, where a false positive
-that costs nothing in its own image can stand above true positives of other images."""
+Class averaging: per-image AP averages only over the classes of the image; in pooled AP every class counts once.
+Ranking: in pooled AP every object counts once, and all detections of a class are in one ranking, where a false positive
+that costs nothing in its own image can rank above true positives of other images."""
 
 
 def explanation_text(explanation: Explanation, top: int) -> str:
     """Returns the text of an explanation, with the `top` most costly false positives and images."""
     if np.isnan(explanation.together):
-        return "No image has ground truth that counts, so AP is defined neither alone nor together."
+        return "No image has counted ground truth, so neither per-image nor pooled AP is defined."
     parts = [
         f"{_answer(explanation)}\n{_reasons(explanation)}",
         _MEANING,
@@ -42,8 +42,8 @@ def _answer(explanation: Explanation) -> str:
     count = int((~np.isnan(explanation.image_average_precision)).sum())
     size = f"{abs(difference):.4f} {'lower' if difference > 0 else 'higher'}" if _counts(difference) else "the same"
     if count == 1:
-        return f"Alone, the one image with objects scores AP {alone:.4f}; all together score {together:.4f}, {size}."
-    return f"Alone, the {count:,} images score AP {alone:.4f} on average; together they score {together:.4f}, {size}."
+        return f"The AP of the one image with objects is {alone:.4f}; the pooled AP is {together:.4f}, {size}."
+    return f"The mean per-image AP of {count:,} images is {alone:.4f}; the pooled AP is {together:.4f}, {size}."
 
 
 def _reasons(explanation: Explanation) -> str:
@@ -63,7 +63,7 @@ def _counts(value: float) -> bool:
 
 
 def _steps(explanation: Explanation) -> str:
-    rows = [["", "from the images alone to all together", "AP", "step"]]
+    rows = [["", "from per-image AP to pooled AP", "AP", "step"]]
     for share, step, value, change in zip(*explanation.steps().values(), strict=True):
         rows.append([share, step, f"{value:.4f}", "" if np.isnan(change) else f"{change:+.4f}"])
     return _aligned(rows, "<<>>")
@@ -71,39 +71,40 @@ def _steps(explanation: Explanation) -> str:
 
 def _false_positives(table: dict[str, Any], num_thresholds: int) -> str:
     if not (table["cost"] > 0).any():
-        return "No false positive costs anything."
-    rows = [["cost", "image", "class", "detection", "score", "false at", "stands above true positives"]]
+        return "No AP is lost to false positives."
+    rows = [["cost", "image", "class", "detection", "score", "false at", "ranks above true positives"]]
     columns = zip(*table.values(), strict=True)
     for image, _, name, detection, score, cost, false_at, elsewhere, at_home, images in columns:
         if cost > 0:
             where = f"image {images[0]}" if len(images) == 1 else f"{len(images):,} other images"
             above = f"{elsewhere:,} in {where}" if len(images) else "none in other images"
-            above += f", {at_home:,} in its own" if at_home else ", none in its own"
+            above += f", {at_home:,} in the same image" if at_home else ", none in the same image"
             false = f"{false_at} of {num_thresholds} IoU"
             rows.append([f"{cost:.5f}", str(image), name, str(detection), f"{score:.4g}", false, above])
-    return "The most costly false positives; cost: the AP together gained without the one\n" + _aligned(rows, ">><>>><")
+    title = "The most costly false positives (cost: the gain in pooled AP without this detection)"
+    return f"{title}\n{_aligned(rows, '>><>>><')}"
 
 
 def _images(table: dict[str, Any]) -> str:
-    rows = [["cost", "image", "AP alone", "objects", "false at every IoU", "classes it lacks"]]
+    rows = [["cost", "image", "AP", "objects", "false at every IoU", "missing classes"]]
     for image, objects, alone, false, cost, held, lacks in zip(*table.values(), strict=True):
         ap = "-" if np.isnan(alone) else f"{alone:.4f}"
         missing = f"{len(lacks)} of {held + len(lacks)}" if len(lacks) > NAMES_SHOWN else ", ".join(lacks) or "none"
         rows.append([f"{cost:.5f}", str(image), ap, f"{objects:,}", f"{false:,}", missing])
-    return "The images whose false positives cost the most; cost: the sum of theirs\n" + _aligned(rows, ">>>>><")
+    return "The images with the most costly false positives (cost: summed over them)\n" + _aligned(rows, ">>>>><")
 
 
 def _without_ground_truth(numbers: dict[str, float]) -> str:
     if not numbers["num_images"]:
         return ""
     return (
-        f"Images without ground truth: {numbers['num_images']:,}. They have no AP alone; together, their "
+        f"Images without ground truth: {numbers['num_images']:,}. They have no per-image AP; in pooled AP, their "
         f"{numbers['num_false_positives']:,} false positives, at every IoU threshold, cost {numbers['cost']:.5f}."
     )
 
 
 def _aligned(rows: list[list[str]], sides: str) -> str:
-    """Returns rows of cells as lines, indented; `<` and `>` say to which side each column goes."""
+    """Returns rows of a table as indented lines; `<` and `>` align each column to the left or the right."""
     rows = [list(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

@@ -18,17 +18,17 @@ __all__ = ["ImageCurves", "image_curves"]
 
 
 class ImageCurves(NamedTuple):
-    """The curves of images alone: one for each image and class that holds ground truth that counts.
+    """Per-image curves, one for each image and class with counted ground truth.
 
     Attributes:
       image: `[S]`, index of the image, ascending.
       label: `[S]`, index of the class.
-      num_ground_truths: `[S]`, how many count.
+      num_ground_truths: `[S]`, the number of counted ground truths.
       average_precision: `[T, S]`.
       recall: `[T, S]`.
-      at_best_score: `[T, S]` of each quantity of the protocol's summary that is the best over all scores, by name.
+      at_best_score: by name, `[T, S]` for each quantity of the protocol's summary that is the best over all scores.
       rows: the detections of these images and classes, `[n]`, ascending; all others are of a class that their image
-        does not hold.
+        does not have.
     """
 
     image: Ints
@@ -50,7 +50,7 @@ class ImageCurves(NamedTuple):
 
 
 def image_curves(dataset: DatasetRecords, protocol: EvaluationProtocol) -> ImageCurves:
-    """Integrates the curves of images alone, over the first area range and the largest limit."""
+    """Integrates the per-image curves, for the first area range and the largest limit."""
     truth, found = dataset.records.ground_truths, dataset.records.detections
     num_classes = max(len(dataset.class_ids), 1)
     counted = truth.counted[:, 0]
@@ -78,7 +78,7 @@ def image_curves(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Image
 
 
 def _best(of_counts: OfCounts, outcomes: Outcomes, scores: Floats, rows: Ints, curve: Ints, count: Ints) -> Floats:
-    """Returns `[T, S]`: the best value of each curve over its scores."""
+    """Returns `[T, S]`, the best value of each curve over its scores."""
     best = np.empty((outcomes.num_thresholds, len(count)))
     for threshold in range(outcomes.num_thresholds):
         hits, false = (

@@ -1,16 +1,17 @@
-"""Precision, recall and F against the score, from raw counts, and the score threshold at which F is best.
+"""Precision, recall and F against the score, from raw counts, and the score threshold with the highest F.
 
-Average precision reads the envelope of the precision-recall curve, the best precision at *some* higher recall, which no
-threshold gives. What a threshold does give is counted here: the true and the false positives among the detections that
-score at least as much. Ignored detections are neither.
+Average precision uses the envelope of the precision-recall curve, the best precision at *some* higher recall, which no
+threshold reaches. Here the actual precision and recall of a threshold are counted, from the true and the false
+positives among the detections that score at least as much. Ignored detections are neither.
 
     precision = TP / (TP + FP)                            NaN without a detection
-    recall    = TP / G                                    G ground truths that count; NaN without any
+    recall    = TP / G                                    G counted ground truths; NaN without any
     F_beta    = (1 + beta^2) TP / (TP + FP + beta^2 G)    the weighted harmonic mean of both; NaN without ground truth
 
-Over all classes, `micro` adds up the counts of all classes, those without ground truth too. `macro` is the mean, over
-the classes with ground truth, of each of the three numbers of a class at the same threshold. A class without detections
-there adds 0 to each, its precision too: otherwise a threshold that silences a class would raise the mean.
+Over all classes, `micro` adds up the counts of all classes, including those without ground truth. `macro` is the mean,
+over the classes with ground truth, of each of the three numbers of a class at the same threshold. A class without
+detections there adds 0 to each, also to precision; otherwise a threshold that removes all detections of a class would
+raise the mean.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ __all__ = ["OperatingPoint", "ScoreCurve", "operating_points", "score_curve"]
 
 AVERAGES = ("micro", "macro")
 ALL_CLASSES = -1  # the class id of a row about all classes
-SAME_F = 1e-12  # values of F this near are equal: a mean over classes is rounded
+SAME_F = 1e-12  # values of F this close count as equal, because a mean over classes is rounded
 # Means over classes are added up as whole multiples of 2^-48, so that a running sum over all scores neither drifts nor
 # depends on the order of the classes, and the sum of 32,768 classes still fits int64.
 STEPS_OF_ONE = 2.0**48
@@ -42,12 +43,12 @@ STEPS_OF_ONE = 2.0**48
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
-    """What a detector does when it reports the detections that score at least `score_threshold`.
+    """The counts and rates of a detector that reports the detections with at least `score_threshold`.
 
     Attributes:
-      score_threshold: the lowest score that is reported; infinite where nothing is.
-      true_positives, false_positives, false_negatives: how many.
-      precision, recall, f_score: of these counts, or, of a macro curve, means over the classes; NaN where undefined.
+      score_threshold: the lowest score that is reported; infinite if nothing is.
+      true_positives, false_positives, false_negatives: the counts.
+      precision, recall, f_score: from these counts, or, on a macro curve, means over the classes; NaN if undefined.
     """
 
     score_threshold: float
@@ -61,13 +62,13 @@ class OperatingPoint:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ScoreCurve:
-    """Counts and rates at every score that occurs; entry `i` is about the detections that score `scores[i]` or more.
+    """Counts and rates at every score that occurs; entry `i` is for the detections that score `scores[i]` or more.
 
     Attributes:
       scores: `[N]` float64, distinct, descending.
       true_positives: `[N]` int64.
       false_positives: `[N]` int64.
-      num_ground_truths: how many ground truths count.
+      num_ground_truths: the number of counted ground truths.
       precision, recall, f_score: `[N]` float64; NaN where undefined.
     """
 
@@ -83,13 +84,13 @@ class ScoreCurve:
 
     @property
     def best(self) -> OperatingPoint:
-        """The point of the highest F; of equal ones that of the highest recall, then that of the highest threshold.
+        """The point of the highest F; of equal ones that with the highest recall, then with the highest threshold.
 
-        For one class, and over all as `micro`, equal F at a lower threshold means a higher recall, so this is the
-        lowest threshold of the highest F. The mean over classes, `macro`, does not see the false positives of classes
-        without any true one; of thresholds that differ in these alone the highest has the fewest.
+        For one class, and for `micro`, equal F at a lower threshold means a higher recall, so this is the lowest
+        threshold with the highest F. The mean over classes, `macro`, is not changed by false positives of classes
+        without true positives; of thresholds that differ only in those, the highest has the fewest.
 
-        Where no threshold gives a true positive, or there is no ground truth, nothing should be reported: the threshold
+        If no threshold has a true positive, or there is no ground truth, nothing should be reported, and the threshold
         is infinite.
         """
         highest = self.f_score.max(initial=0.0) if self.num_ground_truths else 0.0
@@ -99,7 +100,7 @@ class ScoreCurve:
         return self.at(self.scores[best[np.argmax(self.recall[best])]])
 
     def at(self, score_threshold: float) -> OperatingPoint:
-        """Returns the point of any threshold; detections whose score equals it are reported.
+        """Returns the point of a threshold; detections whose score equals it are reported.
 
         Raises:
           ValueError: if the threshold is NaN.
@@ -140,20 +141,20 @@ def score_curve(
     beta: float = 1.0,
     average: str = "micro",
 ) -> ScoreCurve:
-    """Counts true and false positives against the score, for one class or over all.
+    """Counts true and false positives against the score, for one class or for all.
 
     Args:
       dataset: the records of a dataset.
-      protocol: as it was applied.
+      protocol: the protocol as applied.
       iou_threshold: one of its thresholds.
       class_id: one of the dataset's classes; None for all.
       area: the name of one of the protocol's area ranges.
-      max_detections: one of the protocol's limits for an image and a class; None for the largest.
-      beta: how much more recall weighs than precision.
-      average: over all classes, `micro` or `macro` (see the module); of no effect for one class.
+      max_detections: one of the protocol's limits per image and class; None for the largest.
+      beta: the weight of recall relative to precision.
+      average: how classes are combined, `micro` or `macro` (see above); no effect for one class.
 
     Raises:
-      ValueError: if one of the arguments is not as described.
+      ValueError: if an argument is not as described.
     """
     counts = _count(dataset, protocol, iou_threshold, area, max_detections)
     if average not in AVERAGES:
@@ -177,18 +178,18 @@ def operating_points(
     beta: float = 1.0,
     score_threshold: float | None = None,
 ) -> dict[str, Any]:
-    """Tabulates one threshold for each class, and one for all classes together.
+    """Tabulates one threshold for each class, and one for all classes.
 
     Args:
       dataset, protocol, iou_threshold, area, max_detections, beta: as `score_curve` takes them.
-      score_threshold: the threshold of every row; None for the best of each, by F.
+      score_threshold: the threshold of every row; None for the one with the highest F in each row.
 
     Returns:
       Columns of `[K + 2]`: `class_id`, `class_name`, `num_ground_truths`, then the fields of `OperatingPoint`. The last
       two rows are `micro` and `macro`, with class id -1: one threshold for all classes.
 
     Raises:
-      ValueError: if one of the arguments is not as described.
+      ValueError: if an argument is not as described.
     """
     counts = _count(dataset, protocol, iou_threshold, area, max_detections)
     of_classes, pooled = counts.of_classes(beta), counts.pooled(beta)
@@ -206,7 +207,7 @@ def operating_points(
 
 
 class _Counts(NamedTuple):
-    """The detections that count, and how many ground truths do, under one area range, threshold and limit.
+    """The counted detections and the number of counted ground truths, for one area range, threshold and limit.
 
     Attributes:
       labels: `[N]`.
@@ -244,7 +245,7 @@ class _Counts(NamedTuple):
         if not 0 < beta < math.inf:
             raise ValueError(f"`beta` must be a positive number, got {beta}.")
         scores = self.scores[rows]
-        last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])  # of each distinct score
+        last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])  # each distinct score
         true_positives, reported = np.cumsum(self.hits[rows], dtype=np.int64)[last], last + 1
         return ScoreCurve(
             scores=scores[last],
@@ -290,7 +291,7 @@ def _mean_curve(pooled: ScoreCurve, of_classes: list[ScoreCurve]) -> ScoreCurve:
     places = [np.searchsorted(-pooled.scores, -curve.scores) for curve in curves]
 
     def mean(name: str) -> Floats:
-        # A class keeps its value from one of its scores to the next, and starts from 0: sums of steps.
+        # A class keeps its value from one of its scores to the next and starts from 0, so the means are sums of steps.
         steps = np.zeros(len(pooled.scores), np.int64)
         for curve, place in zip(curves, places, strict=True):
             steps[place] += np.diff(np.rint(getattr(curve, name) * STEPS_OF_ONE).astype(np.int64), prepend=0)

@@ -1,12 +1,12 @@
-"""Rankings of the detections that take part, and AP from true positives alone: what the analyses of AP share.
+"""Rankings of the included detections, and AP computed from true positives only; shared by the analyses of AP.
 
-Only true positives carry AP. Of a curve's true positives j = 1, 2, ..., each has a weight, the share of the recall axis
+AP is a sum over true positives. Each true positive j = 1, 2, ... of a curve has a weight, the share of the recall axis
 that it is the first to reach, and AP is the sum of the weights times the best precision from j on:
 
     AP = sum_j w_j max_{i >= j} i / (i + f_i),        f_i the false positives ranked above true positive i
 
-So what an analysis changes, it changes in `f`: ties in their best order, one false positive less, one image alone.
-Everything is over the first area range and the largest limit, as a protocol's AP is.
+So an analysis only changes `f`: ties in their best order, one false positive less, a single image. Everything is for
+the first area range and the largest limit, like the AP of a protocol.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Outcomes", "Ranking", "TruePositives", "outcomes_of", "rank", "rank_
 
 
 class Outcomes(NamedTuple):
-    """What each detection is at every IoU threshold, a bit for each; a detection that is neither is ignored there.
+    """Whether each detection is a true or a false positive, one bit per IoU threshold; if neither, it is ignored there.
 
     Attributes:
       hits: `[N, W]` uint32, true positive.
@@ -51,16 +51,14 @@ class Outcomes(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Ranking:
-    """Rows in curves, each by rank, with running counts.
-
-    A row that is false at every threshold is plain. Of the others, those that are true or false anywhere are mixed.
+    """The rows of each curve by rank, with running counts of plain rows (false at every threshold) and mixed rows.
 
     Attributes:
-      order: `[N]`, the row at each place.
-      starts: `[S + 1]`, the first place of each curve.
-      plain_before: `[N + 1]` int32, plain rows before each place.
-      mixed_before: `[N + 1]` int32, mixed rows before each place.
-      mixed: `[M]`, the places of the mixed rows.
+      order: `[N]`, the row at each position.
+      starts: `[S + 1]`, the first position of each curve.
+      plain_before: `[N + 1]` int32, the number of plain rows before each position.
+      mixed_before: `[N + 1]` int32, the number of mixed rows before each position.
+      mixed: `[M]`, the positions of the mixed rows.
       hits: `[T, M]` bool.
       false: `[T, M]` bool.
       false_before_mixed: `[T, M + 1]` int32, false positives among the mixed rows before each of them.
@@ -76,14 +74,14 @@ class Ranking:
     false_before_mixed: Ints
 
     def false_between(self, threshold: Ints, first: Ints, last: Ints) -> Ints:
-        """Returns `[n]`: how many rows from the first place on and before the last are false at a threshold's index."""
+        """Returns `[n]`, how many rows from the first position up to the last, exclusive, are false at a threshold."""
         plain = self.plain_before[last] - self.plain_before[first]
         mixed_first, mixed_last = self.mixed_before[first], self.mixed_before[last]
         mixed = self.false_before_mixed
         return plain + mixed[threshold, mixed_last] - mixed[threshold, mixed_first]
 
     def true_positives(self, protocol: EvaluationProtocol, num_ground_truths: Ints) -> TruePositives:
-        """Returns the true positives of all curves; `num_ground_truths` is `[S]`, how many count in each."""
+        """Returns the true positives of all curves; `num_ground_truths` is `[S]`, the counted ground truths of each."""
         num_curves = len(self.starts) - 1
         threshold, mixed = np.nonzero(self.hits)
         place, curve = self.mixed[mixed], (np.searchsorted(self.starts, self.mixed, side="right") - 1)[mixed]
@@ -103,12 +101,12 @@ class Ranking:
 
 
 class TruePositives(NamedTuple):
-    """The true positives of a ranking as runs, one a (threshold, curve), by rank.
+    """The true positives of a ranking, by rank, in one run per (threshold, curve).
 
     Attributes:
       threshold: `[n]`, index of the threshold.
       curve: `[n]`.
-      place: `[n]`, where it stands in the ranking.
+      place: `[n]`, its position in the ranking.
       number: `[n]`, its number in its run, from 1.
       run: `[n]`, threshold times S plus curve.
       found: `[T, S]`, the length of each run.
@@ -126,15 +124,15 @@ class TruePositives(NamedTuple):
     weight: Floats
 
     def precision(self, false_above: Ints) -> Floats:
-        """Returns the precision at each true positive, `[n]`, were that many false positives above it."""
+        """Returns the precision at each true positive, `[n]`, with a given number of false positives above it."""
         precision: Floats = self.number / (self.number + false_above + np.spacing(1))
-        return precision  # with the guard of the reference, felt at n = 1
+        return precision  # with as in the reference
 
     def average_precision(self, false_above: Ints | None = None) -> Floats:
-        """Returns the AP of each run, `[T, S]`; 0 where nothing is found, whether or not the curve has ground truth.
+        """Returns the AP of each run, `[T, S]`; 0 without true positives, whether or not the curve has ground truth.
 
         Args:
-          false_above: in place of its own, `[n]`.
+          false_above: `[n]`, in place of the actual false positives above each.
         """
         precision = self.precision(self.false_above if false_above is None else false_above)
         best = best_onwards(precision, self.found)
@@ -152,12 +150,12 @@ def outcomes_of(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Outcom
 
 
 def rank(outcomes: Outcomes, order: Ints, curve: Ints, num_curves: int) -> Ranking:
-    """Brings rows into curves.
+    """Groups rows into curves.
 
     Args:
-      outcomes: of all rows.
-      order: the rows that take part, sorted by curve, then by rank.
-      curve: of each of them, ascending.
+      outcomes: the outcomes of all rows.
+      order: the included rows, sorted by curve, then by rank.
+      curve: the curve of each of these rows, ascending.
       num_curves: S.
     """
     plain = outcomes.always_false[order]
@@ -187,8 +185,8 @@ def _weights(protocol: EvaluationProtocol, num_ground_truths: Ints, curve: Ints,
     if protocol.average == "area":
         return 1.0 / num_ground_truths[curve]
     totals, kind = np.unique(num_ground_truths, return_inverse=True)
-    needed = np.maximum(first_to_reach(protocol.recall_points, totals), 1)  # recall 0 is reached with the first
-    start = np.cumsum(totals + 1) - (totals + 1)  # a curve of no ground truth has needs, too
+    needed = np.maximum(first_to_reach(protocol.recall_points, totals), 1)  # recall 0 is reached by the first
+    start = np.cumsum(totals + 1) - (totals + 1)  # avoids a division by 0 for curves without ground truth
     points = np.bincount((start[:, None] + needed).ravel(), minlength=int((totals + 1).sum()) + 1)
     weights: Floats = points[start[kind[curve]] + number] / len(protocol.recall_points)
     return weights

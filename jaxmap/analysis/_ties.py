@@ -1,8 +1,8 @@
 """The lowest and the highest AP over all orders of equal scores.
 
-AP ranks by score, and where scores are equal by image and position, which means nothing. Within a run of equal scores
-of a class, AP is highest with all true positives first and lowest with all false positives first, so both bounds follow
-from the counts before and after each run, with no order tried.
+AP ranks by score, and equal scores by image and position, which is arbitrary. Within a run of equal scores of a class,
+AP is highest with all true positives first and lowest with all false positives first, so both bounds follow from the
+counts before and after each run, without trying any order.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ __all__ = ["TieBounds", "tie_bounds"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class TieBounds:
-    """AP over all orders of the detections of equal score and class, over the first area range and the largest limit.
+    """Bounds of AP over all orders of detections of equal score and class, for the first area range and largest limit.
 
-    Which detections take part, and what each matches, stays as it is. Their order can change matches only where several
-    of one image, class and score reach the same ground truth; `num_contested` counts them.
+    The included detections and their matches are held fixed. The order can change matches only if several detections of
+    one image, class and score reach the same ground truth; `num_contested` counts those.
 
     Attributes:
       lowest: no order has a lower AP.
       conventional: in the order of the evaluation: equal scores by image, then by position.
       highest: no order has a higher AP.
-      lowest_reached: the AP of one order, which is `lowest` unless of two tied detections each is true at an IoU
-        threshold at which the other is false, so that no order may be the worst at both. Every cell is always reached.
+      lowest_reached: the AP of one actual order. It equals `lowest` unless each of two tied detections is true at an
+        IoU threshold at which the other is false, so that no order is the worst at both. Each entry of `lowest_cells`
+        is reached by some order.
       highest_reached: the AP of another order, likewise.
       lowest_cells: `[T, K]` float64, the lowest AP of each class at each threshold; NaN without ground truth.
       highest_cells: `[T, K]` float64, likewise.
-      num_tied: how many detections share their score with another of their class.
-      num_contested: how many share it with one of the same image that reaches the same ground truth; None where pairs
-        are not known, as of the state of a metric.
+      num_tied: how many detections have the same score as another of their class.
+      num_contested: how many have the same score as another of the same image and class that reaches the same ground
+        truth; None if pairs are not known, as from the state of a metric.
     """
 
     lowest: float
@@ -61,7 +62,7 @@ class TieBounds:
         return self.highest - self.lowest > 1e-12
 
     def __str__(self) -> str:
-        tied = f"{self.num_tied:,} detections share their score with another of their class"
+        tied = f"{self.num_tied:,} detections have the same score as another of their class"
         if not self.differ:
             lines = [f"No order of equal scores changes AP ({tied})."]
         else:
@@ -71,8 +72,8 @@ class TieBounds:
             ]
         if self.num_contested:
             lines.append(
-                f"{self.num_contested:,} of them compete for the same object within an image, where the order may also "
-                "change what matches; that is left as it is."
+                f"{self.num_contested:,} of them compete for the same object in an image, where the order may also "
+                f"change matches; the bounds hold matches fixed."
             )
         return "\n".join(lines)
 
@@ -80,7 +81,7 @@ class TieBounds:
         return html_text(str(self))
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the numbers without the cells, as plain Python values; an undefined number is None."""
+        """Returns the numbers without the arrays, as plain Python values; undefined numbers are None."""
         names = ("lowest", "lowest_reached", "conventional", "highest_reached", "highest")
         numbers = {name: getattr(self, name) for name in names}
         return {name: None if np.isnan(value) else value for name, value in numbers.items()} | {
@@ -95,8 +96,8 @@ def tie_bounds(
 
     Args:
       dataset: the records of a dataset.
-      protocol: with which it was matched.
-      matched: the pairs behind the records, to count those that compete; None where they are not known.
+      protocol: the protocol that it was matched with.
+      matched: the pairs behind the records, to count competing detections; None if they are not known.
     """
     outcomes = outcomes_of(dataset, protocol)
     ranking = rank_classes(dataset, outcomes)
@@ -114,7 +115,7 @@ def tie_bounds(
     highest_cells = cells(runs, runs.false_above - false_inside[0])
     lowest_cells = cells(runs, runs.false_above + false_inside[1])
 
-    def reached(sign: int) -> float:  # by an order for all thresholds at once: by how often true rather than false
+    def reached(sign: int) -> float:  # one order for all thresholds: by how often each is true rather than false
         balance = _num_bits(outcomes.false) - _num_bits(outcomes.hits)
         order = ranking.order[np.lexsort((sign * balance[ranking.order], tie))]
         tried = rank(outcomes, order, labels, len(positives)).true_positives(protocol, positives)
@@ -135,14 +136,14 @@ def tie_bounds(
 
 
 def _ties(curve: Ints, scores: Floats) -> tuple[Ints, Ints]:
-    """Returns the run of equal scores of each place, `[N]`, and the first place of each run and the end."""
+    """Returns the run of equal scores of each position, `[N]`, and the first position of each run and the end."""
     starts = np.ones(len(curve), bool)
     starts[1:] = (curve[1:] != curve[:-1]) | (scores[1:] != scores[:-1])
     return np.cumsum(starts) - 1, np.append(np.flatnonzero(starts), len(curve))
 
 
 def _num_contested(matched: MatchedDataset) -> int:
-    """Counts the detections whose score another has that reaches the same ground truth, which takes only one."""
+    """Counts the detections that compete with another of equal score for a ground truth that takes only one."""
     pairs = matched.pairs
     kept = np.flatnonzero(~matched.ground_truths.crowd[pairs.ground_truth])
     truth, row = pairs.ground_truth[kept], pairs.detection[kept]

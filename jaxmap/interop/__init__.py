@@ -1,8 +1,9 @@
-"""Metrics of other libraries around jaxmap's own: thin shells that translate names and hold no arithmetic.
+"""Wrappers with the interfaces of other libraries; they translate names and contain no arithmetic.
 
-In the loop: `clu` serves `clu.metrics` (and metrax, whose metrics are of that kind), `nnx` serves `flax.nnx.metrics`,
-`kauldron` serves `kauldron.metrics`. Each is loaded at its first use and imports its library then. In place of another
-evaluator, on the host and without that library: `pycocotools`, `torchmetrics`, `scenic`, `model_garden`.
+For training loops: `clu` for `clu.metrics` (and metrax, whose metrics have the same base), `nnx` for
+`flax.nnx.metrics`, and `kauldron` for `kauldron.metrics`. Each module, and its library, is imported at its first use.
+Replacements of other evaluators on the host, which do not need that library: `pycocotools`, `torchmetrics`, `scenic`,
+`model_garden`.
 """
 
 from __future__ import annotations

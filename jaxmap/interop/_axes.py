@@ -1,4 +1,4 @@
-"""Grids as other libraries take them, in any order and with repeats, on a protocol, whose grids ascend."""
+"""Grids in any order and with repeats, which other libraries accept, mapped to a protocol with ascending grids."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Axes"]
 
 
 class Axes(NamedTuple):
-    """A protocol, and where each value that was asked for stands on its axes.
+    """A protocol, and the index of each requested value on its axes.
 
     Attributes:
-      protocol: with the values ascending and without repeats.
-      thresholds, recall_points, limits: `[T]`, `[R]` and `[M]` int, places on the protocol's axes.
+      protocol: the protocol, with the values ascending and without repeats.
+      thresholds, recall_points, limits: `[T]`, `[R]` and `[M]` int, indices on the axes of the protocol.
     """
 
     protocol: EvaluationProtocol
@@ -42,13 +42,13 @@ class Axes(NamedTuple):
 
         Args:
           iou_thresholds, recall_points, max_detections: numbers in any order.
-          base: the protocol that decides all else.
+          base: the protocol for everything else.
           area_ranges: None for those of `base`.
           class_agnostic: whether all classes are scored as one.
 
         Raises:
-          ValueError: if there is no threshold, recall point or limit, or if a threshold is not positive: at 0 every
-            pair would match.
+          ValueError: if there is no threshold, recall point or limit, or if a threshold is not positive, because at 0
+            every pair would match.
         """
         asked = {"IoU thresholds": iou_thresholds, "recall points": recall_points, "detection limits": max_detections}
         kinds = (np.float64, np.float64, np.int64)
@@ -77,7 +77,7 @@ class Axes(NamedTuple):
         return cls(protocol, *places)
 
     def spread(self, curves: PrecisionRecall[HostArray]) -> PrecisionRecall[HostArray]:
-        """Returns the protocol's curves over the values that were asked for, in their order."""
+        """Returns the curves of the protocol at the requested values, in their order."""
         return PrecisionRecall(
             precision=curves.precision[self.thresholds][:, self.recall_points][..., self.limits],
             recall=curves.recall[self.thresholds][..., self.limits],
@@ -86,7 +86,7 @@ class Axes(NamedTuple):
         )
 
     def asked(self) -> EvaluationProtocol:
-        """Returns the protocol over the values that were asked for: for the numbers of such curves, not to match by."""
+        """Returns the protocol with the requested values, for the numbers of such curves; do not match with it."""
         thresholds, points, limits = (
             tuple(grid[place] for place in places.tolist())
             for grid, places in (
@@ -100,7 +100,7 @@ class Axes(NamedTuple):
 
 
 class _Asked(EvaluationProtocol):
-    """A protocol whose grids may be in any order and hold repeats, which no other may."""
+    """A protocol whose grids may be in any order and have repeats, unlike all others."""
 
     def __post_init__(self) -> None:
         pass

@@ -1,7 +1,7 @@
-"""A matched dataset one cell at a time, a cell being a class of an image: what the other libraries' results speak in.
+"""A matched dataset by cells, where a cell is a class in an image, as in the results of other libraries.
 
-In: a `MatchedDataset`. Out: IoU matrices, and pycocotools' list of one dictionary a cell and area range; and back, from
-such a list to the records that curves are made of.
+In: a `MatchedDataset`. Out: IoU matrices, and pycocotools' list of one dictionary per cell and area range; and back,
+from such a list to the records of the curves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Cell", "EvalImages", "cell_ious", "eval_images", "read_eval_images",
 
 
 class Cell(NamedTuple):
-    """A class of an image, with the rows of its boxes among the sorted detections and ground truths."""
+    """A class in an image, with the rows of its boxes in the sorted detections and ground truths."""
 
     image_index: int
     label: int
@@ -28,14 +28,14 @@ class Cell(NamedTuple):
 
 
 class EvalImages(NamedTuple):
-    """What the entries of pycocotools' `evalImgs` are named by.
+    """The axes and ids of the entries of pycocotools' `evalImgs`.
 
     Attributes:
       image_ids, class_ids, area_ranges: the values on the axes I, K and A.
-      limit: how many detections of a cell take part.
-      thresholds: which of the protocol's thresholds stands at each place of T.
+      limit: how many detections of a cell are included.
+      thresholds: the index of the protocol's threshold at each position of T.
       num_thresholds: how many thresholds the protocol has.
-      detection_ids, ground_truth_ids: by the tables' `ids`.
+      detection_ids, ground_truth_ids: the ids by the `ids` of the tables.
     """
 
     image_ids: Sequence[Any]
@@ -49,7 +49,7 @@ class EvalImages(NamedTuple):
 
 
 def walk_cells(matched: MatchedDataset) -> Iterator[Cell]:
-    """Yields every cell that holds a box, by image, then class."""
+    """Yields every cell with a box, by image, then class."""
     num_classes = max(len(matched.ground_truths.class_ids), 1)
     sides = [side.image_index * num_classes + side.labels for side in (matched.detections, matched.ground_truths)]
     cells = np.union1d(*sides)
@@ -60,14 +60,14 @@ def walk_cells(matched: MatchedDataset) -> Iterator[Cell]:
 
 
 def cell_ious(matched: MatchedDataset, cell: Cell) -> Floats:
-    """Returns `[D, G]` float64: the detections by descending score, the ground truths as in the input."""
+    """Returns `[D, G]` float64, detections by descending score, ground truths in the order of the input."""
     rows, others = (np.arange(side.start, side.stop) for side in (cell.detections, cell.ground_truths))
     pairs = matched.order[np.repeat(rows, len(others))], np.tile(others, len(rows))
     return matched.similarity.of_pairs(*pairs).reshape(len(rows), len(others))
 
 
 def eval_images(matched: MatchedDataset, names: EvalImages) -> list[dict[str, Any] | None]:
-    """Returns pycocotools' `evalImgs`: by class, area range and image; None where a cell holds no box.
+    """Returns pycocotools' `evalImgs`, by class, area range and image; None for cells without boxes.
 
     References: pycocotools cocoeval.py, evaluateImg.
     """
@@ -115,10 +115,10 @@ def read_eval_images(
       entries: by class, area range and image.
       num_classes, num_areas, num_images: K, A and I.
       num_rows: how many rows the entries' `dtMatches` and `dtIgnore` have.
-      thresholds: `[T]` int, those that are wanted.
+      thresholds: `[T]` int, the rows to read.
 
     Raises:
-      ValueError: if the list has not one entry for each class, area range and image, or one lacks something.
+      ValueError: if the list does not have one entry per class, area range and image, or an entry lacks a field.
     """
     if len(entries) != num_classes * num_areas * num_images:
         raise ValueError(
@@ -139,7 +139,8 @@ def read_eval_images(
             try:
                 if any(len(entry[name]) != num_rows for entry in cell for name in ("dtMatches", "dtIgnore")):
                     raise ValueError(f"not {num_rows} rows")
-                # Each area range has an order of its own, so a row is no particular ground truth; only numbers matter.
+                # Each area range has its own order, so a row does not stand for one ground truth; only the counts
+                # matter.
                 num_counted = [np.count_nonzero(np.asarray(entry["gtIgnore"]) == 0) for entry in cell]
                 truths.append((label, image, np.arange(max(num_counted))[:, None] < num_counted))
                 scores.append(np.asarray(cell[0]["dtScores"], np.float64))
@@ -172,7 +173,7 @@ def read_eval_images(
         image_index=np.repeat(np.array([image for _, image, _ in truths], np.int64), lengths),
         counted=np.concatenate([np.zeros((0, num_areas), bool), *(counted for _, _, counted in truths)]),
     )
-    order = np.lexsort((-detections.scores, detections.labels))  # stable: ties stay by image and rank
+    order = np.lexsort((-detections.scores, detections.labels))  # stable: ties stay in order of image and rank
     return Records(detections=detections, ground_truths=ground_truths), order
 
 
@@ -190,7 +191,7 @@ def _matches(
         taken = _bit(matched.chosen[:, word], bit)
         rows, truth_rows = pairs.detection[taken], pairs.ground_truth[taken]
         partner[place, rows] = truth_ids[truth_rows]
-        truth_partner[place, truth_rows] = ids[rows]  # of those that share a crowd the last one stays
+        truth_partner[place, truth_rows] = ids[rows]  # of detections that share a crowd the last one stays
         ignored[place] = _bit(matched.dataset.records.detections.ignored[:, word], bit)
     return partner, truth_partner, ignored
 

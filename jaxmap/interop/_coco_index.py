@@ -30,7 +30,7 @@ class COCO:
       dataset: the parsed file; assign it and call `createIndex` to build one by hand.
       anns, cats, imgs: annotations, categories and images by id.
       imgToAnns: annotations by image id.
-      catToImgs: image ids by category id, one for each annotation.
+      catToImgs: image ids by category id, one per annotation.
     """
 
     def __init__(self, annotation_file: str | os.PathLike[str] | None = None) -> None:
@@ -70,14 +70,14 @@ class COCO:
         print("index created!")
 
     def info(self) -> None:
-        """Prints what the file says of itself."""
+        """Prints the `info` of the file."""
         for name, value in self.dataset.get("info", {}).items():
             print(printable(f"{name}: {value}"))
 
     def getAnnIds(
         self, imgIds: Any = (), catIds: Any = (), areaRng: Sequence[float] = (), iscrowd: bool | int | None = None
     ) -> list[Any]:
-        """Returns the ids of the annotations that pass every filter that is given.
+        """Returns the ids of the annotations that pass every given filter.
 
         Args:
           imgIds, catIds: one id or several.
@@ -111,7 +111,7 @@ class COCO:
         ]
 
     def getImgIds(self, imgIds: Any = (), catIds: Any = ()) -> list[Any]:
-        """Returns the ids of the images among `imgIds` that hold annotations of every one of `catIds`."""
+        """Returns the ids of the images among `imgIds` that have annotations of all `catIds`."""
         images, categories = as_list(imgIds), as_list(catIds)
         if not images and not categories:
             return list(self.imgs)
@@ -136,12 +136,12 @@ class COCO:
         Args:
           resFile: a path; a list of dictionaries with `image_id`, `category_id`, `score`, and `bbox` (xywh),
             `segmentation` or `keypoints`; or an `[N, 7]` array of image id, x, y, width, height, score and category
-            id. Where the first has a box, all need one, and it gives the area; else it is that of the mask, or of what
-            encloses the keypoints.
+            id. If the first has a box, all need one, and the area is that of the box; otherwise it is that of the mask,
+            or of the box around the keypoints.
 
         Raises:
-          AssertionError: if the results are no list, or name an image that this dataset does not have.
-          ValueError: if a result lacks what the first one has, or it cannot be read.
+          AssertionError: if the results are not a list, or name an image that this dataset does not have.
+          ValueError: if a result lacks a field that the first one has, or cannot be read.
         """
         print("Loading and preparing results...")
         start = time.time()
@@ -187,7 +187,7 @@ class COCO:
         """Returns the mask of an annotation as a run-length encoding with compressed counts.
 
         Raises:
-          ValueError: if its segmentation is none, or of another size than its image.
+          ValueError: if its segmentation is invalid, or differs in size from its image.
         """
         image = self.imgs[ann["image_id"]]
         return mask_of_segmentation(segmentation_of(ann), image["height"], image["width"])
@@ -197,7 +197,7 @@ class COCO:
         return decode_mask(self.annToRLE(ann))
 
     def _rows(self, name: str) -> list[Any]:
-        """Returns a list of the dataset; of one that is still empty, none."""
+        """Returns a list of the dataset; an empty list if the dataset is empty."""
         if self.dataset and name not in self.dataset:
             raise KeyError(f"`dataset` has no `{name}`, only {sorted(map(str, self.dataset))}")
         rows: list[Any] = self.dataset.get(name, [])
@@ -212,7 +212,7 @@ def as_list(values: Any) -> list[Any]:
 
 
 def ascending(name: str, ids: Any) -> list[Any]:
-    """Returns ids, ascending and each once, as Python's numbers or texts: an array of them could round large ones.
+    """Returns distinct ids, ascending, as Python numbers or texts, because an array could round large ones.
 
     Raises:
       TypeError: if they cannot be compared with each other.
@@ -229,7 +229,7 @@ def _by_id(rows: list[Any], name: str) -> dict[Any, Any]:
 
 
 def _warn_of_ids(annotations: list[Any], by_id: dict[Any, Any]) -> None:
-    """Warns of ids with which pycocotools' numbers are not those of the annotations."""
+    """Warns about ids that make pycocotools' numbers differ from those of the annotations."""
     if len(by_id) < len(annotations):
         warnings.warn(
             f"{len(annotations) - len(by_id)} of {len(annotations)} `annotations` have the id of another one; `anns` "
@@ -240,8 +240,8 @@ def _warn_of_ids(annotations: list[Any], by_id: dict[Any, Any]) -> None:
         )
     if 0 in by_id:
         warnings.warn(
-            "An annotation has the id 0, which pycocotools takes for no match; its match counts here, so numbers may "
-            "be higher. Number the annotations from 1 for equal ones.",
+            "An annotation has the id 0, which pycocotools reads as no match; its match counts here, so numbers may "
+            "be higher. Number the annotations from 1 to get equal numbers.",
             UserWarning,
             stacklevel=3,
         )

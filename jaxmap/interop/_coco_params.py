@@ -1,4 +1,4 @@
-"""What pycocotools' `COCOeval` evaluates, `Params`, and as a protocol of jaxmap's."""
+"""pycocotools' `Params`, and their conversion to a protocol."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ PROTOCOLS = {
 
 
 class Params:
-    """What `COCOeval` evaluates; change any of it before `evaluate`.
+    """What `COCOeval` evaluates; change any field before `evaluate`.
 
     Attributes:
-      imgIds, catIds: the images and categories that take part.
+      imgIds, catIds: the images and categories that are included.
       iouThrs, recThrs: `[T]` and `[R]`, the IoU thresholds and the recall points.
       maxDets: limits on the detections of an image and category; `summarize` needs three, or 20 for keypoints.
       areaRng, areaRngLbl: pairs (low, high) of areas, both included, and their names.
       useCats: 0 scores all categories as one.
       iouType: `segm`, `bbox` or `keypoints`.
-      useSegm: deprecated, None leaves `iouType` as it is.
-      kpt_oks_sigmas: `[P]`, of keypoints alone: how far annotators differ at each.
+      useSegm: deprecated; None keeps `iouType`.
+      kpt_oks_sigmas: `[P]`, only for keypoints: the standard deviation of annotators at each keypoint.
     """
 
     def __init__(self, iouType: str = "segm") -> None:
@@ -61,12 +61,12 @@ def axes_of(params: Any) -> Axes:
 
 
 def class_ids(params: Any) -> list[Any]:
-    """Returns what stands on the class axis."""
+    """Returns the ids on the class axis."""
     return as_list(params.catIds) if params.useCats else [-1]
 
 
 def grid(params: Any) -> tuple[Any, ...]:
-    """Returns all that the curves of given similarities depend on, to compare."""
+    """Returns everything that the curves depend on, given the similarities, for comparison."""
     lists = (params.imgIds, params.catIds, params.iouThrs, params.recThrs, params.maxDets)
     return (*(tuple(as_list(values)) for values in lists), tuple(_area_ranges(params)), bool(params.useCats))
 
@@ -85,7 +85,7 @@ def _area_ranges(params: Any) -> list[AreaRange]:
 
 
 def _protocol(params: Any) -> EvaluationProtocol:
-    """Returns the protocol of what is compared; its grids are not yet those of the parameters."""
+    """Returns the protocol of the `iouType`, without the grids of the parameters."""
     protocol = _protocol_of(params.iouType)
     if protocol.iou_type != "keypoints":
         return protocol

@@ -1,4 +1,4 @@
-"""The rows of pycocotools' datasets: completed as its `loadRes` does, and as tables.
+"""The rows of pycocotools' datasets, completed as in its `loadRes`, and converted to tables.
 
 References: pycocotools coco.py, `COCO.loadRes`, `COCO.annToRLE`; cocoeval.py, `COCOeval._prepare`.
 """
@@ -23,14 +23,14 @@ Places = Mapping[Any, int]
 
 
 def complete_results(rows: list[Row], images: Images) -> list[Row]:
-    """Returns copies of results with `id`, `iscrowd`, `area` and `bbox`; the first one decides what gives the area.
+    """Returns copies of results with `id`, `iscrowd`, `area` and `bbox`; the first one decides the source of the area.
 
     Args:
-      rows: in their order; ids are 1, 2, ...
-      images: by id.
+      rows: the results in order; their ids are 1, 2, ...
+      images: the images by id.
 
     Raises:
-      ValueError: if a result lacks what the first one has, or holds no such shape.
+      ValueError: if a result lacks a field that the first one has, or its geometry is invalid.
     """
     if not rows:
         return []
@@ -57,7 +57,7 @@ def complete_results(rows: list[Row], images: Images) -> list[Row]:
 
 
 def segmentation_of(row: Row) -> Any:
-    """Returns the `segmentation` of an annotation; where there is only a box, that as a polygon."""
+    """Returns the `segmentation` of an annotation; if it has only a box, the box as a polygon."""
     if "segmentation" in row or "bbox" not in row:
         return row["segmentation"]
     return box_polygon(row["bbox"])
@@ -67,13 +67,13 @@ def detection_table(rows: list[Row], images: Images, places: tuple[Places, Place
     """Returns the table of results.
 
     Args:
-      rows: as `complete_results` has them.
-      images: by id.
-      places: of image ids and of category ids on their axes.
+      rows: the results, as returned by `complete_results`.
+      images: the images by id.
+      places: the indices of image ids and of category ids on their axes.
       iou_type: what will be compared.
 
     Raises:
-      ValueError: if a row does not hold what is needed, naming it.
+      ValueError: if a row lacks a required field; the message names the row.
     """
     entries = Entries(items=rows, name="annotations", source="cocoDt")
     shapes = _detection_shapes(entries, iou_type, images)
@@ -91,7 +91,7 @@ def detection_table(rows: list[Row], images: Images, places: tuple[Places, Place
 def ground_truth_table(
     rows: list[Row], images: Images, places: tuple[Places, Places], iou_type: str
 ) -> GroundTruthTable:
-    """Returns the table of annotations; arguments and errors as `detection_table` has them."""
+    """Returns the table of annotations; arguments and errors as in `detection_table`."""
     entries = Entries(items=rows, name="annotations", source="cocoGt")
     kind = coco_shapes(iou_type)
     layout = {"id": Entries.names, "area": Entries.numbers} | kind.annotations
@@ -117,7 +117,7 @@ def _detection_shapes(entries: Entries, iou_type: str, images: Images) -> dict[s
 
 
 def _sizes(entries: Entries, kind: CocoShapes, images: Images) -> tuple[Ints, Ints | None]:
-    """Returns for each row the index of its image's size, and the sizes, which only masks need."""
+    """Returns the index of the image size of each row, and the sizes, which only masks need."""
     ids = [row["image_id"] for row in entries.items]
     place = {image_id: index for index, image_id in enumerate(dict.fromkeys(ids))}
     index = np.array([place[image_id] for image_id in ids], np.int64)

@@ -1,4 +1,4 @@
-"""Model Garden batches as its evaluator takes them: checked, copied to the host, ground truths brought to a table."""
+"""Batches of Model Garden's evaluator: checked, copied to the host, and ground truths converted to tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ImageTruth(NamedTuple):
 
 
 def read_batch(data: Mapping[str, Any], side: str, fields: tuple[str, ...], boxes: str) -> dict[str, HostArray]:
-    """Returns all arrays of a batch on the host; those of one value a row or an image have the boxes' leading axes."""
+    """Returns all arrays of a batch on the host, with the leading axes of the boxes."""
     missing = [field for field in fields if field not in data]
     if missing:
         raise ValueError(f"Missing the required keys {missing} in {side}, which has only {sorted(data)}.")
@@ -42,7 +42,7 @@ def read_batch(data: Mapping[str, Any], side: str, fields: tuple[str, ...], boxe
     expected_shapes = {boxes: shape, "image_info": (shape[0], 4, 2)} | dict.fromkeys(ONE_VALUE_AN_IMAGE, shape[:1])
     for name, values in arrays.items():
         if name in ONE_VALUE_AN_IMAGE:
-            arrays[name] = values.reshape(-1)  # pipelines also hold them as [B, 1]
+            arrays[name] = values.reshape(-1)  # pipelines also use [B, 1]
         expected = expected_shapes.get(name, shape[:2])
         if arrays[name].shape != expected:
             raise ValueError(f"`{side}['{name}']` must have shape {list(expected)}, got {list(values.shape)}.")
@@ -50,10 +50,10 @@ def read_batch(data: Mapping[str, Any], side: str, fields: tuple[str, ...], boxe
 
 
 def read_ids(values: HostArray, side: str, as_text: bool) -> list[Any]:
-    """Returns the ids as the ground truths hold them, integers or text; they come as integers, text or bytes.
+    """Returns ids, given as integers, text or bytes, in the type of the ground truths: integers or text.
 
     Raises:
-      ValueError: if one of them should be an integer and is none.
+      ValueError: if one of them should be an integer and is not.
     """
     name = f"{side}['source_id']"
     items = [value.decode() if isinstance(value, bytes) else value for value in values.tolist()]
@@ -68,12 +68,12 @@ def read_ids(values: HostArray, side: str, as_text: bool) -> list[Any]:
 
 
 def yxyx_to_xywh(boxes: HostArray) -> HostArray:
-    """Converts in the dtype of the input, as the originals do: the rounding can move an IoU over a threshold."""
+    """Converts boxes in the dtype of the input, like the originals: rounding can move an IoU over a threshold."""
     return np.concatenate([boxes[:, 1::-1], (boxes[:, 2:] - boxes[:, :2])[:, ::-1]], axis=1)
 
 
 def read_image_truths(groundtruths: Mapping[str, Any]) -> dict[int, ImageTruth]:
-    """Returns the annotations of every image of a batch that is not padding, the first of each id."""
+    """Returns the annotations of every image of a batch except padding, and of repeated ids the first."""
     truth = read_batch(groundtruths, "groundtruths", GROUND_TRUTH_FIELDS, "boxes")
     images: dict[int, ImageTruth] = {}
     counts = integers(truth["num_detections"], "groundtruths['num_detections']")

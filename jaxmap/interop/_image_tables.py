@@ -1,4 +1,4 @@
-"""Detections kept image by image under dataset ids, and scored over the images that were seen."""
+"""Detections collected by image under dataset ids, and scored over the images that were added."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class ImageDetections(NamedTuple):
 
 
 def evaluate_images(images: Mapping[Any, ImageDetections], truth: GroundTruthTable, **options: Any) -> Evaluation:
-    """Scores some images of a dataset; detections of a class that it does not define are left out.
+    """Scores some images of a dataset; detections of unknown classes are excluded.
 
     Args:
-      images: by id; each is one of `truth.image_ids`.
-      truth: the dataset; its other images take no part.
-      **options: `evaluate`'s.
+      images: the images by id; each is one of `truth.image_ids`.
+      truth: the dataset; its other images are excluded.
+      **options: the options of `evaluate`.
     """
     seen = np.array([image_id in images for image_id in truth.image_ids.tolist()], bool)
     truth = _cut(truth, seen)
@@ -49,12 +49,12 @@ def evaluate_images(images: Mapping[Any, ImageDetections], truth: GroundTruthTab
 
 
 def integers(values: Any, name: str) -> Ints:
-    """Returns int64 of any shape; whole floats, as some pipelines hold ids and counts, are the integers they are.
+    """Returns int64 of any shape; whole floats, which some pipelines use for ids and counts, are accepted.
 
     Raises:
-      ValueError: if one of them is no integer, or none that its type holds exactly.
+      ValueError: if one of them is not an integer, or is not exact in its type.
     """
-    # As an array, a list of integers of which some are 2^63 or more would be floats.
+    # NumPy would convert a list of integers to floats if some are 2^63 or more.
     array = to_numpy(values) if hasattr(values, "__array__") else np.array(values, object)
     if array.dtype.kind in "iu" and np.can_cast(array.dtype, np.int64):
         return array.astype(np.int64)
@@ -66,13 +66,13 @@ def integers(values: Any, name: str) -> Ints:
 
 
 def floats(values: Any) -> HostArray:
-    """Returns a copy on the host, in its own dtype if that is float32 or wider."""
+    """Returns a copy on the host, in the same dtype if that is float32 or wider."""
     array = np.array(to_numpy(values))
     return array.astype(np.promote_types(array.dtype, np.float32))
 
 
 def plain(value: float) -> float:
-    """Returns the number, or -1 where it is undefined."""
+    """Returns the number, or -1 if it is undefined."""
     return -1.0 if np.isnan(value) else float(value)
 
 

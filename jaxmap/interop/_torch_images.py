@@ -1,4 +1,4 @@
-"""Images as the torchmetrics shell takes them: checked in torchmetrics' words and order, copied to the host."""
+"""The images of the torchmetrics-like metric: checked with torchmetrics' messages and order, copied to the host."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Image", "check_values", "read_batch"]
 
 
 class Image(NamedTuple):
-    """One image as it was handed in, on the host.
+    """One input image on the host.
 
     Attributes:
-      shapes, true_shapes: what is compared by the name of its field: `boxes` in xywh, `masks` as a column `Masks`.
+      shapes, true_shapes: what is compared, by the name of its field: `boxes` in xywh, `masks` as a column `Masks`.
       labels, scores, true_labels, crowd, area: `[D]` or `[G]`.
     """
 
@@ -32,9 +32,9 @@ class Image(NamedTuple):
     area: HostArray
 
     def true_area(self) -> HostArray:
-        """Returns `[G]`: the area that was given where it is positive, else the mask's, or the box's without masks.
+        """Returns `[G]`, the given area if it is positive, else that of the mask, or of the box without masks.
 
-        Also a box is measured by the mask beside it, as in torchmetrics.
+        If an image has masks, they also give the areas of its boxes, as in torchmetrics.
         """
         if "masks" in self.true_shapes:
             computed = self.true_shapes["masks"].area
@@ -44,10 +44,10 @@ class Image(NamedTuple):
 
 
 def read_batch(preds: Any, target: Any, box_format: str, iou_types: Sequence[str]) -> list[Image]:
-    """Reads a batch, one dictionary an image or a single one, with the shapes of all `iou_types`.
+    """Reads a batch, one dictionary per image or a single one, with the fields of all `iou_types`.
 
     Raises:
-      ValueError: if something is missing, is no array, or has another length than its neighbours.
+      ValueError: if a field is missing, is not an array, or differs in length.
     """
     preds = [preds] if isinstance(preds, Mapping) else preds
     target = [target] if isinstance(target, Mapping) else target
@@ -59,7 +59,7 @@ def read_batch(preds: Any, target: Any, box_format: str, iou_types: Sequence[str
 
 
 def check_values(images: list[Image]) -> None:
-    """Checks the dtypes and the boxes' shape, as late as torchmetrics does, and in its order and words.
+    """Checks the dtypes and the shape of boxes, as late as torchmetrics does, in its order and with its messages.
 
     References: torchmetrics detection/helpers.py, _get_coco_format.
     """
@@ -106,7 +106,7 @@ def _read_image(
     for name, values in (("iscrowd", image.crowd), ("area", image.area)):
         if values.shape != (len(labels),):
             raise ValueError(
-                f"Input '{name}' of sample {index} in targets must have shape [{len(labels)}], one value a label, "
+                f"Input '{name}' of sample {index} in targets must have shape [{len(labels)}], one value per label, "
                 f"got {list(values.shape)}"
             )
     return image
@@ -121,7 +121,7 @@ def _read_shapes(side: Mapping[str, Any], fields: Sequence[str], box_format: str
 
 
 def _to_column(masks: HostArray, where: str) -> Masks:
-    """Returns `[N, H, W]` masks run-length encoded, `[N]`."""
+    """Returns `[N, H, W]` masks as a run-length encoded column `[N]`."""
     if not len(masks):
         masks = np.zeros((0, 1, 1))
     if masks.ndim != 3:
@@ -132,15 +132,15 @@ def _to_column(masks: HostArray, where: str) -> Masks:
 
 
 def _host(values: Any) -> HostArray:
-    """Returns a copy as a NumPy array, so that a buffer which is used again does no harm."""
+    """Returns a copy as a NumPy array, because the buffer may be reused."""
     return np.array(to_numpy(values))
 
 
 def _to_xywh(boxes: HostArray, box_format: str) -> HostArray:
-    """Returns `[N, 4]` float64 boxes as x, y, width, height; other shapes as they are.
+    """Returns `[N, 4]` float64 boxes as x, y, width, height; other geometries unchanged.
 
-    torchmetrics converts in the dtype of its input, most often float32, from centres by way of corners, and only then
-    widens to float64. The difference can move an IoU over a threshold, so the same is done here.
+    torchmetrics converts in the dtype of its input, usually float32, from centres to corners first, and only then
+    widens to float64. The rounding can move an IoU over a threshold, so the same is done here.
     """
     if not boxes.size:
         return np.zeros((0, 4))
@@ -155,7 +155,7 @@ def _to_xywh(boxes: HostArray, box_format: str) -> HostArray:
 
 
 def _validate(preds: Any, target: Any, shapes: Sequence[str]) -> None:
-    """Checks a batch in torchmetrics' order and words; `shapes` are the fields that hold what is compared.
+    """Checks a batch in torchmetrics' order and with its messages; `shapes` are the fields that are compared.
 
     References: torchmetrics detection/helpers.py, _input_validator.
     """

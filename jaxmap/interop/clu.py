@@ -1,4 +1,4 @@
-"""Average precision as a `clu.metrics.Metric`, for `Collection`s and for metrax, whose metrics are of the same kind.
+"""Average precision as a `clu.metrics.Metric`, for `Collection`s and for metrax, whose metrics have the same base.
 
 >>> import clu.metrics
 >>> from jaxmap import AveragePrecision
@@ -19,26 +19,26 @@ import flax.struct
 import jax
 
 from ..metrics import AveragePrecision, AveragePrecisionState
-from . import _loops
+from . import _training_loops as loops
 
 __all__ = ["as_clu_metric"]
 
 
-def as_clu_metric(metric: AveragePrecision, *, adapter: _loops.Adapter | None = None) -> type[clu.metrics.Metric]:
-    """Returns a class of `clu.metrics.Metric` with this config, for the fields of a `clu.metrics.Collection`.
+def as_clu_metric(metric: AveragePrecision, *, adapter: loops.Adapter | None = None) -> type[clu.metrics.Metric]:
+    """Returns a `clu.metrics.Metric` class with this configuration, for the fields of a `clu.metrics.Collection`.
 
-    Its keywords among the model's output are `detections`, `ground_truths`, `image_id` `[I]`, and `mask` `[I]`, which
-    marks the images that are real; others are left to other metrics. A step's state has slots for its batch alone;
-    `merge` keeps the shapes of a state that started from `empty()`. `compute` gives a dictionary of floats on the host,
+    It reads the keywords `detections`, `ground_truths`, `image_id` `[I]`, and `mask` `[I]`, which marks the real
+    images, from the model's output; others are ignored. The state of a step has slots only for its batch; `merge` keeps
+    the shapes of a state that started from `empty()`. `compute` returns a dictionary of floats on the host, and
     `compute_value` the first number of the protocol's table (for COCO `AP`) as a scalar.
 
     Args:
-      metric: sizes and protocol.
-      adapter: called with all keywords of the model's output, returns (detections, ground truths); None takes the
+      metric: the metric to wrap.
+      adapter: called with all keywords of the model's output, returns (detections, ground truths); None uses the
         keywords of these names.
 
     Returns:
-      The class; its one field is `state`, which `metric` understands too. Two calls give two classes.
+      The class; its only field is `state`, a state of `metric`. Each call returns a new class.
 
     Raises:
       ValueError: from `from_model_output`, if `mask` is not one value per image; from `compute`, on overflow.
@@ -56,13 +56,13 @@ def as_clu_metric(metric: AveragePrecision, *, adapter: _loops.Adapter | None = 
 
         @classmethod
         def from_model_output(cls, **model_output: Any) -> AveragePrecisionMetric:
-            return cls(state=_loops.evaluate_batch(metric, adapter, **model_output))
+            return cls(state=loops.evaluate_batch(metric, adapter, **model_output))
 
         def merge(self, other: AveragePrecisionMetric) -> AveragePrecisionMetric:
-            return dataclasses.replace(self, state=_loops.merge(metric, self.state, other.state))
+            return dataclasses.replace(self, state=loops.merge(metric, self.state, other.state))
 
         def reduce(self) -> AveragePrecisionMetric:
-            """Folds the leading axis of devices; the base class would keep to the slots of the first device."""
+            """Merges over the leading axis of devices; the base class would keep the slots of the first device only."""
             wide = dataclasses.replace(metric, max_images=min(self.state.images.image_id.size, metric.max_images))
             first, rest = (jax.tree.map(lambda leaf, part=part: leaf[part], self.state) for part in (0, slice(1, None)))
             folded, _ = jax.lax.scan(

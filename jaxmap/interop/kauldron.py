@@ -1,4 +1,4 @@
-"""Average precision as a `kauldron.metrics.Metric`: keys into the step's context, and a state that merges.
+"""Average precision as a `kauldron.metrics.Metric`, with keys into the context of the step and a mergeable state.
 
 >>> from jaxmap import AveragePrecision
 >>> coco = AveragePrecision(num_classes=80, max_images=5_000)
@@ -17,7 +17,7 @@ from kauldron import kontext, metrics
 
 from ..metrics import AveragePrecision, AveragePrecisionState
 from ..types import Array, Detections, GroundTruths
-from . import _loops
+from . import _training_loops as loops
 
 __all__ = ["AveragePrecisionMetric"]
 
@@ -26,22 +26,22 @@ __all__ = ["AveragePrecisionMetric"]
 class AveragePrecisionMetric(metrics.Metric):  # type: ignore[misc]
     """Exact average precision for `train_metrics` and evaluators.
 
-    `get_state` runs in the compiled step and has slots for the images of its batch; states merge into one with the
-    metric's `max_images`, and `compute` gives a dictionary of floats.
+    `get_state` runs in the compiled step and returns a state with slots for the images of its batch. States are merged
+    into one with the metric's `max_images`, and `compute` returns a dictionary of floats.
 
     Attributes:
-      metric: sizes and protocol.
-      boxes: key of the detections' boxes `[I, D, 4]`.
-      scores: key of their scores `[I, D]`.
-      labels: key of their labels `[I, D]`.
+      metric: the metric to wrap.
+      boxes: key of the boxes of detections, `[I, D, 4]`.
+      scores: key of their scores, `[I, D]`.
+      labels: key of their labels, `[I, D]`.
       valid: key of `[I, D]`, True for real detections; None means that all are.
-      ground_truth_boxes: key of the ground truths' boxes `[I, G, 4]`.
-      ground_truth_labels: key of their labels `[I, G]`.
+      ground_truth_boxes: key of the boxes of ground truths, `[I, G, 4]`.
+      ground_truth_labels: key of their labels, `[I, G]`.
       ground_truth_valid: key of `[I, G]`, True for real ground truths; None means that all are.
-      ground_truth_crowd: key of their crowd flags; None means no crowd.
+      ground_truth_crowd: key of their crowd flags; None means that there are none.
       ground_truth_area: key of their areas; None means width times height.
-      ground_truth_ignore: key of their ignore flags; None means none.
-      image_id: key of `[I]` or `[I, 1]` int, distinct for distinct images.
+      ground_truth_ignore: key of their ignore flags; None means that there are none.
+      image_id: key of `[I]` or `[I, 1]` int, unique over the whole evaluation.
       mask: key of `[I]` or `[I, 1]`, zero or False for images that only pad the batch; None means that all are real.
     """
 
@@ -62,7 +62,7 @@ class AveragePrecisionMetric(metrics.Metric):  # type: ignore[misc]
 
     @flax.struct.dataclass
     class State(metrics.State):  # type: ignore[misc]
-        """The images seen so far; None has seen nothing and knows no sizes."""
+        """The state of all images; None for an empty state without sizes."""
 
         state: AveragePrecisionState | None = None
 
@@ -75,7 +75,7 @@ class AveragePrecisionMetric(metrics.Metric):  # type: ignore[misc]
             """Returns the state of the images of both."""
             if self.state is None or other.state is None:
                 return other if self.state is None else self
-            return dataclasses.replace(self, state=_loops.merge(self.parent.metric, self.state, other.state))
+            return dataclasses.replace(self, state=loops.merge(self.parent.metric, self.state, other.state))
 
         def compute(self) -> dict[str, float]:
             """Returns the numbers of the summary by name."""
@@ -106,7 +106,7 @@ class AveragePrecisionMetric(metrics.Metric):  # type: ignore[misc]
         Raises:
           ValueError: if a shape is not as described, or `mask` is not one value per image.
         """
-        state = _loops.evaluate_batch(
+        state = loops.evaluate_batch(
             self.metric,
             None,
             detections=Detections(boxes=boxes, scores=scores, labels=labels, valid=valid),
@@ -128,5 +128,5 @@ class AveragePrecisionMetric(metrics.Metric):  # type: ignore[misc]
 
 
 def _one_an_image(values: Array) -> Array:
-    """Drops the trailing axis of 1 that kauldron gives to every scalar."""
+    """Drops the trailing axis of 1 that kauldron adds to every scalar."""
     return jnp.squeeze(values, -1) if jnp.ndim(values) == 2 and jnp.shape(values)[1] == 1 else values

@@ -1,6 +1,6 @@
-"""The `COCOEvaluator` of tf/models (Model Garden) and axlearn by its own names, answered by jaxmap; boxes only.
+"""A replacement of the `COCOEvaluator` of tf/models (Model Garden) and axlearn, with the same names; boxes only.
 
-Neither library, TensorFlow nor pycocotools is needed: the arrays of a batch may be NumPy's, JAX's or eager tensors.
+Neither these libraries nor TensorFlow or pycocotools are needed. Arrays may be NumPy's, JAX's or eager tensors.
 
 >>> import numpy as np
 >>> evaluator = COCOEvaluator(annotation_file=None, include_mask=False, need_rescale_bboxes=False)
@@ -48,18 +48,18 @@ PREDICTION_FIELDS = ("source_id", "num_detections", "detection_classes", "detect
 
 
 class COCOEvaluator:
-    """COCO numbers of the Model Garden's batches, against an annotation file or the batches' own ground truths.
+    """COCO metrics of Model Garden's batches, against an annotation file or the ground truths of the batches.
 
-    Where it differs from the originals, which give the same numbers otherwise:
+    The numbers equal those of the originals, except:
       * Only the first `num_detections` rows of an image are detections; the originals score all rows.
-      * An image that repeats an earlier one is ignored, where the originals count it twice.
-      * An image is padding, and ignored, if its `source_id` is negative, or is 0 and no ground truths have an image 0;
-        among the batches' ground truths also if its height is 0. Any other unknown image is an error.
-      * A category's numbers are at the largest limit on detections; axlearn averages them over all three limits, with
-        -1 for undefined. The keys are tf/models'; axlearn has a space before the slash of `(small) /name` and its like.
-      * With `max_num_eval_detections` other than 100, `AP` is at that limit, where the originals say -1; below 10 it
-        limits `ARmax10` too.
-      * Masks and keypoints are not supported yet, a box has one class, and paths are local.
+      * A repeated image is ignored; the originals count it twice. * An image is padding, and ignored, if its
+      `source_id` is negative, or is 0 and no ground truths have an image 0;
+        with ground truths of the batches also if its height is 0. Any other unknown image is an error.
+      * Numbers of a category are at the largest limit on detections; axlearn averages them over all three limits, with
+      -1 for undefined ones. The keys are those of tf/models; axlearn has a space before the slash in `(small) /name`
+      and similar keys. * With `max_num_eval_detections` other than 100, `AP` is at that limit; the originals return -1.
+      Below 10 it also limits `ARmax10`. * Masks and keypoints are not supported yet, boxes have one class, and paths
+      are local.
     """
 
     def __init__(
@@ -74,20 +74,20 @@ class COCOEvaluator:
         need_rescale_keypoints: bool = False,
         kpt_oks_sigmas: Sequence[float] | None = None,
     ) -> None:
-        """Reads the ground truths, if there is a file; the order of the arguments is axlearn's.
+        """Reads the annotation file, if there is one; the arguments have axlearn's order.
 
         Args:
           annotation_file: a COCO annotation file; None to take the ground truths from the batches.
           include_mask: must be False.
           need_rescale_bboxes: whether predicted boxes are divided by the scale in `image_info`.
-          per_category_metrics: whether to report every category's numbers too.
-          max_num_eval_detections: the limit on the detections of an image and class.
+          per_category_metrics: whether to also report the numbers of every category.
+          max_num_eval_detections: the limit on detections per image and class.
           include_keypoint: must be False.
           need_rescale_keypoints: not used without keypoints.
           kpt_oks_sigmas: likewise.
 
         Raises:
-          ValueError: if an argument is not as described, or the file is not as it should be.
+          ValueError: if an argument is not as described, or the file is not valid.
           FileNotFoundError: if it does not exist.
         """
         for name, value in (("include_mask", include_mask), ("include_keypoint", include_keypoint)):
@@ -103,19 +103,19 @@ class COCOEvaluator:
 
     @property
     def name(self) -> str:
-        """The metric's name in logs."""
+        """The name of the metric in logs."""
         return "coco_metric"
 
     def reset_states(self) -> None:
-        """Forgets all images; the annotation file stays."""
+        """Removes all images; the annotation file stays."""
         self._predictions: dict[Any, ImageDetections] = {}
         self._groundtruths: dict[Any, ImageTruth] = {}
 
     def update_state(self, groundtruths: Mapping[str, Any] | None, predictions: Mapping[str, Any]) -> None:
-        """Adds a batch of B images; a tuple of arrays, one a replica, is taken as one array.
+        """Adds a batch of B images; tuples of arrays, one per replica, are concatenated.
 
         Args:
-          groundtruths: not used with an annotation file. Else `source_id` `[B]`, `height` and `width` `[B]`,
+          groundtruths: not used with an annotation file. Otherwise `source_id` `[B]`, `height` and `width` `[B]`,
             `num_detections` `[B]`, `boxes` `[B, G, 4]` as yxyx in pixels of the original image, `classes` `[B, G]`, and
             optionally `is_crowds` and `areas` `[B, G]`.
           predictions: `source_id` `[B]`, `num_detections` `[B]`, `detection_boxes` `[B, D, 4]` as yxyx in pixels,
@@ -143,7 +143,7 @@ class COCOEvaluator:
                 )
             rows = slice(max(int(counts[index]), 0))
             boxes = floats(found["detection_boxes"][index, rows])
-            if self._need_rescale_bboxes:  # in float32, as the originals do
+            if self._need_rescale_bboxes:  # in float32, like the originals
                 boxes = (boxes / np.tile(found["image_info"][index, 2], 2)).astype(np.float32)
             detections = ImageDetections(
                 boxes=yxyx_to_xywh(boxes),
@@ -155,13 +155,13 @@ class COCOEvaluator:
         self._groundtruths = truths
 
     def result(self) -> dict[str, np.float32]:
-        """Returns the numbers of all images, and forgets the images."""
+        """Returns the numbers of all images, and removes the images."""
         numbers = self.evaluate()
         self.reset_states()
         return numbers
 
     def evaluate(self) -> dict[str, np.float32]:
-        """Returns the numbers of all images by their names, float32; -1 where nothing defines one."""
+        """Returns the numbers of all images by name, float32; -1 for undefined ones."""
         truth = as_table(self._groundtruths) if self._file_truth is None else self._file_truth
         largest = self.max_num_eval_detections
         run = evaluate_images(

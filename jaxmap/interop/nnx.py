@@ -1,4 +1,4 @@
-"""Average precision as a `flax.nnx.metrics.Metric`, alone or in a `MultiMetric`.
+"""Average precision as a `flax.nnx.metrics.Metric`, by itself or in a `MultiMetric`.
 
 >>> from flax import nnx
 >>> from jaxmap import AveragePrecision
@@ -15,7 +15,7 @@ from typing import Any
 from flax import nnx
 
 from ..metrics import AveragePrecision
-from . import _loops
+from . import _training_loops as loops
 
 __all__ = ["AveragePrecisionMetric"]
 
@@ -24,38 +24,38 @@ class AveragePrecisionMetric(nnx.metrics.Metric):
     """Exact average precision, updated in place; its shapes never change, so `nnx.jit` traces a step once.
 
     Attributes:
-      metric: sizes and protocol.
-      adapter: called with all keywords of `update`, returns (detections, ground truths); None takes the keywords of
+      metric: the metric to wrap.
+      adapter: called with all keywords of `update`, returns (detections, ground truths); None uses the keywords of
         these names.
-      state: an `nnx.metrics.MetricState` with the state, which `metric` understands too.
+      state: an `nnx.metrics.MetricState` with the state of `metric`.
     """
 
-    def __init__(self, metric: AveragePrecision, *, adapter: _loops.Adapter | None = None) -> None:
+    def __init__(self, metric: AveragePrecision, *, adapter: loops.Adapter | None = None) -> None:
         self.metric = metric
         self.adapter = adapter
         self.state = nnx.metrics.MetricState(metric.init())
 
     def reset(self) -> None:
-        """Forgets everything seen."""
+        """Resets to the empty state."""
         self.state.set_value(self.metric.init())
 
     def update(self, **model_output: Any) -> None:
         """Adds a batch.
 
         Args:
-          **model_output: `detections`, `ground_truths`, `image_id` `[I]`, and `mask` `[I]`, which marks the images that
-            are real; others are left to other metrics.
+          **model_output: `detections`, `ground_truths`, `image_id` `[I]`, and `mask` `[I]`, which marks the real
+            images; other keywords are ignored.
 
         Raises:
           ValueError: if `mask` is not one value per image.
           TypeError: if a keyword is missing.
         """
-        self.state.set_value(_loops.update(self.metric, self.state.get_value(), self.adapter, **model_output))
+        self.state.set_value(loops.update(self.metric, self.state.get_value(), self.adapter, **model_output))
 
     def compute(self) -> dict[str, float]:
-        """Returns the numbers by name, on the host, so outside `nnx.jit`.
+        """Returns the numbers by name, on the host; call it outside `nnx.jit`.
 
         Raises:
-          ValueError: if something found no room.
+          ValueError: if a capacity was exceeded.
         """
         return self.metric.summarize(self.metric.compute(self.state.get_value()))

@@ -1,11 +1,11 @@
-"""`pycocotools.coco.COCO` and `pycocotools.cocoeval.COCOeval` by their own names, answered by jaxmap.
+"""Replacements of `pycocotools.coco.COCO` and `pycocotools.cocoeval.COCOeval`, with the same names.
 
-Code written for them runs with only its import changed, on the objects of either library, also where it collects
-`evalImgs` from many processes and assigns them before `accumulate`. pycocotools itself is not needed. What differs, on
-purpose: an annotation whose id is 0 counts (pycocotools reads its match as none), results are copied and not written
-to, an empty list of results is scored, `useCats = 0` leaves `params.catIds` as they are and works for keypoints too,
-and what cannot be scored, such as a NaN or masks of two sizes in one image, is an error that names it.
-An annotation id of 0, ids that repeat, and ids of `params` that the ground truths lack are warned of.
+Code written for them runs with only its import changed, on the objects of either library, also if it collects
+`evalImgs` from many processes and assigns them before `accumulate`. pycocotools is not needed. Deliberate differences:
+an annotation with the id 0 counts (pycocotools reads its match as no match), results are copied and not modified, an
+empty list of results is scored, `useCats = 0` keeps `params.catIds` and also works for keypoints, and data that cannot
+be scored, such as NaN or masks of two sizes in one image, is an error that names it. Warnings are given about an
+annotation id of 0, repeated ids, and ids in `params` that the ground truths lack.
 
 >>> import contextlib, io
 >>> with contextlib.redirect_stdout(io.StringIO()):
@@ -51,7 +51,7 @@ from ._coco_tables import detection_table, ground_truth_table
 
 __all__ = ["COCO", "COCOeval", "Params"]
 
-# The table of results of keypoints: this limit and no other, as in pycocotools.
+# The table of results for keypoints: only this limit, as in pycocotools.
 KEYPOINTS_LIMIT = 20
 KEYPOINTS_LINES = ((None, "all"), (0.5, "all"), (0.75, "all"), (None, "medium"), (None, "large"))
 
@@ -83,7 +83,7 @@ class COCOeval:
         self._ious: dict[tuple[Any, Any], Any] | None = None
         self._eval_images: Any = None
         self._entries: dict[tuple[Any, ...], Any] | None = None  # of `evalImgs`, by what they are of
-        self._assigned = False  # whether `evalImgs` came from outside
+        self._assigned = False  # whether `evalImgs` were assigned by the user
         if cocoGt is not None:
             self.params.imgIds = ascending("imgIds", cocoGt.getImgIds())
             self.params.catIds = ascending("catIds", cocoGt.getCatIds())
@@ -92,7 +92,7 @@ class COCOeval:
         """Matches every image and category of `params`.
 
         Raises:
-          ValueError: if `params` or an entry of the datasets cannot be scored.
+          ValueError: if `params` or an entry of the datasets is not valid.
         """
         start = time.time()
         print("Running per image evaluation...")
@@ -109,7 +109,7 @@ class COCOeval:
         print(f"DONE (t={time.time() - start:0.2f}s).")
 
     def _prepare(self) -> None:
-        """Matches what `params` say; of pycocotools' inner steps the first, for loops that call them one by one."""
+        """Matches what `params` select; the first inner step of pycocotools, for loops that call the steps."""
         if self.cocoGt is None or self.cocoDt is None:
             raise ValueError("`cocoGt` and `cocoDt` must be set before `evaluate`.")
         self.eval, self._ious, self._eval_images, self._entries, self._assigned = {}, None, None, None, False
@@ -117,7 +117,7 @@ class COCOeval:
         self._paramsEval = copy.deepcopy(self.params)
 
     def computeIoU(self, imgId: Any, catId: Any) -> Any:
-        """Returns `[D, G]` of an image and a category, `[]` where either side is empty; after `evaluate`."""
+        """Returns IoUs `[D, G]` of an image and a category, `[]` if either side is empty; after `evaluate`."""
         return self.ious[imgId, catId]
 
     computeOks = computeIoU  # noqa: N815
@@ -126,7 +126,7 @@ class COCOeval:
         """Returns the entry of `evalImgs` of an image, a category and an area range, at the largest limit.
 
         Raises:
-          ValueError: if the parameters do not hold such an image, category, area range or limit.
+          ValueError: if the parameters have no such image, category, area range or limit.
         """
         params = self._paramsEval
         if self._entries is None and self._run is not None:
@@ -143,10 +143,10 @@ class COCOeval:
         return entry
 
     def accumulate(self, p: Params | None = None) -> None:
-        """Makes the curves, `eval`.
+        """Computes the curves, `eval`.
 
         Args:
-          p: other parameters than `params`; matches are made anew where they ask for it.
+          p: parameters in place of `params`; detections are matched again if necessary.
         """
         print("Accumulating evaluation results...")
         start = time.time()
@@ -192,7 +192,7 @@ class COCOeval:
         areas = ("small", "medium", "large")
         self.stats = np.array(
             [
-                self._line("precision", None, "all", 100),  # this limit and no other, as in pycocotools
+                self._line("precision", None, "all", 100),  # only this limit, as in pycocotools
                 *(self._line("precision", threshold, "all", limits[2]) for threshold in (0.5, 0.75)),
                 *(self._line("precision", None, area, limits[2]) for area in areas),
                 *(self._line("recall", None, "all", limit) for limit in limits[:3]),
@@ -202,11 +202,11 @@ class COCOeval:
 
     @property
     def evalImgs(self) -> Any:
-        """A list of one dictionary for each category, area range and image, in this order; None where no box is.
+        """A list of one dictionary per category, area range and image, in this order; None for those without boxes.
 
         Each has `image_id`, `category_id`, `aRng`, `maxDet`, `dtIds`, `gtIds`, `dtMatches` `[T, D]` (ids, 0 for none),
-        `gtMatches` `[T, G]`, `dtScores`, `gtIgnore` and `dtIgnore` `[T, D]`. Made when first asked for. Assign such a
-        list, for example one gathered from several processes, and `accumulate` reads it.
+        `gtMatches` `[T, G]`, `dtScores`, `gtIgnore` and `dtIgnore` `[T, D]`. Computed at its first use. If you assign
+        such a list, for example one gathered from several processes, `accumulate` uses it.
         """
         if self._eval_images is None:
             return defaultdict(list) if self._run is None else self._make_eval_images(self._run)
@@ -218,7 +218,7 @@ class COCOeval:
 
     @property
     def ious(self) -> dict[tuple[Any, Any], Any]:
-        """`[D, G]` by (image id, category id), detections by descending score; `[]` where either side is empty."""
+        """IoUs `[D, G]` by (image id, category id), detections by descending score; `[]` if either side is empty."""
         if self._ious is None:
             if self._run is None:
                 return {}
@@ -268,7 +268,7 @@ class COCOeval:
 
 
 class _Run(NamedTuple):
-    """One evaluation over the images and classes of the parameters, and the entries behind its rows."""
+    """One evaluation of the images and classes of the parameters, and the entries of its rows."""
 
     axes: Axes
     evaluation: Evaluation
@@ -297,7 +297,7 @@ class _Run(NamedTuple):
 
 
 def _curves_of(entries: Any, params: Any) -> PrecisionRecall[HostArray]:
-    """Returns the curves of `evalImgs` that came from outside."""
+    """Returns the curves of `evalImgs` that the user assigned."""
     axes = axes_of(params)
     num_classes = len(class_ids(params))
     records, order = read_eval_images(
@@ -312,9 +312,9 @@ def _curves_of(entries: Any, params: Any) -> PrecisionRecall[HostArray]:
 
 
 def _rows(coco: Any, images: Mapping[Any, int], classes: Mapping[Any, int]) -> list[dict[str, Any]]:
-    """Returns the annotations that take part, by image; of those that share an id the last one in place of each."""
+    """Returns the included annotations, by image; those with a repeated id are all replaced by the last one."""
     if not images:
-        return []  # no filter would mean all of them
+        return []  # an empty filter would select all of them
     rows = coco.loadAnns(coco.getAnnIds(imgIds=list(images)))
     return [row for row in rows if row["category_id"] in classes and row["image_id"] in images]
 

@@ -1,4 +1,4 @@
-"""scenic's `DetrGlobalEvaluator` by its own names, answered by jaxmap; neither scenic nor pycocotools is needed.
+"""A replacement of scenic's `DetrGlobalEvaluator`, with the same names; neither scenic nor pycocotools is needed.
 
 >>> import json, tempfile
 >>> import numpy as np
@@ -13,8 +13,8 @@
 1.0
 
 References: scenic projects/baselines/detr/train_utils.py, `DetrGlobalEvaluator`; dataset_lib/coco_dataset/coco_eval.py,
-`DetectionEvaluator`. The Deformable-DETR evaluator, which scores every class of every query, is another class there and
-not this one.
+`DetectionEvaluator`. scenic's evaluator for Deformable DETR, which scores every class of every query, is another class
+and is not replaced.
 """
 
 from __future__ import annotations
@@ -53,17 +53,15 @@ NAMES = {
 
 
 class DetrGlobalEvaluator:
-    """COCO numbers of DETR's outputs, one detection a query, against an annotation file.
+    """COCO metrics of DETR's outputs, one detection per query, against an annotation file.
 
-    Where it differs from scenic's, which gives the same numbers otherwise:
-      * An image that keeps no detection is no error, and its ground truths count as missed.
-      * An image that is added again is ignored, where scenic counts its detections twice.
-      * `included_image_ids` leaves out detections of other images, where scenic stops, and narrows this call only.
-      * An unknown image, a class without a category and absent boxes are errors of `add_example`; scenic puts boxes of
-        its own in place of absent ones.
-      * Of equal scores the later query comes first always; in scenic that depends on NumPy's sort.
-      * `len` is 0 after whatever clears.
-      * There is no annotation file by default, panoptic files are not read, and paths are local.
+    The numbers equal those of scenic, except:
+      * An image without remaining detections is not an error; its ground truths count as missed. * A repeated image is
+      ignored; scenic counts its detections twice. * `included_image_ids` excludes detections of other images, where
+      scenic raises, and only affects this call. * An unknown image, a class without a category and missing boxes are
+      errors of `add_example`; scenic replaces missing boxes by boxes of its own. * Of equal scores, the later query
+      always comes first; in scenic this depends on NumPy's sort. * `len` is 0 after every method that clears. * There
+      is no default annotation file, panoptic files are not read, and paths are local.
     """
 
     def __init__(
@@ -77,12 +75,12 @@ class DetrGlobalEvaluator:
 
         Args:
           dataset_name: not used.
-          annotations_loc: a COCO annotation file; label 1 of the model is its first category, in its own order.
+          annotations_loc: a COCO annotation file; label 1 of the model is its first category, in the order of the file.
           threshold: the lowest score that is kept.
-          disable_output: False prints the table of numbers.
+          disable_output: if False, the table of numbers is printed.
 
         Raises:
-          ValueError: if there is no file given, or it is not as it should be.
+          ValueError: if no file is given, or it is not valid.
           FileNotFoundError: if it does not exist.
         """
         if annotations_loc is None:
@@ -95,16 +93,16 @@ class DetrGlobalEvaluator:
         self.threshold, self.disable_output = threshold, disable_output
 
     def add_example(self, prediction: Mapping[str, Any], target: Mapping[str, Any]) -> None:
-        """Adds one image; its detections are the queries' best classes other than the background, class 0.
+        """Adds one image; each query is a detection of its best class except the background, class 0.
 
         Args:
-          prediction: holds `pred_boxes` `[D, 4]`, centre, width and height in [0, 1], and `pred_probs` `[D, 1 + K]` or
-            else `pred_logits` `[D, 1 + K]`, of which the softmax is taken.
-          target: holds `image/id` and `orig_size`, the image's height and width in pixels.
+          prediction: has `pred_boxes` `[D, 4]`, centre, width and height in [0, 1], and `pred_probs` `[D, 1 + K]`, or
+            `pred_logits` `[D, 1 + K]` to which softmax is applied.
+          target: has `image/id` and `orig_size`, the height and width of the image in pixels.
 
         Raises:
-          ValueError: if something is missing or of another shape, the file lacks the image, or a detection is of a
-            class beyond the file's categories.
+          ValueError: if a field is missing or has another shape, the image is not in the file, or the class of a
+            detection is beyond the categories of the file.
         """
         name = "pred_probs" if "pred_probs" in prediction else "pred_logits"
         for side, mapping, fields in (
@@ -115,7 +113,7 @@ class DetrGlobalEvaluator:
             if missing:
                 raise ValueError(f"`{side}` must have {missing}, got only {sorted(mapping)}.")
         ids = integers(target["image/id"], "target['image/id']")
-        if ids.size != 1:  # some pipelines hold it as [1]
+        if ids.size != 1:  # some pipelines use [1]
             raise ValueError(f"`target['image/id']` must be one id, got {ids.tolist()}.")
         image_id = int(ids.item())
         if image_id not in self._known_ids:
@@ -140,11 +138,11 @@ class DetrGlobalEvaluator:
     def compute_metrics(
         self, included_image_ids: Collection[int] | None = None, clear_annotations: bool | None = True
     ) -> dict[str, Any]:
-        """Returns the twelve numbers over the images that were added; -1 where nothing defines one.
+        """Returns the twelve numbers over the images that were added; -1 for undefined ones.
 
         Args:
-          included_image_ids: the only images that take part; None for all that were added.
-          clear_annotations: whether to forget all images afterwards.
+          included_image_ids: the images to include; None for all that were added.
+          clear_annotations: whether to remove all images afterwards.
         """
         included = set(self._images)
         if included_image_ids is not None:
@@ -158,15 +156,15 @@ class DetrGlobalEvaluator:
         return {name: plain(run.summary[number]) for name, number in NAMES.items()}
 
     def clear(self) -> None:
-        """Forgets all images."""
+        """Removes all images."""
         self._images = {}
 
     def clear_annotations(self) -> None:
-        """Forgets all images; the name that `clear` has in scenic's inner evaluator."""
+        """Removes all images; scenic's inner evaluator has `clear` under this name."""
         self.clear()
 
     def __len__(self) -> int:
-        """Returns how many images there are."""
+        """Returns the number of images."""
         return len(self._images)
 
     def write_pred_annotations_to_file(
@@ -175,9 +173,9 @@ class DetrGlobalEvaluator:
         """Writes all detections as a COCO results file, `predictions{fname_app}.json`.
 
         Args:
-          path: the folder; it is made if there is none.
-          fname_app: what the file's name has before `.json`.
-          clear_annotations: whether to forget all images afterwards.
+          path: the folder; it is created if it does not exist.
+          fname_app: the end of the file name before `.json`.
+          clear_annotations: whether to remove all images afterwards.
         """
         results = [
             {"image_id": image_id, "category_id": class_id, "bbox": box, "score": score}
@@ -194,7 +192,7 @@ class DetrGlobalEvaluator:
     def _detections(self, image_id: int, boxes: HostArray, scores: HostArray) -> ImageDetections:
         labels = np.argmax(scores, axis=1)
         scores = scores[np.arange(len(labels)), labels]
-        kept = np.flatnonzero(~(scores < self.threshold))  # NaN is kept: the evaluation names it
+        kept = np.flatnonzero(~(scores < self.threshold))  # NaN is kept: the evaluation reports it
         kept = kept[np.argsort(scores[kept], kind="stable")[::-1]]
         if (labels[kept] >= len(self._class_ids)).any():
             raise ValueError(
@@ -205,7 +203,7 @@ class DetrGlobalEvaluator:
 
 
 def _to_xywh(boxes: HostArray) -> HostArray:
-    """Returns x, y, width, height by way of corners and in the dtype of the input, as scenic's rounding is."""
+    """Returns x, y, width, height via corners and in the dtype of the input, for the same rounding as scenic."""
     centre, half = boxes[:, :2], 0.5 * boxes[:, 2:]
     return np.concatenate([centre - half, (centre + half) - (centre - half)], axis=1)
 

@@ -1,11 +1,12 @@
-"""`torchmetrics.detection.MeanAveragePrecision` by its own names, answered by jaxmap.
+"""A replacement of `torchmetrics.detection.MeanAveragePrecision`, with the same names.
 
-Neither torch nor torchmetrics is needed: arrays may be NumPy's, JAX's or torch's. The numbers are pycocotools', and so
-differ from torchmetrics' own by about 1e-3, because its default thresholds are rounded to float32: an IoU of exactly
-0.6 is below its third one. (`iou_thresholds=np.linspace(0.5, 0.95, 10).astype(np.float32).tolist()` are its own.) Where
-the largest of `max_detection_thresholds` is not 100, `map` is the number at the largest, where torchmetrics' default
-backend says -1. With masks alone, detections on an image without ground truth are false positives, where torchmetrics
-leaves them out. Processes are not synchronised: gather the inputs, or use `jaxmap.AveragePrecision`.
+Neither torch nor torchmetrics is needed: arrays may be NumPy's, JAX's or torch's. The numbers equal those of
+pycocotools, and so differ from those of torchmetrics by about 1e-3, because its default thresholds are rounded to
+float32: an IoU of exactly 0.6 is below its third threshold. (To use them, pass `iou_thresholds=np.linspace(0.5, 0.95,
+10).astype(np.float32).tolist()`.) If the largest of `max_detection_thresholds` is not 100, `map` is the number at the
+largest limit; torchmetrics' default backend returns -1. If only masks are compared, detections on images without ground
+truth are false positives; torchmetrics excludes them. Processes are not synchronised: gather the inputs, or use
+`jaxmap.AveragePrecision`.
 
 >>> import numpy as np
 >>> metric = MeanAveragePrecision()
@@ -59,10 +60,10 @@ SYNC_OPTIONS = ("dist_sync_on_step", "process_group", "dist_sync_fn", "distribut
 
 
 class MeanAveragePrecision:
-    """Mean average precision and recall of boxes, masks or both, over all images that `update` was given.
+    """Mean average precision and recall of boxes, masks or both, over all images passed to `update`.
 
     Attributes:
-      warn_on_many_detections: whether an image with more detections than the largest limit is warned about.
+      warn_on_many_detections: whether to warn about images with more detections than the largest limit.
     """
 
     warn_on_many_detections: bool = True
@@ -80,19 +81,19 @@ class MeanAveragePrecision:
         backend: str = "pycocotools",
         **kwargs: Any,
     ) -> None:
-        """Checks and keeps the options, in torchmetrics' order and words.
+        """Checks and keeps the options, in torchmetrics' order and with its messages.
 
         Args:
           box_format: `xyxy`, `xywh` or `cxcywh`.
           iou_type: `bbox`, `segm`, or a tuple of both, whose names then start with `bbox_` and `segm_`.
           iou_thresholds: None for 0.5, 0.55, ..., 0.95.
           rec_thresholds: None for 0, 0.01, ..., 1.
-          max_detection_thresholds: three limits on the detections of an image and class; None for 1, 10 and 100.
-          class_metrics: also report numbers of every class.
-          extended_summary: also report IoUs and curves.
-          average: `macro`, or `micro`, which takes all boxes for one class.
-          backend: accepted for its vocabulary; jaxmap computes either way.
-          **kwargs: torchmetrics' options for every metric; those that ask for synchronisation are refused.
+          max_detection_thresholds: three limits on detections per image and class; None for 1, 10 and 100.
+          class_metrics: whether to also report the numbers of every class.
+          extended_summary: whether to also report IoUs and curves.
+          average: `macro`, or `micro`, which scores all classes as one.
+          backend: accepted for compatibility; jaxmap computes in any case.
+          **kwargs: torchmetrics' options of every metric; those that request synchronisation are refused.
 
         Raises:
           ValueError: if an option is not as described.
@@ -132,7 +133,7 @@ class MeanAveragePrecision:
         sync = [name for name in SYNC_OPTIONS if kwargs.get(name)]
         if sync:
             raise ValueError(
-                f"{sync} ask for synchronisation, which this metric does not do; gather its inputs instead."
+                f"{sync} request synchronisation, which this metric does not support; gather its inputs instead."
             )
         self.box_format = box_format
         self.iou_thresholds = iou_thresholds or list(COCO.iou_thresholds)
@@ -146,30 +147,31 @@ class MeanAveragePrecision:
         """Adds a batch of images.
 
         Args:
-          preds: one dictionary an image (or a single one) with `boxes` `[D, 4]` or `masks` `[D, H, W]` or both, as
-            `iou_type` says, `scores` `[D]` and `labels` `[D]`.
+          preds: one dictionary per image (or a single one) with `boxes` `[D, 4]` or `masks` `[D, H, W]` or both,
+            depending on `iou_type`, `scores` `[D]` and `labels` `[D]`.
           target: likewise with `boxes` `[G, 4]` or `masks` `[G, H, W]` or both, `labels` `[G]` and optionally `iscrowd`
-            `[G]` and `area` `[G]`; an area that is not positive is taken from the mask, or without masks from the box.
+            `[G]` and `area` `[G]`; an area that is not positive is replaced by that of the mask, or of the box without
+            masks.
 
         Raises:
-          ValueError: if something is missing, is no array, or has another length than its neighbours.
+          ValueError: if a field is missing, is not an array, or differs in length.
         """
         self._images += self._read(preds, target)
 
     def compute(self) -> dict[str, Any]:
-        """Returns the numbers of all images by torchmetrics' keys, float32; -1 where nothing defines one.
+        """Returns the numbers of all images under torchmetrics' keys, float32; -1 for undefined ones.
 
         Raises:
-          ValueError: if boxes have not four numbers, labels are not integers or scores are not floats.
+          ValueError: if boxes do not have four numbers, labels are not integers or scores are not floats.
         """
         return self._score(self._images)
 
     def reset(self) -> None:
-        """Forgets all images."""
+        """Removes all images."""
         self._images = []
 
     def __call__(self, preds: Any, target: Any) -> dict[str, Any]:
-        """Adds a batch of images and returns the numbers of the batch alone."""
+        """Adds a batch of images and returns the numbers of that batch."""
         batch = self._read(preds, target)
         self._images += batch
         return self._score(batch)
@@ -221,9 +223,9 @@ class MeanAveragePrecision:
         return result
 
     def _evaluate(self, images: list[Image], classes: HostArray | None, iou_type: str) -> Evaluation:
-        """Scores the images over the given classes, ascending; None takes all boxes for one class.
+        """Scores the images over the given classes, ascending; None scores all classes as one.
 
-        Its numbers and curves are over the thresholds as they were asked for: one that is given twice counts twice.
+        The numbers and curves are for the thresholds as given: a repeated one counts twice.
         """
 
         def places(labels: HostArray) -> Ints:
@@ -250,7 +252,7 @@ class MeanAveragePrecision:
 
 
 def _plain(values: Any, kind: type[np.generic] = np.float32) -> Any:
-    """Returns an array, or a scalar for a single value, with -1 where undefined."""
+    """Returns an array, or a scalar for a single value, with -1 for undefined values."""
     array = np.asarray(values)
     if array.dtype.kind == "f":
         array = np.where(np.isnan(array), -1.0, array)
@@ -259,7 +261,7 @@ def _plain(values: Any, kind: type[np.generic] = np.float32) -> Any:
 
 
 def _ious(run: Evaluation, class_ids: list[int]) -> dict[tuple[int, int], Any]:
-    """Returns `[D, G]` float32 by (image, class), an empty list where either side is empty."""
+    """Returns IoUs `[D, G]` float32 by (image, class), and an empty list if either side is empty."""
     ious: dict[tuple[int, int], Any] = {
         (image, label): [] for image in range(len(run.image_ids)) for label in class_ids
     }

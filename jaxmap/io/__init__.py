@@ -1,4 +1,4 @@
-"""Files to tables, on the host: NumPy and the standard library only.
+"""Readers of files, which return tables; they need only NumPy and the standard library.
 
 >>> ground_truths = coco_ground_truths({
 ...     "images": [{"id": 7}],

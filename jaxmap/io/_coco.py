@@ -1,10 +1,11 @@
-"""COCO's detection files to tables: ground truths with their images and categories, and results lists.
+"""COCO's detection files to tables: annotation files and results lists.
 
 In: the JSON that pycocotools reads, as a path (plain or gzip) or already parsed. Out: `GroundTruthTable` and
-`DetectionTable`, rows in the order of the file, boxes in xywh as written.
+`DetectionTable`, with rows in the order of the file and boxes in xywh as written.
 
 References: pycocotools coco.py, `COCO.createIndex`, `COCO.loadRes`; cocoeval.py, `COCOeval._prepare`. Deviation: data
-that those take and then score wrongly, or stop at far from the cause, is refused or warned about, by name and index.
+that pycocotools accepts and scores wrongly, or fails on far from the cause, is refused or warned about, with name and
+index.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ._coco_shapes import CocoShapes, coco_shapes, image_columns
 from ._files import PathLike, read_bytes
 from ._identifiers import doubtful, index_of
 from ._json import Entries, first_few, parse_json
-from ._typed import Columns, Layout, typed_list, typed_lists
+from ._json_fast import Columns, Layout, typed_list, typed_lists
 
 __all__ = [
     "coco_detections",
@@ -36,7 +37,8 @@ __all__ = [
     "read_ground_truth_columns",
 ]
 
-# What is read of each list. `ignore` is not: pycocotools overwrites it by `iscrowd` (cocoeval.py, `_prepare`).
+# The fields to read of each list. `ignore` is not read: pycocotools overwrites it by `iscrowd` (cocoeval.py,
+# `_prepare`).
 _IMAGES: Layout = {"id": Entries.identifiers, "file_name": Entries.names}
 _CATEGORIES: Layout = {"id": Entries.identifiers, "name": Entries.names}
 _ANNOTATIONS: Layout = {
@@ -54,7 +56,7 @@ _RESULT: Layout = {
 
 
 def ground_truth_layouts(iou_type: str) -> dict[str, Layout]:
-    """Returns what is read of each list of an annotation file."""
+    """Returns the fields to read of each list of an annotation file."""
     shape = coco_shapes(iou_type)
     return {
         "images": _IMAGES | shape.images,
@@ -72,14 +74,15 @@ def read_coco_ground_truths(path: PathLike, *, iou_type: str = "bbox") -> Ground
 
     Args:
       path: a JSON file, plain or gzip-compressed.
-      iou_type: what will be compared, and so is read: one of `jaxmap.protocols.IOU_TYPES`, but not `obb`.
+      iou_type: what will be compared, which decides the fields to read: one of `jaxmap.protocols.IOU_TYPES` except
+        `obb`.
 
     Returns:
-      One row for each annotation of a known category, in the order of the file.
+      One row per annotation of a known category, in the order of the file.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is not JSON, or not as `coco_ground_truths` wants it.
+      ValueError: if it is not JSON, or not as described in `coco_ground_truths`.
     """
     with collector_paused():
         columns = read_ground_truth_columns(path, ground_truth_layouts(iou_type))
@@ -87,19 +90,20 @@ def read_coco_ground_truths(path: PathLike, *, iou_type: str = "bbox") -> Ground
 
 
 def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable, *, iou_type: str = "bbox") -> DetectionTable:
-    """Reads a COCO results file: a list of objects with `image_id`, `category_id`, `score`, and a shape.
+    """Reads a COCO results file: a list of objects with `image_id`, `category_id`, `score`, and a geometry.
 
     Args:
       path: a JSON file, plain or gzip-compressed.
-      ground_truths: defines the images and categories.
-      iou_type: what will be compared, and so is read: one of `jaxmap.protocols.IOU_TYPES`, but not `obb`.
+      ground_truths: the ground truths, which define the images and categories.
+      iou_type: what will be compared, which decides the fields to read: one of `jaxmap.protocols.IOU_TYPES` except
+        `obb`.
 
     Returns:
-      One row for each result of a known category, in the order of the file.
+      One row per result of a known category, in the order of the file.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is not JSON, or not as `coco_detections` wants it.
+      ValueError: if it is not JSON, or not as described in `coco_detections`.
     """
     data, source = read_bytes(path), str(path)
     with collector_paused():
@@ -113,23 +117,25 @@ def coco_ground_truths(
 ) -> GroundTruthTable:
     """Returns the table of a parsed COCO annotation file.
 
-    Annotations of a category that the file does not list are left out with a warning, as pycocotools leaves them out
-    silently. An annotation whose id is 0 counts like any other, with a warning (pycocotools reads its match as none).
+    Annotations of a category that the file does not list are excluded with a warning; pycocotools excludes them
+    silently. An annotation with the id 0 counts like any other, with a warning (pycocotools reads its match as no
+    match).
 
     Args:
-      data: holds the lists `images` (`id`, and `file_name` if it has one), `categories` (`id`, and `name` if it has
-        one) and `annotations` (`id`, `image_id`, `category_id`, `bbox` in xywh, `area`, and `iscrowd` if it is not 0).
-        Ids are integers or text, and `"7"` is 7. An area that is missing is that of the shape, with a warning. For
-        masks `segmentation` and the images' `height` and `width` in place of `bbox`; for keypoints also `keypoints`,
-        and `num_keypoints` if it is not those labelled.
-      iou_type: what will be compared, and so is read: one of `jaxmap.protocols.IOU_TYPES`, but not `obb`.
-      source: what messages call the data.
+      data: has the lists `images` (`id`, optionally `file_name`), `categories` (`id`, optionally `name`) and
+        `annotations` (`id`, `image_id`, `category_id`, `bbox` in xywh, `area`, and `iscrowd` if it is not 0). Ids are
+        integers or text, and `"7"` is 7. A missing area is that of the geometry, with a warning. Masks need
+        `segmentation` in place of `bbox`, and `height` and `width` of the images; keypoints need `keypoints`, and
+        `num_keypoints` if it is not the number of labelled ones.
+      iou_type: what will be compared, which decides the fields to read: one of `jaxmap.protocols.IOU_TYPES` except
+        `obb`.
+      source: the name of the data in messages.
 
     Returns:
       One row for each annotation of a known category, in their order.
 
     Raises:
-      ValueError: if a list or a field is missing or of a wrong kind, an id of an image or category is repeated, or an
+      ValueError: if a list or a field is missing or has a wrong type, the id of an image or category is repeated, or an
         annotation names an image that is not listed.
     """
     columns = ground_truth_columns(data, ground_truth_layouts(iou_type), source)
@@ -145,23 +151,24 @@ def coco_detections(
 ) -> DetectionTable:
     """Returns the table of a parsed COCO results file.
 
-    Results of a category that the ground truths do not have are left out with a warning, as pycocotools leaves them out
+    Results of a category that the ground truths do not have are excluded with a warning; pycocotools excludes them
     silently.
 
     Args:
-      data: one object for each detection with `image_id`, `category_id`, `score`, and `bbox` in xywh, or
-        `segmentation`, or `keypoints`; may be empty. Where the first has a `bbox`, all need one, and it gives the area
-        of detections, as in pycocotools; else the area is that of the mask, or of what encloses the keypoints. In place
-        of an `image_id` may stand the name of the image's file, with its suffix or without, if no other image has it.
-      ground_truths: defines the images and categories.
-      iou_type: what will be compared, and so is read: one of `jaxmap.protocols.IOU_TYPES`, but not `obb`.
-      source: what messages call the data.
+      data: one object per detection with `image_id`, `category_id`, `score`, and `bbox` in xywh, or `segmentation`, or
+        `keypoints`; may be empty. If the first has a `bbox`, all need one, and the area of detections is that of the
+        box, as in pycocotools; otherwise it is that of the mask, or of the box around the keypoints. The `image_id` may
+        be the file name of the image, with or without its suffix, if no other image has the same name.
+      ground_truths: the ground truths, which define the images and categories.
+      iou_type: what will be compared, which decides the fields to read: one of `jaxmap.protocols.IOU_TYPES` except
+        `obb`.
+      source: the name of the data in messages.
 
     Returns:
-      One row for each result of a known category, in their order; `ids` are their positions in `data`.
+      One row per result of a known category, in their order; `ids` are their positions in `data`.
 
     Raises:
-      ValueError: if `data` is not a list, a field is missing or of a wrong kind, or a result names an image that the
+      ValueError: if `data` is not a list, a field is missing or has a wrong type, or a result names an image that the
         ground truths do not have.
     """
     columns = _result_columns(data, _result_layout(iou_type), source)
@@ -195,11 +202,11 @@ def _result_columns(data: Any, layout: Layout, source: str) -> Columns:
         if isinstance(data, Mapping):
             lengths = {name: len(value) for name, value in data.items() if isinstance(value, list)}
             if {"images", "categories"} <= data.keys():
-                hint = "; it looks like a ground-truth file, the two may be swapped"
+                hint = "; it looks like a ground-truth file, so the two may be swapped"
             elif {"image_id", "category_id"} <= data.keys():
                 hint = "; put a list around the one result"
             elif lengths:
-                hint = f"; save the list under its `{max(lengths, key=lengths.__getitem__)}` alone"
+                hint = f"; save only the list under its `{max(lengths, key=lengths.__getitem__)}`"
         raise ValueError(
             f"{source}: results must be a list of objects with `image_id`, `category_id`, `score` and a "
             f"shape, got a {type(data).__name__}{hint}."
@@ -209,7 +216,7 @@ def _result_columns(data: Any, layout: Layout, source: str) -> Columns:
 
 
 def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: str) -> GroundTruthTable:
-    """Returns the table of an annotation file; without a column `iscrowd` nothing is a crowd."""
+    """Returns the table of an annotation file; without a column `iscrowd` there are no crowds."""
     image_ids, class_ids = columns["images"]["id"], columns["categories"]["id"]
     for name, ids in (("images", image_ids), ("categories", class_ids)):
         if not len(ids):
@@ -231,8 +238,8 @@ def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: st
     rows, name = columns["annotations"], "annotations"
     if len(repeated := _repeated(rows["id"])):
         warnings.warn(
-            f"{source}: `{name}` repeat {len(repeated)} ids: {first_few(repeated)}; all are scored, while pycocotools "
-            "scores the last one of each id in place of the others.",
+            f"{source}: `{name}` repeat {len(repeated)} ids: {first_few(repeated)}; all are scored, whereas "
+            f"pycocotools scores the last one of each id in place of the others.",
             UserWarning,
             stacklevel=3,
         )
@@ -295,7 +302,7 @@ def _image_index(
     name: str,
     advice: str,
 ) -> Ints:
-    """Returns the index of every row's image; all must be known."""
+    """Returns the image index of every row; all images must be known."""
     index, known = index_of(ids, image_ids, files)
     if not known.all():
         unknown = np.unique(ids[~known])
@@ -304,8 +311,8 @@ def _image_index(
             advice = (
                 f"the files of images are named like {file!r}; {advice}"
                 if file
-                else "if they are names of files, as in Ultralytics' predictions.json, write the images' `id`s in "
-                f"their place, else {advice}"
+                else "if they are file names, as in Ultralytics' predictions.json, replace them by the `id`s of the "
+                f"images, otherwise {advice}"
             )
         raise ValueError(
             f"{source}: {int((~known).sum())} of {len(ids)} `{name}` are for {len(unknown)} image ids that the ground "
@@ -322,10 +329,10 @@ def _labels(
     if not known.all():
         unknown = np.unique(ids[~known])
         are_names = not set(unknown.tolist()).isdisjoint(class_names)
-        hint = "; these are names of categories, write their `id`s" if are_names else ""
+        hint = "; these are names of categories; write their `id`s" if are_names else ""
         warnings.warn(
-            f"{source}: ignored {int((~known).sum())} of {len(ids)} `{name}`, whose category ids "
-            f"the ground truths do not list: {first_few(unknown)}{_listed(unknown, class_ids)}{hint}.",
+            f"{source}: ignored {int((~known).sum())} of {len(ids)} `{name}`, whose category ids the ground truths do "
+            f"not list: {first_few(unknown)}{_listed(unknown, class_ids)}{hint}.",
             UserWarning,
             stacklevel=4,
         )
@@ -333,22 +340,22 @@ def _labels(
 
 
 def _listed(unknown: HostArray, known: HostArray, files: NDArray[np.object_] | None = None) -> str:
-    """Returns what the ground truths list in place of unknown ids."""
+    """Returns the ids that the ground truths list in place of unknown ones."""
     if others := doubtful(unknown, known, files):
         return f" (they list {' and '.join(map(repr, others))}: which of these?)"
     return f" (they list {first_few(known, 3)})"
 
 
 def _warn_of_unmatchable(shapes: Mapping[str, HostArray], rows: Columns, layout: CocoShapes, where: str) -> None:
-    """Warns once of each kind of annotation that nothing can match, or that pycocotools takes for unmatched."""
+    """Warns once about each kind of annotation that nothing can match, or that pycocotools reads as unmatched."""
     ids, area = rows["id"], shapes["area"]
     counted = ~shapes["ignore"] & ~rows.get("iscrowd", np.zeros(len(ids), bool))
     faults = [
         (area < 0, "a negative `area`, which is in no area range, and so are ignored"),
         (
             (ids == ids.dtype.type(0)) & counted,
-            "the `id` 0: here it counts like any other, while pycocotools takes what matches it for unmatched and may "
-            "say less; number annotations from 1 to compare the two",
+            "the `id` 0: here it counts like any other, whereas pycocotools reads its match as no match and may "
+            "report less; number annotations from 1 to compare the two",
         ),
         *layout.unmatchable(shapes, counted),
     ]

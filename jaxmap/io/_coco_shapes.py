@@ -1,4 +1,4 @@
-"""The shapes in COCO's files: boxes, segmentations and keypoints, and the areas that go with them; a layout for each.
+"""The geometries in COCO's files: boxes, segmentations and keypoints, with their areas; one layout for each.
 
 References: pycocotools coco.py, `COCO.annToRLE`, `COCO.loadRes`; cocoeval.py, `COCOeval._prepare`.
 """
@@ -18,28 +18,28 @@ from .._geometry._keypoints import keypoints_extent, num_labelled
 from .._geometry._rle import box_polygon, mask_boxes, masks_of_segmentations, warn_of_no_pixels
 from ..types import Bools, Floats, HostArray, Ints, Masks
 from ._json import Entries
-from ._typed import Columns, Layout
+from ._json_fast import Columns, Layout
 
 __all__ = ["CocoShapes", "coco_shapes", "image_columns", "names_of"]
 
-LARGEST = 1e150  # of coordinates: the area of such a box is still a double
-FEW = 0.01  # of all boxes: real files have some of size 0
-AREA_OF_BOX = 0.53  # crowdposetools cocoeval.py: the share of its box that a person fills, where no area is given
+LARGEST = 1e150  # of coordinates; the area of such a box still fits a double
+FEW = 0.01  # share of boxes; real files have some of size 0
+AREA_OF_BOX = 0.53  # crowdposetools cocoeval.py: the share of the box that a person fills, if no area is given
 
 
 class CocoShapes(NamedTuple):
-    """A layout of COCO's files: what is read beside the fields that all layouts have, and what it becomes.
+    """A layout of COCO's files: the fields that it has in addition to the common ones, and their conversion.
 
     Attributes:
       images: fields of images.
       annotations: fields of annotations.
       results: fields of results.
-      of_annotations: from their columns, each row's image, `[N]`, the sizes of images, `[I, 2]` or None, the name of
-        the source, and whether areas are expected to be there, to the columns of shapes, their areas, and which are
-        ignored. An area that is missing (NaN) is that of the shape, with a warning unless none is expected.
-      of_results: likewise, without the last, to the columns of shapes and their areas.
-      unmatchable: from the columns that `of_annotations` gave and flags `[N]`, which count, to which annotations
-        nothing can match, or are ignored in spite of what they hold, and a text that says so.
+      of_annotations: converts their columns, the image of each row `[N]`, the sizes of images `[I, 2]` or None, the
+        name of the source, and whether areas are expected, to the columns of the geometry, its areas, and which rows
+        are ignored. A missing area (NaN) is that of the geometry, with a warning unless none is expected.
+      of_results: likewise, without the last, to the columns of the geometry and its areas.
+      unmatchable: from the columns of `of_annotations` and flags `[N]` of counted rows, returns the annotations that
+        nothing can match, or that are ignored although they have content, and a text that says so.
     """
 
     images: Layout
@@ -51,10 +51,10 @@ class CocoShapes(NamedTuple):
 
 
 def coco_shapes(iou_type: str) -> CocoShapes:
-    """Returns the layout that holds what is compared.
+    """Returns the layout of an `iou_type`.
 
     Raises:
-      ValueError: if COCO's files know no such shapes.
+      ValueError: if COCO's files have no such geometry.
     """
     layout = _LAYOUTS.get(geometry_of(iou_type).shape.column) if iou_type in GEOMETRIES else None
     if layout is None:
@@ -63,12 +63,12 @@ def coco_shapes(iou_type: str) -> CocoShapes:
 
 
 def names_of(*columns: str) -> list[str]:
-    """Returns each `iou_type` whose shapes one of the columns of a table holds."""
+    """Returns every `iou_type` whose geometry is in one of the columns of a table."""
     return [name for name in GEOMETRIES if geometry_of(name).shape.column in columns]
 
 
 def image_columns(images: Columns, order: Ints, source: str) -> dict[str, Any]:
-    """Returns what a table holds of images, in their order there, as far as it was read."""
+    """Returns the columns of images, in the order of the table, as far as they were read."""
     columns = {}
     if "height" in images:
         columns["image_sizes"] = np.stack([images["height"], images["width"]], axis=1)[order]
@@ -105,7 +105,7 @@ def _masks_of_annotations(
     box_area = _box_areas(rows["bbox"], masks.area == 0)
     stated = np.nan_to_num(rows["area"])  # a missing area is NaN
     warn_of_no_pixels(masks, rows["segmentation"], stated, box_area, rows["id"], where)
-    if image_sizes is not None:  # the results of these images are of the masks' size too, and no news
+    if image_sizes is not None:  # results of these images have the size of the masks too; do not warn again
         image_sizes[image_index] = masks.sizes
     area = _areas(rows["area"], lambda: masks.area, "that of its mask", source)
     return {"boxes": mask_boxes(masks), "masks": masks, "area": area, "ignore": _ignore(rows, image_index)}
@@ -113,7 +113,7 @@ def _masks_of_annotations(
 
 def _masks_of_results(rows: Columns, image_index: Ints, image_sizes: Ints | None, source: str) -> dict[str, Any]:
     given, segmentations = _given_boxes(rows, source), rows["segmentation"]
-    if given is not None and any(one is None for one in segmentations):  # a box alone stands for all inside it
+    if given is not None and any(one is None for one in segmentations):  # a box stands for all pixels inside it
         pairs = zip(segmentations, given.tolist(), strict=True)
         segmentations = [box_polygon(box) if one is None else one for one, box in pairs]
     masks = _masks(segmentations, image_index, image_sizes, f"{source}: `results`")
@@ -150,7 +150,7 @@ def _unmatchable_keypoints(shapes: Mapping[str, HostArray], counted: Bools) -> l
 
 
 _BOX: Layout = {"bbox": Entries.boxes}
-_LAYOUTS = {  # by the column of a table that holds the shapes
+_LAYOUTS = {  # by the column of a table with the geometry
     "boxes": CocoShapes({}, _BOX, _BOX, _boxes_of_annotations, _boxes_of_results, _unmatchable_boxes),
     "masks": CocoShapes(
         {"height": Entries.integers, "width": Entries.integers},
@@ -171,13 +171,13 @@ _LAYOUTS = {  # by the column of a table that holds the shapes
 
 
 def _ignore(rows: Columns, image_index: Ints) -> Bools:
-    """Returns `[N]` bool: what a column `ignore` says, which LVIS's files have."""
+    """Returns `[N]` bool from a column `ignore`, which LVIS's files have."""
     ignore: Bools = rows.get("ignore", np.zeros(len(image_index), bool))
     return ignore
 
 
 def _given_boxes(rows: Columns, source: str) -> Floats | None:
-    """Returns the boxes beside other shapes of results, or None: the first result alone decides, as in pycocotools."""
+    """Returns the boxes of results with another geometry, or None; only the first result decides, as in pycocotools."""
     first = next(iter(rows["bbox"]), None)
     if first is None or not np.size(first):
         return None
@@ -185,19 +185,19 @@ def _given_boxes(rows: Columns, source: str) -> Floats | None:
 
 
 def _entries(rows: Columns, field: str, name: str, source: str) -> Entries:
-    """Returns one column as it came, to be read once more: as what it must be where it is there at all."""
+    """Returns one unchecked column as entries, to read it again with the type that it must have where it is present."""
     return Entries(items=[{field: value} for value in rows[field]], name=name, source=source)
 
 
 def _areas(given: Floats, of_shape: Callable[[], Floats], what: str | None, source: str) -> Floats:
-    """Returns areas, where they are NaN those of the shapes; the warning says `what` these are."""
+    """Returns areas, with NaN replaced by those of the geometry; the warning says `what` these are."""
     missing = np.isnan(given)
     if not missing.any():
         return given
     if what is not None:
         warnings.warn(
-            f"{source}: {int(missing.sum())} of {len(given)} `annotations` have no `area`; {what} is taken for it, "
-            "where pycocotools stops.",
+            f"{source}: {int(missing.sum())} of {len(given)} `annotations` have no `area`; {what} is used in its "
+            f"place (pycocotools raises an error).",
             UserWarning,
             stacklevel=5,
         )
@@ -209,7 +209,7 @@ def _products(boxes: Floats) -> Floats:
 
 
 def _bounded(values: Floats, field: str, name: str, source: str) -> Floats:
-    """Returns `[N, ...]` numbers as they are; refuses those whose products overflow."""
+    """Returns `[N, ...]` numbers unchanged; refuses those whose products overflow."""
     if values.size and max(values.max(), -values.min()) > LARGEST:
         row = int(np.argmax((np.abs(values) > LARGEST).reshape(len(values), -1).any(axis=1)))
         raise ValueError(
@@ -228,9 +228,9 @@ def _masks(segmentations: list[Any], image_index: Ints, image_sizes: Ints | None
     if len(other):
         row = other[0]
         warnings.warn(
-            f"{where}: {len(other)} of {len(masks)} masks are of another size than their image, for example "
+            f"{where}: {len(other)} of {len(masks)} masks differ in size from their image, for example "
             f"{masks.sizes[row].tolist()} at [{row}] where the image has [height, width] = {sizes[row].tolist()}; "
-            "masks of one image are compared if their own sizes agree.",
+            f"masks of one image are compared if their sizes agree.",
             UserWarning,
             stacklevel=5,
         )
@@ -238,7 +238,7 @@ def _masks(segmentations: list[Any], image_index: Ints, image_sizes: Ints | None
 
 
 def _box_areas(boxes: list[Any], wanted: Bools) -> Floats:
-    """Returns `[N]`: width times height of the wanted ones among boxes that may be anything, 0 for others."""
+    """Returns `[N]`, width times height of the selected boxes, and 0 for others, which may be invalid."""
     areas = np.zeros(len(wanted))
     for row in np.flatnonzero(wanted).tolist():
         with contextlib.suppress(TypeError, ValueError, IndexError):

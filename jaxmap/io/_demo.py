@@ -1,4 +1,4 @@
-"""A made-up scene with a made-up detector, so that everything can be tried without a file.
+"""A made-up scene with a made-up detector, to try everything without files.
 
 >>> detections, ground_truths = demo_scene(num_images=20)
 >>> len(ground_truths.image_ids), ground_truths.class_names[:3]
@@ -16,22 +16,22 @@ __all__ = ["demo_scene"]
 _IMAGE_SIZE = np.array([640.0, 480.0])
 _CLASS_NAMES = ("person", "car", "chair", "book", "bottle", "dog", "bicycle", "clock", "zebra", "kite")
 _CLASS_FREQUENCY = np.array([0.30, 0.15, 0.12, 0.10, 0.08, 0.07, 0.06, 0.05, 0.04, 0.03])
-_SIDES = (10.0, 400.0)  # pixels; log-uniform between these, a third of the objects each is small, medium and large
+_SIDES = (10.0, 400.0)  # pixels; log-uniform between these, each size gets a third of the objects
 
 
 def demo_scene(num_images: int = 300, seed: int = 0) -> tuple[DetectionTable, GroundTruthTable]:
-    """Returns the output of a middling detector on random images, and their ground truths.
+    """Returns the output of a mediocre made-up detector on random images, and their ground truths.
 
-    The detector misses small objects more often, places boxes loosely, scores them by how well they fit (with noise),
-    fires twice on one object, mistakes classes, sees objects in the background and single ones in crowds. Coordinates
-    and scores are rounded, so that scores tie now and then.
+    The detector misses small objects more often, places boxes inaccurately, scores them by their fit (with noise),
+    detects some objects twice, confuses classes, and detects objects in the background and in crowds. Coordinates and
+    scores are rounded, so that some scores are equal.
 
     Args:
-      num_images: at least 1; from about 50 on, all twelve COCO numbers are defined.
+      num_images: at least 1; with about 50 or more, all twelve COCO numbers are defined.
       seed: the same seed gives the same scene.
 
     Raises:
-      ValueError: if there is no image.
+      ValueError: if `num_images` is less than 1.
     """
     if num_images < 1:
         raise ValueError(f"`num_images` must be at least 1, got {num_images}.")
@@ -46,7 +46,7 @@ def _ground_truths(rng: np.random.Generator, num_images: int) -> GroundTruthTabl
     image_index = np.repeat(np.arange(num_images), counts)
     num = len(image_index)
     boxes = _random_boxes(rng, num)
-    fill = 0.55 + 0.4 * rng.random(num)  # the share of its box that an object covers: COCO's area is the mask's
+    fill = 0.55 + 0.4 * rng.random(num)  # the share of the box that the mask covers
     return GroundTruthTable(
         image_index=image_index,
         labels=_random_labels(rng, num),
@@ -87,7 +87,7 @@ def _detections(rng: np.random.Generator, ground_truths: GroundTruthTable) -> De
 
     images = np.concatenate([image_index[found], image_index[doubled], image_index[crowds], ghost_images])
     scores = np.concatenate([hit_scores, double_scores, member_scores, ghost_scores]).clip(0.01, 0.999).round(3)
-    order = np.lexsort((-scores, images))  # image by image, best first, as detectors write
+    order = np.lexsort((-scores, images))  # image by image, best first, as detectors write them
     return DetectionTable(
         image_index=images[order],
         labels=np.concatenate([confused, labels[doubled], labels[crowds], ghost_labels])[order],
@@ -98,7 +98,7 @@ def _detections(rng: np.random.Generator, ground_truths: GroundTruthTable) -> De
 
 
 def _random_labels(rng: np.random.Generator, num: int) -> Ints:
-    last = len(_CLASS_NAMES) - 1  # the sum of the frequencies may round to just below a number drawn
+    last = len(_CLASS_NAMES) - 1  # the sum of the frequencies may be rounded below a drawn number
     return np.searchsorted(np.cumsum(_CLASS_FREQUENCY), rng.random(num)).clip(max=last)
 
 
@@ -112,7 +112,7 @@ def _random_boxes(rng: np.random.Generator, num: int) -> Floats:
 
 
 def _around(rng: np.random.Generator, boxes: Floats, spread: Floats) -> Floats:
-    """Returns boxes moved and scaled by `spread`, a share of their size."""
+    """Returns boxes that are moved and scaled by `spread`, a share of their size."""
     noise = spread[:, None] * rng.normal(size=boxes.shape)
     size = boxes[:, 2:] * np.exp(noise[:, 2:])
     corner = boxes[:, :2] + boxes[:, 2:] * noise[:, :2]

@@ -1,12 +1,12 @@
-"""DOTA's files to tables of oriented boxes: one text file of quadrilaterals an image, and one of detections a class.
+"""DOTA's files to tables of oriented boxes: one text file of quadrilaterals per image, one of detections per class.
 
 In: `labelTxt/IMAGE.txt` with the lines `x1 y1 x2 y2 x3 y3 x4 y4 class difficult` below an optional header
 (`imagesource:`, `gsd:`), and `Task1_CLASS.txt` with the lines `image score x1 y1 x2 y2 x3 y3 x4 y4`; each kind in a
-folder, below it, or in a tar archive. Out: tables with `oriented` boxes, whose hulls stand in `boxes`.
+folder, its subfolders, or a tar archive. Out: tables with `oriented` boxes and their hulls in `boxes`.
 
-Most of DOTA's quadrilaterals are rectangles up to the rounding of their corners, but not all. Each becomes the
-rectangle of least area around it, as detectors are trained on them; DOTA's own devkit compares the quadrilaterals
-themselves, so where they are no rectangles an IoU may differ from the devkit's.
+Most of DOTA's quadrilaterals are rectangles up to the rounding of their corners, but not all. Each is replaced by the
+rectangle of least area around it, on which detectors are trained. DOTA's devkit compares the quadrilaterals, so if they
+are not rectangles, IoUs may differ from the devkit's.
 
 References: DOTA_devkit dota_utils.py, parse_dota_poly; dota_evaluation_task1.py.
 """
@@ -23,37 +23,37 @@ from .._geometry._oriented import oriented_hull
 from ..types import Bools, DetectionTable, Floats, GroundTruthTable, HostArray
 from ._files import PathLike
 from ._lines import ends_with_line, finite_number, lines_of, shown, warn_of_cut
-from ._text import Object, ground_truth_columns, looks_like, read_detections, read_objects
+from ._text_files import Object, ground_truth_columns, looks_like, read_detections, read_objects
 
 __all__ = ["quads_to_oriented", "read_dota_detections", "read_dota_ground_truths"]
 
 _CORNERS = ("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4")
 _HEADER = ("imagesource:", "gsd:")
 _FLAT = 1e-12  # the area over the squared diagonal, above rounding
-_SAME_AREA = 1 + 1e-9  # far above rounding, far below what the corners' precision can tell apart
+_SAME_AREA = 1 + 1e-9  # far above rounding, far below the precision of the corners
 
 
 def read_dota_ground_truths(
     labels: PathLike, *, image_list: PathLike | Sequence[str] | None = None
 ) -> GroundTruthTable:
-    """Reads DOTA annotations: the objects of every image, `difficult` ones as `ignore`.
+    """Reads DOTA annotations: the objects of every image, with `difficult` ones as `ignore`.
 
-    The id of an image is the name of its file without `.txt`. Classes are all that occur in the annotations, also in
-    images that the list leaves out, in the order of the alphabet. `difficult` may be missing, which is 0; any whole
-    number above 0 is difficult.
+    The id of an image is its file name without `.txt`. Classes are all that occur in the annotations, including images
+    that are not in the list, in alphabetical order. A missing `difficult` is 0; any whole number above 0 means
+    difficult.
 
     Args:
-      labels: a folder or tar archive with one text file an image, on any level.
-      image_list: which images count: a text file, plain or gzip, with one id a line, or the ids; None for all.
+      labels: a folder or tar archive with one text file per image, on any level.
+      image_list: the images to include: a text file, plain or gzip, with one id per line, or the ids; None for all.
 
     Returns:
-      One row for each object, images in the order of their ids; `ids` number the objects of an image from 0. `oriented`
-      holds the rectangles of least area (`quads_to_oriented`), `boxes` their hulls, `area` the rectangles' area.
+      One row per object, images in the order of their ids; `ids` number the objects of an image from 0. `oriented` has
+      the rectangles of least area (`quads_to_oriented`), `boxes` their hulls, `area` the area of the rectangles.
 
     Raises:
       FileNotFoundError: if there is no such folder, archive or list.
-      ValueError: if a line is not as it should be, two files have one name, or the list names an image that has none;
-        the message says which file, line and field.
+      ValueError: if a line is invalid, two files have the same name, or the list names an image without a file; the
+        message names the file, line and field.
     """
     cut: list[str] = []
     objects = read_objects(labels, ".txt", partial(_read_objects, cut))
@@ -66,20 +66,20 @@ def read_dota_ground_truths(
 
 
 def read_dota_detections(detections: PathLike, ground_truths: GroundTruthTable) -> DetectionTable:
-    """Reads DOTA detections: a text file for each class, `Task1_CLASS.txt` or `CLASS.txt`.
+    """Reads DOTA detections: one text file per class, `Task1_CLASS.txt` or `CLASS.txt`.
 
     Args:
       detections: a folder or tar archive with the files, a pattern such as `results/Task1_*.txt`, or one file.
-      ground_truths: defines the images and classes.
+      ground_truths: the ground truths, which define the images and classes.
 
     Returns:
-      One row for each line, files in the order of their names; `ids` number the rows. `oriented` holds the rectangles
-      of least area (`quads_to_oriented`), `boxes` their hulls, `area` the rectangles' area.
+      One row per line, files in the order of their names; `ids` number the rows. `oriented` has the rectangles of least
+      area (`quads_to_oriented`), `boxes` their hulls, `area` the area of the rectangles.
 
     Raises:
       FileNotFoundError: if there is no such folder, archive or file.
-      ValueError: if a line is not as it should be, or a class or image is not among the ground truths'; the message
-        says which file, line and field.
+      ValueError: if a line is invalid, or a class or image is not in the ground truths; the message names the file,
+        line and field.
     """
     found = read_detections(detections, ground_truths, prefix="Task1_", example="Task1_", coordinates=_CORNERS)
     oriented = _rectangles(found.coordinates, detections)
@@ -95,12 +95,12 @@ def read_dota_detections(detections: PathLike, ground_truths: GroundTruthTable) 
 
 
 def quads_to_oriented(quads: HostArray) -> Floats:
-    """Returns the rectangles of least area that enclose quadrilaterals; a rectangle is its own.
+    """Returns the rectangles of least area that enclose quadrilaterals; rectangles are returned unchanged.
 
-    One side of the least rectangle runs along a side of the convex hull (Freeman and Shapira 1975), which for four
-    points is one of the six lines through two of them. Where several lines give the same area the first one counts, so
-    that a rectangle's width runs from its first corner to its second. It is the rectangle of OpenCV's `minAreaRect`, by
-    which detectors for oriented boxes convert DOTA's annotations.
+    One side of this rectangle lies on a side of the convex hull (Freeman and Shapira 1975), which for four points is
+    one of the six lines through two of them. If several lines give the same area, the first one is used, so that the
+    width of a rectangle runs from its first corner to its second. The result equals OpenCV's `minAreaRect`, with which
+    detectors for oriented boxes convert DOTA's annotations.
 
     Args:
       quads: `[N, 4, 2]` x and y of the corners, in any order; equal corners are allowed.
@@ -114,7 +114,7 @@ def quads_to_oriented(quads: HostArray) -> Floats:
     """
     quads = np.asarray(quads, np.float64).reshape(-1, 4, 2)
     middle = quads.mean(1, keepdims=True)
-    points = quads - middle  # small numbers, wherever in the image
+    points = quads - middle  # small numbers, anywhere in the image
     along = (points[:, [1, 2, 3, 0, 2, 3]] - points[:, [0, 1, 2, 3, 0, 1]])[:, :, None]  # [N, 6, 1, 2]
     length = np.hypot(along[..., 0], along[..., 1])[..., None]
     along = np.where(length > 0, along / np.where(length > 0, length, 1.0), [1.0, 0.0])
@@ -131,14 +131,14 @@ def quads_to_oriented(quads: HostArray) -> Floats:
 
 
 def _rectangles(corners: Floats, source: PathLike) -> Floats:
-    """Returns `[N, 5]` rectangles of `[N, 8]` corners, and warns of flat and crossed ones."""
+    """Returns `[N, 5]` rectangles of `[N, 8]` corners, and warns about flat and crossed ones."""
     quads = corners.reshape(-1, 4, 2)
     oriented = quads_to_oriented(quads)
     width, height = oriented[:, 2], oriented[:, 3]
     crossed = _sides_cross(quads)
     for bad, what in (
         (width * height <= _FLAT * (width**2 + height**2), "have no area and overlap nothing; correct or drop them"),
-        (crossed, "cross themselves; the rectangle around all four corners is taken, whatever their order"),
+        (crossed, "cross themselves; the rectangle around all four corners is used, whatever their order"),
     ):
         if bad.any():
             warnings.warn(
@@ -151,7 +151,7 @@ def _rectangles(corners: Floats, source: PathLike) -> Floats:
 
 
 def _sides_cross(quads: Floats) -> Bools:
-    """Returns `[N]`: whether one side of a quadrilateral `[N, 4, 2]` crosses the one across from it."""
+    """Returns `[N]`, whether one side of a quadrilateral `[N, 4, 2]` crosses the opposite one."""
 
     def side(a: int, b: int, c: int) -> Floats:
         to_b, to_c = quads[:, b] - quads[:, a], quads[:, c] - quads[:, a]
@@ -164,7 +164,7 @@ def _sides_cross(quads: Floats) -> Bools:
 
 
 def _read_objects(cut: list[str], name: str, data: bytes) -> list[Object]:
-    """Returns the objects of a file, and adds its name to `cut` if it may be cut off in its last line."""
+    """Returns the objects of a file, and adds its name to `cut` if its last line may be cut off."""
     lines = enumerate(lines_of(name, data), start=1)
     words = [(f"{name}, line {number}", line.split()) for number, line in lines if not line.startswith(_HEADER)]
     words = [(place, one) for place, one in words if one]
@@ -174,7 +174,7 @@ def _read_objects(cut: list[str], name: str, data: bytes) -> list[Object]:
 
 
 def _read_object(place: str, words: list[str]) -> Object:
-    *label, difficult = words[8:] if len(words) > 9 else [*words[8:], "0"]  # a class may have blanks in its name
+    *label, difficult = words[8:] if len(words) > 9 else [*words[8:], "0"]  # class names may have blanks
     is_named = label and (finite_number(label[-1]) is None or (len(label) == 1 and label[0].isdecimal()))
     if not is_named or finite_number(difficult) is None:
         advice = looks_like(words) if None not in map(finite_number, words) else ""

@@ -1,8 +1,8 @@
-"""Where files are opened: every reader gets the names and the bytes of its files from here, unpacked.
+"""The only place where files are opened: readers get file names and unpacked content from here.
 
-Only regular files are opened, and standard input where the path is `-`: what has no end, or waits for a writer, would
-hang. Packed data that grows out of all proportion is refused before it fills the memory, and so is an archive that ends
-without the mark of its end: what is cut off would be missing without a word.
+Only regular files are opened, and standard input for the path `-`: devices and pipes without an end would hang. Packed
+data that expands beyond a limit is refused before it fills the memory, and so is an archive without its end marker: the
+files that are cut off would be missing silently.
 
 References: RFC 1952, 2.3.1; POSIX pax, ustar interchange format.
 """
@@ -33,12 +33,12 @@ _OTHERS = {b"PK\x03\x04": "a ZIP archive", b"PK\x05\x06": "a ZIP archive", b"\x2
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
-# Unpacked, data may have `_ALWAYS_ALLOWED` bytes, or `_MAX_RATIO` for each packed one. Annotations are packed 5 to 20
-# times, long runs of one row 100 times.
+# Unpacked data may have `_ALWAYS_ALLOWED` bytes, or `_MAX_RATIO` bytes per packed byte. Annotations have ratios of 5 to
+# 20, long runs of equal rows 100.
 _ALWAYS_ALLOWED = 1 << 28
 _MAX_RATIO = 200
-_STEP = 1 << 20  # packed bytes at once after the first stream: each copies what is left of them
-_HEAD = 1 << 14  # packed bytes that hold the first block of an archive
+_STEP = 1 << 20  # packed bytes at once after the first stream, because each stream copies the rest of them
+_HEAD = 1 << 14  # packed bytes that contain the first block of an archive
 
 
 def _gzip() -> Any:
@@ -58,7 +58,7 @@ def _xz() -> Any:
 
 
 class _Packer(NamedTuple):
-    """A way of packing: its name, and what unpacks a stream."""
+    """A compression format: its name, and how to unpack a stream."""
 
     name: str
     stream: Callable[[], Any]
@@ -72,11 +72,11 @@ _PACKERS = {
 
 
 def read_bytes(path: PathLike) -> bytes:
-    """Returns the content of a file, unpacked, or of standard input where the path is `-`.
+    """Returns the unpacked content of a file, or of standard input for the path `-`.
 
     Raises:
-      OSError: if there is no such file, or it cannot be read; the error has the file's name.
-      ValueError: if it is no regular file, or its content cannot be unpacked.
+      OSError: if there is no such file, or it cannot be read; the error has the file name.
+      ValueError: if it is not a regular file, or its content cannot be unpacked.
     """
     try:
         if os.fspath(path) == _STANDARD_INPUT:
@@ -87,11 +87,11 @@ def read_bytes(path: PathLike) -> bytes:
         error.filename = error.filename or os.fspath(path)
         raise
     except MemoryError as error:
-        raise OSError(errno.ENOMEM, "does not fit into the memory", os.fspath(path)) from error
+        raise OSError(errno.ENOMEM, "does not fit into memory", os.fspath(path)) from error
 
 
 def is_archive(path: PathLike) -> bool:
-    """Returns True for a tar archive, plain or packed, as its name or its beginning tells; it may be damaged."""
+    """Returns True for a tar archive, plain or packed, by its name or its first bytes; it may be damaged."""
     try:
         if not os.path.isfile(path):
             return False
@@ -105,7 +105,7 @@ def is_archive(path: PathLike) -> bool:
     if packer is not None:
         try:
             head = packer.stream().decompress(head, tarfile.BLOCKSIZE)
-        except Exception:  # each packer has an error of its own
+        except Exception:  # each format has its own error
             return False
     with contextlib.suppress(tarfile.HeaderError):
         tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
@@ -114,7 +114,7 @@ def is_archive(path: PathLike) -> bool:
 
 
 def names_in(source: PathLike) -> list[str]:
-    """Returns the names of the files in a folder or a tar archive, on any level; hidden ones are left out.
+    """Returns the names of the files in a folder or a tar archive, on any level, without hidden ones.
 
     Raises:
       OSError: if a part of it cannot be read.
@@ -126,15 +126,15 @@ def names_in(source: PathLike) -> list[str]:
 
 
 def files_in(source: PathLike, suffix: str) -> Iterator[tuple[str, bytes]]:
-    """Yields name and content of files, by name: those of a folder or a tar archive, of a pattern, or one file.
+    """Yields name and content of the files of a folder, a tar archive or a pattern, or of one file, sorted by name.
 
     Args:
-      source: where they are. Links are followed.
-      suffix: of the files of a folder or an archive, in lower case.
+      source: the folder, archive, pattern or file. Links are followed.
+      suffix: the suffix of the files in a folder or an archive, in lower case.
 
     Raises:
-      OSError: if there is nothing of that name, or a part of it cannot be read.
-      ValueError: if a file is no regular one, or an archive is damaged or cut off.
+      OSError: if nothing has that name, or a part of it cannot be read.
+      ValueError: if a file is not a regular file, or an archive is damaged or cut off.
     """
     if os.path.isdir(source):
         paths = [name for name in _names_below(source) if name.lower().endswith(suffix)]
@@ -151,7 +151,7 @@ def files_in(source: PathLike, suffix: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _names_below(folder: PathLike) -> list[str]:
-    """Returns the files in a folder and below it, in the order of their paths."""
+    """Returns the files in a folder and its subfolders, sorted by path."""
     found, seen = [], set()
 
     def refuse(error: OSError) -> None:
@@ -168,7 +168,7 @@ def _open(path: PathLike) -> BinaryIO:
     """Opens a regular file."""
     try:
         mode = os.stat(path).st_mode
-    except ValueError as error:  # a zero byte, or what the file system cannot spell
+    except ValueError as error:  # a zero byte, or a character that the file system does not support
         raise ValueError(f"{os.fspath(path)!r}: no file can have this name ({error}).") from None
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder, but a file was expected", os.fspath(path))
@@ -182,14 +182,14 @@ def _standard_input() -> bytes:
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None:
         raise ValueError("-: there is no standard input; name a file.")
-    with contextlib.suppress(OSError, ValueError):  # a stream of Python's own has no number
+    with contextlib.suppress(OSError, ValueError):  # a Python stream may have no file descriptor
         if stat.S_ISCHR(os.fstat(stream.fileno()).st_mode):
             stream = None
     if stream is None:
         raise ValueError("-: standard input is a terminal or a device; redirect a file or a pipe to it.")
     data: bytes = stream.read()
     if not data:
-        raise ValueError("-: standard input is empty; it can be read once only, so - stands for one of the files.")
+        raise ValueError("-: standard input is empty; it can only be read once, so only one of the files can be -.")
     return data
 
 
@@ -198,18 +198,20 @@ def _packer(head: bytes) -> _Packer | None:
 
 
 def _unpacked(path: PathLike, data: bytes) -> bytes:
-    """Returns what was packed, or the data itself."""
+    """Returns unpacked data; data that is not packed is returned unchanged."""
     packer = _packer(data)
     if packer is None:
         kind = next((kind for magic, kind in _OTHERS.items() if data.startswith(magic)), None)
         if kind is not None:
-            raise ValueError(f"{path}: is {kind}, which is not read; unpack it, and name the file or folder inside.")
+            raise ValueError(
+                f"{path}: is {kind}, which is not supported; unpack it, and name the file or folder inside."
+            )
         return data
     limit, size = _limit(len(data)), 0
     stream, pieces, start, step = packer.stream(), [], 0, len(data)
     while start < len(data) and size <= limit:
         chunk = data[start : start + step]
-        if stream.eof:  # another one may follow, and zeros may fill the last block
+        if stream.eof:  # another stream may follow, and zeros may fill the last block
             padding = len(chunk) - len(chunk.lstrip(b"\0"))
             start, chunk = start + padding, chunk[padding:]
             if not chunk:
@@ -217,15 +219,15 @@ def _unpacked(path: PathLike, data: bytes) -> bytes:
             stream = packer.stream()
         try:
             pieces.append(stream.decompress(chunk, limit + 1 - size))
-        except Exception as error:  # each packer has an error of its own
+        except Exception as error:  # each format has its own error
             raise _broken(path, packer, error) from error
         start += len(chunk) - len(stream.unused_data)
         size += len(pieces[-1])
         step = _STEP
     if size > limit:
         raise ValueError(
-            f"{path}: {len(data)} bytes of {packer.name} data unpack to more than {limit}, as no annotations do; "
-            "unpack the file if that is meant."
+            f"{path}: {len(data)} bytes of {packer.name} data unpack to more than {limit}, which is not plausible for "
+            f"annotations; unpack the file first if it is intended."
         )
     if not stream.eof:
         raise _broken(path, packer, "the end is missing")
@@ -241,37 +243,37 @@ def _limit(num_bytes: int) -> int:
 
 
 def _archived(path: PathLike, suffix: str, *, read: bool = True) -> list[tuple[str, bytes]]:
-    """Returns name and content of the files in a tar archive, in the order of their names."""
+    """Returns name and content of the files in a tar archive, sorted by name."""
     with _stream(path) as content:
         try:
             with tarfile.open(fileobj=content, mode="r:") as archive:
                 members = _members(archive, content, suffix)
                 return sorted((f"{path}/{one.name}", _member(archive, one) if read else b"") for one in members)
-        # A link may lead to nothing (KeyError) or to itself (RecursionError), and a number be none.
+        # A link may point to nothing (KeyError) or to itself (RecursionError), and a number may be invalid.
         except (tarfile.TarError, EOFError, OSError, KeyError, RecursionError, ValueError, OverflowError) as error:
             raise ValueError(f"{path}: broken archive ({error}); it is damaged or cut off, copy it again.") from error
 
 
 def _stream(path: PathLike) -> BinaryIO:
-    """Returns an archive, unpacked, to read from any place."""
+    """Returns an unpacked archive as a seekable stream."""
     with _open(path) as file:
         packed = _packer(file.read(8)) is not None
     return io.BytesIO(read_bytes(path)) if packed else _open(path)
 
 
 def _members(archive: tarfile.TarFile, content: BinaryIO, suffix: str) -> list[tarfile.TarInfo]:
-    """Returns the files of an archive that is whole, those with a suffix."""
+    """Returns the files with a suffix in a complete archive."""
     members, size, limit = [], 0, _limit(content.seek(0, os.SEEK_END))
     for one in archive:
-        if one.size < 0:  # older Pythons would go round in circles
+        if one.size < 0:  # older versions of Python would loop forever
             raise tarfile.ReadError(f"{one.name!r} has a negative size")
         name = pathlib.PurePath(one.name).name
         if name.lower().endswith(suffix) and not name.startswith(".") and not one.isdir():
             members.append(one)
             size += one.size
     content.seek(archive.offset)
-    if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes a broken header for the end
-        raise tarfile.ReadError("the mark of its end is missing")
+    if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile reads a broken header as the end
+        raise tarfile.ReadError("its end marker is missing")
     if size > limit:  # holes
         raise tarfile.ReadError(f"its files have more than {limit} bytes")
     return members
@@ -280,5 +282,5 @@ def _members(archive: tarfile.TarFile, content: BinaryIO, suffix: str) -> list[t
 def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = archive.extractfile(member)
     if file is None:
-        raise tarfile.ReadError(f"{member.name!r} is no file")
+        raise tarfile.ReadError(f"{member.name!r} is not a file")
     return file.read()

@@ -1,10 +1,10 @@
-"""Ids of images, categories and annotations: read value by value, and found by value.
+"""Ids of images, categories and annotations: reading and lookup.
 
-An id is an integer or a text. A text that spells an integer is that integer, whatever else its column holds: some
-writers quote all ids, or some of them. No id ever becomes a float.
+An id is an integer or a text. A text that spells an integer is that integer, whatever the other values of its column
+are, because some writers quote all or some ids. Ids are never converted to floats.
 
-A column is int64 where all of it are integers of 64 bits, and text where not: there an integer stands as it is spelled,
-so that 7 and "7" are one id in columns of either kind.
+A column is int64 if all its ids are integers of 64 bits, and text otherwise. In a text column, integers are written in
+decimal, so that 7 and "7" are the same id in both kinds of column.
 
 >>> column([7, "9", 9223372036854775807])
 array([                  7,                   9, 9223372036854775807])
@@ -31,15 +31,15 @@ from ..types import Bools, HostArray, Ints
 __all__ = ["LONGEST", "column", "doubtful", "identifier", "index_of", "integer"]
 
 LONGEST = 1024  # characters of a text
-_EXACT_FLOATS = 2**53  # up to here every integer is a double of its own
+_EXACT_FLOATS = 2**53  # up to here every integer is exact as a double
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _OTHERWISE = re.compile(r"(-?)0*(0|[1-9][0-9]*)(?:\.0+)?")
 
 
 def integer(value: Any) -> int | None:
-    """Returns the integer that a number is, also one written as 7.0; None if it is none.
+    """Returns the integer value of a number, also of one written as 7.0; None if it is not an integer.
 
-    A float beyond 2^53 is none: it may stand for other integers as well.
+    A float beyond 2^53 is not accepted, because several integers round to it.
     """
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         return None
@@ -50,9 +50,9 @@ def integer(value: Any) -> int | None:
 
 
 def identifier(value: Any) -> int | str | None:
-    """Returns the id that a value is, text where it does not fit 64 bits; None if it is none."""
+    """Returns the id of a value, as text if it does not fit 64 bits; None if it is not an id."""
     if isinstance(value, str):
-        if len(value) > LONGEST or "\0" in value:  # arrays of text give all rows the longest's room, and cut a NUL off
+        if len(value) > LONGEST or "\0" in value:  # text arrays pad all rows, and drop a trailing NUL
             return None
         number = int(value) if _INTEGER.fullmatch(value) else None
         return str(value) if number is None or not _fits(number) else number
@@ -61,7 +61,7 @@ def identifier(value: Any) -> int | str | None:
 
 
 def column(values: Sequence[Any]) -> HostArray | None:
-    """Returns `[N]` ids, int64 or text; None if one of the values is none."""
+    """Returns `[N]` ids, int64 or text; None if one of the values is not an id."""
     read = list(map(identifier, values))
     if None in read:
         return None
@@ -71,22 +71,21 @@ def column(values: Sequence[Any]) -> HostArray | None:
 
 
 def index_of(ids: HostArray, known: HostArray, files: NDArray[np.object_] | None = None) -> tuple[Ints, Bools]:
-    """Returns the index of every id among known ones, and whether it is there.
+    """Returns the index of every id in known ids, and whether it was found.
 
-    A text that spells an integer otherwise, such as "000000000139" or "139.0", is that integer, and the name of a file,
-    with its suffix or without, is the id that the file belongs to: where they are no ids themselves, and there is no
-    doubt.
+    A text such as "000000000139" or "139.0" stands for the integer 139, and a file name, with or without its suffix,
+    stands for the id of that file, if the text is not itself an id and the meaning is unique.
 
     Args:
-      ids: `[N]`, as `column` returns them.
-      known: `[M]` likewise, distinct; ascending where they are integers.
-      files: `[M]` names of files; None where there is none.
+      ids: `[N]`, as returned by `column`.
+      known: `[M]` likewise, distinct; ascending if they are integers.
+      files: `[M]` file names; None for ids without a file.
     """
     if not len(known):
         return np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
     if ids.dtype.kind != "U" and known.dtype.kind != "U":
         index = np.searchsorted(known, ids)
-        index[index == len(known)] = 0  # larger than all: any index will do, the comparison finds it unknown
+        index[index == len(known)] = 0  # larger than all: any index is valid, because the comparison finds it unknown
         return index, known[index] == ids
     listed = known.astype(str).tolist()
     place = dict(zip(listed, range(len(listed)), strict=True))
@@ -102,7 +101,7 @@ def index_of(ids: HostArray, known: HostArray, files: NDArray[np.object_] | None
 
 
 def doubtful(unknown: HostArray, known: HostArray, files: NDArray[np.object_] | None = None) -> list[str]:
-    """Returns the known ids that the first text of doubt may stand for: "07" for "007" or "7"; mostly there is none."""
+    """Returns the known ids that the first ambiguous text may stand for ("07" for "007" or "7"); usually empty."""
     meant = _meant(unknown.astype(str).tolist(), known.astype(str).tolist(), files)
     return next((others for others in meant.values() if len(others) > 1), [])
 
@@ -112,14 +111,14 @@ def _fits(number: int) -> bool:
 
 
 def _meant(texts: Iterable[str], listed: Sequence[str], files: NDArray[np.object_] | None) -> dict[str, list[str]]:
-    """Returns for each text the listed ids that it may stand for: one spelled otherwise, or that of a file."""
+    """Returns the known ids that each text may stand for: an id in another spelling, or the id of a file."""
     of_number, of_file = collections.defaultdict(list), collections.defaultdict(list)
     for one in listed:
         of_number[_plain(one)].append(one)
     for one, file in zip(listed, [] if files is None else files.tolist(), strict=False):
         for name in _names(file) if file else ():
             of_file[name].append(one)
-    # Where the name of one image's file is the id of another image, other texts tell nothing of files.
+    # If the file name of one image is the id of another image, file names are ambiguous and are not used.
     confused = any(of_number.get(_plain(name), ids) != ids for name, ids in of_file.items())
     meant = {}
     for text in texts:
@@ -129,8 +128,8 @@ def _meant(texts: Iterable[str], listed: Sequence[str], files: NDArray[np.object
 
 
 def _names(file: str) -> set[str]:
-    """Returns a path and its last part, each with its suffix and without."""
-    path = pathlib.PureWindowsPath(file)  # of which both slashes part folders
+    """Returns a path and its last part, each with and without its suffix."""
+    path = pathlib.PureWindowsPath(file)  # in which both kinds of slash separate folders
     return {file, file.removesuffix(path.suffix), path.name, path.stem} - {""}
 
 

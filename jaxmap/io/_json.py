@@ -1,8 +1,8 @@
-"""JSON files to validated NumPy columns: what the readers of all annotation formats share.
+"""JSON files to validated NumPy columns, shared by the readers of all JSON formats.
 
-A results file may hold half a million objects, so no Python code runs per object while the data is good: columns are
-pulled out by `map` and `itemgetter`, and checked by the *set* of their types. Only a column that fails is walked, to
-name the entry that is at fault.
+A results file may have half a million objects, so no Python code runs per object while the data is valid: columns are
+extracted with `map` and `itemgetter`, and checked by the *set* of their types. Only a column that fails is searched for
+the invalid entry.
 
 >>> Entries(items=[{"id": 3, "bbox": [0, 0, 2, 1]}], name="annotations", source="gt.json").integers("id")
 array([3])
@@ -31,22 +31,22 @@ from ._identifiers import LONGEST, column, identifier, integer
 __all__ = ["Entries", "first_few", "keypoints", "load_json", "parse_json"]
 
 _MISSING = object()
-_DIGITS = 4000  # Python refuses longer integers, from 4,300 digits on
-# What is often given in place of JSON.
+_DIGITS = 4000  # Python refuses integers of more than 4,300 digits
+# Content that is often given in place of JSON.
 _BEGINNINGS = {
     b"<": "it looks like XML or a web page",
-    b"version https://git-lfs": "it is a pointer of Git LFS, get the file itself with `git lfs pull`",
-    b"{'": "it looks like a printed Python object, write it with `json.dump`",
-    b"[{'": "it looks like a printed Python object, write it with `json.dump`",
+    b"version https://git-lfs": "it is a Git LFS pointer; get the file with `git lfs pull`",
+    b"{'": "it looks like a printed Python object; write it with `json.dump`",
+    b"[{'": "it looks like a printed Python object; write it with `json.dump`",
 }
 _NUMBER_ADVICE = "write finite numbers without quotes, or drop the entry"
 
 
 def load_json(path: PathLike) -> Any:
-    """Returns the content of a JSON file, plain or gzip-compressed, whatever its name ends with.
+    """Returns the content of a JSON file, plain or gzip-compressed, whatever its suffix.
 
     Raises:
-      FileNotFoundError: if there is no such file; other trouble of the file system is an OSError as well.
+      FileNotFoundError: if there is no such file; other errors of the file system are OSErrors too.
       ValueError: if the content is empty, cut off, or not JSON.
     """
     return parse_json(read_bytes(path), path)
@@ -54,7 +54,7 @@ def load_json(path: PathLike) -> Any:
 
 @collector_paused()
 def parse_json(data: bytes, path: PathLike) -> Any:
-    """Returns what the content of a file says."""
+    """Returns the parsed content of a file."""
     if not data.strip():
         raise ValueError(f"{path}: the file is empty; JSON was expected.")
     try:
@@ -77,7 +77,7 @@ def _int_or_inf(text: str) -> float:
 
 
 def _advice(data: bytes) -> str:
-    """Returns what to do about content that is no JSON, by how it looks."""
+    """Returns advice about content that is not JSON, by its first bytes."""
     start = data.lstrip()[:64]
     for beginning, advice in _BEGINNINGS.items():
         if start.startswith(beginning):
@@ -85,22 +85,22 @@ def _advice(data: bytes) -> str:
     try:
         _, _ = map(json.loads, data.strip().split(b"\n", 2)[:2])
     except (ValueError, RecursionError):
-        return "the file is damaged or cut off, write it again"
+        return "the file is damaged or cut off; write it again"
     return (
-        "it holds JSON lines, one value a line, where one JSON value is expected: `jq -s . FILE` makes one list of them"
+        "it has JSON lines, one value per line, where one JSON value is expected: `jq -s . FILE` makes one list of them"
     )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Entries:
-    """A list of JSON objects, read one column at a time.
+    """A list of JSON objects that is read one column at a time.
 
-    Numbers may be Python's or NumPy's, so that parsed data made by a program passes as well as a file's.
+    Numbers may be Python's or NumPy's, so that data made by a program is accepted as well as parsed files.
 
     Attributes:
       items: the objects.
-      name: what messages call the list, for example `annotations`.
-      source: what messages call its origin: a file, or a word for data that was passed in.
+      name: the name of the list in messages, for example `annotations`.
+      source: the name of its origin in messages: a file, or a word for data that was passed in.
     """
 
     items: list[Any]
@@ -111,7 +111,7 @@ class Entries:
         return len(self.items)
 
     def values(self, field: str, default: Any = _MISSING) -> list[Any]:
-        """Returns one field of every entry, unchecked; without `default` it must be there.
+        """Returns one field of every entry, unchecked; it is required if there is no `default`.
 
         Raises:
           ValueError: if an entry is not an object or lacks the field.
@@ -131,10 +131,10 @@ class Entries:
             raise
 
     def integers(self, field: str) -> Ints:
-        """Returns `[N]` int64 from integers, also written as 1.0; refuses "1" and true.
+        """Returns `[N]` int64 from integers, also if written as 1.0; refuses "1" and true.
 
         Raises:
-          ValueError: if an entry lacks the field or holds anything but an integer of 64 bits.
+          ValueError: if an entry lacks the field or has anything but an integer of 64 bits.
         """
         values = self.values(field)
         result = _plain_integers(values)
@@ -147,10 +147,10 @@ class Entries:
         return result
 
     def identifiers(self, field: str) -> HostArray:
-        """Returns `[N]` ids as `_identifiers.column` has them: int64, or text where one of them is no integer.
+        """Returns `[N]` ids, like `_identifiers.column`: int64, or text if one of them is not an integer.
 
         Raises:
-          ValueError: if an entry lacks the field or holds anything but an integer or a text.
+          ValueError: if an entry lacks the field or has anything but an integer or a text.
         """
         values = self.values(field)
         result = _plain_integers(values)
@@ -168,7 +168,7 @@ class Entries:
         """Returns `[N]` float64.
 
         Raises:
-          ValueError: if an entry lacks the field or holds anything but a finite number.
+          ValueError: if an entry lacks the field or has anything but a finite number.
         """
         values = self.values(field)
         result = _finite(values)
@@ -177,10 +177,10 @@ class Entries:
         return result
 
     def numbers_or_nan(self, field: str) -> Floats:
-        """Returns `[N]` float64, NaN where an entry lacks the field or holds null.
+        """Returns `[N]` float64, NaN where an entry lacks the field or has null.
 
         Raises:
-          ValueError: if an entry holds anything but a finite number.
+          ValueError: if an entry has anything but a finite number.
         """
         values = self.values(field, default=None)
         given = np.array([value is not None for value in values], bool)
@@ -199,7 +199,7 @@ class Entries:
         """Returns `[N, 4]` float64.
 
         Raises:
-          ValueError: if an entry lacks the field or holds anything but four finite numbers.
+          ValueError: if an entry lacks the field or has anything but four finite numbers.
         """
         values = self.values(field)
         with contextlib.suppress(TypeError):  # a value without a length
@@ -211,19 +211,19 @@ class Entries:
         raise self._error(field, values, _is_box, expected, _NUMBER_ADVICE)
 
     def flags(self, field: str) -> Bools:
-        """Returns `[N]` bool from 0, 1, false or true; False where an entry lacks the field or holds null.
+        """Returns `[N]` bool from 0, 1, false or true; False where an entry lacks the field or has null.
 
         Raises:
-          ValueError: if an entry holds anything else.
+          ValueError: if an entry has anything else.
         """
         values = self.values(field, default=0)
-        with contextlib.suppress(TypeError):  # a value that cannot be hashed
+        with contextlib.suppress(TypeError):  # a value that is not hashable
             if set(values) <= {0, 1, None}:  # False and True equal these
                 return np.fromiter(values, np.bool_, len(values))
         raise self._error(field, values, _is_flag, "0 or 1", "write one of them, without quotes")
 
     def names(self, field: str) -> list[Any]:
-        """Returns the field of every entry as it is; None where an entry lacks it."""
+        """Returns the field of every entry, unchecked; None where an entry lacks it."""
         return self.values(field, default=None)
 
     def objects(self, field: str) -> list[Any]:
@@ -238,8 +238,8 @@ class Entries:
         """Returns `[N, P, 3]` float64: x, y and visibility of P keypoints, as `[x, y, v, ...]` or `[[x, y, v], ...]`.
 
         Raises:
-          ValueError: if an entry lacks the field or holds anything but finite numbers, three for each keypoint, and as
-            many keypoints as the first.
+          ValueError: if an entry lacks the field or has anything but finite numbers, three per keypoint, with as many
+            keypoints as in the first entry.
         """
         values = self.values(field)
         with contextlib.suppress(TypeError, ValueError):
@@ -247,7 +247,7 @@ class Entries:
         flat = list(map(_flat, values))
         with contextlib.suppress(TypeError, ValueError):
             return keypoints(flat)
-        expected = "three numbers for each keypoint, [x, y, visibility, ...]"
+        expected = "three numbers per keypoint, [x, y, visibility, ...]"
         if _are_keypoints(flat[0]):
             length = len(flat[0])
             expected += f", {length} of them as in the first entry"
@@ -268,19 +268,19 @@ def keypoints(values: list[Any]) -> Floats:
     """Returns lists `[x, y, v, ...]` as `[N, P, 3]` float64.
 
     Raises:
-      ValueError: if they differ in length, or hold anything but finite numbers, three for each keypoint.
+      ValueError: if they differ in length, or have anything but finite numbers, three per keypoint.
     """
     if not values:
         return np.zeros((0, 1, 3))
     length, *others = set(map(len, values))
     flat = _finite(list(itertools.chain.from_iterable(values)))
     if others or flat is None or length % 3 or not length:
-        raise ValueError("lists of three finite numbers for each keypoint were expected, all as long as the first")
+        raise ValueError("lists of three finite numbers per keypoint were expected, all as long as the first")
     return flat.reshape(len(values), -1, 3)
 
 
 def first_few(values: HostArray, limit: int = 5) -> str:
-    """Returns the first values and how many more there are, for messages.
+    """Returns the first values and the number of the others, for messages.
 
     >>> first_few(np.arange(7))
     '0, 1, 2, 3, 4 and 2 more'
@@ -295,13 +295,13 @@ def _finite(values: list[Any]) -> Floats | None:
         return None
     try:
         result = np.fromiter(values, np.float64, len(values))
-    except OverflowError:  # an integer beyond the range of a double
+    except OverflowError:  # an integer beyond the range of doubles
         return None
     return result if np.isfinite(result).all() else None
 
 
 def _is_number_type(kind: type) -> bool:
-    return issubclass(kind, numbers.Real) and not issubclass(kind, bool)  # a bool is an int, but `true` is no number
+    return issubclass(kind, numbers.Real) and not issubclass(kind, bool)  # `true` is not a number
 
 
 def _is_integer_type(kind: type) -> bool:
@@ -309,7 +309,7 @@ def _is_integer_type(kind: type) -> bool:
 
 
 def _plain_integers(values: list[Any]) -> Ints | None:
-    """Returns int64, or None if anything is no integer of 64 bits."""
+    """Returns int64, or None if any value is not an integer of 64 bits."""
     if not all(map(_is_integer_type, set(map(type, values)))):
         return None
     try:
@@ -338,7 +338,7 @@ def _is_box(value: Any) -> bool:
 
 
 def _flat(value: Any) -> Any:
-    """Returns `[[x, y, v], ...]` as `[x, y, v, ...]`; anything else as it is."""
+    """Returns `[[x, y, v], ...]` as `[x, y, v, ...]`; anything else unchanged."""
     nested = isinstance(value, list | tuple) and all(isinstance(one, list | tuple) and len(one) == 3 for one in value)
     return list(itertools.chain.from_iterable(value)) if nested else value
 
@@ -357,5 +357,5 @@ def _is_flag(value: Any) -> bool:
 def _shown(value: Any) -> str:
     try:
         return f"{reprlib.repr(value)} ({type(value).__name__})"
-    except ValueError:  # an integer of more digits than Python writes
+    except ValueError:  # an integer with more digits than Python prints
         return f"a huge number ({type(value).__name__})"

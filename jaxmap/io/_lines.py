@@ -1,7 +1,7 @@
-r"""Lines, numbers and names in text files, as tools write them: byte order marks, line ends of any system, blanks.
+r"""Lines, numbers and names in text files, with byte order marks, line ends of all systems, and blanks.
 
-A number is in plain decimal notation. What else Python takes for one (`1_000`, digits of other scripts) is refused,
-because no file means it.
+Numbers are in plain decimal notation. Other forms that Python accepts (`1_000`, digits of other scripts) are refused,
+because they are mistakes in files.
 
 >>> lines_of("list.txt", b"\xef\xbb\xbfone\r\ntwo words\n")
 ['one', 'two words', '']
@@ -37,7 +37,7 @@ _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".w
 
 
 def finite_number(text: str) -> float | None:
-    """Returns the number that a text spells in plain decimal notation; None if it spells none."""
+    """Returns the finite number that a text spells in plain decimal notation; None if it spells none."""
     if not _is_plain(text):
         return None
     try:
@@ -48,12 +48,12 @@ def finite_number(text: str) -> float | None:
 
 
 def _is_plain(text: str) -> bool:
-    """Returns False for `1_000` and for digits of other scripts, which Python takes for numbers and no file means."""
+    """Returns False for `1_000` and for digits of other scripts, which Python accepts as numbers."""
     return "_" not in text and text.isascii()
 
 
 def finite_numbers(texts: Sequence[str]) -> Floats | None:
-    """Returns `[N]` float64; None if one of the texts spells no finite number in plain decimal notation."""
+    """Returns `[N]` float64; None if one of the texts is not a finite number in plain decimal notation."""
     if not _is_plain("".join(texts)):
         return None
     try:
@@ -64,20 +64,22 @@ def finite_numbers(texts: Sequence[str]) -> Floats | None:
 
 
 def check_encoding(name: str, data: bytes) -> None:
-    """Refuses what is no text of 8-bit characters.
+    """Refuses content that is not a text of 8-bit characters.
 
     Raises:
-      ValueError: if it is UTF-16, or holds zeros.
+      ValueError: if it is UTF-16, or has zero bytes.
     """
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError(f"{name}: a text file in UTF-16, but UTF-8 is read; save it as UTF-8.")
+        raise ValueError(f"{name}: a text file in UTF-16, but UTF-8 is expected; save it as UTF-8.")
     if (place := data.find(b"\0")) >= 0:
         line = data.count(b"\n", 0, place) + 1
-        raise ValueError(f"{name}, line {line}: not a text in UTF-8, it holds zero bytes; it is damaged, or in UTF-16.")
+        raise ValueError(
+            f"{name}, line {line}: not a text in UTF-8, because it has zero bytes; it is damaged, or in UTF-16."
+        )
 
 
 def lines_of(name: str, data: bytes) -> list[str]:
-    """Returns the lines of a text file; it may have a byte order mark, and line ends of any system.
+    """Returns the lines of a text file, which may have a byte order mark and line ends of any system.
 
     Raises:
       ValueError: if it is not UTF-8.
@@ -87,41 +89,41 @@ def lines_of(name: str, data: bytes) -> list[str]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{name}: not a text file in UTF-8 ({error}).") from error
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # splitlines() cuts at more than line ends
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # splitlines() splits at more than line ends
 
 
 def ends_with_line(data: bytes) -> bool:
-    """Returns False for a text whose last line has no end, as when it is cut off."""
+    """Returns False for a text whose last line has no line end, which suggests that it is cut off."""
     return not data or data.endswith((b"\n", b"\r"))
 
 
 def warn_of_cut(names: Sequence[str]) -> None:
-    """Warns once of files that end within a line which is shorter than the others."""
+    """Warns once about files that end within a line that is shorter than the others."""
     if names:
         others = f" (like {len(names) - 1} more)" if len(names) > 1 else ""
         warnings.warn(
-            f"{names[0]}: the file ends within a line that is shorter than others, as if it were cut off{others}; copy "
-            "it again, or end it with a line break if it is whole.",
+            f"{names[0]}: the file ends within a line that is shorter than others, as if it were cut off{others}; "
+            f"copy it again, or end it with a line break if it is complete.",
             UserWarning,
             stacklevel=4,
         )
 
 
 def shown(text: str | None) -> str:
-    """Returns what a message shows of a text: a file of another kind may be one line of many megabytes."""
+    """Returns a text shortened for messages, because a file of another format may be one line of many megabytes."""
     return repr(text if text is None or len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}...")
 
 
 def known_names(unknown: Sequence[str], known: Sequence[str]) -> str:
-    """Returns what is known, for a message about names that are not, and which of it may have been meant."""
+    """Returns the known names, for a message about unknown ones, and which of them may have been meant."""
     text = f"known are {first_few(np.array(known))}" if known else "none is known"
     plain = {_plain_name(one): one for one in known}
     meant = next(((one, plain[_plain_name(one)]) for one in unknown if _plain_name(one) in plain), None)
-    return text if meant is None else f"{text}; is {meant[1]!r} meant by {meant[0]!r}?"
+    return text if meant is None else f"{text}; does {meant[0]!r} stand for {meant[1]!r}?"
 
 
 def _plain_name(name: str) -> str:
-    """Returns a name without what writers add or leave out: folder, extension, zeros in front, and capitals."""
+    """Returns a name without folder, extension, leading zeros and capitals, which writers add or omit."""
     path = pathlib.PurePosixPath(name.replace("\\", "/"))
     stem = path.stem if path.suffix.lower() in _IMAGE_SUFFIXES else path.name
     return stem.lstrip("0").casefold()

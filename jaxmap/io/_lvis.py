@@ -1,12 +1,12 @@
-"""LVIS annotation files to tables: COCO's form, with what each image was searched for and how frequent classes are.
+"""LVIS annotation files to tables: COCO's format, with verified classes per image and frequencies of classes.
 
-Only what LVIS adds is here; its results files are COCO's (`read_coco_detections`). An image was searched for the
-classes that it has annotations of and for its `neg_category_ids`; of its `not_exhaustive_category_ids` it may hold more
-objects than were annotated. An annotation whose area is 0 is none.
+Only LVIS's additions are here; its results files are COCO's (`read_coco_detections`). The verified classes of an image
+are those of its annotations and its `neg_category_ids`; those of its `not_exhaustive_category_ids` may not be annotated
+completely. Annotations with an area of 0 are dropped.
 
 References: lvis-api eval.py, `LVISEval._prepare`, `evaluate_img`; lvis.py, `get_ann_ids`; results.py. Deviations: an
-annotation whose id is 0 counts like any other; a result of a category that the ground truths do not list takes no place
-among the first 300 of its image.
+annotation with the id 0 counts like any other; a result of a category that the ground truths do not list does not count
+towards the limit of 300 per image.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ._coco_shapes import names_of
 from ._files import PathLike
 from ._identifiers import identifier, index_of
 from ._json import Entries
-from ._typed import Columns, Layout
+from ._json_fast import Columns, Layout
 
 __all__ = ["lvis_ground_truths", "read_lvis_ground_truths"]
 
@@ -39,14 +39,14 @@ def read_lvis_ground_truths(path: PathLike, *, iou_type: str = "bbox") -> Ground
 
     Args:
       path: a JSON file, plain or gzip-compressed.
-      iou_type: what will be compared, and so is read: boxes or masks. LVIS reports `segm` first.
+      iou_type: what will be compared, which decides the fields to read: boxes or masks. LVIS reports `segm` first.
 
     Returns:
-      One row for each annotation of a known category, in the order of the file.
+      One row per annotation of a known category, in the order of the file.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is not JSON, or not as `lvis_ground_truths` wants it.
+      ValueError: if it is not JSON, or not as described in `lvis_ground_truths`.
     """
     columns = read_ground_truth_columns(path, _layouts(iou_type))
     columns["annotations"] = _with_area(columns["annotations"], str(path))
@@ -59,18 +59,18 @@ def lvis_ground_truths(
     """Returns the table of a parsed LVIS annotation file.
 
     Args:
-      data: as `coco_ground_truths` takes it. Images also hold the lists `neg_category_ids` and
-        `not_exhaustive_category_ids`, categories their `frequency`, `r`, `c` or `f`. Of annotations `ignore` is read, 0
-        where it is missing, and not `iscrowd`: LVIS knows no crowds.
-      iou_type: what will be compared, and so is read: boxes or masks.
-      source: what messages call the data.
+      data: as in `coco_ground_truths`. Images also have the lists `neg_category_ids` and `not_exhaustive_category_ids`,
+        and categories their `frequency`, `r`, `c` or `f`. Annotations may have `ignore`; `iscrowd` is not read, because
+        LVIS has no crowds.
+      iou_type: what will be compared, which decides the fields to read: boxes or masks.
+      source: the name of the data in messages.
 
     Returns:
-      One row for each annotation of a known category and an area above 0, in their order, with `verified`,
-      `not_exhaustive` and `class_group`.
+      One row per annotation of a known category with an area above 0, in their order, with `verified`, `not_exhaustive`
+      and `class_group`.
 
     Raises:
-      ValueError: as `coco_ground_truths` says, or if one of these fields is missing or of a wrong kind.
+      ValueError: as in `coco_ground_truths`, or if one of these fields is missing or has a wrong type.
 
     Example:
       >>> table = lvis_ground_truths({
@@ -99,7 +99,7 @@ def _layouts(iou_type: str) -> dict[str, Layout]:
 
 
 def _with_area(annotations: Columns, source: str) -> Columns:
-    """Returns the annotations whose area is above 0, or not given."""
+    """Returns the annotations with an area above 0, or without an area."""
     kept = ~(annotations["area"] <= 0)
     if not kept.all():
         warnings.warn(
@@ -114,7 +114,7 @@ def _with_area(annotations: Columns, source: str) -> Columns:
 
 
 def _with_federation(table: GroundTruthTable, columns: Mapping[str, Columns], source: str) -> GroundTruthTable:
-    """Returns the table with what LVIS says of its images and classes."""
+    """Returns the table with LVIS's additions: verified and not exhaustive classes, and frequencies."""
     images, categories = columns["images"], columns["categories"]
     image_index, _ = index_of(images["id"], table.image_ids)
 

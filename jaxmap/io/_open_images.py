@@ -1,15 +1,15 @@
-"""Open Images' CSV files to tables: boxes, image-level labels, the hierarchy of classes, and detections.
+"""Open Images' CSV files to tables: boxes, image-level labels, the class hierarchy, and detections.
 
-In: CSV with a header, plain or gzip, of which only the columns named here are read, in any order:
+In: CSV files with a header, plain or gzip; only these columns are read, in any order:
 
 - boxes: `ImageID`, `LabelName`, `XMin`, `XMax`, `YMin`, `YMax`, `IsGroupOf`;
-- image-level labels: `ImageID`, `LabelName`, `Confidence`, 1 for a class that is there and 0 for one that is not;
+- image-level labels: `ImageID`, `LabelName`, `Confidence`, 1 for a class that is present and 0 for one that is not;
 - detections: `ImageID`, `LabelName`, `Score`, `XMin`, `XMax`, `YMin`, `YMax`;
 - class descriptions, without a header: `LabelName,name`, or the challenge's `LabelName,name,number`.
 
-Coordinates are shares of the image's width and height, and stay so: boxes are xywh in [0, 1], areas are shares of the
-image and no pixels, so area ranges say nothing. Both axes being scaled alike for all boxes of an image, an IoU is the
-same as in pixels.
+Coordinates are fractions of the width and height of the image, and are kept: boxes are xywh in [0, 1], and areas are
+fractions of the image, so area ranges in pixels are meaningless. All boxes of an image are scaled equally, so IoUs are
+the same as in pixels.
 
 References: TensorFlow object detection API, oid_hierarchical_labels_expansion.py, oid_challenge_evaluation_utils.py,
 OpenImagesDetectionEvaluator; per_image_evaluation.py, `_remove_invalid_boxes`.
@@ -34,14 +34,14 @@ from ..types import Bools, DetectionTable, Floats, GroundTruthTable, HostArray, 
 from ._files import PathLike, read_bytes
 from ._json import first_few, load_json
 from ._lines import check_encoding, ends_with_line, finite_number, finite_numbers, known_names, shown, warn_of_cut
-from ._text import warn_of_inverted
+from ._text_files import warn_of_inverted
 
 __all__ = ["is_open_images", "read_open_images_detections", "read_open_images_ground_truths"]
 
 _CORNERS = ("XMin", "XMax", "YMin", "YMax")
 _LINES_AT_ONCE = 1 << 16
 _UNKNOWN = -1
-_ANY: tuple[float, ...] = ()  # of a column that may hold every number
+_ANY: tuple[float, ...] = ()  # of a column that may have any number
 _BOX = dict.fromkeys(_CORNERS, _ANY)
 
 Hierarchy = Mapping[str, set[str]]
@@ -59,25 +59,25 @@ def read_open_images_ground_truths(
     hierarchy: PathLike | None = None,
     class_descriptions: PathLike | None = None,
 ) -> GroundTruthTable:
-    """Reads Open Images annotations: the boxes of every image, those of groups (`IsGroupOf`) as `crowd`.
+    """Reads Open Images annotations: the boxes of every image, with groups (`IsGroupOf`) as `crowd`.
 
-    An image was searched for (`verified`) the classes of its boxes and of its image-level labels of both kinds. With a
-    hierarchy a box is one of every class above its own as well, a class that is there makes those above it verified,
-    and one that is not there those below it. Classes are those that have boxes then, images all that a file names.
+    The verified classes of an image are those of its boxes and of its image-level labels, present or not. With a
+    hierarchy, a box also counts for every parent class, a class that is present verifies its parents, and a class that
+    is not present verifies its children. Classes are those with boxes after that; images are all that any file names.
 
     Args:
-      boxes: the CSV of boxes. A group that is not known to be one (-1) is none.
-      image_labels: the CSV of image-level labels; without it an image was searched for the classes of its boxes alone.
-      hierarchy: the JSON tree of `LabelName` and `Subcategory`. Its root is no class; `Part` plays no part.
-      class_descriptions: the CSV of names; boxes of classes that it does not list are left out with a warning.
+      boxes: the CSV of boxes. An unknown `IsGroupOf` (-1) means that it is not a group.
+      image_labels: the CSV of image-level labels; without it, only the classes of its boxes are verified in an image.
+      hierarchy: the JSON tree of `LabelName` and `Subcategory`. Its root is not a class; `Part` is not read.
+      class_descriptions: the CSV of names; boxes of classes that it does not list are excluded with a warning.
 
     Returns:
-      One row for each box and class, in the order of the file; `ids` are rows of the file from 0; classes and images in
-      the order of their ids, the classes' being label names such as `/m/01g317`.
+      One row per box and class, in the order of the file; `ids` are rows of the file from 0. Classes and images are
+      sorted by id; class ids are label names such as `/m/01g317`.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if a column is missing, a line is not as it should be, or no box is left; the message says where.
+      ValueError: if a column is missing, a line is invalid, or no box remains; the message says where.
     """
     above, below = _read_hierarchy(hierarchy)
     images, classes = _Numbers(), _Numbers()
@@ -130,19 +130,19 @@ def read_open_images_ground_truths(
 def read_open_images_detections(path: PathLike, ground_truths: GroundTruthTable) -> DetectionTable:
     """Reads Open Images detections.
 
-    Left out with a warning are detections of images that the ground truths do not name, of which nothing is verified,
-    of classes without boxes there, for which AP is not defined, and boxes without area, as the challenge removes them.
+    Detections are excluded with a warning if the ground truths do not name their image, in which no class is verified;
+    if their class has no boxes there, so that AP is not defined; or if their box has no area, as in the challenge.
 
     Args:
       path: the CSV of detections.
-      ground_truths: defines the images and classes.
+      ground_truths: the ground truths, which define the images and classes.
 
     Returns:
-      One row for each detection that is left, in the order of the file; `ids` are rows of the file from 0.
+      One row per remaining detection, in the order of the file; `ids` are rows of the file from 0.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if a column is missing or a line is not as it should be; the message says where.
+      ValueError: if a column is missing or a line is invalid; the message says where.
     """
     images, classes = _Numbers(), _Numbers()
     columns = _read(path, {"ImageID": images, "LabelName": classes}, {"Score": _ANY} | _BOX)
@@ -172,7 +172,7 @@ def read_open_images_detections(path: PathLike, ground_truths: GroundTruthTable)
 
 
 class _Numbers(dict[str, int]):
-    """Numbers strings from 0, in the order in which they come."""
+    """Numbers strings from 0, in the order of their first occurrence."""
 
     def __missing__(self, key: str) -> int:
         number = self[key] = len(self)
@@ -183,12 +183,12 @@ class _Numbers(dict[str, int]):
 def _read(
     path: PathLike, numbered: Mapping[str, _Numbers], numeric: Mapping[str, tuple[float, ...]]
 ) -> dict[str, HostArray]:
-    """Returns columns of a CSV file with a header: strings as int64 by their numbers, and numbers as float64.
+    """Returns columns of a CSV file with a header: strings as int64 numbers, and numbers as float64.
 
     Args:
       path: the file.
-      numbered: the columns of strings, each with what numbers them.
-      numeric: the columns of numbers, each with the values that it may hold.
+      numbered: the columns of strings, each with its numbering.
+      numeric: the columns of numbers, each with its allowed values.
     """
     fields = [*numbered, *numeric]
     pieces: dict[str, list[HostArray]] = {
@@ -213,7 +213,7 @@ def _read(
             codes = map(numbered[field].__getitem__, column)
             pieces[field].append(np.fromiter(codes, np.int64, len(column)))
             if "" in numbered[field]:
-                raise block.error(block.rows[column.index("")], f"`{field}` is empty, every line needs one")
+                raise block.error(block.rows[column.index("")], f"`{field}` is empty; every line needs one")
         lengths = [len(row[-1]) for row in block.rows[-1:] + block.rows[:-1]]
         cut = bool(lengths) and lengths[0] < max(lengths)
     if cut and not ends_with_line(data):
@@ -226,7 +226,7 @@ def _read(
 
 
 class _Block(NamedTuple):
-    """Some lines of a CSV file: their values, without those of empty lines, and all as they came."""
+    """Some lines of a CSV file: the values of lines that are not empty, and all raw lines."""
 
     path: PathLike
     first: int
@@ -239,10 +239,10 @@ class _Block(NamedTuple):
 
 
 def _blocks(path: PathLike, data: bytes) -> Iterator[_Block]:
-    """Yields a CSV file in pieces: all strings of a large one at once would fill the memory."""
+    """Yields a CSV file in blocks, because all strings of a large file would fill the memory."""
     check_encoding(str(path), data)
     text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
-    reader = csv.reader(text, strict=True)  # if not strict, an open quote takes in all that follows
+    reader = csv.reader(text, strict=True)  # if not strict, an unclosed quote would include all that follows
     first = 1
     try:
         while lines := list(islice(reader, _LINES_AT_ONCE)):
@@ -262,14 +262,14 @@ def _numbers(field: str, column: tuple[str, ...], allowed: tuple[float, ...], bl
         value = finite_number(word)
         if value is None or (allowed and value not in allowed):
             raise block.error(row, f"`{field}` must be {expected}, got {shown(word)}")
-    raise AssertionError("a value is at fault")
+    raise AssertionError("a value is invalid")
 
 
 def _read_descriptions(path: PathLike) -> dict[str, str]:
     names: dict[str, str] = {}
     for block in _blocks(path, read_bytes(path)):
         for row in block.rows:
-            if len(row) != 2 and not (len(row) == 3 and row[2].strip().isdecimal()):  # the challenge numbers them
+            if len(row) != 2 and not (len(row) == 3 and row[2].strip().isdecimal()):  # the challenge's file has numbers
                 fault = f"expected `LabelName,name` or `LabelName,name,number`, got {shown(','.join(row))}"
                 raise block.error(row, f"{fault}; put a name with a comma into quotes")
             if names.setdefault(row[0], row[1]) != row[1]:
@@ -278,7 +278,7 @@ def _read_descriptions(path: PathLike) -> dict[str, str]:
 
 
 def _read_hierarchy(path: PathLike | None) -> tuple[Hierarchy, Hierarchy]:
-    """Returns the classes above each class and those below it, on all levels."""
+    """Returns the parents and the children of each class, on all levels."""
     above: dict[str, set[str]] = {}
     below: dict[str, set[str]] = {}
 
@@ -288,7 +288,7 @@ def _read_hierarchy(path: PathLike | None) -> tuple[Hierarchy, Hierarchy]:
             raise ValueError(
                 f"{path}: expected a tree of objects with `LabelName` and `Subcategory`, got {reprlib.repr(node)}."
             )
-        above.setdefault(node["LabelName"], set()).update(ancestors)  # a class may stand in several places
+        above.setdefault(node["LabelName"], set()).update(ancestors)  # a class may occur in several places
         for ancestor in ancestors:
             below.setdefault(ancestor, set()).add(node["LabelName"])
         for child in children:
@@ -301,12 +301,12 @@ def _read_hierarchy(path: PathLike | None) -> tuple[Hierarchy, Hierarchy]:
             for node in top if isinstance(top, list) else [root]:
                 visit(node, frozenset())
         except RecursionError as error:
-            raise ValueError(f"{path}: the tree of classes is too deep; is it the hierarchy that was meant?") from error
+            raise ValueError(f"{path}: the class hierarchy is too deep; is it the right file?") from error
     return above, below
 
 
 def _related(labels: Ints, classes: _Numbers, relation: Hierarchy) -> tuple[Ints, Ints]:
-    """Repeats rows for the classes that each one's class is related to: returns their rows, and their labels."""
+    """Repeats rows for all classes related to the class of each row; returns their rows and labels."""
     numbered = list(classes.items())
     related = [[number, *(classes[one] for one in sorted(relation.get(name, ())))] for name, number in numbered]
     counts = np.array([*map(len, related), 0])
@@ -319,7 +319,7 @@ def _related(labels: Ints, classes: _Numbers, relation: Hierarchy) -> tuple[Ints
 
 
 def _places(numbers: _Numbers, values: Iterable[str]) -> Ints:
-    """Returns where the string of each number stands among the values; `_UNKNOWN` where it does not."""
+    """Returns the index in the values of the string of each number; `_UNKNOWN` if it is not there."""
     place_of = {value: place for place, value in enumerate(values)}
     return np.array([place_of.get(one, _UNKNOWN) for one in numbers], np.int64)
 

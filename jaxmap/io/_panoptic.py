@@ -1,7 +1,7 @@
-"""COCO's panoptic files: a JSON file of segments beside a folder of PNG files whose colours are segment ids.
+"""COCO's panoptic files: a JSON file of segments, and a folder of PNG files whose colours are segment ids.
 
-In: the two JSON files and their folders. Out: sequences of one mapping an image, as `panoptic_quality` takes them, each
-of which is read when it is asked for, so that one image is in memory at a time.
+In: the two JSON files and their folders. Out: sequences of one mapping per image, as `panoptic_quality` takes them. An
+image is read when it is accessed, so that only one is in memory at a time.
 
 References: panopticapi utils.py, rgb2id; evaluation.py, pq_compute and pq_compute_single_core.
 """
@@ -40,14 +40,14 @@ class CocoPanoptic(Sequence[Image]):
     """The images of a panoptic file, read one by one: `segments` `[H, W]`, `ids`, `labels` and `crowd` `[S]` of each.
 
     Attributes:
-      image_ids: `[I]`, in the order of the ground truths' file.
-      class_ids: `[K]`, category ids in ascending order; `labels` are places in it.
+      image_ids: `[I]`, in the order of the ground-truth file.
+      class_ids: `[K]`, category ids in ascending order; `labels` are indices into it.
       class_names: K names.
-      things: the labels of countable objects; None where the file says of no category what it is.
-      folder: of the PNG files.
-      annotations: what the file says of each image.
-      source: what messages call the file.
-      image_sizes: height and width of each image, as the ground truths' file says, 0 where it does not.
+      things: the labels of countable objects; None if the file has no `isthing`.
+      folder: the folder of the PNG files.
+      annotations: the annotations of each image.
+      source: the name of the file in messages.
+      image_sizes: height and width of each image from the ground-truth file, 0 if it does not have them.
     """
 
     image_ids: HostArray  # [I]
@@ -73,8 +73,8 @@ class CocoPanoptic(Sequence[Image]):
 
         Raises:
           FileNotFoundError: if there is no such PNG file.
-          ValueError: if it is none, is cut off or of another size than the JSON file says, has pixels of a segment that
-            the JSON file does not list, or lacks one that it lists, or a category is unknown.
+          ValueError: if it is not a PNG file, is cut off or differs in size from the JSON file, has pixels of a segment
+            that the JSON file does not list, or lacks one that it lists, or if a category is unknown.
           ImportError: if Pillow is not installed.
         """
         if isinstance(index, slice):
@@ -109,21 +109,21 @@ class CocoPanoptic(Sequence[Image]):
 def read_coco_panoptic_ground_truths(path: PathLike, *, folder: PathLike | None = None) -> CocoPanoptic:
     """Reads a COCO panoptic annotation file; its PNG files are read later, one by one.
 
-    A `file_name` may lead into a folder below the one of the PNG files, but not out of it. Links in that folder are
+    A `file_name` may be in a subfolder of the folder of PNG files, but not outside of it. Links in that folder are
     followed.
 
     Args:
       path: a JSON file, plain or gzip-compressed, with `categories` (`id`, `name`, `isthing`) and `annotations`
         (`image_id`, `file_name`, `segments_info`: `id`, `category_id`, `iscrowd`). The PNG files must have the `height`
-        and `width` of `images` (`id`, `height`, `width`), where it is there.
-      folder: of the PNG files; the path without `.json` (and `.gz`) if None.
+        and `width` in `images` (`id`, `height`, `width`), if that list exists.
+      folder: the folder of the PNG files; None for the path without `.json` (and `.gz`).
 
     Returns:
-      The images in the order of `annotations`. A segment's area is that of its pixels, whatever the file says of it.
+      The images in the order of `annotations`. The area of a segment is its number of pixels, whatever the file says.
 
     Raises:
       FileNotFoundError: if there is no such file or folder.
-      ValueError: if it is not JSON, a list or a field is missing or of a wrong kind, or an id is repeated.
+      ValueError: if it is not JSON, a list or a field is missing or has a wrong type, or an id is repeated.
     """
     source, content, annotations, image_ids = _read(path)
     if not annotations:
@@ -149,19 +149,20 @@ def read_coco_panoptic_ground_truths(path: PathLike, *, folder: PathLike | None 
 def read_coco_panoptic_predictions(
     path: PathLike, ground_truths: CocoPanoptic, *, folder: PathLike | None = None
 ) -> CocoPanoptic:
-    """Reads COCO panoptic predictions: a file like that of the ground truths, of which only `annotations` count.
+    """Reads COCO panoptic predictions: a file like that of the ground truths, of which only `annotations` are read.
 
     Args:
       path: a JSON file, plain or gzip-compressed.
-      ground_truths: define the images and categories.
-      folder: of the PNG files; the path without `.json` (and `.gz`) if None.
+      ground_truths: the ground truths, which define the images and categories.
+      folder: the folder of the PNG files; None for the path without `.json` (and `.gz`).
 
     Returns:
-      The images in the order of the ground truths. Those that the ground truths lack are left out with a warning.
+      The images in the order of the ground truths. Images that the ground truths lack are excluded with a warning.
 
     Raises:
       FileNotFoundError: if there is no such file or folder.
-      ValueError: if it is not JSON, a list or a field is missing or of a wrong kind, or an image has none or two.
+      ValueError: if it is not JSON, a list or a field is missing or has a wrong type, or an image has no annotation or
+        two.
     """
     source, _, annotations, image_ids = _read(path)
     expected = np.sort(ground_truths.image_ids)
@@ -170,7 +171,7 @@ def read_coco_panoptic_predictions(
     if len(missing := np.delete(expected, index[known])):
         raise ValueError(
             f"{source}: {len(missing)} of {len(ground_truths)} images have no prediction: {first_few(missing)}; an "
-            "image without segments needs one as well, with an empty `segments_info`."
+            f"image without segments also needs one, with an empty `segments_info`."
         )
     if len(unknown := np.unique(image_ids[~known])):
         warnings.warn(
@@ -213,11 +214,13 @@ def _list(content: Mapping[str, Any], name: str, source: str) -> list[Any]:
 def _refuse_repeated(ids: HostArray, name: str, field: str, source: str) -> None:
     distinct, counts = np.unique(ids, return_counts=True)
     if len(repeated := distinct[counts > 1]):
-        raise ValueError(f"{source}: `{name}` must have distinct `{field}`s, these come again: {first_few(repeated)}.")
+        raise ValueError(
+            f"{source}: `{name}` must have distinct `{field}`s, these are repeated: {first_few(repeated)}."
+        )
 
 
 def _folder(path: PathLike, folder: PathLike | None) -> pathlib.Path:
-    """Returns the folder of the PNG files, which must be there."""
+    """Returns the folder of the PNG files, which must exist."""
     found = pathlib.Path(str(path).removesuffix(".gz").removesuffix(".json") if folder is None else folder)
     if not found.is_dir():
         raise FileNotFoundError(2, "no such folder; name the one with the PNG files", str(found))
@@ -225,18 +228,18 @@ def _folder(path: PathLike, folder: PathLike | None) -> pathlib.Path:
 
 
 def _check_file_names(annotations: Entries) -> None:
-    """Refuses a file that is not inside the folder: a JSON file from elsewhere must not open others."""
+    """Refuses file names outside the folder, so that a JSON file from elsewhere cannot open other files."""
     for index, name in enumerate(annotations.values("file_name")):
-        path = pathlib.PureWindowsPath(name if isinstance(name, str) else "")  # it knows both kinds of slashes
+        path = pathlib.PureWindowsPath(name if isinstance(name, str) else "")  # it knows both kinds of slash
         if not path.name or path.anchor or ".." in path.parts or not name.isprintable() or len(name) > _LONGEST_NAME:
             raise ValueError(
                 f"{annotations.source}: `annotations[{index}].file_name` must be a file inside the folder of the PNG "
-                f"files, got {reprlib.repr(name)}; no absolute path and no `..` may stand there."
+                f"files, got {reprlib.repr(name)}; absolute paths and `..` are not allowed."
             )
 
 
 def _image_sizes(content: Mapping[str, Any], image_ids: HostArray, source: str) -> Ints:
-    """Returns `[I, 2]` heights and widths, 0 where the file does not say them."""
+    """Returns `[I, 2]` heights and widths, 0 if the file does not have them."""
     fields = {"id", "height", "width"}
     given = content.get("images")
     rows = (
@@ -253,7 +256,7 @@ def _read_png(path: pathlib.Path, size: tuple[int, int]) -> Ints:
 
     Args:
       path: the file.
-      size: height and width that it must have; zeros if they are not known.
+      size: the height and width that it must have; zeros if they are not known.
     """
     try:
         from PIL import Image as pillow  # noqa: N813
@@ -262,19 +265,19 @@ def _read_png(path: pathlib.Path, size: tuple[int, int]) -> Ints:
     data = read_bytes(path)
     try:
         _check_header(data, size, pillow.MAX_IMAGE_PIXELS)
-        pillow.open(io.BytesIO(data), formats=["PNG"]).verify()  # to the last chunk: the pixels may be there without it
+        pillow.open(io.BytesIO(data), formats=["PNG"]).verify()  # to the last chunk, which may be missing
         with pillow.open(io.BytesIO(data), formats=["PNG"]) as image:
             if image.mode not in ("RGB", "RGBA"):
                 raise ValueError(f"its pixels must be red, green and blue, got mode {image.mode!r}")
             return _segments(image)
-    except (OSError, SyntaxError, ValueError, IndexError, struct.error) as error:  # Pillow has each of them for damage
+    except (OSError, SyntaxError, ValueError, IndexError, struct.error) as error:  # all raised for damaged files
         raise ValueError(f"{path}: not a PNG file of segment ids ({error}).") from error
 
 
 def _check_header(data: bytes, size: tuple[int, int], max_pixels: int | None) -> None:
-    """Refuses what is no PNG file, or would not become what it should, before memory is taken for its pixels."""
+    """Refuses files that are not PNG, or of a wrong size or depth, before memory is allocated for the pixels."""
     if not data.startswith(_SIGNATURE):
-        raise ValueError("it does not begin as one; other kinds of pictures are not read")
+        raise ValueError("it does not begin like a PNG file; other image formats are not supported")
     width, height, bits = struct.unpack(">IIB", data[16:25])
     if any(size) and (height, width) != size:
         raise ValueError(
@@ -282,15 +285,15 @@ def _check_header(data: bytes, size: tuple[int, int], max_pixels: int | None) ->
         )
     if max_pixels is not None and height * width > max_pixels:
         raise ValueError(
-            f"it has {height} x {width} pixels, more than the {max_pixels} that Pillow opens; if they are meant, raise "
-            "PIL.Image.MAX_IMAGE_PIXELS"
+            f"it has {height} x {width} pixels, more than the {max_pixels} that Pillow opens; if that is intended, "
+            f"raise PIL.Image.MAX_IMAGE_PIXELS"
         )
-    if bits > 8:  # Pillow would leave out half of each
+    if bits > 8:  # Pillow would drop half of the bits
         raise ValueError(f"its colours must have 8 bits, got {bits}")
 
 
 def _segments(image: Any) -> Ints:
-    """Returns `[H, W]` int32, some rows at a time: twice the memory of the picture is taken, and no more."""
+    """Returns `[H, W]` int32, computed by blocks of rows, so that it takes only twice the memory of the picture."""
     width, height = image.size
     segments, step = np.empty((height, width), np.int32), max(_PIXELS_AT_ONCE // width, 1)
     for top in range(0, height, step):
@@ -304,16 +307,14 @@ def _segments(image: Any) -> Ints:
 
 
 def _check_ids(ids: Ints, segments: Ints, png: str, source: str) -> None:
-    """Refuses an image whose PNG and JSON do not name the same segments."""
+    """Refuses an image whose PNG and JSON files do not have the same segments."""
     flat = segments.ravel()
-    present = np.unique(np.concatenate([flat[:1], flat[1:][flat[1:] != flat[:-1]]]))  # where a run of pixels begins
+    present = np.unique(np.concatenate([flat[:1], flat[1:][flat[1:] != flat[:-1]]]))  # the start of each run of pixels
     if len(outside := ids[(ids < 0) | (ids >= _NUM_COLOURS)]):
-        raise ValueError(
-            f"{source}: `segments_info` has ids that no colour stands for, 0 to 2^24: {first_few(outside)}."
-        )
+        raise ValueError(f"{source}: `segments_info` has ids that are not colours, 0 to 2^24: {first_few(outside)}.")
     if (ids == 0).any():
-        raise ValueError(f"{source}: `segments_info` has the id 0, which is that of void pixels.")
+        raise ValueError(f"{source}: `segments_info` has the id 0, which is reserved for void pixels.")
     if len(unlisted := np.setdiff1d(present[present != 0], ids)):
         raise ValueError(f"{png}: `segments_info` does not list segments that the PNG file has: {first_few(unlisted)}.")
     if len(absent := np.setdiff1d(ids, present)):
-        raise ValueError(f"{source}: `segments_info` lists segments that {png} has no pixel of: {first_few(absent)}.")
+        raise ValueError(f"{source}: `segments_info` lists segments without pixels in {png}: {first_few(absent)}.")

@@ -1,11 +1,11 @@
-"""PASCAL VOC's files to tables: one XML file an image, and one text file of detections a class.
+"""PASCAL VOC's files to tables: one XML file per image, and one text file of detections per class.
 
 In: `Annotations/*.xml`, an image list (`ImageSets/Main/test.txt`), and `comp4_det_test_CLASS.txt` with the lines `image
-score x1 y1 x2 y2`; each kind in a folder, below it, or in a tar archive. Out: tables, boxes in xywh.
+score x1 y1 x2 y2`; each kind in a folder, its subfolders, or a tar archive. Out: tables, boxes in xywh.
 
-VOC numbers pixels from 1 and names the first and the last that belong to a box, so a box covers `x2 - x1 + 1` pixels
-and starts at `x1 - 1`. That is translated here, and nothing that follows knows of it. Other tools (TensorFlow's object
-detection API, torchvision) read the same files as plain corners, without the 1: `inclusive=False`.
+VOC numbers pixels from 1 and gives the first and the last pixel of a box, so a box covers `x2 - x1 + 1` pixels and
+starts at `x1 - 1`. This is converted here, and nowhere else. Other tools (TensorFlow's object detection API,
+torchvision) read the same files as plain corners, without the 1: `inclusive=False`.
 
 References: VOCdevkit VOCevaldet.m, VOCreadxml.m.
 """
@@ -21,39 +21,40 @@ import numpy as np
 from ..types import DetectionTable, Floats, GroundTruthTable
 from ._files import PathLike, is_archive
 from ._lines import finite_number, shown
-from ._text import Object, ground_truth_columns, read_detections, read_objects, warn_of_inverted
+from ._text_files import Object, ground_truth_columns, read_detections, read_objects, warn_of_inverted
 
 __all__ = ["is_voc", "read_voc_detections", "read_voc_ground_truths"]
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_PREFIX = r"comp\d+_det_[^_]+_"  # comp4_det_test_car, or car alone
+_PREFIX = r"comp\d+_det_[^_]+_"  # comp4_det_test_car, or just car
 
 
 def is_voc(path: PathLike) -> bool:
-    """Returns True for a folder or a tar archive, in which VOC's files come; COCO's are single JSON files."""
+    """Returns True for a folder or a tar archive, as VOC's files are; COCO's are single JSON files."""
     return os.path.isdir(path) or is_archive(path)
 
 
 def read_voc_ground_truths(
     annotations: PathLike, *, image_list: PathLike | Sequence[str] | None = None, inclusive: bool = True
 ) -> GroundTruthTable:
-    """Reads VOC annotations: the objects of every image, `difficult` ones as `ignore`.
+    """Reads VOC annotations: the objects of every image, with `difficult` ones as `ignore`.
 
-    The id of an image is the name of its file without `.xml`. Classes are all that occur in the annotations, also in
-    images that the list leaves out, in the order of the alphabet.
+    The id of an image is its file name without `.xml`. Classes are all that occur in the annotations, including images
+    that are not in the list, in alphabetical order.
 
     Args:
-      annotations: a folder or tar archive with one XML file an image, on any level.
-      image_list: which images count: a text file, plain or gzip, with one id a line, or the ids; None for all.
-      inclusive: `xmax` and `ymax` are the last pixels inside, numbered from 1, as VOC defines; False for plain corners.
+      annotations: a folder or tar archive with one XML file per image, on any level.
+      image_list: the images to include: a text file, plain or gzip, with one id per line, or the ids; None for all.
+      inclusive: whether `xmax` and `ymax` are the last pixels inside, numbered from 1, as in VOC; False for plain
+        corners.
 
     Returns:
-      One row for each object, images in the order of their ids; `ids` number the objects of an image from 0.
+      One row per object, images in the order of their ids; `ids` number the objects of an image from 0.
 
     Raises:
       FileNotFoundError: if there is no such folder, archive or list.
-      ValueError: if a file is not a VOC annotation, two have one name, or the list names an image that has none; the
-        message says which file, object and field.
+      ValueError: if a file is not a VOC annotation, two have the same name, or the list names an image without a file;
+        the message names the file, object and field.
     """
     objects = read_objects(annotations, ".xml", _read_objects)
     columns, corners = ground_truth_columns(objects, source=annotations, suffix=".xml", image_list=image_list)
@@ -65,20 +66,20 @@ def read_voc_ground_truths(
 def read_voc_detections(
     detections: PathLike, ground_truths: GroundTruthTable, *, inclusive: bool = True
 ) -> DetectionTable:
-    """Reads VOC detections: a text file for each class, `comp4_det_test_CLASS.txt` or `CLASS.txt`.
+    """Reads VOC detections: one text file per class, `comp4_det_test_CLASS.txt` or `CLASS.txt`.
 
     Args:
       detections: a folder or tar archive with the files, a pattern such as `results/comp4_det_test_*.txt`, or one file.
-      ground_truths: defines the images and classes.
-      inclusive: corners are pixels numbered from 1 and the last ones are inside; False for plain corners.
+      ground_truths: the ground truths, which define the images and classes.
+      inclusive: whether corners are pixels, numbered from 1, of which the last one is inside; False for plain corners.
 
     Returns:
-      One row for each line, files in the order of their names; `ids` number the rows.
+      One row per line, files in the order of their names; `ids` number the rows.
 
     Raises:
       FileNotFoundError: if there is no such folder, archive or file.
-      ValueError: if a line is not as it should be, or a class or image is not among the ground truths'; the message
-        says which file, line and field.
+      ValueError: if a line is invalid, or a class or image is not in the ground truths; the message names the file,
+        line and field.
     """
     found = read_detections(
         detections, ground_truths, prefix=_PREFIX, example="comp4_det_test_", coordinates=("x1", "y1", "x2", "y2")
@@ -105,21 +106,23 @@ def _read_objects(name: str, data: bytes) -> list[Object]:
         raise ValueError(f"{name}: entities are not read; write what they stand for in their place.")
     try:
         root = ElementTree.fromstring(data)
-    # ParseError says line and column; the others are about encodings that Python lacks.
+    # ParseError gives line and column; the others are about encodings that Python does not support.
     except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise ValueError(f"{name}: not valid XML ({error}); the file is damaged, write it again.") from error
     if root.tag != "annotation":
         raise ValueError(f"{name}: expected a VOC <annotation>, got <{root.tag}>.")
-    # Parts of a body have a name and a box as well, one level deeper.
+    # Parts of a body also have a name and a box, one level deeper.
     objects = root.findall("object")
     elsewhere = len(list(root.iter("object"))) - len(objects)
     if elsewhere or (not objects and "object" in map(_local_name, root.iter())):
-        raise ValueError(f"{name}: an <object> must stand in <annotation> itself, written so and without a namespace.")
+        raise ValueError(
+            f"{name}: an <object> must be directly inside <annotation>, in lower case and without a namespace."
+        )
     return [_read_object(f"{name}: object {number}", one) for number, one in enumerate(objects, start=1)]
 
 
 def _local_name(element: ElementTree.Element) -> str:
-    """Returns the tag of an element without its namespace, in small letters."""
+    """Returns the tag of an element without its namespace, in lower case."""
     return element.tag.rpartition("}")[2].lower()
 
 
@@ -130,11 +133,11 @@ def _read_object(place: str, element: ElementTree.Element) -> Object:
         raise ValueError(f"{place}: <difficult> must be 0 or 1, got {shown(difficult)}.")
     label = (element.findtext("name") or "").strip()
     if not label:
-        raise ValueError(f"{place}: <name> must be the object's class, got none.")
+        raise ValueError(f"{place}: <name> must be the class of the object, got none.")
     boxes = element.findall("bndbox")
     if len(boxes) != 1:
         held = ", ".join(f"<{one.tag}>" for one in element) or "nothing"
-        raise ValueError(f"{place}: expected one <bndbox>, got {len(boxes)} beside {held}.")
+        raise ValueError(f"{place}: expected one <bndbox>, got {len(boxes)} and {held}.")
     return Object(label, difficult == "1", tuple(_corner(place, boxes[0], field) for field in _CORNERS))
 
 

@@ -1,12 +1,13 @@
-"""Arguments in their places, and states of one configuration: what every metric holds its callers to.
+"""The base of all metrics: checks of arguments, and of the configuration that states carry.
 
-A state carries two words about the configuration that its counts were made under: a fingerprint, and 1. Counts of two
-configurations do not add up, so `update`, `merge`, `compute` and `summarize` look at the words. Outside `jit`, where
-their values are known, another configuration raises at once. Inside, a state that met another one is marked, as
-(fingerprint of the other, 0). No merge takes the mark away, and it raises once it comes to the host.
+A state carries two words about the configuration of its metric: a fingerprint, and 1. Counts of different
+configurations cannot be added, so `update`, `merge`, `compute` and `summarize` check the words. Outside `jit`, where
+their values are known, another configuration raises at once. Inside, a state that was combined with one of another
+configuration is marked as (fingerprint of the other, 0). No merge removes the mark, and it raises when it reaches the
+host.
 
-The words `(a, n)` are right where `a == n * fingerprint`. So they stay right where all fields of states are added up,
-as `psum` does, and a state that was reset to zeros is one that has seen nothing.
+The words `(a, n)` are valid if `a == n * fingerprint`. So they stay valid if all fields of states are added up, as
+`psum` does, and a state that is reset to zeros is a valid empty state.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ from ..types import Array
 
 __all__ = ["Contract", "check_alike", "configuration", "difference", "initial_shapes", "shapes_by_name"]
 
-# What no count depends on: how much room there is, and what only reads the counts.
+# Fields that no count depends on: capacities, and what is only read after counting.
 _READ_LATER = {
     *("max_images", "max_detections_per_image", "max_ground_truths_per_image"),
     *("class_group", "things", "empty"),
 }
 _READ_LATER_OF_PROTOCOL = {"name", "description", "summary", "class_groups", "recall_points", "average"}
-_SHOWN = 4  # differences in one message
+_SHOWN = 4  # the most differences in one message
 
-_known: dict[int, dict[str, Any]] = {}  # the configurations of this process, by fingerprint
+_known: dict[int, dict[str, Any]] = {}  # the configurations in this process, by fingerprint
 
 
 class Contract:
@@ -43,22 +44,24 @@ class Contract:
 
     _STATE: ClassVar[type]
     _RESULT: ClassVar[type]
-    _OF_PROTOCOL: ClassVar[tuple[str, ...] | None] = None  # the fields of a protocol that count; None for all
+    _OF_PROTOCOL: ClassVar[tuple[str, ...] | None] = (
+        None  # the fields of the protocol that counts depend on; None for all
+    )
 
     def _words(self) -> NDArray[np.uint32]:
-        """Returns `[2]` uint32, what a state of this configuration carries."""
+        """Returns `[2]` uint32, the words that a state of this configuration carries."""
         return np.array([_fingerprint(self), 1], np.uint32)
 
     def _with_room_of(self, state: Any) -> Contract | None:
-        """Returns the metric whose `init` has the shapes that a state must have; None where any will do."""
+        """Returns the metric whose `init` has the shapes that a state must have; None if any shapes are valid."""
         return self
 
     def _accept(self, **states: Any) -> jax.Array:
-        """Checks states, by the names of their arguments, and returns the words for what is made of all of them.
+        """Checks states, given by argument name, and returns the words of their combination.
 
         Raises:
-          TypeError: if one is no state of such a metric.
-          ValueError: if one is of another configuration; inside `jit` only if its shapes tell.
+          TypeError: if one is not a state of such a metric.
+          ValueError: if one has another configuration; inside `jit` only if its shapes differ.
         """
         own = self._words()
         joined = jnp.asarray(own)
@@ -67,8 +70,8 @@ class Contract:
             words = getattr(state, "configuration", None)
             if words is None:
                 raise ValueError(
-                    f"`{name}` must carry the configuration that it was made under; an earlier version of jaxmap saved "
-                    "it without, so evaluate again."
+                    f"`{name}` must carry the configuration of its metric; an earlier version of jaxmap saved it "
+                    f"without, so evaluate again."
                 )
             check_alike(f"`{name}`", words, own)
             self._check_shapes(name, state)
@@ -78,7 +81,7 @@ class Contract:
         return joined
 
     def _accept_result(self, result: Any) -> None:
-        """Raises a TypeError or ValueError, as `_accept` does, about what is no result of this configuration."""
+        """Raises a TypeError or ValueError, like `_accept`, if the argument is not a result of this configuration."""
         expect("result", result, self._RESULT, "`compute`")
         if result.configuration is not None:
             check_alike("`result`", result.configuration, self._words())
@@ -90,21 +93,21 @@ class Contract:
         expected, got = shapes_by_name(initial_shapes(like)), shapes_by_name(state)
         if expected != got:
             raise ValueError(
-                f"`{name}` must have the shapes of this metric's states; it is of another configuration, or several "
-                f"states along a leading axis: {difference(expected, got, 'here', 'there')}."
+                f"`{name}` must have the shapes of this metric's states; it has another configuration, or holds "
+                f"several states along a leading axis: {difference(expected, got, 'here', 'there')}."
             )
 
 
 def check_alike(name: str, words: Array, own: Array) -> None:
-    """Refuses words that are not those of a metric, as far as their values are known.
+    """Refuses words that differ from those of a metric, as far as their values are known.
 
     Args:
-      name: of what carries them, for the message.
+      name: the name of their state, for the message.
       words: `[..., 2]` uint32, of one state or of several along leading axes.
-      own: `[2]` uint32, as a metric's `init` gives them.
+      own: `[2]` uint32, the words of the metric.
 
     Raises:
-      ValueError: saying in what the configurations differ.
+      ValueError: if they differ; the message names the differences in configuration.
     """
     if not (_is_known(words) and _is_known(own)):
         return
@@ -114,17 +117,20 @@ def check_alike(name: str, words: Array, own: Array) -> None:
     if not len(foreign):
         return
     word, count = foreign[0].tolist()
-    happened = "was made under another configuration" if count else "met another configuration inside `jit`"
+    happened = "has another configuration" if count else "was combined with another configuration inside `jit`"
     what = f"its fingerprint is {word:08x}, that of this metric {fingerprint:08x}"
     if word in _known and int(fingerprint) in _known:
         what = difference(_known[int(fingerprint)], _known[word], "here", "there")
-    if word == fingerprint:  # the other one marked it
-        what = "it holds counts of this one and of another"
-    raise ValueError(f"{name} {happened}, whose counts do not add up: {what}; give every state the same metric.")
+    if word == fingerprint:  # the first word is that of the other
+        what = "it has counts of this one and of another"
+    raise ValueError(
+        f"{name} {happened}, and counts of two configurations cannot be added: {what}; use the same metric for every "
+        "state."
+    )
 
 
 def difference(one: dict[str, Any], other: dict[str, Any], where: str, where_other: str) -> str:
-    """Says in which entries two descriptions differ."""
+    """Describes the entries in which two configurations differ."""
     found = []
     for name in sorted(one.keys() | other.keys()):
         here, there = one.get(name), other.get(name)
@@ -139,7 +145,7 @@ def difference(one: dict[str, Any], other: dict[str, Any], where: str, where_oth
 
 @functools.lru_cache(maxsize=1024)
 def configuration(metric: Any) -> dict[str, Any]:
-    """Returns what decides the counts of a metric, as plain names and numbers."""
+    """Returns everything that the counts of a metric depend on, as plain names and numbers."""
     values: dict[str, Any] = {"metric": type(metric).__name__}
     for field in dataclasses.fields(metric):
         value = getattr(metric, field.name)
@@ -153,12 +159,12 @@ def configuration(metric: Any) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1024)
 def initial_shapes(metric: Any) -> Any:
-    """Returns the state that `init` makes, as shapes and dtypes alone."""
+    """Returns the shapes and dtypes of the state that `init` returns."""
     return jax.eval_shape(metric.init)
 
 
 def shapes_by_name(state: Any) -> dict[str, str]:
-    """Returns the dtype and shape of every array of a state, by its place in it."""
+    """Returns the dtype and shape of every array of a state, by its path."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
@@ -167,7 +173,7 @@ def shapes_by_name(state: Any) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=1024)
 def _fingerprint(metric: Any) -> int:
-    """Returns 32 bits, the same in every process; odd, so that no sum of fewer than 2^32 is 0."""
+    """Returns 32 bits that are the same in every process; odd, so that no sum of fewer than 2^32 of them is 0."""
     values = configuration(metric)
     word = zlib.crc32(repr(sorted(values.items())).encode()) | 1
     _known[word] = values
@@ -175,7 +181,7 @@ def _fingerprint(metric: Any) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """Returns Python's numbers, whole ones as int, so that equal values read alike; of a range its bounds."""
+    """Returns plain Python values, whole numbers as int, so that equal values look alike; ranges as their bounds."""
     if isinstance(value, AreaRange):
         value = value.low, value.high
     if isinstance(value, tuple | list):
@@ -191,7 +197,7 @@ def _short(value: Any) -> str:
 
 
 def _is_known(words: Array) -> bool:
-    """Returns whether Python may read the values: no tracer, and no array that lies on other processes."""
+    """Returns whether Python can read the values: False for tracers and for arrays of other processes."""
     if isinstance(words, jax.core.Tracer):
         return False
     return not isinstance(words, jax.Array) or words.is_fully_addressable or words.is_fully_replicated

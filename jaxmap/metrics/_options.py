@@ -1,4 +1,4 @@
-"""What a metric is made with: checked, and brought to one form, before the first batch."""
+"""The options of metrics, checked and normalised at construction."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = [
     "whole",
 ]
 
-MAX_BYTES = 2**36  # of a state and the curves made of it; more is a slip in a number, not a large evaluation
+MAX_BYTES = 2**36  # of a state and its curves; more is a typo, not a large evaluation
 MAX_BINS = 2**24  # of equal width: the step of float32 just below 1
-MAX_CELLS = 2**31  # of one array of a state: places in it are int32
+MAX_CELLS = 2**31  # of one array of a state, because indices into it are int32
 
 
 class NamedProtocol:
-    """A field of a metric that is given a protocol or its name, and is the protocol."""
+    """A field of a metric that accepts a protocol or its name, and holds the protocol."""
 
     def __get__(self, metric: object | None, owner: type | None = None) -> EvaluationProtocol:
         return COCO if metric is None else metric.__dict__["protocol"]
@@ -42,11 +42,11 @@ COCO_OR_OTHER = NamedProtocol()
 
 
 def whole(name: str, value: Any) -> int:
-    """Returns a number of things, also NumPy's, as Python's.
+    """Returns a count as a Python int; NumPy integers are accepted.
 
     Raises:
-      TypeError: if it is no whole number.
-      ValueError: if it is less than 1, or no int32.
+      TypeError: if it is not a whole number.
+      ValueError: if it is less than 1, or does not fit int32.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"`{name}` must be a whole number, got {value!r} ({type(value).__name__}).")
@@ -56,19 +56,19 @@ def whole(name: str, value: Any) -> int:
 
 
 def check_sizes(metric: Any, *names: str) -> None:
-    """Takes fields as `whole` does."""
+    """Checks fields with `whole`."""
     for name in names:
         object.__setattr__(metric, name, whole(name, getattr(metric, name)))
 
 
 def check_box_format(metric: Any) -> None:
-    """Refuses an unknown format of boxes."""
+    """Refuses an unknown box format."""
     if metric.box_format not in BOX_FORMATS:
         raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {metric.box_format!r}.")
 
 
 def check_bins(metric: Any) -> None:
-    """Takes `num_bins` as a whole number, and `score_range` as two finite floats, the lower first.
+    """Checks `num_bins` as a whole number, and `score_range`: two finite numbers, the lower first.
 
     Raises:
       TypeError: if the number of bins is no whole number.
@@ -92,10 +92,10 @@ def check_bins(metric: Any) -> None:
 
 
 def take_class_group(metric: Any) -> None:
-    """Takes the groups of classes as a tuple of names that the protocol knows.
+    """Checks the groups of classes: names of the protocol's groups, as a tuple.
 
     Raises:
-      ValueError: if the protocol has no groups, a name is unknown, or a class has none.
+      ValueError: if the protocol has no groups, a name is unknown, or a class has no group.
     """
     groups, known = metric.class_group, metric.protocol.class_groups
     if groups is None:
@@ -115,15 +115,15 @@ def take_class_group(metric: Any) -> None:
 
 
 def check_memory(metric: Any, *names: str, curves: bool = False) -> None:
-    """Refuses sizes, fields of these names, with which a state would be larger than any memory.
+    """Refuses sizes with which a state would not fit into any memory.
 
     Args:
-      metric: after all other checks.
-      names: of its sizes, for the message.
-      curves: True where `compute` makes precision and scores `[T, R, K, A, M]` of the state, in float64.
+      metric: the metric, after all other checks.
+      names: the fields with its sizes, for the message.
+      curves: whether `compute` makes precision and scores `[T, R, K, A, M]`, in float64.
 
     Raises:
-      ValueError: saying how much is needed.
+      ValueError: if it would not; the message says how much memory is needed.
     """
     arrays = jax.tree.leaves(initial_shapes(metric))
     num_bytes = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in arrays)

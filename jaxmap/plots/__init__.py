@@ -1,8 +1,8 @@
-"""Pictures of an evaluation, with matplotlib (`pip install 'jaxmap[plot]'`), which loads when the first one is drawn.
+"""Plots of an evaluation, with matplotlib (`pip install 'jaxmap[plot]'`), which is imported when the first is drawn.
 
-Each takes an evaluation and draws on the axes that it is given, or on those of a figure of its own, which pyplot does
-not know: `axes.figure.savefig("curves.png")` writes it, and a notebook shows it where the axes are the value of a cell.
-Where there is nothing to draw, a sentence says why.
+Each function takes an evaluation and draws on the given axes, or on those of a new figure, and returns the axes. New
+figures are not registered in pyplot: `axes.figure.savefig("curves.png")` saves one, and a notebook displays it if the
+axes are the last value of a cell. If there is nothing to draw, the axes show a sentence that says why.
 
     axes = plots.precision_recall_curves(evaluation)
     plots.overview(evaluation).savefig("overview.png")

@@ -1,4 +1,4 @@
-"""What all pictures share: axes to draw on, colours, names that fit, and the sentence in place of an empty picture."""
+"""What all plots share: axes, colours, names that fit, and the sentence in place of an empty plot."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ __all__ = [
     "without_frame",
 ]
 
-# Okabe and Ito's colours, which the colour-blind tell apart; without black and yellow, each of which vanishes on paper
-# or on a dark screen.
+# Okabe and Ito's colours, which colour-blind readers can distinguish, without black and yellow, which are invisible on
+# a dark screen or on paper.
 BLUE, ORANGE, GREEN, VERMILION, SKY, PINK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
 PALETTE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PINK)
 GREY = "#8c8c8c"
 
-_SIZE = (4.4, 4.2)  # inches, that of a chart which is still readable across a phone
+_SIZE = (4.4, 4.2)  # inches; a chart of this size is still readable on a phone
 
 
 def require_matplotlib() -> None:
-    """Raises an ImportError that says what to install if matplotlib is missing."""
+    """Raises an ImportError that says what to install, if matplotlib is missing."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ImportError("pictures need matplotlib, which is not installed: pip install 'jaxmap[plot]'") from error
+        raise ImportError("plots need matplotlib, which is not installed: pip install 'jaxmap[plot]'") from error
 
 
 def axes_of(axes: Axes | None, size: tuple[float, float] = _SIZE) -> Axes:
-    """Returns the axes, or those of a new figure of a size in inches."""
+    """Returns the given axes, or those of a new figure of a size in inches."""
     if axes is not None:
         return axes
     require_matplotlib()
@@ -56,30 +56,30 @@ def axes_of(axes: Axes | None, size: tuple[float, float] = _SIZE) -> Axes:
 
 
 def say(axes: Axes, sentence: str) -> Axes:
-    """Puts a sentence in the place of a picture; the axes hold no data then."""
+    """Writes a sentence on empty axes, in place of a plot."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, textwrap.fill(sentence, 40), ha="center", va="center", transform=axes.transAxes)
     return axes
 
 
 def nothing_to_rank(evaluation: Evaluation) -> str | None:
-    """Returns why there is no curve of precision and recall, or None where there is one."""
+    """Returns the reason why there is no precision-recall curve; None if there is one."""
     if not evaluation.curves.num_ground_truths[:, 0].any():
-        return "No ground truth counts, so neither precision nor recall is defined."
+        return "There is no counted ground truth, so precision and recall are not defined."
     if not len(evaluation.dataset.records.detections.scores):
-        return "There are no detections, so every object is missed at any threshold."
+        return "There are no detections, so every object is missed at every threshold."
     return None
 
 
 def nearest_to_half(evaluation: Evaluation, iou_threshold: float | None = None) -> float:
-    """Returns the threshold; if it is None, the one of the evaluation's that is nearest to 0.5."""
+    """Returns the threshold; if it is None, the threshold of the evaluation nearest to 0.5."""
     if iou_threshold is not None:
         return iou_threshold
     return min(evaluation.protocol.iou_thresholds, key=lambda value: abs(value - 0.5))
 
 
 def plain(name: Any, longest: int = 16) -> str:
-    """Returns a name as one line of so many letters at most, both ends kept, in which matplotlib sees no formula."""
+    """Returns a name as one line of limited length, with both ends kept and matplotlib's formula signs escaped."""
     line = printable(name)
     if len(line) > longest:
         tail = (longest - 1) // 2
@@ -88,14 +88,14 @@ def plain(name: Any, longest: int = 16) -> str:
 
 
 def without_frame(axes: Axes) -> None:
-    """Leaves of the frame what carries a scale, and adds a faint grid."""
+    """Removes the sides of the frame that carry no scale, and adds a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3, linewidth=0.5)
     axes.set_axisbelow(True)
 
 
 def legend_below(axes: Axes, handles: Sequence[Any], *, columns: int = 1, title: str | None = None) -> None:
-    """Adds a legend under the label of the horizontal axis, where it covers no data."""
+    """Adds a legend below the label of the horizontal axis, where it covers no data."""
     from matplotlib.transforms import ScaledTranslation
 
     down = ScaledTranslation(0, -0.5, axes.figure.dpi_scale_trans)

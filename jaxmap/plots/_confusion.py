@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture: the classes with the most errors, the others added up."""
+"""The plot of the confusion matrix: the classes with the most errors, and the sum of the others."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["confusion_matrix"]
 
-_NAMES, _CELL, _LEAST_WIDTH = 1.8, (0.34, 0.3), 5.2  # inches: what names take, a cell, and what the title takes
-_STRONGEST = 0.75  # opacity of the colour of a whole row: dark and light letters can both be read on it
+_NAMES, _CELL, _LEAST_WIDTH = 1.8, (0.34, 0.3), 5.2  # inches: for names, for an entry, and for the title
+_STRONGEST = 0.75  # opacity of the colour of a full row: dark and light letters are both readable on it
 
 
 def confusion_matrix(
@@ -31,19 +31,19 @@ def confusion_matrix(
     score_threshold: float | None = None,
     limit: int = 14,
 ) -> Axes:
-    """Draws which class each ground truth was detected as, in counts; colour is the share of the row.
+    """Draws the confusion matrix in counts; the colour shows the share of the row.
 
     Args:
-      evaluation: of any protocol; detections within its largest limit are paired, whatever their class.
-      axes: to draw on; None for a figure of its own.
-      iou_threshold: the least IoU of a pair; None for the evaluation's that is nearest to 0.5.
-      score_threshold: the least score of a detection that takes part; None for that of the best F1 over all classes, at
-        the evaluation's IoU threshold nearest to 0.5, or for all detections if none is right.
-      limit: how many classes have a row of their own, those with the most errors; the others are added up in one, where
-        the corner holds both what is right and what is mistaken among them.
+      evaluation: of any protocol; detections within its largest limit are paired across classes.
+      axes: the axes to draw on; None for a new figure.
+      iou_threshold: the least IoU of a pair; None for the threshold of the evaluation nearest to 0.5.
+      score_threshold: the least score of a detection that is included; None for that of the best F1 over all classes at
+        the evaluation's IoU threshold nearest to 0.5, or for all detections if none is correct.
+      limit: how many classes have their own row, those with the most errors. The others are summed in one row and
+        column, whose diagonal entry counts both correct pairs and confusions among them.
 
     Returns:
-      The axes, with one mesh.
+      The axes, which contain one mesh.
 
     Raises:
       ValueError: if a threshold is not as described.
@@ -58,7 +58,7 @@ def confusion_matrix(
         score_threshold = _best_score(evaluation)
     confusion = evaluation.confusion_matrix(iou, score_threshold=score_threshold)
     if not confusion.counts.any():
-        return say(axes, "There is neither ground truth that counts nor a detection, so nothing can be confused.")
+        return say(axes, "There are no detections and no counted ground truths, so the matrix is empty.")
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
     counts, names = _most_errors(confusion, limit)
@@ -82,14 +82,14 @@ def confusion_matrix(
 
 
 def _best_score(evaluation: Evaluation) -> float:
-    """Returns the threshold of the best F1 over all classes, -inf where no threshold gives any."""
+    """Returns the threshold of the best F1 over all classes; -inf if no threshold has a true positive."""
     threshold = nearest_to_half(evaluation)
     best = evaluation.curve(threshold, area=evaluation.protocol.area_ranges[0].name).best.score_threshold
     return best if math.isfinite(best) else -math.inf
 
 
 def _most_errors(confusion: Confusion, limit: int) -> tuple[Ints, list[str]]:
-    """Returns the counts and names of the classes with the most errors, of all others together, and the background."""
+    """Returns the counts and names of the classes with the most errors, of all others summed, and of the background."""
     counts, num_classes = confusion.counts, len(confusion.class_names)
     errors = (counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal())[:num_classes]
     shown = np.argsort(-errors, kind="stable")[:limit]

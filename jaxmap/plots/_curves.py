@@ -1,4 +1,4 @@
-"""Curves: precision against recall of each class and at each IoU threshold, and F against the score."""
+"""Curves: precision against recall per class and per IoU threshold, and the F-score against the score."""
 
 from __future__ import annotations
 
@@ -42,16 +42,17 @@ _FAINT = {"color": GREY, "alpha": 0.4, "linewidth": 0.7, "zorder": 1.5}
 def precision_recall_curves(
     evaluation: Evaluation, axes: Axes | None = None, *, iou_threshold: float | None = None, limit: int = 12
 ) -> Axes:
-    """Draws for each class the precision that AP averages: at each recall point the best at that recall or more.
+    """Draws the precision of each class that AP averages: the best precision at or above each recall point.
 
     Args:
-      evaluation: of any protocol; its first area range and largest limit of detections are drawn.
+      evaluation: of any protocol; its first area range and largest limit of detections are used.
       axes: to draw on; None for a figure of its own.
       iou_threshold: one of the protocol's; None for the one nearest to 0.5.
-      limit: how many classes get a colour and a name, half of them the best by AP, half the worst; others are grey.
+      limit: how many classes get a colour and a name: half of them those with the highest AP, half those with the
+        lowest. The others are grey.
 
     Returns:
-      The axes, with one line for each class that has ground truth.
+      The axes, which contain one line for each class with ground truth.
 
     Raises:
       ValueError: if the protocol has no such threshold.
@@ -74,23 +75,23 @@ def precision_recall_curves(
     best, others, worst = np.split(by_average, [num_best, num_best + num_others])
     named = [draw(label, **_style(place)) for place, label in enumerate([*best, *worst])]
     grey = [draw(label, **_FAINT) for label in others]
-    for line in grey[:1]:  # stands for all of them in the legend
+    for line in grey[:1]:  # one legend entry for all of them
         line.set_label(f"{num_others} other classes")
-    _label(axes, f"Precision and recall of each class, IoU {threshold:.2f}")
+    _label(axes, f"Precision and recall per class, IoU {threshold:.2f}")
     legend_below(axes, [*named[: len(best)], *grey[:1], *named[len(best) :]], columns=2, title="AP and class")
     return axes
 
 
 def iou_curves(evaluation: Evaluation, axes: Axes | None = None, *, limit: int = 10) -> Axes:
-    """Draws at each IoU threshold the precision that AP averages, as the mean over the classes.
+    """Draws the precision-recall curve of each IoU threshold, as AP averages it, averaged over the classes.
 
     Args:
-      evaluation: of any protocol; its first area range and largest limit of detections are drawn.
+      evaluation: of any protocol; its first area range and largest limit of detections are used.
       axes: to draw on; None for a figure of its own.
-      limit: how many thresholds are drawn at most, evenly chosen.
+      limit: the most thresholds to draw, evenly spaced.
 
     Returns:
-      The axes, with one line for each threshold.
+      The axes, which contain one line for each threshold.
 
     Raises:
       ImportError: if matplotlib is missing.
@@ -110,7 +111,7 @@ def iou_curves(evaluation: Evaluation, axes: Axes | None = None, *, limit: int =
     for index, color in zip(chosen, colors, strict=True):
         title = f"{average[index]:.3f}  IoU {thresholds[index]:.2f}"
         lines += axes.plot(evaluation.protocol.recall_points, precision[index], color=color, label=title)
-    _label(axes, "Mean precision of the classes at each IoU")
+    _label(axes, "Mean precision over the classes per IoU")
     legend_below(axes, lines, columns=2, title="AP and IoU threshold")
     return axes
 
@@ -123,40 +124,40 @@ def f_score_curve(
     class_id: Hashable | None = None,
     beta: float = 1.0,
 ) -> Axes:
-    """Draws F, precision and recall against the score threshold, from raw counts, and marks the best F.
+    """Draws the F-score, precision and recall against the score threshold, from raw counts, and marks the best F-score.
 
     Args:
-      evaluation: of any protocol; its first area range and largest limit of detections are drawn.
+      evaluation: of any protocol; its first area range and largest limit of detections are used.
       axes: to draw on; None for a figure of its own.
       iou_threshold: one of the protocol's; None for the one nearest to 0.5.
-      class_id: one of `class_ids`; None for all classes, whose counts are added up.
-      beta: how much more recall weighs than precision.
+      class_id: one of `class_ids`; None for all classes, with their counts added up.
+      beta: the weight of recall relative to precision.
 
     Returns:
-      The axes, with the lines of F, precision and recall, and the mark.
+      The axes, which contain the lines of the F-score, precision and recall, and the mark.
 
     Raises:
-      ValueError: if one of the arguments is not as described.
+      ValueError: if an argument is not as described.
       ImportError: if matplotlib is missing.
     """
     axes = axes_of(axes)
     threshold, area = nearest_to_half(evaluation, iou_threshold), evaluation.protocol.area_ranges[0].name
     curve = evaluation.curve(threshold, class_id, area=area, beta=beta)
     if not curve.num_ground_truths:
-        return say(axes, "No ground truth counts, so F is not defined.")
+        return say(axes, "There is no counted ground truth, so the F-score is not defined.")
     if not len(curve.scores):
-        return say(axes, "No detection counts, so there is no score to choose.")
+        return say(axes, "There are no counted detections, so there is no score to choose.")
     name = f"F{beta:g}"
     rates = {name: (curve.f_score, BLUE, 2.0), "precision": (curve.precision, ORANGE, 1.0),
              "recall": (curve.recall, VERMILION, 1.0)}  # fmt: skip
     lines = []
     for label, (values, color, width) in rates.items():
-        # Scores descend, and a value holds from its score down to the next.
+        # Scores descend, and a value applies from its score down to the next.
         lines += axes.plot(curve.scores, values, drawstyle="steps-post", color=color, linewidth=width, label=label)
     best = curve.best
     if math.isfinite(best.score_threshold):
         title = (
-            f"best {name} {best.f_score:.3f} from score {rounded_down(best.score_threshold)} on\n"
+            f"best {name} {best.f_score:.3f} from score {rounded_down(best.score_threshold)}\n"
             f"(precision {best.precision:.3f}, recall {best.recall:.3f})"
         )
         axes.axvline(best.score_threshold, color=GREY, linewidth=0.8, linestyle=":")
@@ -170,7 +171,7 @@ def f_score_curve(
 
 
 def _average_precision(evaluation: Evaluation) -> Floats:
-    """Returns AP of each threshold and class, `[T, K]`; NaN without ground truth."""
+    """Returns the AP of each threshold and class, `[T, K]`; NaN without ground truth."""
     values = np.asarray(QUANTITIES["precision"].values(evaluation.curves))[..., 0, -1]
     means: Floats = values.mean(axis=tuple(range(1, values.ndim - 1)))
     return means

@@ -1,4 +1,4 @@
-"""Histograms: the AP of each image alone, and the scores of true and false positives."""
+"""Histograms of per-image AP, and of the scores of true and false positives."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ __all__ = ["image_histogram", "score_histogram"]
 
 _IMAGE_BINS = 20
 _SCORE_BINS = 40
-_HIDDEN = 1 / 20  # of the height of the picture: lower bars cannot be read
+_HIDDEN = 1 / 20  # share of the height of the plot; lower bars cannot be read
 
 
 def image_histogram(evaluation: Evaluation, axes: Axes | None = None, *, worst: int = 5) -> Axes:
-    """Draws how many images have which AP alone, and names the worst.
+    """Draws the histogram of per-image AP, and names the images with the lowest.
 
     Args:
-      evaluation: of any protocol; its first area range and largest limit of detections are drawn.
-      axes: to draw on; None for a figure of its own.
-      worst: how many images to name, those of the lowest AP; of equal ones those with the most objects.
+      evaluation: of any protocol; its first area range and largest limit of detections are used.
+      axes: the axes to draw on; None for a new figure.
+      worst: how many images with the lowest AP to name; of equal ones those with the most objects.
 
     Returns:
-      The axes, with one bar for each twentieth of AP; images without ground truth, which have no AP, are in none.
+      The axes, which contain one bar per 0.05 of AP. Images without ground truth have no AP and are in no bar.
 
     Raises:
       ImportError: if matplotlib is missing.
@@ -63,7 +63,7 @@ def image_histogram(evaluation: Evaluation, axes: Axes | None = None, *, worst: 
         count = f"{objects[row]:,} object{'' if objects[row] == 1 else 's'}"
         lines.append(f"image {plain(image_ids[row], 24)}: AP {average[row]:.3f}, {count}")
     handles += [Line2D([], [], linestyle="none", label=line) for line in lines]
-    axes.set(xlim=(0, 1), xlabel="AP of an image alone", ylabel="images per 0.05 of AP", title="AP of the images")
+    axes.set(xlim=(0, 1), xlabel="per-image AP", ylabel="images per 0.05 of AP", title="Per-image AP")
     axes.locator_params(axis="y", integer=True)
     without_frame(axes)
     legend_below(axes, handles)
@@ -77,26 +77,26 @@ def score_histogram(
     iou_threshold: float | None = None,
     class_id: Hashable | None = None,
 ) -> Axes:
-    """Draws how many true and false positives have which score.
+    """Draws the histograms of the scores of true and of false positives.
 
     Args:
-      evaluation: of any protocol; its first area range and largest limit of detections are drawn.
-      axes: to draw on; None for a figure of its own.
+      evaluation: of any protocol; its first area range and largest limit of detections are used.
+      axes: the axes to draw on; None for a new figure.
       iou_threshold: one of the protocol's; None for the one nearest to 0.5.
       class_id: one of `class_ids`; None for all classes.
 
     Returns:
-      The axes, with an outline for each kind; counts are on a logarithmic scale if one kind dwarfs the other.
+      The axes, which contain one outline each; counts have a logarithmic scale if one outline is much higher.
 
     Raises:
-      ValueError: if one of the arguments is not as described.
+      ValueError: if an argument is not as described.
       ImportError: if matplotlib is missing.
     """
     axes = axes_of(axes)
     threshold, area = nearest_to_half(evaluation, iou_threshold), evaluation.protocol.area_ranges[0].name
     curve = evaluation.curve(threshold, class_id, area=area)
     if not len(curve.scores):
-        return say(axes, "No detection counts, so there are no scores to show.")
+        return say(axes, "There are no counted detections, so there are no scores to show.")
     low, high = min(0.0, curve.scores[-1]), max(1.0, curve.scores[0])
     handles, heights = [], []
     for title, color, running in (

@@ -1,6 +1,6 @@
-"""Figures and axes that a notebook shows where they are the value of a cell; imported when a picture is drawn.
+"""Figures and axes that a notebook displays as the last value of a cell; imported when the first plot is drawn.
 
-pyplot does not know these figures, so they need no `plt.close`, and none is shown twice.
+These figures are not registered in pyplot, so they need no `plt.close`, and none is displayed twice.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["NotebookAxes", "NotebookFigure"]
 
 
 class NotebookFigure(Figure):
-    """A figure that shows as a picture."""
+    """A figure that a notebook displays as a picture."""
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()
@@ -24,7 +24,7 @@ class NotebookFigure(Figure):
 
 
 class NotebookAxes(Axes):
-    """Axes that show as the picture of their figure."""
+    """Axes that a notebook displays as the picture of their figure."""
 
     def _repr_png_(self) -> bytes:
         return cast("NotebookFigure", self.figure)._repr_png_()

@@ -1,4 +1,4 @@
-"""All pictures on one sheet."""
+"""All plots on one sheet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["overview"]
 
 
 def overview(evaluation: Evaluation) -> Figure:
-    """Draws all pictures on one figure, each with its defaults.
+    """Draws all plots on one figure, with their default arguments.
 
     Raises:
       ImportError: if matplotlib is missing.

@@ -1,4 +1,4 @@
-"""Evaluation protocols as data: what COCO, VOC, and every other definition of AP, decides, one field a rule.
+"""Evaluation protocols as data: the rules of COCO, VOC and every other definition of AP, one field per rule.
 
 A protocol is frozen and hashable, so it may be a static argument of `jit`. A new protocol is a new value; if it needs a
 new class or an `if` on its name, a field is missing.

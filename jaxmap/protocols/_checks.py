@@ -1,4 +1,4 @@
-"""What the fields of a protocol may hold; each check returns the value in the type that the field promises."""
+"""Checks of the fields of a protocol; each check returns the value in the type of the field."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ __all__ = [
     "texts",
 ]
 
-UNLIMITED = 2**31 - 1  # the max-detections limit that no image reaches, since ranks are int32; tables show `all`
-# More of them are a mistake, like a step of 1e-12: each threshold is a bit of every pair, each point a cell of a curve.
+UNLIMITED = 2**31 - 1  # a max-detections limit that no image reaches, because ranks are int32; tables show `all`
+# More values are a mistake, such as a step of 1e-12: each threshold costs a bit per pair, each point an entry per
+# curve.
 MAX_THRESHOLDS = 1000
 MAX_RECALL_POINTS = 100_001
 MAX_LIMITS = 1000
 _LONGEST_TUPLE = 100  # characters
-_SHOWN = 12  # values of a list that a message holds
-_ROW_FIELDS = ("area", "limit", "group")  # what the name of a number may stand for
+_SHOWN = 12  # the most values of a list in a message
+_ROW_FIELDS = ("area", "limit", "group")  # the fields that the name of a row may contain
 
 
 def number(value: Any) -> float:
     """Returns a real number as a float.
 
     Raises:
-      TypeError: if it is none: a text, a flag, a complex number.
+      TypeError: if it is not a real number, but for example a text, a bool or a complex number.
     """
     if isinstance(value, (str, bytes, bool, np.bool_, complex, np.complexfloating)):
         raise TypeError(f"must be a real number, got {value!r}")
@@ -64,18 +65,18 @@ def limits(name: str, values: Any) -> tuple[int, ...]:
     if result[0] < 1 or not all(isinstance(value, int) for value in result):
         raise ValueError(f"`{name}` must be whole numbers of at least 1, got {shown(result)}.")
     if result[-1] > UNLIMITED:
-        raise ValueError(f"`{name}` must be at most {UNLIMITED}, which stands for all, got {shown(result)}.")
+        raise ValueError(f"`{name}` must be at most {UNLIMITED}, which means no limit, got {shown(result)}.")
     return tuple(map(int, result))
 
 
 def one_of(name: str, value: Any, known: Sequence[Any]) -> None:
-    """Refuses a misspelt rule, which would silently be another one."""
+    """Refuses a misspelt rule, which would otherwise silently be read as another one."""
     if value not in known:
         raise ValueError(f"`{name}` must be one of {list(known)}, got {value!r}.")
 
 
 def text(name: str, value: Any) -> None:
-    """Refuses what is no text."""
+    """Refuses a value that is not a text."""
     if not isinstance(value, str):
         raise ValueError(f"{name} must be a text, got {value!r}.")
 
@@ -92,24 +93,24 @@ def texts(name: str, values: Any) -> tuple[str, ...]:
 
 
 def distinct(name: str, values: Sequence[str]) -> None:
-    """Refuses names that stand for two things."""
+    """Refuses repeated names."""
     if repeated := [value for value, count in Counter(values).items() if count > 1]:
         raise ValueError(f"`{name}` must have distinct names, got {repeated[0]!r} more than once.")
 
 
 def put(value: Any, **fields: Any) -> None:
-    """Puts checked fields into a frozen dataclass while it is made."""
+    """Sets checked fields of a frozen dataclass during its construction."""
     for name, field in fields.items():
         object.__setattr__(value, name, field)
 
 
 def row_name(name: Any, each: str | None) -> None:
-    """Refuses the name of a row that `str.format` could not fill in."""
+    """Refuses a row name that `str.format` could not fill in."""
     known = [f"{{{field}}}" for field in _ROW_FIELDS if field != "group" or each == "class_group"]
     try:
         parts = [part[1:3] for part in string.Formatter().parse(name) if part[1] is not None]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"the `name` of a SummaryRow must be a text with pairs of braces, got {name!r}.") from error
+        raise ValueError(f"the `name` of a SummaryRow must be a text with matching braces, got {name!r}.") from error
     fields = [f"{{{field}{':' if spec else ''}{spec}}}" for field, spec in parts]
     if strange := [field for field in fields if field not in known]:
         raise ValueError(
@@ -126,7 +127,7 @@ def shown(values: Sequence[Any]) -> str:
 
 
 def shown_tuple(value: Any) -> str:
-    """Returns a value as Python writes it, a long tuple shortened."""
+    """Returns the `repr` of a value, a long tuple shortened."""
     text = repr(value)
     if not isinstance(value, tuple) or len(text) <= _LONGEST_TUPLE:
         return text
@@ -137,7 +138,7 @@ def shown_tuple(value: Any) -> str:
 def _ascending(name: str, values: Any, at_most: int) -> tuple[float, ...]:
     try:
         if isinstance(values, (str, bytes, Mapping, Set)):
-            raise TypeError  # they have no order, or hold no numbers
+            raise TypeError  # they have no order, or are not numbers
         result = tuple(number(value) for value in islice(values, at_most + 1))
     except (TypeError, ValueError, OverflowError) as error:
         text = shown(values) if isinstance(values, Sequence) and not isinstance(values, (str, bytes)) else repr(values)

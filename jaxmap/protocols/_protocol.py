@@ -1,4 +1,4 @@
-"""What an evaluation protocol decides, one field a rule."""
+"""What an evaluation protocol decides, one field per rule."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ._quantities import QUANTITIES, OfCounts
 __all__ = ["ALL_AREAS", "IOU_TYPES", "UNLIMITED", "AreaRange", "EvaluationProtocol", "SummaryNumber", "SummaryRow"]
 
 IOU_TYPES = {name: kind.description for name, kind in GEOMETRIES.items()}
-SAME_THRESHOLD = 1e-9  # linspace has 0.8999999999999999 where users write 0.9
+SAME_THRESHOLD = 1e-9  # np.linspace gives 0.8999999999999999 for 0.9
 
 
 @dataclasses.dataclass(frozen=True)
 class AreaRange:
     """A named range of areas in square pixels, both ends included (an area of 1024 is small *and* medium in COCO).
 
-    Where the protocol says so it is a range of another quantity.
+    If the protocol's `range_of` says so, it is a range of another quantity.
 
     Attributes:
-      name: as users write it, for example `small`.
-      low: smallest area inside.
-      high: largest area inside.
-      suffix: what the name of a number gains when it is over this range, for example `s` in `APs`.
+      name: its name, for example `small`.
+      low: the smallest area in the range.
+      high: the largest area in the range.
+      suffix: the suffix of the names of numbers for this range, for example `s` in `APs`.
     """
 
     name: str
@@ -59,13 +59,13 @@ class SummaryRow:
     """One line of a protocol's table of results, or one line for each value of an axis.
 
     Attributes:
-      name: the number's name; `{area}`, `{limit}` and `{group}` stand for the values that it is of.
-      quantity: one of `QUANTITIES`: `precision` (averaged as the protocol says, it gives AP), `recall` (AR) or `f1`
-        (the best F1 over all score thresholds).
-      iou_threshold: the threshold it is read at; None for the mean over all.
-      each: `area` for a row for every area range but the first, `limit` for a row for every max-detections limit,
-        `class_group` for a row for every group of classes, None for a single row over the first area range and the
-        largest limit.
+      name: the name of the number; `{area}`, `{limit}` and `{group}` are replaced by its values.
+      quantity: one of `QUANTITIES`: `precision` (its average is AP), `recall` (AR) or `f1` (the best F1 over all score
+        thresholds).
+      iou_threshold: the IoU threshold of the number; None for the mean over all thresholds.
+      each: `area` for one row per area range except the first, `limit` for one row per max-detections limit,
+        `class_group` for one row per group of classes, None for a single row for the first area range and the largest
+        limit.
     """
 
     name: str
@@ -84,14 +84,14 @@ class SummaryRow:
 
 
 class SummaryNumber(NamedTuple):
-    """One number of a protocol's table: the row that it is of, and the values that its name stands for.
+    """One number of a protocol's table of results: its row and the values of the row's axes.
 
     Attributes:
       name: for example `AP50`.
-      row: the line of the table.
+      row: the row of the table.
       area_index: index on A.
       limit_index: index on M.
-      class_group: the classes that it averages; None for all.
+      class_group: the group of classes that it averages; None for all classes.
     """
 
     name: str
@@ -106,30 +106,31 @@ class EvaluationProtocol:
     """How detections are matched, counted and averaged.
 
     Attributes:
-      name: as users write it.
+      name: its name, for example `coco`.
       iou_thresholds: T thresholds, ascending, in (0, 1].
       recall_points: R points, ascending, in [0, 1].
-      area_ranges: A ranges; the first one is the overall one.
-      max_detections: M limits on the detections kept for an image and a class, ascending.
-      class_agnostic: True when all classes are scored as one.
+      area_ranges: A ranges; the first one includes all areas.
+      max_detections: M limits on the number of detections per image and class, ascending.
+      class_agnostic: True to score all classes as one.
       summary: the table of results.
-      candidates: which ground truths of its class a detection may match: `all` that reach the threshold, the most
-        similar free one first and of equal ones the later; `best`, only the most similar of all, taken or free, ignored
-        or not, and of equal ones the first.
-      absorbing: which ground truths take any number of detections, all of them ignored: `crowds`, each detection
-        measured by the share of it that lies inside, while any other ignored ground truth takes one; `ignored`, every
-        ignored ground truth (a `difficult` object of VOC), at plain IoU, where a crowd is one of them and no more;
-        `all`, crowds by the share inside and ignored ones at plain IoU.
-      average: what AP is of a curve: the mean of the best precision at the recall `points`, or the `area` under it,
-        the mean over 1 .. the number of ground truths of the best precision with at least that many true positives;
-        then the recall points only serve to draw it.
+      candidates: which ground truths of its class a detection may match. `all`: all that reach the threshold; the most
+        similar free one is taken, of equal ones the later. `best`: only the most similar one, whether it is taken,
+        ignored or neither; of equal ones the first.
+      absorbing: which ground truths may match any number of detections, all of which are ignored. `crowds`: only
+        crowds, compared by the share of the detection that lies inside; other ignored ground truths match one
+        detection. `ignored`: every ignored ground truth (`difficult` objects of VOC), compared by IoU; crowds are
+        treated like the others. `all`: crowds by the share inside, and other ignored ground truths by IoU.
+      average: how AP is computed from a curve. `points`: the mean of the interpolated precision at the recall points.
+        `area`: the area under the precision envelope, which is the mean, over n = 1 to the number of ground truths, of
+        the best precision with at least n true positives; the recall points are then only used for plots.
       iou_type: what is compared, one of `IOU_TYPES`.
-      keypoint_sigmas: how far annotators differ at each keypoint, relative to the object's scale; P values.
-      boundary_ratio: how wide the boundary of a mask is, as a share of the image's diagonal.
-      limit_scope: what `max_detections` is counted in: an image and `class`, or an `image` with all its classes.
-      range_of: what the area ranges are ranges of: the `area` of an object, or the `crowd_index` of its image.
-      class_groups: groups of classes that the table of results averages over on their own; each class names its group.
-      description: one line on what is special here.
+      keypoint_sigmas: the standard deviation of annotators at each keypoint, relative to the object's scale; P values.
+      boundary_ratio: the width of the boundary of a mask, as a share of the image's diagonal.
+      limit_scope: what `max_detections` limits: the detections of an image per `class`, or of an `image` over all
+        classes.
+      range_of: the quantity of the area ranges: the `area` of an object, or the `crowd_index` of its image.
+      class_groups: names of the groups of classes that the table of results averages separately.
+      description: one line that says what is special about the protocol.
     """
 
     name: str
@@ -158,7 +159,7 @@ class EvaluationProtocol:
         sigmas = _sigmas(self.keypoint_sigmas)
         if GEOMETRIES[self.iou_type].constant == "keypoint_sigmas" and not sigmas:
             raise ValueError(
-                "`keypoint_sigmas` must hold a positive number for every keypoint, got []; take the protocol "
+                "`keypoint_sigmas` must hold a positive number for every keypoint, got []; use the protocol "
                 "`coco-keypoints`, or pass the sigmas of your skeleton."
             )
         checks.put(
@@ -204,7 +205,7 @@ class EvaluationProtocol:
         keypoint_sigmas: Sequence[float] | None = None,
         boundary_ratio: float | None = None,
     ) -> EvaluationProtocol:
-        """Returns this protocol with some of its fields replaced; None keeps a field as it is.
+        """Returns this protocol with some of its fields replaced; None keeps a field.
 
         Args:
           iou_thresholds: strictly ascending, in (0, 1].
@@ -213,11 +214,11 @@ class EvaluationProtocol:
           max_detections: one limit or several, strictly ascending, each at least 1.
           class_agnostic: score all classes as one.
           iou_type: what is compared, one of `IOU_TYPES`.
-          keypoint_sigmas: of another skeleton than the protocol's.
+          keypoint_sigmas: those of another skeleton.
           boundary_ratio: width of boundaries as a share of the image's diagonal, in (0, 1].
 
         Raises:
-          ValueError: if a field is not as described, as for every protocol that is made.
+          ValueError: if a field is not as described; this is checked for every protocol.
         """
         changes: dict[str, Any] = {
             "iou_thresholds": iou_thresholds,
@@ -232,7 +233,7 @@ class EvaluationProtocol:
         return dataclasses.replace(self, **{name: value for name, value in changes.items() if value is not None})
 
     def numbers(self) -> Iterator[SummaryNumber]:
-        """Expands the table of results: one after another every number it reports."""
+        """Expands the table of results into the numbers that it reports."""
         last_limit = len(self.max_detections) - 1
         for row in self.summary:
             places: list[tuple[int, int, str | None]] = [(0, last_limit, None)]
@@ -250,17 +251,17 @@ class EvaluationProtocol:
 
     @property
     def functions_of_counts(self) -> dict[str, OfCounts]:
-        """The quantities in the table of results that are the best over all score thresholds, by name."""
+        """The quantities in the table of results that are a best value over all score thresholds, by name."""
         asked = {row.quantity: QUANTITIES[row.quantity].of_counts for row in self.summary}
         return {name: of_counts for name, of_counts in asked.items() if of_counts is not None}
 
     def threshold_index(self, iou_threshold: float) -> int | None:
-        """Returns the index of the nearest of the thresholds within `SAME_THRESHOLD`; None where there is none."""
+        """Returns the index of the nearest threshold within `SAME_THRESHOLD`; None if there is none."""
         distance, index = min((abs(value - iou_threshold), index) for index, value in enumerate(self.iou_thresholds))
         return index if distance < SAME_THRESHOLD else None
 
     def locate(self, area: str, iou_threshold: float) -> tuple[int, int]:
-        """Returns the index of an area range by its name, and of the threshold nearest to one, within 1e-9.
+        """Returns the index of an area range, by its name, and of the nearest threshold within 1e-9.
 
         Raises:
           ValueError: if the protocol has no such area range or threshold.
@@ -280,7 +281,7 @@ class EvaluationProtocol:
 
 
 def limit_text(limit: int) -> str:
-    """Returns a max-detections limit as names and tables show it."""
+    """Returns a max-detections limit as shown in names and tables."""
     return "all" if limit == UNLIMITED else str(limit)
 
 

@@ -1,10 +1,10 @@
-"""What the numbers of a summary measure: one row for each quantity, which every stage and table reads.
+"""What the numbers of a summary measure: a table with one row per quantity, which every stage reads.
 
-A new quantity is a new row; `SummaryRow` takes its name, and tables and plots its title.
+A new quantity is a new row: `SummaryRow` accepts its name, and tables and plots show its title.
 
-A quantity has a value for each class at each IoU threshold, area range and limit; the summary averages them. It is read
-from the interpolated curves, or it is the best value of a function of the counts over all scores that occur. Such a
-function is plain arithmetic on floats, so the host calls it with NumPy arrays and `jit` with JAX's.
+A quantity has a value for each class at each IoU threshold, area range and limit; the summary averages them. It is a
+field of the interpolated curves, or the best value of a function of the counts over all score thresholds. Such a
+function is plain arithmetic on floats: the host calls it with NumPy arrays, and `jit` with JAX arrays.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 __all__ = ["QUANTITIES", "OfCounts", "Quantity", "f_score"]
 
-OfCounts = Callable[[Any, Any, Any], Any]  # of true positives, true and false positives, ground truths
+OfCounts = Callable[[Any, Any, Any], Any]  # of the numbers of TP, TP + FP, and ground truths
 
 
 def f_score(true_positives: Any, reported: Any, num_ground_truths: Any, beta: float = 1.0) -> Any:
@@ -26,14 +26,14 @@ class Quantity(NamedTuple):
     """One row of the table.
 
     Attributes:
-      name: as `SummaryRow` takes it.
-      title: as tables show it.
+      name: the name that `SummaryRow` accepts.
+      title: its title in tables.
       short: its abbreviation in tables.
-      unit: of its values.
+      unit: the unit of its values.
       source: where it is defined.
-      fields: the fields of the curves that hold it; the first that the protocol fills is read.
-      of_counts: in place of fields: a function of the true positives, the true and false positives, and the ground
-        truths; the quantity is its largest value over all score thresholds, and 0 without detections.
+      fields: the fields of the curves that contain it; the first one that the protocol fills is used.
+      of_counts: in place of `fields`: a function of the numbers of true positives, of true and false positives, and of
+        ground truths. The quantity is its largest value over all score thresholds, and 0 without detections.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Quantity(NamedTuple):
 
     @property
     def heading(self) -> str:
-        """The title and its abbreviation, as pycocotools aligns them."""
+        """The title and the abbreviation, aligned as in pycocotools."""
         return f"{self.title:<18} ({self.short})"
 
     def values(self, curves: Any) -> Any:
-        """Returns `[T, ...]`, its values in curves or in what has the same fields."""
+        """Returns its values `[T, ...]` in curves, or in another object with the same fields."""
         if self.of_counts is not None:
             return curves.at_best_score[self.name]
         return next(value for field in self.fields if (value := getattr(curves, field)) is not None)

@@ -24,8 +24,8 @@ __all__ = [
     "protocol_for",
 ]
 
-# NumPy's linspace and not round decimals: 0.9 is 0.8999999999999999 there, and ten recall points lie one step above the
-# double nearest to i / 100; both decide matches and cells (pycocotools cocoeval.py, Params.setDetParams).
+# NumPy's linspace and not rounded decimals: 0.9 is 0.8999999999999999 there, and ten recall points lie one step above
+# the double nearest to i / 100; both affect results (pycocotools cocoeval.py, Params.setDetParams).
 COCO = EvaluationProtocol(
     name="coco",
     iou_thresholds=tuple(np.linspace(0.5, 0.95, 10).tolist()),
@@ -46,19 +46,19 @@ COCO = EvaluationProtocol(
         SummaryRow("AR{limit}", "recall", each="limit"),
         SummaryRow("AR{area}", "recall", each="area"),
     ),
-    description="mean over 10 IoU thresholds and 101 recall points, of the first 100 detections of an image and class",
+    description="mean over 10 IoU thresholds and 101 recall points; the first 100 detections per image and class",
 )
 
 ALL_POINT = dataclasses.replace(
     COCO,
     name="all-point",
     average="area",
-    description="as coco, but the area under the precision envelope in place of 101 recall points",
+    description="as coco, but with the area under the precision envelope in place of 101 recall points",
 )
 
 # VOCdevkit's VOCevaldet.m and VOCap.m. An overlap equal to the threshold is enough there; py-faster-rcnn's `voc_eval`,
-# which many copy, asks for more. It knows no areas: a false positive of swapped corners counts, where COCO, whose areas
-# start at 0, leaves it out.
+# which is often copied, requires a larger one. There are no area ranges: a false positive with swapped corners is
+# counted, whereas COCO, whose areas start at 0, excludes it.
 VOC2012 = EvaluationProtocol(
     name="voc2012",
     iou_thresholds=(0.5,),
@@ -71,7 +71,7 @@ VOC2012 = EvaluationProtocol(
     absorbing="ignored",
     average="area",
     description=(
-        "one IoU threshold, 0.5; all detections; each looks at its most similar object alone, and is dropped if that "
+        "one IoU threshold, 0.5; all detections; each may match only its most similar object, and is ignored if that "
         "is difficult; the area under the precision envelope (VOC 2010 and later)"
     ),
 )
@@ -83,11 +83,11 @@ VOC2007 = dataclasses.replace(
     name="voc2007",
     recall_points=tuple(np.linspace(0.0, 1.0, 11).tolist()),
     average="points",
-    description="as voc2012, but the mean of the best precision at 11 recall points (VOC 2007 to 2009)",
+    description="as voc2012, but with the mean of the best precision at 11 recall points (VOC 2007 to 2009)",
 )
 
-# lvis-api eval.py, Params and LVISEval: no limit for each class, but one for an image over all of them. A detection
-# without area takes its place there, but is left out after that (lvis.py, get_ann_ids): so ranges begin above 0.
+# lvis-api eval.py, Params and LVISEval: no limit per class, but one per image over all classes. A detection without
+# area counts towards the limit, but is then excluded (lvis.py, get_ann_ids), so the ranges begin above 0.
 _SMALLEST_AREA = 5e-324  # above 0 in float64
 LVIS = dataclasses.replace(
     COCO,
@@ -106,20 +106,20 @@ LVIS = dataclasses.replace(
         SummaryRow("AR{area}@{limit}", "recall", each="area"),
     ),
     description=(
-        "as coco, but of the first 300 detections of an image over all classes; classes that were not verified in an "
-        "image take no part there; rare, common and frequent classes on their own"
+        "as coco, but with the first 300 detections per image over all classes; classes that were not verified in an "
+        "image are excluded there; also AP of rare, common and frequent classes"
     ),
 )
 
-# The Open Images challenge in the TensorFlow object detection API, per_image_evaluation.py: as VOC, but what matches
-# nothing else is left out where it lies inside a group-of box, a crowd here, by at least the threshold.
+# The Open Images challenge in the TensorFlow object detection API, per_image_evaluation.py: as VOC, but an unmatched
+# detection is excluded if its share inside a group-of box, a crowd here, reaches the threshold.
 OPEN_IMAGES = dataclasses.replace(
     VOC2012,
     name="open-images",
     absorbing="all",
     description=(
-        "as voc2012, but a detection left over is dropped if it lies inside a group-of box; classes that were not "
-        "verified in an image take no part there"
+        "as voc2012, but unmatched detections inside a group-of box are ignored; classes that were not verified in an "
+        "image are excluded there"
     ),
 )
 
@@ -128,7 +128,7 @@ COCO_KEYPOINTS = dataclasses.replace(
     COCO,
     name="coco-keypoints",
     iou_type="keypoints",
-    keypoint_sigmas=tuple((np.array(_COCO_SIGMAS) / 10).tolist()),  # divided as pycocotools does, to the last bit
+    keypoint_sigmas=tuple((np.array(_COCO_SIGMAS) / 10).tolist()),  # divided as in pycocotools, for equal bits
     area_ranges=tuple(one for one in COCO.area_ranges if one.name != "small"),
     max_detections=(20,),
     summary=(
@@ -141,7 +141,7 @@ COCO_KEYPOINTS = dataclasses.replace(
         SummaryRow("AR75", "recall", iou_threshold=0.75),
         SummaryRow("AR{area}", "recall", each="area"),
     ),
-    description="keypoints of people, COCO's 17: object keypoint similarity, the first 20 detections of an image",
+    description="COCO's 17 keypoints of people: object keypoint similarity; the first 20 detections per image",
 )
 
 # crowdposetools cocoeval.py, get_type_result(0.2, 0.8): an image of a crowd index of 0.2 is medium, of 0.8 hard.
@@ -158,10 +158,10 @@ CROWDPOSE = dataclasses.replace(
         AreaRange("hard", 0.8, math.inf, "_hard"),
     ),
     summary=(*COCO_KEYPOINTS.summary[:4], *COCO_KEYPOINTS.summary[4:7]),
-    description="keypoints of people in crowds, CrowdPose's 14; easy, medium and hard images on their own",
+    description="CrowdPose's 14 keypoints of people in crowds; also AP of easy, medium and hard images",
 )
 
-# In this order each differs from the one before in as little as can be.
+# In an order in which each protocol differs as little as possible from the one before.
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (COCO, ALL_POINT, VOC2012, VOC2007, LVIS, OPEN_IMAGES, COCO_KEYPOINTS, CROWDPOSE)
@@ -169,7 +169,7 @@ PROTOCOLS = {
 
 
 def get_protocol(protocol: str | EvaluationProtocol) -> EvaluationProtocol:
-    """Returns a protocol by its name, any case; a protocol is returned as it is.
+    """Returns a protocol by its name, in upper or lower case; a protocol is returned unchanged.
 
     Raises:
       ValueError: if no protocol has that name.
@@ -185,7 +185,7 @@ def get_protocol(protocol: str | EvaluationProtocol) -> EvaluationProtocol:
 
 
 def protocol_for(iou_type: str | None, protocol: str | EvaluationProtocol | None = None) -> EvaluationProtocol:
-    """Returns a protocol, itself or by its name; None stands for the first that compares what is asked for, or COCO."""
+    """Returns a protocol, given itself or by name; None stands for the first one with the IoU type, or COCO."""
     if protocol is None:
         return next((one for one in PROTOCOLS.values() if one.iou_type == iou_type), COCO)
     return get_protocol(protocol)

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page that needs nothing else: numbers, why they are so, pictures, and a table of classes.
+"""An evaluation as one self-contained HTML page: numbers, their explanation, plots and a table of classes.
 
 report.write_report(evaluation, "results")  # results/index.html; needs matplotlib, `pip install 'jaxmap[plot]'`
 """

@@ -1,4 +1,4 @@
-"""The section on images alone and together."""
+"""The section on pooled and per-image AP."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _TOP = 10
 
 
 def explanation_section(evaluation: Evaluation) -> Markup:
-    """Returns why pooled and per-image AP differ, with the false positives and images behind it."""
+    """Returns the section that explains why pooled and per-image AP differ, by steps, false positives and images."""
     explanation = evaluation.explain()
     prose = [element("p", one_line(part)) for part in str(explanation).split("\n\n")[:2]]
     if math.isnan(explanation.together):
         return joined(prose)
-    caption = "Each image scored as if it were the whole dataset. Images without ground truth have no AP."
+    caption = "Each image is scored as if it were the whole dataset. Images without ground truth have no AP."
     answer = element("div", *prose, table(_steps(explanation)))
     histogram = picture(plots.image_histogram, evaluation, caption)
     pair = element("div", answer, histogram, class_="pair")
@@ -33,7 +33,7 @@ def explanation_section(evaluation: Evaluation) -> Markup:
 def _steps(explanation: Explanation) -> list[Column]:
     steps = explanation.steps()
     return [
-        words("from the images alone to all together", steps["step"]),
+        words("from per-image AP to pooled AP", steps["step"]),
         numbers("AP", steps["AP"], ".4f"),
         numbers("step", steps["change"], "+z.4f"),
         words("share", steps["share"]),
@@ -44,7 +44,7 @@ def _false_positives(explanation: Explanation) -> list[Markup]:
     worst = explanation.false_positives(_TOP)
     rows = np.flatnonzero(worst["cost"] > 0)
     if not len(rows):
-        return [element("p", "No false positive costs anything.", class_="empty")]
+        return [element("p", "No AP is lost to false positives.", class_="empty")]
     taken = {name: [values[row] for row in rows] for name, values in worst.items()}
     columns = [
         words("image", taken["image_id"]),
@@ -52,11 +52,14 @@ def _false_positives(explanation: Explanation) -> list[Markup]:
         numbers("cost in AP", taken["cost"], ".5f"),
         numbers("score", taken["score"], ".4g"),
         numbers("false at IoU thresholds", taken["num_thresholds"], ","),
-        numbers("true positives below, elsewhere", taken["outranks_elsewhere"], ","),
-        numbers("the same, in its image", taken["outranks_at_home"], ","),
+        numbers("outranked in other images", taken["outranks_elsewhere"], ","),
+        numbers("outranked in its image", taken["outranks_at_home"], ","),
         words("detection", taken["detection"]),
     ]
-    lead = "What AP together would gain without the one; the largest first."
+    lead = (
+        "Cost is the gain in pooled AP without the detection, the largest first. Outranked are true positives with a "
+        "lower rank."
+    )
     return [
         element("h3", "The most costly false positives"),
         element("p", lead),
@@ -70,21 +73,21 @@ def _images(explanation: Explanation) -> list[Markup]:
     columns = [
         words("image", worst["image_id"]),
         numbers("cost in AP", worst["cost"], ".5f"),
-        numbers("AP alone", worst["AP"], ".4f"),
+        numbers("AP", worst["AP"], ".4f"),
         numbers("objects", worst["num_ground_truths"], ","),
         numbers("false at every IoU", worst["num_false_positives"], ","),
-        numbers("classes it holds", worst["num_classes"], ","),
+        numbers("classes", worst["num_classes"], ","),
     ]
     lead = (
-        "The sum of what each false positive of the image costs; the largest first. Those that are false at every IoU "
-        "threshold are counted."
+        "Cost is summed over the false positives of the image, the largest first. Only those that are false at every "
+        "IoU threshold are counted."
     )
     if without["num_images"]:
         images = counted(int(without["num_images"]), "image")
         false = counted(int(without["num_false_positives"]), "false positive")
         lead += f" Without ground truth: {images}, {false}, cost {without['cost']:.5f}."
     return [
-        element("h3", "The images whose false positives cost the most"),
+        element("h3", "The images with the most costly false positives"),
         element("p", lead),
         table(columns),
     ]

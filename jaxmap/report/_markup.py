@@ -1,4 +1,4 @@
-"""HTML from values: elements that escape what they hold, numbers that keep all their digits, and tables.
+"""HTML from values: elements with escaped content, numbers that keep all their digits, and tables.
 
 >>> element("p", "a < b", element("b", "bold"), class_="note")
 '<p class="note">a &lt; b<b>bold</b></p>'
@@ -33,11 +33,11 @@ UNDEFINED = "\N{EN DASH}"
 
 
 class Markup(str):
-    """Text that is HTML already; any other string is escaped wherever it is put."""
+    """Text that is already HTML; any other string is escaped."""
 
 
 class Column(NamedTuple):
-    """A column of a table: its heading, its cells, and whether they are numbers."""
+    """A column of a table: its heading, its entries, and whether they are numbers."""
 
     title: str
     cells: Sequence[str]
@@ -45,7 +45,7 @@ class Column(NamedTuple):
 
 
 def element(tag: str, *children: str, **attributes: str) -> Markup:
-    """Returns an element; an attribute that is a word of Python ends in `_`, and `_` inside one stands for `-`."""
+    """Returns an element. Attributes that are Python keywords end in `_`, and other `_` become `-`."""
     named = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{html.escape(value)}"' for name, value in attributes.items()
     )
@@ -58,17 +58,17 @@ def joined(parts: Iterable[str]) -> Markup:
 
 
 def one_line(text: str) -> str:
-    """Returns text that was broken into lines as one that the page breaks."""
+    """Joins the lines of a text, so that the page wraps it."""
     return " ".join(text.split())
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """Returns a count and what was counted."""
+    """Returns a count with its noun."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def number(value: Any, form: str | Callable[[float], str] = ".3f") -> Markup:
-    """Returns a number as it reads, with its value behind it; a dash for one that is undefined or infinite."""
+    """Returns a formatted number with its full value as data; a dash if it is undefined or infinite."""
     plain = np.asarray(value).item()
     if not math.isfinite(plain):
         return Markup(UNDEFINED)
@@ -86,11 +86,12 @@ def words(title: str, values: Iterable[Any]) -> Column:
 
 
 def table(columns: Sequence[Column], *, sorted_by: str | None = None) -> Markup:
-    """Returns a table inside a box that scrolls if the table is wider; the first column names the rows.
+    """Returns a table inside a box that scrolls sideways; the first column names the rows.
 
     Args:
       columns: of equal length.
-      sorted_by: the heading of the column by which the rows descend; then readers can sort by any other.
+      sorted_by: the heading of the column by which the rows are sorted, descending; makes the table sortable by any
+        column.
     """
     sides = ["number" if column.numeric else "words" for column in columns]
     head = [
@@ -110,7 +111,7 @@ def table(columns: Sequence[Column], *, sorted_by: str | None = None) -> Markup:
 
 
 def scrolling(content: Markup) -> Markup:
-    """Returns the content in a box of its own that scrolls sideways, also by the keyboard."""
+    """Returns the content in a box that scrolls sideways, also by keyboard."""
     return element("div", content, class_="scroll", tabindex="0")
 
 

@@ -21,7 +21,7 @@ def report_page(evaluation: Evaluation, *, title: str = "Detection report") -> s
 
     Args:
       evaluation: of any protocol, also without detections or ground truth.
-      title: the heading, for example what was scored.
+      title: the heading, for example the name of the model.
 
     Raises:
       ImportError: if matplotlib is missing.
@@ -48,7 +48,7 @@ def report_page(evaluation: Evaluation, *, title: str = "Detection report") -> s
 def write_report(
     evaluation: Evaluation, folder: str | os.PathLike[str], *, title: str = "Detection report"
 ) -> pathlib.Path:
-    """Writes the page as `index.html` into a folder, which is made if need be, and returns its path.
+    """Writes the page as `index.html` into a folder, which is created if necessary, and returns its path.
 
     Raises:
       ImportError: if matplotlib is missing.

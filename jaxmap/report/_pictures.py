@@ -1,4 +1,4 @@
-"""Pictures as SVG inside the page, in the page's own ink and letters, so that they follow its light or dark scheme."""
+"""Plots as inline SVG, in the text colour and font of the page, so that they follow its light or dark scheme."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["picture"]
 
-_INK = "#1b1f27"  # stands for the text colour of the page until the picture is in it
-_STYLE: Any = {  # a dictionary; the names of settings have a type of their own
-    "svg.fonttype": "none",  # text stays text: searchable, in the page's letters, and in any script the browser knows
-    "svg.hashsalt": "jaxmap",  # the same page for the same numbers
+_INK = "#1b1f27"  # placeholder for the text colour of the page
+_STYLE: Any = {  # a plain dictionary; the names of settings have their own type
+    "svg.fonttype": "none",  # text stays text: searchable, in the font of the page, in any script
+    "svg.hashsalt": "jaxmap",  # equal numbers give the same page
     "font.size": 10.0,
     "axes.titlesize": 10.5,
 } | dict.fromkeys(
@@ -33,13 +33,13 @@ _STYLE: Any = {  # a dictionary; the names of settings have a type of their own
 
 
 def picture(draw: Callable[[Evaluation], Axes], evaluation: Evaluation, caption: str, *, wide: bool = False) -> Markup:
-    """Returns a figure with a caption; the sentence that stands in the picture if there is nothing to draw.
+    """Returns a figure with a caption, or the sentence of the plot if there is nothing to draw.
 
     Args:
-      draw: one of `plots`.
+      draw: a function of `plots`.
       evaluation: what it draws.
-      caption: how to read it.
-      wide: the picture takes the width of the page, and scrolls where that is too narrow to read it.
+      caption: how to read the plot.
+      wide: whether the plot takes the width of the page, and scrolls if that is too narrow.
     """
     with _style():
         axes = draw(evaluation)
@@ -54,18 +54,18 @@ def picture(draw: Callable[[Evaluation], Axes], evaluation: Evaluation, caption:
 
 @contextlib.contextmanager
 def _style() -> Iterator[None]:
-    """Draws alike whatever the user has set in matplotlib, whose settings are as before afterwards."""
+    """Draws with fixed matplotlib settings, and restores the user's afterwards."""
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the browser has other letters
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the browser has other fonts
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
 
 
 def _svg(figure: Figure, *, name: str, label: str) -> Markup:
-    """Returns a figure as an element without a fixed size, and with ids that no other picture of the page has."""
+    """Returns a figure as an SVG element without a fixed size, with ids that are unique on the page."""
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(file, format="svg", transparent=True, metadata=nothing)

@@ -1,4 +1,4 @@
-"""The sections of the page, each from the evaluation alone."""
+"""The sections of the page; each is a function of the evaluation."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from ._pictures import picture
 
 __all__ = ["SECTIONS", "facts"]
 
-_OF_ALL = ["all classes, counts added up", "all classes, mean of their rates"]  # the last rows of operating points
+_OF_ALL = ["all classes, counts added up", "all classes, mean of their rates"]  # the last two rows of operating points
 
 
 def facts(evaluation: Evaluation) -> str:
-    """Returns what was scored, and how, in two sentences."""
+    """Returns what was scored and how, in two sentences."""
     protocol = evaluation.protocol
     objects = int(np.asarray(evaluation.curves.num_ground_truths)[:, 0].sum())
     detections, limit = len(evaluation.dataset.records.detections.scores), protocol.max_detections[-1]
     counts = {"image": len(evaluation.image_ids), "object": objects, "detection": detections}
     parts = [counted(count, noun) for noun, count in counts.items()]
     if limit != UNLIMITED:
-        parts[-1] += f" (at most {limit:,} of an image and class)"
+        parts[-1] += f" (at most {limit:,} per image and class)"
     classes = counted(len(evaluation.class_ids), "class", "classes")
     as_named = protocol == PROTOCOLS.get(protocol.name)
-    how = f": {protocol.description}" if as_named else ", changed in its thresholds, areas or limits"
+    how = f": {protocol.description}" if as_named else " with changed thresholds, areas or limits"
     return f"{', '.join(parts)}, {classes}. Protocol {protocol.name}{how}."
 
 
@@ -50,7 +50,7 @@ def _headline(evaluation: Evaluation) -> Markup:
     best = evaluation.curve(threshold, area=protocol.area_ranges[0].name).best
     if math.isfinite(best.score_threshold):
         rates = f"precision {best.precision:.3f}, recall {best.recall:.3f}"
-        note = f"IoU {threshold:.2f}, from score {rounded_down(best.score_threshold)} on: {rates}"
+        note = f"IoU {threshold:.2f}, from score {rounded_down(best.score_threshold)}: {rates}"
         tiles.append(_tile("best F1", best.f_score, note))
     columns = [
         numbers(title, values) if title == "value" else words(title, values)
@@ -63,9 +63,10 @@ def _headline(evaluation: Evaluation) -> Markup:
 
 def _curves(evaluation: Evaluation) -> Markup:
     of_classes = (
-        "AP is the mean height of a curve. Solid lines are the best classes, dashed the worst, grey the others."
+        "AP is the mean height of a curve. Solid lines are the best classes, dashed lines the worst, grey lines the "
+        "others."
     )
-    of_thresholds = "The stricter the IoU threshold, the lower the curve: a wide gap means loose boxes."
+    of_thresholds = "The stricter the IoU threshold, the lower the curve; a wide gap means inaccurate boxes."
     return element(
         "div",
         picture(plots.precision_recall_curves, evaluation, of_classes),
@@ -78,11 +79,11 @@ def _operating_points(evaluation: Evaluation) -> Markup:
     threshold, area = plots.nearest_to_half(evaluation), evaluation.protocol.area_ranges[0].name
     points, names = evaluation.operating_points(threshold, area=area), evaluation.class_names
     lead = (
-        "AP ranks all detections, a deployed detector reports those from a score on. The thresholds below give the "
-        f"highest F1 at IoU {threshold:.2f}, from plain counts."
+        "AP ranks all detections, but a deployed detector reports those above a score threshold. The thresholds below "
+        f"have the highest F1 at IoU {threshold:.2f}, from counts."
     )
-    counts = "All classes together. A value holds for every threshold down to the next lower score."
-    scores = "What separates right from wrong detections: the less the two overlap, the better."
+    counts = "All classes pooled. A value applies to every threshold down to the next lower score."
+    scores = "Scores of correct and wrong detections; the less they overlap, the better."
     return joined(
         [
             element("p", lead),
@@ -116,9 +117,10 @@ def _points(points: dict[str, Any], rows: slice, names: Sequence[str]) -> Markup
 
 def _confusion(evaluation: Evaluation) -> Markup:
     caption = (
-        "Detections from the threshold of the best F1 on, paired with ground truths of any class; the classes with the "
-        "most errors first. Colour is the share of the row. In the last column are missed objects, in the last row "
-        "detections on the background. Where other classes are added up, their corner holds right and wrong ones."
+        "Detections from the threshold of the best F1, paired with ground truths of any class; the classes with the "
+        "most errors come first. The colour shows the share of the row. The last column counts missed objects, the "
+        "last row detections on the background. The diagonal entry of summed classes counts correct pairs and "
+        "confusions among them."
     )
     return picture(plots.confusion_matrix, evaluation, caption, wide=True)
 
@@ -140,12 +142,12 @@ def _tile(name: str, value: float, note: str) -> Markup:
     )
 
 
-# The id of each section, its heading, and what fills it.
+# The id, the heading and the content of each section.
 SECTIONS = (
     ("numbers", "Numbers", _headline),
-    ("why", "Why: images alone and together", explanation_section),
+    ("why", "Pooled and per-image AP", explanation_section),
     ("curves", "Precision and recall", _curves),
-    ("thresholds", "Which score threshold", _operating_points),
-    ("confusion", "What is taken for what", _confusion),
+    ("thresholds", "Score thresholds", _operating_points),
+    ("confusion", "Confusion matrix", _confusion),
     ("classes", "Classes", _classes),
 )

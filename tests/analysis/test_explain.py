@@ -151,9 +151,9 @@ def test_no_detection_beyond_the_limit_takes_the_place_of_one_left_out() -> None
 
 def test_text_answers_first_and_names_the_false_positive() -> None:
     lines = str(minimal().explain()).splitlines()
-    assert lines[0] == "Alone, the 2 images score AP 1.0000 on average; together they score 0.8350, 0.1650 lower."
+    assert lines[0] == "The mean per-image AP of 2 images is 1.0000; the pooled AP is 0.8350, 0.1650 lower."
     assert lines[1] == "Ranking takes 0.1650 and class averaging changes nothing."
-    above = ["1", "in", "image", "0,", "none", "in", "its", "own"]
+    above = ["1", "in", "image", "0,", "none", "in", "the", "same", "image"]
     start = next(i for i, line in enumerate(lines) if line.startswith("The most costly false positives"))
     assert lines[start + 2].split() == ["0.16502", "1", "cat", "1", "0.9", "10", "of", "10", "IoU", *above]
     assert lines[start + 3] == ""
@@ -161,18 +161,16 @@ def test_text_answers_first_and_names_the_false_positive() -> None:
 
 
 def test_text_without_anything_to_say() -> None:
-    assert "AP is defined neither alone nor together" in str(evaluate([[(THERE, 0.9, 0)]], [[]]).explain())
+    assert "neither per-image nor pooled AP is defined" in str(evaluate([[(THERE, 0.9, 0)]], [[]]).explain())
     nothing_found = str(evaluate([[], []], [[(THERE, 0)], [(THERE, 0)]]).explain())
-    assert "together they score 0.0000, the same" in nothing_found
+    assert "the pooled AP is 0.0000, the same" in nothing_found
     assert "Neither class averaging nor ranking changes anything." in nothing_found
-    assert "No false positive costs anything." in nothing_found
+    assert "No AP is lost to false positives." in nothing_found
 
 
 def test_text_says_that_images_without_ground_truth_cost() -> None:
     text = str(evaluate([[(THERE, 0.5, 0)], [(THERE, 0.9, 0)]], [[(THERE, 0)], []]).explain())
-    assert text.startswith(
-        "Alone, the one image with objects scores AP 1.0000; all together score 0.5000, 0.5000 lower."
-    )
+    assert text.startswith("The AP of the one image with objects is 1.0000; the pooled AP is 0.5000, 0.5000 lower.")
     assert "Images without ground truth: 1." in text
     assert "their 1 false positives, at every IoU threshold, cost 0.50000" in text
 

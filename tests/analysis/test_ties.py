@@ -55,7 +55,7 @@ def test_ties_of_one_kind_and_of_several_classes_change_nothing() -> None:
     assert (bounds.differ, bounds.num_tied) == (False, 2)
     assert (
         str(bounds)
-        == "No order of equal scores changes AP (2 detections share their score with another of their class)."
+        == "No order of equal scores changes AP (2 detections have the same score as another of their class)."
     )
     boxes, labels = [THERE, NOWHERE], [0, 1]  # the false one is of the other class, with ground truth of its own
     truth = [{"boxes": [THERE, [90.0, 0.0, 99.0, 9.0]], "labels": labels}]

@@ -87,11 +87,11 @@ def test_width_of_a_boundary(capsys: pytest.CaptureFixture[str], tmp_path: pathl
     [
         (["--keypoint-sigmas", "0.1"], "--keypoint-sigmas is for --iou-type keypoints, not bbox"),
         (["--boundary-ratio", "0.1", "--iou-type", "segm"], "--boundary-ratio is for --iou-type boundary, not segm"),
-        (["--boundary-ratio", "wide"], "'wide' is no number"),
-        (["--keypoint-sigmas", "0.1;0.2"], "neither a file nor a list of numbers like 0.026,0.025"),
+        (["--boundary-ratio", "wide"], "'wide' is not a number"),
+        (["--keypoint-sigmas", "0.1;0.2"], "neither a file nor a list of numbers such as 0.026,0.025"),
         (["--iou-type", "keypoints", "--keypoint-sigmas", "0.1,-1"], "must hold a positive number for every keypoint"),
-        (["--iou-thresholds", "0:1:1e-12"], "'0:1:1e-12' is a range of 1e+12 values, at most"),
-        (["--recall-points", "0:1:1e-300"], "is a range of 1e+300 values, at most"),
+        (["--iou-thresholds", "0:1:1e-12"], "'0:1:1e-12' is a range of 1e+12 values; at most"),
+        (["--recall-points", "0:1:1e-300"], "is a range of 1e+300 values; at most"),
         (["--recall-points", "0:2:1"], "`recall_points` must lie in [0, 1]"),
     ],
 )

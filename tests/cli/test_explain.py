@@ -33,7 +33,7 @@ def test_explain_writes_json(
     assert main(["explain", "--demo", "--top", "3", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(expected))
     assert main(["explain", "--demo", "--top", "3", "--json", str(tmp_path / "out.json")]) == 0
-    assert capsys.readouterr().out.startswith("Alone, the ")
+    assert capsys.readouterr().out.startswith("The mean per-image AP of ")
     assert json.loads((tmp_path / "out.json").read_text()) == json.loads(json.dumps(expected))
 
 
@@ -55,10 +55,10 @@ def test_explain_reads_files_and_grids(capsys: pytest.CaptureFixture[str], tmp_p
         (tmp_path / name).write_text(json.dumps(data))
     assert main(["explain", str(tmp_path / "gt.json"), str(tmp_path / "dt.json"), "--iou-thresholds", "0.5"]) == 0
     out = capsys.readouterr().out
-    assert "together they score 0.8350, 0.1650 lower" in out
+    assert "the pooled AP is 0.8350, 0.1650 lower" in out
     assert "dog" in out
     assert "1 of 1 IoU" in out
-    assert "1 in image 7, none in its own" in out
+    assert "1 in image 7, none in the same image" in out
     assert "equal scores" not in out  # nothing ties
 
 

@@ -95,7 +95,7 @@ def test_output_is_checked_before_anything_is_read(
     assert f"{below}: cannot be written: Not a directory" in error_of(capsys, "explain", "--demo", "--json", below)
     for option in (files[1], os.path.relpath(files[0])):
         message = error_of(capsys, "eval", *files, "--json", option)
-        assert message == f"jaxmap: error: --json {option} would write over a file that is read\n"
+        assert message == f"jaxmap: error: --json {option} would overwrite an input file\n"
 
 
 @pytest.mark.usefixtures("unread")

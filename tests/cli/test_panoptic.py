@@ -66,7 +66,7 @@ def test_mistakes_are_one_line(
         return err
 
     assert "the following arguments are required: DT" in error_of(files[0])
-    assert "--per-class prints a table but --json - only JSON" in error_of(*files, "--per-class", "--json", "-")
+    assert "--per-class prints a table and --json - only JSON" in error_of(*files, "--per-class", "--json", "-")
     missing = str(tmp_path / "nowhere")
     assert f"{missing}: no such folder; name the one with the PNG files" in error_of(*files, "--dt-folder", missing)
     monkeypatch.setitem(sys.modules, "PIL", None)

@@ -109,7 +109,7 @@ COMPRESSED = "must be COCO's compressed run lengths"
         (" 0h3", "got ' ' at place 0; remove the blanks around it"),
         ("MGgz", "got 'z' at place 3; is it base64"),
         ("0é", "got 'é' at place 1"),
-        ("0h", "stops inside a number; it is cut off"),
+        ("0h", "ends inside a number; it is cut off"),
         ("0oooooooo0", "got a number of 9 characters"),
         ("0O", "got -1 as number 1"),
         ("04", "must add up to the size 12 x 10 = 120 pixels, got 4"),

@@ -266,6 +266,6 @@ def test_annotation_id_zero_counts() -> None:
     dataset, results = tiny()
     expected, _ = script(OURS, dataset, results)
     dataset["annotations"][0]["id"] = 0
-    with pytest.warns(UserWarning, match="id 0, which pycocotools takes for no match; its match counts here"):
+    with pytest.warns(UserWarning, match="id 0, which pycocotools reads as no match; its match counts here"):
         run, _ = script(OURS, dataset, results)
     np.testing.assert_array_equal(run.stats, expected.stats)

@@ -97,7 +97,7 @@ def test_results_are_not_written_to() -> None:
         (
             [{"image_id": 7, "category_id": 3, "keypoints": [1, 2, 2, 4], "score": 1.0}],
             ValueError,
-            "must be three numbers for each keypoint",
+            "must be three numbers per keypoint",
         ),
         (
             [{"image_id": 7, "category_id": 3, "caption": "a dog", "score": 1.0}],

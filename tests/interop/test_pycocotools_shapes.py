@@ -201,15 +201,15 @@ def test_shapes_that_cannot_be_scored_are_named() -> None:
             "segm",
             {"segmentation": small},
             good,
-            r"of one image must be of one size, got \[60, 80\] beside \[6, 8\] in image 0",
+            r"of one image must have the same size, got \[60, 80\] and \[6, 8\] in image 0",
         ),
         ("segm", {}, good, r"cocoGt: `annotations\[0\]` has no `segmentation`"),
-        ("keypoints", {"keypoints": [1.0, 2.0]}, result_of(keypoints=person()), "three numbers for each"),
+        ("keypoints", {"keypoints": [1.0, 2.0]}, result_of(keypoints=person()), "three numbers per"),
         ("keypoints", {}, result_of(keypoints=person()), r"cocoGt: `annotations\[0\]` has no `keypoints`"),
     ]
     for iou_type, annotation, result, message in cases:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".* of another size than their image")
+            warnings.filterwarnings("ignore", message=".* differ in size from their image")
             run = shell.COCOeval(*load(OURS, dataset_of(annotation), [result]), iou_type)
             with pytest.raises(ValueError, match=message):
                 run.evaluate()

@@ -222,7 +222,7 @@ def test_wrong_inputs(iou_type: Any, found: dict[str, Any], truth: dict[str, Any
     [
         ({"labels": np.float32([0])}, "Invalid input class of sample 0, element 0 (expected value of type integer"),
         ({"scores": TWO[:1]}, "Invalid input score of sample 0, element 0 (expected value of type float"),
-        ({"masks": PREDICTED[:, :4]}, "`detections.masks` of one image must be of one size, got [4, 5] beside [5, 5]"),
+        ({"masks": PREDICTED[:, :4]}, "`detections.masks` of one image must have the same size, got [4, 5] and [5, 5]"),
     ],
 )
 def test_wrong_values_are_found_by_compute(found: dict[str, Any], message: str) -> None:

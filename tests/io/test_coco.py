@@ -229,7 +229,7 @@ def test_ground_truths_without_images_or_categories_raise(name):
 
 def test_results_in_an_object_raise_and_say_where_the_list_is(ground_truths):
     with pytest.raises(
-        ValueError, match=r"results must be a list .* got a dict; save the list under its `annotations`"
+        ValueError, match=r"results must be a list .* got a dict; save only the list under its `annotations`"
     ):
         coco_detections({"annotations": [result()]}, ground_truths)
     with pytest.raises(ValueError, match=r"results must be a list .* got a dict\."):

@@ -154,7 +154,8 @@ def test_names_of_files_in_place_of_ids_are_hinted_at() -> None:
     truth = coco_ground_truths(truth_of(list(range(1, 9)), [1]))
     message = (
         "2 of 3 `results` are for 2 image ids that the ground truths do not list: 'street_1', 'street_2' (they list 1, "
-        "2, 3 and 5 more); if they are names of files, as in Ultralytics' predictions.json, write the images' `id`s"
+        "2, 3 and 5 more); if they are file names, as in Ultralytics' predictions.json, replace them by the `id`s of "
+        "the images"
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         coco_detections(found_of(["street_1", 1, "street_2"], [1]), truth)
@@ -189,7 +190,7 @@ def test_names_of_files_that_leave_doubt_are_refused(read: Any, files: Any, name
 
 def test_names_of_categories_in_place_of_ids_are_said_to_be_such() -> None:
     truth = coco_ground_truths(truth_of([7], [1, 2]))
-    with pytest.warns(UserWarning, match="list: 'class 1' .*; these are names of categories, write their `id`s"):
+    with pytest.warns(UserWarning, match="list: 'class 1' .*; these are names of categories; write their `id`s"):
         coco_detections(found_of([7], ["class 1"]), truth)
 
 

@@ -67,7 +67,7 @@ def test_heights_that_no_image_has_are_refused(height: int) -> None:
     ],
 )
 def test_truths_that_nothing_can_match_are_said_once(segmentation: Any, cause: str) -> None:
-    expected = f"2 of 3 have no pixel although their box or area says otherwise: ids 12, 13; .*{cause}"
+    expected = f"2 of 3 have no pixel although their box or area is not empty: ids 12, 13; .*{cause}"
     with pytest.warns(UserWarning, match=expected) as caught:
         coco_ground_truths(dataset(SQUARE, segmentation, segmentation), **SEGM)
     assert len(caught) == 1
@@ -89,25 +89,25 @@ def test_empty_encodings_of_networks_and_tiny_objects_are_no_news() -> None:
 
 
 def test_masks_of_another_resolution_than_the_image_are_compared_with_one_warning() -> None:
-    with pytest.warns(
-        UserWarning, match=r"1 of 1 masks are of another size than their image, .*\[10, 15\] at"
-    ) as caught:
+    with pytest.warns(UserWarning, match=r"1 of 1 masks differ in size from their image, .*\[10, 15\] at") as caught:
         truth = coco_ground_truths(dataset(dense(10, 15)), **SEGM)
     assert len(caught) == 1
     found = coco_detections(results(dense(10, 15)), truth, **SEGM)
     assert jaxmap.evaluate(found, truth, **SEGM).summary["AP"] == PERFECT
-    with pytest.warns(UserWarning, match="another size"):
+    with pytest.warns(UserWarning, match="differ in size from their image"):
         other = coco_detections(results(dense()), truth, **SEGM)
-    message = r"`detections.masks` of one image must be of one size, got \[20, 30\] beside \[10, 15\] in image 1, row 0"
+    message = (
+        r"`detections.masks` of one image must have the same size, got \[20, 30\] and \[10, 15\] in image 1, row 0"
+    )
     with pytest.raises(ValueError, match=message):
         jaxmap.evaluate(other, truth, **SEGM)
 
 
 def test_truths_of_one_image_must_agree_in_size() -> None:
-    with pytest.warns(UserWarning, match="another size"):
+    with pytest.warns(UserWarning, match="differ in size from their image"):
         truth = coco_ground_truths(dataset(dense(10, 15), SQUARE), **SEGM)
     found = coco_detections([], truth, **SEGM)
-    with pytest.raises(ValueError, match=r"`ground_truths.masks` of one image must be of one size"):
+    with pytest.raises(ValueError, match=r"`ground_truths.masks` of one image must have the same size"):
         jaxmap.evaluate(found, truth, **SEGM)
 
 
@@ -120,7 +120,9 @@ def test_polygons_in_lists_need_the_size_of_their_image() -> None:
     assert lists([SQUARE], [SQUARE], size=[20, 30]) == PERFECT
     assert lists([SQUARE], [{"size": [20, 30], "counts": dense()["counts"]}], size=(20, 30)) == 0
     assert lists([[[5, 2, 15, 2, 15, 7], [5, 2, 15, 2, 15, 7, 5, 7]]], [SQUARE], size=[20, 30]) == PERFECT
-    expected = r"`detections\[0\]\['masks'\]` must have .*polygons, which need the image's `size`: \[height, width\]"
+    expected = (
+        r"`detections\[0\]\['masks'\]` must have .*polygons, which need the `size` of the image, \[height, width\]"
+    )
     for masks in ([SQUARE], [[[5, 2, 15, 2, 15, 7], [5, 2, 15, 2, 15, 7, 5, 7]]]):
         with pytest.raises(ValueError, match=expected):
             lists(masks, masks)

@@ -124,7 +124,7 @@ def test_missing_areas_are_those_of_the_shapes_and_said_once(
     columns, messages, _ = outcome(tmp_path / "gt.json", content.encode(), iou_type, results=False)
     assert columns["area"] == [area, 150, area]
     assert [message.partition(": ")[2] for message in messages] == [
-        f"2 of 3 `annotations` have no `area`; {what} is taken for it, where pycocotools stops."
+        f"2 of 3 `annotations` have no `area`; {what} is used in its place (pycocotools raises an error)."
     ]
 
 
@@ -221,7 +221,7 @@ def test_annotation_is_refused_by_name_and_value(name: str, tmp_path: pathlib.Pa
 def test_keypoints_of_another_number_than_the_first_are_named(tmp_path: pathlib.Path) -> None:
     content = truth_with(PERSON, PERSON | {"id": 2, "keypoints": [[1, 2, 2]]})
     _, _, problem = outcome(tmp_path / "gt.json", content.encode(), "keypoints", results=False)
-    assert "`annotations[1].keypoints` must be three numbers for each keypoint" in problem
+    assert "`annotations[1].keypoints` must be three numbers per keypoint" in problem
     assert "6 of them as in the first entry, got [[1, 2, 2]] (list)" in problem
 
 
@@ -256,19 +256,19 @@ def test_result_is_refused_by_name_and_value(name: str, tmp_path: pathlib.Path) 
 
 LINES = "\n".join([json.dumps(RESULT)] * 3)
 NO_LISTS = {
-    "JSON lines": (LINES, "it holds JSON lines, one value a line, where one JSON value is expected: `jq -s . FILE`"),
+    "JSON lines": (LINES, "it has JSON lines, one value per line, where one JSON value is expected: `jq -s . FILE`"),
     "one result": (json.dumps(RESULT), "got a dict; put a list around the one result."),
-    "ground truths": (json.dumps(DATASET), "got a dict; it looks like a ground-truth file, the two may be swapped."),
-    "wrapper": (json.dumps({"info": [], "annotations": [RESULT]}), "save the list under its `annotations` alone."),
-    "another wrapper": (json.dumps({"predictions": [RESULT]}), "save the list under its `predictions` alone."),
-    "printed": (str([RESULT]), "it looks like a printed Python object, write it with `json.dump`."),
+    "ground truths": (json.dumps(DATASET), "got a dict; it looks like a ground-truth file, so the two may be swapped."),
+    "wrapper": (json.dumps({"info": [], "annotations": [RESULT]}), "save only the list under its `annotations`."),
+    "another wrapper": (json.dumps({"predictions": [RESULT]}), "save only the list under its `predictions`."),
+    "printed": (str([RESULT]), "it looks like a printed Python object; write it with `json.dump`."),
     "web page": ("<!DOCTYPE html><html></html>", "it looks like XML or a web page."),
-    "pointer": ("version https://git-lfs.github.com/spec/v1\noid", "get the file itself with `git lfs pull`."),
-    "archive": ("PK\3\4", "is a ZIP archive, which is not read; unpack it"),
+    "pointer": ("version https://git-lfs.github.com/spec/v1\noid", "get the file with `git lfs pull`."),
+    "archive": ("PK\3\4", "is a ZIP archive, which is not supported; unpack it"),
     "nothing": ("", "the file is empty; JSON was expected."),
-    "zeros": ("\0" * 99, "the file is damaged or cut off, write it again."),
+    "zeros": ("\0" * 99, "the file is damaged or cut off; write it again."),
     "deep": ("[" * 100_000 + "]" * 100_000, "not valid JSON (maximum recursion depth exceeded"),
-    "long number, cut off": (f"[{written(RESULT, x='9' * 5000)}", "the file is damaged or cut off, write it again."),
+    "long number, cut off": (f"[{written(RESULT, x='9' * 5000)}", "the file is damaged or cut off; write it again."),
     "trailing comma": (f"[{json.dumps(RESULT)},]", "not valid JSON ("),
 }
 

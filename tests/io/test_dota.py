@@ -177,5 +177,5 @@ def test_unknown_class_and_empty_annotations_are_named(dota: pathlib.Path, truth
         io.read_dota_ground_truths(dota / "nowhere")
     for file in (dota / "labelTxt").iterdir():
         file.write_text("")
-    with pytest.raises(ValueError, match="none of the 3 annotations holds an object"):
+    with pytest.raises(ValueError, match="none of the 3 annotations has an object"):
         io.read_dota_ground_truths(dota / "labelTxt")

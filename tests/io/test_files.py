@@ -121,14 +121,14 @@ def test_what_does_not_fit_into_the_memory_is_said(tmp_path: pathlib.Path) -> No
             file.truncate(1 << 43)  # all of it a hole
         except OSError:
             pytest.skip(f"the file system of {path} holds no file of 8 TiB")
-    with pytest.raises(OSError, match=r"does not fit into the memory: .*huge\.json"):
+    with pytest.raises(OSError, match=r"does not fit into memory: .*huge\.json"):
         load_json(path)
 
 
 def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(b'{"a": 1}'))))
     assert load_json("-") == {"a": 1}
-    with pytest.raises(ValueError, match="standard input is empty; it can be read once only"):
+    with pytest.raises(ValueError, match="standard input is empty; it can only be read once"):
         load_json("-")
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(ValueError, match="there is no standard input"):
@@ -177,7 +177,7 @@ def test_data_that_unpacks_out_of_all_proportion_is_refused(
 @pytest.mark.parametrize(("data", "kind"), [(b"PK\x03\x04", "a ZIP archive"), (b"\x28\xb5\x2f\xfd", "packed by zstd")])
 def test_other_ways_of_packing_are_named(tmp_path: pathlib.Path, data: bytes, kind: str) -> None:
     (tmp_path / "gt").write_bytes(data)
-    with pytest.raises(ValueError, match=f"gt: is {kind}, which is not read; unpack it"):
+    with pytest.raises(ValueError, match=f"gt: is {kind}, which is not supported; unpack it"):
         load_json(tmp_path / "gt")
 
 
@@ -210,7 +210,7 @@ def test_an_archive_cut_anywhere_is_refused(tmp_path: pathlib.Path) -> None:
     damaged = bytearray(whole)
     damaged[2 * tarfile.BLOCKSIZE] ^= 1  # the second header: its sum is wrong, which tarfile takes for the end
     path.write_bytes(bytes(damaged))
-    with pytest.raises(ValueError, match="the mark of its end is missing"):
+    with pytest.raises(ValueError, match="its end marker is missing"):
         read_voc_ground_truths(path)
 
 
@@ -244,7 +244,7 @@ def test_links_in_an_archive_are_followed_or_refused(tmp_path: pathlib.Path) -> 
         with pytest.raises(ValueError, match=r"links\.tar: broken archive"):
             read_voc_ground_truths(path)
     path.write_bytes(tar_of({"1.xml": b""}, type=tarfile.FIFOTYPE))
-    with pytest.raises(ValueError, match=r"broken archive \('1.xml' is no file\)"):
+    with pytest.raises(ValueError, match=r"broken archive \('1.xml' is not a file\)"):
         read_voc_ground_truths(path)
 
 
@@ -288,12 +288,12 @@ def test_a_link_to_nothing_in_a_folder_is_not_left_out(tmp_path: pathlib.Path) -
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "it holds no file; is it the folder or archive that was meant?"),
-        ({"gt.json": "{}", "a.jpg": ""}, r"it holds 1 of \.jpg, 1 of \.json; name the \*\.json file itself"),
-        ({"1.txt": "0 0.5 0.5 0.25 0.125\n"}, r"1 of \.txt; it looks like YOLO's labels .* not read yet: convert them"),
+        ({}, "it has no file; is it the right folder or archive?"),
+        ({"gt.json": "{}", "a.jpg": ""}, r"it has 1 of \.jpg, 1 of \.json; name the \*\.json file itself"),
+        ({"1.txt": "0 0.5 0.5 0.25 0.125\n"}, r"1 of \.txt; it looks like YOLO's labels .* not supported yet: convert"),
         ({"1.txt": "", "2.txt": "0 0.1 0.2 0.3 0.4 0.5 0.6\n"}, "it looks like YOLO's labels"),
         ({"1.txt": "imagesource:x\ngsd:1\n1 2 3 4 5 6 7 8 ship 0\n"}, "looks like DOTA's labels, .* --iou-type obb"),
-        ({"1.txt": "any other text"}, "is it the folder or archive that was meant?"),
+        ({"1.txt": "any other text"}, "is it the right folder or archive?"),
     ],
 )
 @pytest.mark.parametrize("in_archive", [False, True])

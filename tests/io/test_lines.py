@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import itertools
 import pathlib
+import re
 import warnings
 
 import numpy as np
@@ -100,7 +101,7 @@ def test_other_encodings_are_named(voc: pathlib.Path, truth: GroundTruthTable, e
         with pytest.raises(ValueError, match=rf"{path.name}.*: .*UTF-16"):
             read(path, truth)
     (voc / "car.txt").write_bytes(b"000012 0.5 1 2 30 40\n" + bytes(512))  # as after a crash of the machine
-    with pytest.raises(ValueError, match=r"line 2: .* it holds zero bytes; it is damaged"):
+    with pytest.raises(ValueError, match=r"line 2: .* because it has zero bytes; it is damaged"):
         io.read_voc_detections(voc / "car.txt", truth)
 
 
@@ -126,7 +127,7 @@ def test_names_of_images_may_have_blanks(voc: pathlib.Path, truth: GroundTruthTa
 
 @pytest.mark.parametrize("unknown", ["000012.jpg", "images/000012.png", "C:\\data\\000012.JPG", "12", "0000012"])
 def test_the_image_that_is_meant_is_shown(voc: pathlib.Path, truth: GroundTruthTable, unknown: str) -> None:
-    message = "known are '000012', 'my  cat 3'; is '000012' meant by '"
+    message = rf"known are '000012', 'my  cat 3'; does {re.escape(repr(unknown))} stand for '000012'\?"
     (voc / "txt" / "car.txt").write_text(f"{unknown} 0.5 1 2 30 40\n")
     with pytest.raises(ValueError, match=f"not among the 2 of the ground truths; {message}"):
         io.read_voc_detections(voc / "txt", truth)
@@ -136,14 +137,14 @@ def test_the_image_that_is_meant_is_shown(voc: pathlib.Path, truth: GroundTruthT
 
 def test_known_names_are_shown_also_where_none_is_like_the_unknown() -> None:
     assert known_names(["x"], list("abcdefg")) == "known are 'a', 'b', 'c', 'd', 'e' and 2 more"
-    assert known_names(["IMG_1"], ["img_1.jpg"]) == "known are 'img_1.jpg'; is 'img_1.jpg' meant by 'IMG_1'?"
+    assert known_names(["IMG_1"], ["img_1.jpg"]) == "known are 'img_1.jpg'; does 'IMG_1' stand for 'img_1.jpg'?"
     assert known_names(["x"], []) == "none is known"
 
 
 @pytest.mark.parametrize("flag", ["-1", " 0", " 1"])
 def test_a_list_with_a_second_column_is_explained(voc: pathlib.Path, flag: str) -> None:
     (voc / "car_test.txt").write_text(f"000012 {flag}\n")
-    with pytest.raises(ValueError, match=r"second column marks the images of one class, .* such as test\.txt"):
+    with pytest.raises(ValueError, match=r"second column marks the images of one class; .* such as test\.txt"):
         io.read_voc_ground_truths(voc / "xml", image_list=voc / "car_test.txt")
 
 
@@ -225,13 +226,13 @@ def test_a_dota_file_that_lacks_its_last_flag_is_said_once(tmp_path: pathlib.Pat
         (annotation("&b;"), r"bad\.xml: not valid XML \(undefined entity"),
         (annotation()[:-20], r"bad\.xml: not valid XML"),
         (annotation().replace("<annotation>", '<annotation xmlns="a">'), r"expected a VOC <annotation>, got <\{a\}"),
-        (annotation(tag="Object"), "must stand in <annotation> itself, written so and without a namespace"),
+        (annotation(tag="Object"), "must be directly inside <annotation>, in lower case and without a namespace"),
         (annotation(tag="o:object").replace("<annotation>", '<annotation xmlns:o="a">'),
-         "must stand in <annotation> itself"),
+         "must be directly inside <annotation>"),
         (annotation().replace("<object>", "<objects><object>").replace("</object>", "</object></objects>"),
-         "must stand in <annotation> itself"),
+         "must be directly inside <annotation>"),
         (annotation().replace("</object>", BOX.format(3) + "</object>"), "object 1: expected one <bndbox>, got 2"),
-        (annotation().replace("bndbox", "robndbox"), "expected one <bndbox>, got 0 beside <name>, <robndbox>"),
+        (annotation().replace("bndbox", "robndbox"), "expected one <bndbox>, got 0 and <name>, <robndbox>"),
         (annotation(xmax="1_0"), "<bndbox><xmax> must be a finite number, got '1_0'"),
         (annotation(xmax="<a>3</a>"), "<bndbox><xmax> must be a finite number, got ''"),
         ("<a>" * 100_000, "not valid XML"),
@@ -281,7 +282,7 @@ def test_flat_and_crossed_quadrilaterals_are_said_once_each(tmp_path: pathlib.Pa
     assert len(messages) == 2
     assert "1 of 4 quadrilaterals have no area" in messages[0]
     assert "corners 1 1 5 5 9 9 3 3" in messages[0]
-    assert "2 of 4 quadrilaterals cross themselves; the rectangle around all four corners is taken" in messages[1]
+    assert "2 of 4 quadrilaterals cross themselves; the rectangle around all four corners is used" in messages[1]
     assert table.oriented is not None
     np.testing.assert_allclose(table.oriented[2], [25, 25, 10, 30, -np.pi / 2])
     assert table.area[1] == pytest.approx(0, abs=1e-12)

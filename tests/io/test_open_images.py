@@ -148,7 +148,7 @@ def test_descriptions_may_have_a_third_column_of_numbers(folder: pathlib.Path) -
 def test_the_image_that_is_meant_is_shown(folder: pathlib.Path) -> None:
     truth = io.read_open_images_ground_truths(folder / "boxes.csv")
     (folder / "detections.csv").write_text(DETECTIONS.replace("dog,a", "dog,a.jpg"))
-    with pytest.warns(UserWarning, match=r"not name: 'a\.jpg'; known are 'a', 'b'; is 'a' meant by 'a\.jpg'\?"):
+    with pytest.warns(UserWarning, match=r"not name: 'a\.jpg'; known are 'a', 'b'; does 'a\.jpg' stand for 'a'\?"):
         io.read_open_images_detections(folder / "detections.csv", truth)
 
 
@@ -195,8 +195,8 @@ def test_boxes_that_end_before_they_start_are_said_once(folder: pathlib.Path) ->
             "unexpected end of data",
         ),
         ("boxes", BOXES.replace("Source", "XMin"), "expected the columns ImageID, LabelName, XMin"),
-        ("boxes", BOXES.replace("\na,x", "\n,x"), "line 3: `ImageID` is empty, every line needs one"),
-        ("boxes", BOXES.replace("x,/m/car", "x,"), "line 5: `LabelName` is empty, every line needs one"),
+        ("boxes", BOXES.replace("\na,x", "\n,x"), "line 3: `ImageID` is empty; every line needs one"),
+        ("boxes", BOXES.replace("x,/m/car", "x,"), "line 5: `LabelName` is empty; every line needs one"),
         ("boxes", BOXES.replace("0,-1,0,0", "0,0.5,0,0"), "line 5: `IsGroupOf` must be one of -1, 0, 1, got '0.5'"),
         ("boxes", BOXES.replace("0,1,0,1", "0,1_0,0,1"), "line 5: `XMax` must be a finite number, got '1_0'"),
         ("labels", LABELS.replace("cat,1", "cat,0.7"), "line 6: `Confidence` must be one of 0, 1, got '0.7'"),

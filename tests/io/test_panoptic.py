@@ -155,9 +155,9 @@ def test_real_images_equal_hotcoco(real: tuple[pathlib.Path, pathlib.Path]) -> N
     [
         ("gt", lambda images: images[7][1].pop(0), r"gt/7.png: `segments_info` does not list segments .*: 459720\."),
         ("dt", lambda images: images[7][1].pop(0), r"dt/7.png: `segments_info` does not list segments .*: 4\."),
-        ("gt", lambda images: images[7][1].append(segment(8, DOG)), r"image 7: .* that .* no pixel of: 8\."),
-        ("dt", lambda images: images[3][1].append(segment(8, DOG)), r"dt.json: image 3: .* no pixel of: 8\."),
-        ("gt", lambda images: images[7][1].append(segment(0, DOG)), "has the id 0, which is that of void pixels"),
+        ("gt", lambda images: images[7][1].append(segment(8, DOG)), r"image 7: .* without pixels in .*: 8\."),
+        ("dt", lambda images: images[3][1].append(segment(8, DOG)), r"dt.json: image 3: .* without pixels in .*: 8\."),
+        ("gt", lambda images: images[7][1].append(segment(0, DOG)), "has the id 0, which is reserved for void pixels"),
         ("gt", lambda images: images[7][1].append(images[7][1][0]), "image 7: .* `ids` must be distinct, got 459720"),
         ("dt", lambda images: images[3][1][0].update(category_id=2), r"image 3: .* do not list: 2\."),
         ("dt", lambda images: images[3][1][0].update(category_id="dog"), r"image 3: .* do not list: 'dog'\."),
@@ -227,7 +227,7 @@ def test_a_damaged_png_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match=r"3\.png: not a PNG file of segment ids \("):
         truths[1]
     path.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"3\.png: not a PNG file of segment ids \(it does not begin as one"):
+    with pytest.raises(ValueError, match=r"3\.png: not a PNG file of segment ids \(it does not begin like a PNG file"):
         truths[1]
     from PIL import Image
 
@@ -332,9 +332,7 @@ def test_an_id_that_no_colour_stands_for_is_refused(tmp_path: pathlib.Path, segm
     images = truth_images()
     images["3"][1].append(segment(segment_id, PERSON))
     truths = read_coco_panoptic_ground_truths(write_panoptic(tmp_path / "gt.json", images))
-    with pytest.raises(
-        ValueError, match=f"image 3: `segments_info` has ids that no colour stands for, .*: {segment_id}"
-    ):
+    with pytest.raises(ValueError, match=f"image 3: `segments_info` has ids that are not colours, .*: {segment_id}"):
         truths[1]
 
 

@@ -165,13 +165,13 @@ def test_kind_is_told_by_folder_or_archive(voc: pathlib.Path) -> None:
     [
         ("<annotation><object>", r"bad\.xml: not valid XML \(.*line 1, column"),
         ("<html></html>", r"bad\.xml: expected a VOC <annotation>, got <html>"),
-        (xml(CAR, ("", 0, (1, 2, 3, 4))), r"bad\.xml: object 2: <name> must be the object's class, got none"),
+        (xml(CAR, ("", 0, (1, 2, 3, 4))), r"bad\.xml: object 2: <name> must be the class of the object, got none"),
         (xml(CAR, ("car", 2, (1, 2, 3, 4))), r"object 2: <difficult> must be 0 or 1, got '2'"),
         (xml(("car", 0, (1, "two", 3, 4))), r"object 1: <bndbox><ymin> must be a finite number, got 'two'"),
         (xml(("car", 0, (1, 2, "nan", 4))), r"object 1: <bndbox><xmax> must be a finite number, got 'nan'"),
         (
             "<annotation><object><name>car</name></object></annotation>",
-            r"object 1: expected one <bndbox>, got 0 beside <name>",
+            r"object 1: expected one <bndbox>, got 0 and <name>",
         ),
     ],
 )
@@ -200,7 +200,7 @@ def test_bad_line_names_file_line_and_field(
 
 def test_unknown_and_repeated_classes_are_named(voc: pathlib.Path, truth: GroundTruthTable) -> None:
     (voc / "results" / "car.txt").write_text("")
-    with pytest.raises(ValueError, match=r"car\.txt and .*comp4_det_test_car\.txt hold detections of one class"):
+    with pytest.raises(ValueError, match=r"car\.txt and .*comp4_det_test_car\.txt have detections of the same class"):
         io.read_voc_detections(voc / "results", truth)
     (voc / "results" / "car.txt").rename(voc / "results" / "comp4_det_test_toy_car.txt")
     with pytest.raises(ValueError, match="'toy_car' is not among the 2 classes of the ground truths, 'car', 'dog'"):
@@ -210,7 +210,7 @@ def test_unknown_and_repeated_classes_are_named(voc: pathlib.Path, truth: Ground
 def test_one_image_annotated_twice_is_refused(voc: pathlib.Path) -> None:
     (voc / "Annotations" / "again").mkdir()
     (voc / "Annotations" / "again" / "000001.xml").write_text(xml(CAR))
-    with pytest.raises(ValueError, match=r"000001\.xml and .*000001\.xml annotate one image, '000001'"):
+    with pytest.raises(ValueError, match=r"000001\.xml and .*000001\.xml annotate the same image, '000001'"):
         io.read_voc_ground_truths(voc / "Annotations")
 
 
@@ -234,12 +234,12 @@ def test_missing_empty_and_broken_sources_are_named(voc: pathlib.Path, truth: Gr
         with pytest.raises(FileNotFoundError, match=path.name.replace("*", r"\*")):
             io.read_voc_detections(path, truth)
     with pytest.raises(
-        ValueError, match=r"results: no \*\.xml file in it, it holds 2 of \.txt; it looks like VOC's detections"
+        ValueError, match=r"results: no \*\.xml file in it, it has 2 of \.txt; it looks like VOC's detections"
     ):
         io.read_voc_ground_truths(voc / "results")
     (voc / "Annotations" / "000001.xml").write_text(xml())
     (voc / "Annotations" / "000002.xml").write_text(xml())
-    with pytest.raises(ValueError, match="none of the 2 annotations holds an object"):
+    with pytest.raises(ValueError, match="none of the 2 annotations has an object"):
         io.read_voc_ground_truths(voc / "Annotations")
     content = bytes_io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as tar:

@@ -89,11 +89,11 @@ def test_another_configuration_is_refused_outside_jit(name: str) -> None:
     metric, other, words = PAIRS[name]
     state, foreign = metric.init(), other.init()
     metric.merge(state, metric.init())
-    with pytest.raises(ValueError, match=rf"`other` was made under another configuration, .*{words}; give every state"):
+    with pytest.raises(ValueError, match=rf"`other` has another configuration, .*{words}; use the same metric"):
         metric.merge(state, foreign)
-    with pytest.raises(ValueError, match=f"`state` was made under another configuration.*{words}"):
+    with pytest.raises(ValueError, match=f"`state` has another configuration.*{words}"):
         metric.compute(foreign)
-    with pytest.raises(ValueError, match=f"`state` was made under another configuration.*{words}"):
+    with pytest.raises(ValueError, match=f"`state` has another configuration.*{words}"):
         metric.update(foreign, None, None, **({"image_id": None} if hasattr(metric, "box_format") else {}))
 
 
@@ -102,17 +102,19 @@ def test_what_met_another_configuration_inside_jit_raises_on_the_host(name: str)
     metric, other, words = IN_JIT[name]
     met = jax.jit(metric.merge)(metric.init(), other.init())
     met = jax.jit(metric.merge)(met, metric.init())  # which does not heal it
-    with pytest.raises(ValueError, match=f"`state` met another configuration inside `jit`.*{words}"):
+    with pytest.raises(ValueError, match=f"`state` was combined with another configuration inside `jit`.*{words}"):
         metric.compute(met)
-    with pytest.raises(ValueError, match=r"`state` met another .*: it holds counts of this one and of another; give"):
+    with pytest.raises(
+        ValueError, match=r"`state` was combined with .*: it has counts of this one and of another; use"
+    ):
         other.compute(met)
-    with pytest.raises(ValueError, match=f"`result` met another configuration inside `jit`.*{words}"):
+    with pytest.raises(ValueError, match=f"`result` was combined with another configuration inside `jit`.*{words}"):
         metric.summarize(jax.jit(metric.compute)(other.init()))
 
 
 def test_the_result_of_another_configuration_is_refused() -> None:
     metric, other, words = PAIRS["confusion"]
-    with pytest.raises(ValueError, match=f"`result` was made under another configuration.*{words}"):
+    with pytest.raises(ValueError, match=f"`result` has another configuration.*{words}"):
         metric.summarize(other.compute(other.init()))
 
 
@@ -120,7 +122,9 @@ def test_update_inside_jit_marks_the_state_of_another_configuration() -> None:
     other = dataclasses.replace(EXACT, box_format="xywh")
     update = jax.jit(EXACT.update)
     state = update(other.init(), FOUND, TRUTH, image_id=jnp.array([1]))
-    with pytest.raises(ValueError, match=r"met another configuration inside `jit`.*xyxy here and xywh there"):
+    with pytest.raises(
+        ValueError, match=r"was combined with another configuration inside `jit`.*xyxy here and xywh there"
+    ):
         EXACT.compute(state)
     sound = update(EXACT.init(), FOUND, TRUTH, image_id=jnp.array([1]))
     assert EXACT.summarize(EXACT.compute(sound))["AP50"] == pytest.approx(1)
@@ -172,7 +176,7 @@ def test_words_survive_what_is_done_with_a_state() -> None:
         assert (merged.configuration == histogram.init().configuration).all()
         histogram.summarize(histogram.compute(state))
     mixed = jax.tree.map(lambda *leaves: jnp.stack(leaves), histogram.init(), other.init())
-    with pytest.raises(ValueError, match=r"`state` was made under another configuration.*fingerprint"):
+    with pytest.raises(ValueError, match=r"`state` has another configuration.*fingerprint"):
         histogram.compute(psum(mixed))
 
 
@@ -180,13 +184,13 @@ def test_reduce_marks_the_state_of_a_device_that_is_configured_otherwise() -> No
     histogram, other, words = PAIRS["histogram"]
     states = jax.tree.map(lambda *leaves: jnp.stack(leaves), histogram.init(), other.init())
     reduce = jax.vmap(functools.partial(distributed.reduce, histogram, axis_name="d"), axis_name="d", out_axes=None)
-    with pytest.raises(ValueError, match=f"`state` met another configuration inside `jit`.*{words}"):
+    with pytest.raises(ValueError, match=f"`state` was combined with another configuration inside `jit`.*{words}"):
         histogram.compute(reduce(states))
 
 
 def test_a_saved_state_of_another_configuration_is_refused() -> None:
     saved = flax.serialization.to_bytes(dataclasses.replace(EXACT, box_format="xywh").init())
-    with pytest.raises(ValueError, match=r"the saved state was made .* box_format is xyxy here and xywh there"):
+    with pytest.raises(ValueError, match=r"the saved state has another .* box_format is xyxy here and xywh there"):
         flax.serialization.from_bytes(EXACT.init(), saved)
     older = EXACT.init()
     object.__delattr__(older, "configuration")

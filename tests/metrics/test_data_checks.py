@@ -67,7 +67,7 @@ def test_a_label_from_one_and_numbers_that_are_none_come_in_one_line(metric: Any
     spoiled[1, 1, 0] = np.nan
     text = warning_of(spoiled, labels=LABELS + 1, metric=metric)
     assert "4 rows have a label outside 0 to 1 and are excluded (subtract 1 from labels that start at 1); " in text
-    assert "1 rows hold NaN, infinity or a number above 4.6e+18 and are excluded" in text
+    assert "1 rows have NaN, infinity or a number above 4.6e+18 and are excluded" in text
 
 
 def test_labels_of_64_bits_are_no_class() -> None:
@@ -167,10 +167,14 @@ def test_ground_truths_that_pad_without_valid_are_noticed() -> None:
     [
         (as_xywh(FOUND) * [1, 1, 0.1, 0.1], TRUTH, "4 of 4 detections and 0 of 4 ground truths have a negative width"),
         (FOUND, as_xywh(TRUTH), "ground truths have a negative width or height as `xyxy` .*; are they `xywh`"),
-        (FOUND / 200, TRUTH, "all 4 detections lie in the unit square, the others do not; bring both to pixels"),
-        (FOUND, TRUTH / 200, "all 4 ground truths lie in the unit square"),
+        (
+            FOUND / 200,
+            TRUTH,
+            "all 4 detections are in the unit square, those of the other side are not; convert both to pixels",
+        ),
+        (FOUND, TRUTH / 200, "all 4 ground truths are in the unit square"),
         (FOUND * np.float32(1e-13), TRUTH * np.float32(1e-13), "8 boxes have an area below 2.1e-22"),
-        (FOUND * np.float32(1e17), TRUTH, "rows hold NaN, infinity or a number above 4.6e"),
+        (FOUND * np.float32(1e17), TRUTH, "rows have NaN, infinity or a number above 4.6e"),
     ],
     ids=["negative", "negative truths", "unit", "unit truths", "tiny", "huge"],
 )
@@ -252,7 +256,7 @@ def test_soft_masks_are_refused_and_grey_ones_noticed() -> None:
     numbers = summarize(MASKS.astype(np.uint8), MASKS.astype(np.int32), metric=metric, field="masks")
     np.testing.assert_equal(numbers, expected)
     text = warning_of(MASKS, MASKS * np.uint8(255), metric=metric, field="masks")
-    assert "4 masks hold other values than 0 and 1" in text
+    assert "4 masks have values other than 0 and 1" in text
     empty = MASKS.copy()
     empty[1, 1] = False
     assert "1 of 4 ground truths are empty" in warning_of(MASKS, empty, metric=metric, field="masks")

@@ -212,7 +212,7 @@ def test_counters_say_what_was_seen(runner: Runner) -> None:
     expected = {"num_images": NUM_IMAGES, "num_padded_images": -NUM_IMAGES % SMALL}
     expected |= {"num_not_finite": 2, "num_bad_labels": 2}
     assert counters == dict.fromkeys(counters, 0) | expected
-    with pytest.warns(UserWarning, match="2 rows have a label outside 0 to 2 and are excluded .*; 2 rows hold NaN"):
+    with pytest.warns(UserWarning, match="2 rows have a label outside 0 to 2 and are excluded .*; 2 rows have NaN"):
         summary = runner.metric.summarize(runner.compute(state))
     assert {name: summary[name] for name in counters} == counters
     # The rows of a spoiled dataset take no part.
@@ -294,7 +294,7 @@ def test_what_finds_no_room_is_counted_and_refused_by_name() -> None:
     slots = {"max_images": 20, "max_detections_per_image": 4, "max_ground_truths_per_image": 3}
     metric = AveragePrecision(**CONFIG, **slots)
     update = jax.jit(metric.update)
-    with pytest.warns(UserWarning, match="the batch has room for"):
+    with pytest.warns(UserWarning, match="the batch has"):
         state = functools.reduce(lambda state, batch: update(state, **batch), batches(data, SMALL), metric.init())
     counts = (data["ground_truths"].valid & ~data["ground_truths"].crowd & (data["ground_truths"].area <= 1e10)).sum(1)
     expected = {

@@ -66,13 +66,13 @@ ROOM = {"num_classes": 2, "max_images": 3}
             ConfusionMatrix,
             {"num_classes": 10**9},
             ValueError,
-            "cells of the matrix must be at most .*`num_classes=1000000000`",
+            "entries of the matrix must be at most .*`num_classes=1000000000`",
         ),
         (
             SemanticSegmentation,
             {"num_classes": 60_000, "ignore_index": -1},
             ValueError,
-            r"cells of the matrix must be at most 2\^31 - 1, got",
+            r"entries of the matrix must be at most 2\^31 - 1, got",
         ),
         (PanopticQuality, {"num_classes": 10**9}, ValueError, "`num_classes=1000000000` must"),
         (
@@ -180,7 +180,7 @@ def test_too_little_room_is_said_while_tracing() -> None:
         state = update(METRIC.init(), *wide, **ID)
         update(state, *wide, **ID)
     assert [str(one.message).split(";")[0] for one in caught] == [
-        f"the batch has room for 6 {side} of an image and the state for 4" for side in ("detections", "ground_truths")
+        f"the batch has 6 {side} per image and the state has room for 4" for side in ("detections", "ground_truths")
     ]
     with pytest.raises(ValueError, match=r"num_detections_over_capacity = 2 \(raise `max_detections_per_image`\)"):
         METRIC.summarize(METRIC.compute(state))

@@ -183,7 +183,7 @@ def test_pixels_of_no_segment_are_counted_by_their_reason() -> None:
     assert num_bad_labels > 0
     result = METRIC.compute(update(METRIC.init(), scene))
     with pytest.warns(
-        UserWarning, match="3 true pixels are of a segment that is beyond `truth_labels` .*; .* predicted"
+        UserWarning, match="3 true pixels belong to a segment that is beyond `truth_labels` .*; .* predicted"
     ):
         METRIC.summarize(result)
     assert result.counters == {
@@ -236,7 +236,7 @@ def test_instances_of_64_bits_stay_apart_or_are_refused() -> None:
         ({"predicted_labels": np.zeros(4, int)}, ValueError, r"`predicted_labels` must have shape \[1, segments\]"),
         ({"truth_labels": np.zeros((1, 4))}, TypeError, "`truth_labels` must hold integers, got dtype float"),
         ({"truth_crowd": np.zeros((1, 3), bool)}, ValueError, r"must have shape \[1, 4\], as `truth_labels` has, got"),
-        ({"valid": np.ones(2, bool)}, ValueError, r"`valid` must have shape \[1\], one an image"),
+        ({"valid": np.ones(2, bool)}, ValueError, r"`valid` must have shape \[1\], one per image"),
         ({"truth_labels": jax.ShapeDtypeStruct((1, 2**30), np.int32)}, ValueError, r"fewer than 2\^31 .* split the"),
     ],
 )  # fmt: skip

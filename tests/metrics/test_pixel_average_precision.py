@@ -154,7 +154,7 @@ def test_scores_that_are_no_number_or_out_of_range_are_counted() -> None:
     scores[(*scored[2], 0)], scores[(*scored[3], 1)] = -0.5, 1.5
     scores[truth == 255] = np.nan  # of no concern
     truth[tuple(scored[4])] = 9
-    with pytest.warns(UserWarning, match=r"1 pixels have a true label .*; 2 scores are NaN .*; 2 scores lie outside"):
+    with pytest.warns(UserWarning, match=r"1 pixels have a true label .*; 2 scores are NaN .*; 2 scores are outside"):
         counters = METRIC.summarize(METRIC.compute(update(METRIC.init(), scores, truth)))
     assert {name: value for name, value in counters.items() if name.startswith("num_")} == {
         "num_pixels": len(scored) - 1,

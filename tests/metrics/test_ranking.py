@@ -280,7 +280,7 @@ ITEMS_OK = np.ones((2, 3), np.int32)
         (
             lambda: average_precision_at_k(np.zeros((1, 2**15), int), np.zeros((1, 2**15), int), k=10**9),
             ValueError,
-            r"`predicted` must have at most 8192 places beside 32768 items, got 32768; lower `k`",
+            r"`predicted` must have at most 8192 places for 32768 items, got 32768; lower `k`",
         ),
         (lambda: rank_classes(np.ones((2, 3)), k=4), ValueError, "the number of classes, 3, got 4"),
         (
@@ -318,7 +318,7 @@ ITEMS_OK = np.ones((2, 3), np.int32)
         (
             lambda: mean_average_precision_at_k(ITEMS_OK, ITEMS_OK, weights=np.ones(3)),
             ValueError,
-            r"`weights` must have shape \[2\], one a row, got \[3\]",
+            r"`weights` must have shape \[2\], one per row, got \[3\]",
         ),
     ],
 )

@@ -263,7 +263,7 @@ def spoiled(value: int) -> np.ndarray:
             MAPS,
             {"valid": np.ones(3, bool)},
             ValueError,
-            r"must have shape \[2\], one an image, or \[2, 3, 4\]",
+            r"must have shape \[2\], one per image, or \[2, 3, 4\]",
         ),
         (MAPS * 0.5, MAPS, {}, TypeError, "`predicted` must hold integers, got dtype float"),
         (MAPS * 1j, MAPS, {}, TypeError, "`predicted` must hold integers, got dtype complex"),

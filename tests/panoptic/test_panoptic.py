@@ -40,7 +40,7 @@ IMAGE = {"segments": np.array([[0, 5, 5]]), "ids": np.array([5]), "labels": np.a
         ({"ids": np.array([6])}, {}, ValueError, "image 1: the prediction has pixels of segment 5, which .* not list"),
         ({"ids": np.array([-5])}, {}, ValueError, "image 1: the prediction's `ids` must be 0 or more, got -5"),
         ({"labels": np.array([2])}, {}, ValueError, "image 1: the prediction's `labels` must be below 2, .* got 2"),
-        ({"labels": np.array([1, 1])}, {}, ValueError, "image 1: .* must have one length, got 2, 1 and 2"),
+        ({"labels": np.array([1, 1])}, {}, ValueError, "image 1: .* must have equal lengths, got 2, 1 and 2"),
         ({"labels": np.array([1.0])}, {}, TypeError, "image 1: .* `labels` must hold integers, got dtype float64"),
         ({"segments": np.zeros((1, 3))}, {}, TypeError, "image 1: .* `segments` must hold integers"),
         ({"segments": np.zeros(3, int)}, {}, ValueError, r"image 1: .* `segments` must have 2 axes, got shape \[3\]"),
@@ -64,6 +64,6 @@ def test_inputs_of_other_forms_are_refused() -> None:
         jaxmap.panoptic_quality([IMAGE], [IMAGE, IMAGE], num_classes=2)
     with pytest.raises(TypeError, match=r"`predictions` must be a sequence .*, got generator"):
         jaxmap.panoptic_quality((image for image in [IMAGE]), [IMAGE], num_classes=2)
-    with pytest.raises(ValueError, match="the fields of `ground_truths` must have one first axis, images"):
+    with pytest.raises(ValueError, match="the fields of `ground_truths` must have the same first axis, images"):
         jaxmap.panoptic_quality([IMAGE], {"segments": np.zeros((1, 2, 2), int), "labels": np.zeros((2, 1), int)},
                                 num_classes=2)  # fmt: skip

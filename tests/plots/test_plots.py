@@ -72,7 +72,7 @@ def test_precision_recall_curves_are_those_of_the_evaluation(two_images: jaxmap.
     assert dog.get_xdata().tolist() == list(two_images.protocol.recall_points)
     assert cat.get_ydata().tolist() == [0.0] * 101
     assert legend(axes) == ["0.505  dog", "0.000  cat"]
-    assert axes.get_title() == "Precision and recall of each class, IoU 0.75"
+    assert axes.get_title() == "Precision and recall per class, IoU 0.75"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("recall", "precision")
 
 
@@ -121,7 +121,7 @@ def test_f_score_curve_is_from_raw_counts_and_marks_the_best(two_images: jaxmap.
     assert precision.get_ydata().tolist() == pytest.approx([1, 1 / 2, 1 / 3], abs=ROUNDING)
     assert recall.get_ydata().tolist() == pytest.approx([1 / 3] * 3, abs=ROUNDING)
     assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (0.91, 0.5)
-    assert "best F1 0.500 from score 0.91 on" in legend(axes)[-1]
+    assert "best F1 0.500 from score 0.91" in legend(axes)[-1]
     of_dogs = plots.f_score_curve(two_images, class_id=0, beta=2.0)
     # Of two dogs one is found: F2 = 5 / (reported + 4 * 2).
     assert of_dogs.get_lines()[0].get_ydata().tolist() == pytest.approx([5 / 9, 5 / 10], abs=ROUNDING)

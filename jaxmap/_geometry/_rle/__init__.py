@@ -1,8 +1,8 @@
-"""Run-length encoded masks on the host, in NumPy: the same pixels and the same text as pycocotools' codec.
+"""Run-length encoded masks on the host, in NumPy, with the same pixels and the same text as pycocotools.
 
 In: COCO's `segmentation`s, checked, or dense masks. Out: a column `Masks`, and from it areas, boxes, IoUs, boundaries,
-and COCO's objects again. What differs
-from pycocotools, on purpose: a run of set pixels that has none is left out, so that it widens no box.
+and COCO's objects again. Deliberate difference from pycocotools: empty runs of set pixels are dropped, so that they do
+not widen boxes.
 
 >>> import numpy as np
 >>> masks = encode_masks(np.array([[[0, 1, 1], [0, 1, 1]]], bool))

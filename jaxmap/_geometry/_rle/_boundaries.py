@@ -1,6 +1,6 @@
 """The part of masks near their contours.
 
-References: Cheng et al., Boundary IoU, 2021: the mask without its erosion by a square, repeated once a pixel.
+References: Cheng et al., Boundary IoU, 2021: the mask minus its erosion by a square, applied once per pixel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["boundary_masks"]
 
 
 def boundary_masks(masks: Masks, ratio: float) -> Masks:
-    """Returns the part of each mask that lies within a distance of its contour, or of the image's edge.
+    """Returns the part of each mask within a distance from its contour, or from the edge of the image.
 
     Args:
       masks: `[N]`.
@@ -32,12 +32,12 @@ def _boundary(masks: Masks, row: int, ratio: float) -> Masks:
     if not len(rows):
         return masks[row : row + 1]
     inside = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    dense[inside] &= 1 - _eroded(dense[inside], distance)  # outside there is nothing that could change it
+    dense[inside] &= 1 - _eroded(dense[inside], distance)  # pixels outside cannot change it
     return encode_masks(dense[None])
 
 
 def _eroded(mask: NDArray[np.uint8], distance: int) -> NDArray[np.uint8]:
-    """Returns `[H, W]` uint8: where the whole square of so many pixels to each side is set; outside nothing is."""
+    """Returns `[H, W]` uint8, the pixels whose square neighbourhood is set; outside the image nothing is."""
     window = 2 * distance + 1
     for axis in (0, 1):
         padding = [(distance + 1, distance) if one == axis else (0, 0) for one in (0, 1)]

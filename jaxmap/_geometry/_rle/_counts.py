@@ -1,8 +1,9 @@
-"""COCO's run lengths: compressed text to edges and back, checked in blocks of many masks.
+"""COCO's run lengths: conversion of compressed text to edges and back, checked in blocks of many masks.
 
-The text holds numbers of five bits a character, the lowest first: the characters `0` to `o` stand for 0 to 63, of
-which the bit 32 says that another one follows, and the highest bit of a number's last five is its sign. From the
-fourth on a number is what a run is longer than the run before the last. Runs alternate, that of unset pixels first.
+The text encodes numbers with five bits per character, the lowest first: the characters `0` to `o` stand for 0 to 63,
+where bit 32 means that another character follows, and the highest of the last five bits of a number is its sign. From
+the fourth number on, the difference to the run before the previous one is stored. Runs alternate, starting with unset
+pixels.
 
 References: pycocotools maskApi.c, rleToString, rleFrString.
 """
@@ -22,20 +23,20 @@ __all__ = ["Name", "masks_of_runs", "masks_of_texts", "runs_of_masks", "texts_of
 
 FIRST = 48  # the character that stands for 0
 MORE, SIGN, DIGIT = 32, 16, 31
-LONGEST = 7  # characters of a number: 35 bits with the sign, where a mask has fewer than 2^31 pixels
-Name = Callable[[int], str]  # of a mask by its row, for messages
+LONGEST = 7  # characters of a number: 35 bits with the sign, enough for masks of fewer than 2^31 pixels
+Name = Callable[[int], str]  # names a mask by its row, for messages
 
 
 def masks_of_texts(texts: Sequence[str | bytes], size: Ints, name: Name) -> Masks:
     """Returns the masks of compressed counts.
 
     Args:
-      texts: N of them.
+      texts: N texts.
       size: `[N, 2]` int64, heights and widths.
-      name: of a mask, for messages.
+      name: returns the name of a mask, for messages.
 
     Raises:
-      ValueError: if one is no such text, or its runs are not those of its size.
+      ValueError: if one is not such a text, or its runs do not add up to its size.
     """
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     counts, split = np.zeros(len(texts), np.int64), np.zeros(len(texts), bool)
@@ -56,13 +57,13 @@ def masks_of_runs(runs: Ints, counts: Ints, size: Ints, name: Name) -> Masks:
     """Returns the masks of uncompressed counts.
 
     Args:
-      runs: `[R]` int64, of all masks.
-      counts: `[N]`, how many are of each mask.
+      runs: `[R]` int64, the runs of all masks.
+      counts: `[N]`, the number of runs of each mask.
       size: `[N, 2]` int64, heights and widths.
-      name: of a mask, for messages.
+      name: returns the name of a mask, for messages.
 
     Raises:
-      ValueError: if one is negative, or those of a mask are not as many pixels as its size.
+      ValueError: if one is negative, or those of a mask do not add up to its size.
     """
     block = _edges(runs.copy(), counts, size)
     if block is None:
@@ -76,7 +77,7 @@ def masks_of_runs(runs: Ints, counts: Ints, size: Ints, name: Name) -> Masks:
 
 
 def runs_of_masks(masks: Masks) -> tuple[Ints, Ints]:
-    """Returns the run lengths of masks, `[R]` int64, and how many are of each, `[N]`."""
+    """Returns the run lengths of masks, `[R]` int64, and the number of each mask, `[N]`."""
     num_edges, pixels = masks.stop - masks.start, masks.sizes.prod(axis=1)
     last = np.zeros(len(masks), np.int64)
     some = num_edges > 0
@@ -114,7 +115,7 @@ def texts_of_masks(masks: Masks) -> list[bytes]:
 
 
 def _numbers(texts: Sequence[str | bytes], lengths: Ints) -> tuple[Ints, Ints] | None:
-    """Returns the run lengths of a block of texts, `[R]` int64, and how many are of each; None if one is at fault."""
+    """Returns the run lengths of a block of texts, `[R]` int64, and the number of each text; None if one is invalid."""
     try:
         if set(map(type, texts)) == {str}:
             data = "".join(texts).encode("ascii")  # type: ignore[arg-type]
@@ -140,10 +141,9 @@ def _numbers(texts: Sequence[str | bytes], lengths: Ints) -> tuple[Ints, Ints] |
 
 
 def _undo_deltas(values: Ints, end: Ints) -> Ints:
-    """Returns `[R]` int64: each text's sums of every second number; its first one stands for itself.
+    """Returns `[R]` int64, the cumulative sums of every second number of each text, where the first number is separate.
 
-    The places of all texts that are even, and those that are odd, have running sums of their own, from which is taken
-    what came before: up to the first number of the text, or up to the place before it.
+    Even and odd positions of all texts have separate running sums, from which the sums before the text are subtracted.
     """
     start = np.concatenate([[0], end[:-1]])
     total = np.empty_like(values)
@@ -160,11 +160,11 @@ def _undo_deltas(values: Ints, end: Ints) -> Ints:
 
 
 def _edges(runs: Ints, counts: Ints, size: Ints) -> tuple[Ints, Ints, Bools] | None:
-    """Returns the edges of a block, `[E]` int32, how many are of each mask, and which are split; None if one is wrong.
+    """Returns the edges of a block, `[E]` int32, the number of each mask, and which are split; None if one is invalid.
 
     Args:
       runs: `[R]` int64; is written to.
-      counts: `[N]`, how many are of each mask.
+      counts: `[N]`, the number of runs of each mask.
       size: `[N, 2]`.
     """
     if not counts.all() or (len(runs) and (runs.min() < 0 or runs.max() >= 1 << 31)):
@@ -172,13 +172,13 @@ def _edges(runs: Ints, counts: Ints, size: Ints) -> tuple[Ints, Ints, Bools] | N
     end, pixels = np.cumsum(counts), size.prod(axis=1)
     start, split = end - counts, np.zeros(len(counts), bool)
     empty = np.flatnonzero(runs == 0)
-    runs[start[1:]] -= pixels[:-1]  # so that one running sum starts anew at each mask, if the one before is right
+    runs[start[1:]] -= pixels[:-1]  # so that one running sum restarts at each mask, if the previous mask is valid
     np.cumsum(runs, out=runs)
     if not np.array_equal(runs[end - 1], pixels):
         return None
     kept = counts - counts % 2
     edges = runs.astype(np.int32)
-    if (counts % 2).any():  # the last run is of unset pixels, and its end no edge
+    if (counts % 2).any():  # the last run is of unset pixels, and its end is not an edge
         edges = np.delete(edges, end[counts % 2 == 1] - 1)
     if len(empty):
         mask = np.searchsorted(end, empty, side="right")
@@ -192,12 +192,12 @@ def _edges(runs: Ints, counts: Ints, size: Ints) -> tuple[Ints, Ints, Bools] | N
 
 
 def _fault(texts: Sequence[str | bytes], size: Ints, first: int, name: Name) -> ValueError:
-    """Returns what to say of the first text at fault from a row on."""
+    """Returns what is wrong with the first invalid text from a row on."""
     for row in range(first, len(texts)):
         fault = _fault_of_text(texts[row], *size[row].tolist())
         if fault:
             return ValueError(f"{name(row)}.counts {fault}.")
-    raise AssertionError("a block was refused, and none of its texts is at fault")
+    raise AssertionError("a block was refused, but none of its texts is invalid")
 
 
 def _fault_of_text(text: str | bytes, height: int, width: int) -> str | None:
@@ -223,7 +223,7 @@ def _fault_of_text(text: str | bytes, height: int, width: int) -> str | None:
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
         value = length = 0
     if length:
-        return f"{what}, got a text that stops inside a number; it is cut off"
+        return f"{what}, got a text that ends inside a number; it is cut off"
     return _fault_of_runs(runs, height, width)
 
 

@@ -1,7 +1,7 @@
-"""What is computed from the edges of masks: joining, areas, boxes, intersections; dense masks to edges and back.
+"""Computations on the edges of masks: joins, areas, boxes, intersections; conversion of dense masks to edges and back.
 
-Edges that are sorted by mask and by pixel stay so while they are keys, `mask << 32 | pixel`: most of what follows is
-one sort of such keys, or none.
+Edges are sorted by mask and pixel like their keys `mask << 32 | pixel`, so most functions are one sort of such keys, or
+none.
 
 References: pycocotools maskApi.c.
 """
@@ -32,19 +32,19 @@ __all__ = [
     "united",
 ]
 
-AT_ONCE = 1 << 17  # edges of a block: temporaries of a megabyte each, inside the cache of a core
+AT_ONCE = 1 << 17  # edges of a block: temporaries of a megabyte each, which fit into the cache of a core
 PIXELS_AT_ONCE = 1 << 24
 PIXEL_BITS = 32
 
 
 def make_masks(edges: Ints, counts: Ints, size: Ints, split: Bools | None = None) -> Masks:
-    """Returns masks whose edges follow each other.
+    """Returns masks from consecutive edges.
 
     Args:
       edges: `[E]` int32, an even number for each mask, ascending within it.
-      counts: `[N]`, how many are of each mask.
+      counts: `[N]`, the number of edges of each mask.
       size: `[N, 2]` int64, heights and widths.
-      split: `[N]` bool, as in `Masks`; None means that none is.
+      split: `[N]` bool, as in `Masks`; None means that no mask is split.
     """
     stop = np.cumsum(counts, dtype=np.int64)
     start, area = stop - counts, np.zeros(len(counts))
@@ -82,13 +82,13 @@ def join_masks(parts: Sequence[Masks]) -> Masks:
 
 def edges_of(masks: Masks) -> Ints:
     """Returns the edges of the masks, one mask after the other."""
-    if len(masks) and np.array_equal(masks.start[1:], masks.stop[:-1]):  # as they were read: nothing to gather
+    if len(masks) and np.array_equal(masks.start[1:], masks.stop[:-1]):  # in the order of the edges: nothing to gather
         return masks.edges[masks.start[0] : masks.stop[-1]]
     return masks.edges.take(ranges(masks.start, masks.stop - masks.start))
 
 
 def encode_masks(dense: HostArray) -> Masks:
-    """Encodes dense masks, `[N, H, W]`; what is not 0 is set."""
+    """Encodes dense masks, `[N, H, W]`; values other than 0 are set."""
     num_masks, height, width = dense.shape
     num_pixels = height * width
     step = max(PIXELS_AT_ONCE // (num_pixels + 1), 1)
@@ -113,7 +113,7 @@ def dense_mask(masks: Masks, row: int) -> NDArray[np.uint8]:
 
 
 def mask_boxes(masks: Masks) -> Floats:
-    """Returns what encloses each mask, `[N, 4]` float64 xywh; zeros for an empty mask.
+    """Returns the box around each mask, `[N, 4]` float64 xywh; zeros for an empty mask.
 
     References: maskApi.c, rleToBbox.
     """
@@ -129,11 +129,11 @@ def mask_boxes(masks: Masks) -> Floats:
         num_runs = counts[rows] // 2
         begin = np.cumsum(num_runs) - num_runs
         of_run = np.repeat(height, num_runs)
-        # A quotient of whole numbers below 2^31 that is not whole is too far from one to be rounded to it.
+        # A fractional quotient of integers below 2^31 is too far from an integer to be rounded to it.
         top = runs[:, 0] - np.floor(runs[:, 0] / of_run) * of_run
         bottom = top + (runs[:, 1] - runs[:, 0])
         top, bottom = np.minimum.reduceat(top, begin), np.maximum.reduceat(bottom, begin)
-        spans = bottom > height  # a run goes on in the next column
+        spans = bottom > height  # a run continues in the next column
         top[spans], bottom[spans] = 0, height[spans]
         left = np.floor(block.edges[block.start] / height)
         right = np.floor((block.edges[block.stop - 1] - 1) / height) + 1
@@ -142,7 +142,7 @@ def mask_boxes(masks: Masks) -> Floats:
 
 
 def mask_iou(masks: Masks, other_masks: Masks, crowd: Bools) -> Floats:
-    """IoU of pairs of masks, `[P]` float64; with a crowd the share of the first one inside the other.
+    """Returns the IoU of pairs of masks, `[P]` float64, or for crowds the share of the first inside the other.
 
     Args:
       masks: `[P]`, detections.
@@ -160,9 +160,9 @@ def mask_iou(masks: Masks, other_masks: Masks, crowd: Bools) -> Floats:
 
 
 def mask_iou_bound(area: Floats, other_area: Floats, crowd: Bools, overlap: Floats, both_split: Bools) -> Floats:
-    """Returns what the IoU of pairs is at most, `[P]`, by areas and `overlap`, that of the boxes; all `[P]`."""
+    """Returns an upper bound `[P]` of the IoU of pairs, from their areas and the `overlap` `[P]` of their boxes."""
     bound = _ratio(area, other_area, crowd, np.minimum(np.minimum(area, other_area), overlap))
-    bound[both_split] = 1  # only a part of them may count
+    bound[both_split] = 1  # only some of them may be counted
     return bound
 
 
@@ -172,12 +172,12 @@ def _ratio(area: Floats, other_area: Floats, crowd: Bools, intersection: Floats)
 
 
 def _iou_until_both_split(masks: Masks, other_masks: Masks, crowd: Bools) -> Floats:
-    """Returns the IoU of pairs up to the first pixel at which both masks split a run: there pycocotools stops counting.
+    """Returns the IoU of pairs up to the first pixel where both masks split a run, at which pycocotools stops counting.
 
-    References: maskApi.c, rleIou, whose loop ends when what is left of both runs is 0.
+    References: maskApi.c, rleIou, whose loop ends when both remaining run lengths are 0.
     """
     keys = np.sort(np.concatenate([_keys(masks), _keys(other_masks)]))
-    met = keys[np.flatnonzero(keys[3:] == keys[:-3])]  # an end and a start of each
+    met = keys[np.flatnonzero(keys[3:] == keys[:-3])]  # an end and a start in each
     pair, first = np.unique(met >> PIXEL_BITS, return_index=True)
     limit = masks.sizes.prod(axis=1)
     limit[pair] = met[first] & ((1 << PIXEL_BITS) - 1)
@@ -187,22 +187,22 @@ def _iou_until_both_split(masks: Masks, other_masks: Masks, crowd: Bools) -> Flo
 
 
 def _cut(masks: Masks, limit: Ints) -> Masks:
-    """Returns what each mask has before a pixel; its other runs are of no length."""
+    """Returns the part of each mask before a pixel; its other runs have length 0."""
     counts = masks.stop - masks.start
     return make_masks(np.minimum(edges_of(masks), np.repeat(limit, counts)), counts, masks.sizes)
 
 
 def _difference_areas(masks: Masks, other_masks: Masks) -> Floats:
-    """Returns `[P]` float64: how many pixels are in one mask of each pair alone.
+    """Returns `[P]` float64, the number of pixels that are in exactly one mask of each pair.
 
-    Whatever their order, the edges of both masks of a pair are where that region starts and ends by turns.
+    The sorted edges of both masks of a pair are alternately the starts and ends of that region.
     """
     counts, other_counts = masks.stop - masks.start, other_masks.stop - other_masks.start
     areas = np.zeros(len(masks))
     for first, last in blocks(counts + other_counts, AT_ONCE):
         here = slice(first, last)
         both = np.concatenate([_keys(masks[here]), _keys(other_masks[here])])
-        both.sort(kind="stable")  # two ascending runs, which a stable sort merges
+        both.sort(kind="stable")  # two ascending runs, which a stable sort merges quickly
         lengths = both[1::2] - both[::2]
         areas[here] = _sums(lengths, (counts[here] + other_counts[here]) // 2)
     return areas
@@ -214,10 +214,7 @@ def _keys(masks: Masks) -> Ints:
 
 
 def odd_ones(keys: Ints) -> Ints:
-    """Returns which of ascending keys occur an odd number of times, once each.
-
-    A region whose edge crosses the keys starts and ends there.
-    """
+    """Returns the ascending keys that occur an odd number of times: the edges of the symmetric difference."""
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
     odd: Ints = keys[first[np.diff(first, append=len(keys)) % 2 == 1]]
     return odd
@@ -227,15 +224,15 @@ def united(masks: Masks, of_union: Ints, size: Ints) -> Masks:
     """Returns unions of masks.
 
     Args:
-      masks: `[N]`, those of a union of one size.
-      of_union: `[N]`, the union that each belongs to, ascending.
-      size: `[U, 2]`, of the unions.
+      masks: `[N]`; the masks of a union have the same size.
+      of_union: `[N]`, the union of each mask, ascending.
+      size: `[U, 2]`, the sizes of the unions.
 
     References: maskApi.c, rleMerge.
     """
     num_edges = masks.stop - masks.start
     keys = edges_of(masks) + np.repeat(of_union << PIXEL_BITS, num_edges)
-    ends = np.arange(len(keys)) & 1  # at one pixel the starts come first, so that masks that touch make one run
+    ends = np.arange(len(keys)) & 1  # at equal pixels starts come first, so that touching masks form one run
     keys = np.sort(keys << 1 | ends)
     depth = np.cumsum(1 - 2 * (keys & 1))
     outer = np.where(keys & 1, depth == 0, depth == 1)
@@ -243,7 +240,7 @@ def united(masks: Masks, of_union: Ints, size: Ints) -> Masks:
 
 
 def _sums(values: Ints, counts: Ints) -> Ints:
-    """Returns the sums of consecutive runs of values, of which some may be empty."""
+    """Returns the sums of consecutive runs of values, some of which may be empty."""
     total = np.concatenate([[0], np.cumsum(values)])
     ends = np.cumsum(counts)
     of_each: Ints = total[ends] - total[ends - counts]

@@ -1,4 +1,4 @@
-"""Masks that nothing can match: without a pixel, although what stands beside them says that there are some."""
+"""Warning about masks without pixels, which nothing can match although their box or area is not empty."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["warn_of_no_pixels"]
 
 SHOWN = 5
 EMPTY = "their `segmentation` is []; compare boxes by `iou_type='bbox'`, or give their masks"
-FRACTIONS = "their polygons lie between 0 and 1: fractions of the image, where pixels are expected"
-OUTSIDE = "their polygons lie outside their images, as where x and y are swapped or images have another size"
+FRACTIONS = "their polygons lie between 0 and 1: they are fractions of the image, but pixels are expected"
+OUTSIDE = "their polygons lie outside their images, as if x and y were swapped or images had another size"
 ENCODED = "their run-length encodings are empty"
 SMALL = "their outlines enclose no pixel of their image"
 
@@ -28,16 +28,16 @@ def warn_of_no_pixels(
     ids: Sequence[Any],
     where: str,
 ) -> None:
-    """Warns once of all masks that have no pixel although their area or box has, or as polygons are out of place.
+    """Warns once about masks without pixels whose area or box is not empty, or whose polygons are out of place.
 
     Args:
       masks: `[N]`.
-      segmentations: what each was made from.
-      area: `[N]` float64, what is said to be the area of each; None if nothing is.
-      box_area: `[N]` float64, of the box beside each; None if there is none. An empty encoding beside a box is no news:
-        networks give them.
-      ids: `[N]`, what messages call them.
-      where: what messages call all of them.
+      segmentations: the source of each mask.
+      area: `[N]` float64, the given area of each; None if not given.
+      box_area: `[N]` float64, the area of the box of each; None if there are no boxes. Empty encodings with a box are
+        not reported, because networks produce them.
+      ids: `[N]`, their ids in messages.
+      where: the name of all of them in messages.
     """
     causes = {}
     for row in np.flatnonzero(masks.area == 0).tolist():
@@ -54,7 +54,7 @@ def warn_of_no_pixels(
     more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
     found = list(causes.values())
     warnings.warn(
-        f"{where}: {len(rows)} of {len(masks)} have no pixel although their box or area says otherwise: ids {shown}"
+        f"{where}: {len(rows)} of {len(masks)} have no pixel although their box or area is not empty: ids {shown}"
         f"{more}; {max(set(found), key=found.count)}. Nothing can match them.",
         UserWarning,
         stacklevel=5,

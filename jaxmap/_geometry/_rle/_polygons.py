@@ -1,9 +1,9 @@
-"""Polygons to masks, pixel for pixel as pycocotools fills them, for all polygons of a file at once.
+"""Polygons to masks, with the same pixels as in pycocotools, for all polygons of a file at once.
 
-Corners are rounded to fifths of a pixel, and an edge is the line of points on that grid. Where it passes the middle of
-a column of pixels, from the third fifth to the fourth, it crosses that column at the smaller y of the two points. The
-pixels of a column change at its crossings, so that an area that is crossed an even number of times is outside. Only
-the points at crossings are computed here.
+Corners are rounded to fifths of a pixel, and an edge is a line of points on that grid. Where it passes the middle of a
+column of pixels, from the third fifth to the fourth, it crosses that column at the smaller y of the two points. The
+pixels of a column change at its crossings, so that an area that is crossed an even number of times is outside. Only the
+points at crossings are computed here.
 
 References: pycocotools maskApi.c, rleFrPoly.
 """
@@ -22,7 +22,7 @@ from ._masks import AT_ONCE, PIXEL_BITS, join_masks, masks_of_keys, odd_ones
 __all__ = ["LARGEST", "fill_polygons"]
 
 SCALE = 5
-LARGEST = 1e8  # of a coordinate: five times the difference of two is an int32, as pycocotools computes
+LARGEST = 1e8  # limit of a coordinate: five times a difference must fit int32, as in pycocotools
 
 
 def fill_polygons(corners: Floats, counts: Ints, size: Ints) -> Masks:
@@ -30,7 +30,7 @@ def fill_polygons(corners: Floats, counts: Ints, size: Ints) -> Masks:
 
     Args:
       corners: `[C, 2]` float64, x and y of all polygons, at most `LARGEST`.
-      counts: `[N]`, how many are of each polygon, from 1.
+      counts: `[N]`, the number of corners of each polygon, at least 1.
       size: `[N, 2]` int64, heights and widths.
     """
     parts, ends = [], np.cumsum(counts)
@@ -42,7 +42,7 @@ def fill_polygons(corners: Floats, counts: Ints, size: Ints) -> Masks:
 
 
 def _fill(corners: Floats, counts: Ints, size: Ints) -> Masks:
-    grid = np.trunc(SCALE * corners + 0.5)  # as C rounds: towards zero after adding a half
+    grid = np.trunc(SCALE * corners + 0.5)  # as in C: towards zero after adding a half
     following = np.arange(len(grid)) + 1
     following[np.cumsum(counts) - 1] = np.cumsum(counts) - counts
     polygon = np.repeat(np.arange(len(counts)), counts)
@@ -51,7 +51,7 @@ def _fill(corners: Floats, counts: Ints, size: Ints) -> Masks:
     swap = np.where(steep, one[:, 1] > other[:, 1], one[:, 0] > other[:, 0])[:, None]
     one, other = np.where(swap, other, one), np.where(swap, one, other)
 
-    # The columns that each edge crosses: it has points at or before the third fifth and after it.
+    # The columns that each edge crosses, with points at or before the third fifth and after it.
     low, high = np.minimum(one[:, 0], other[:, 0]), np.maximum(one[:, 0], other[:, 0])
     width = size[polygon, 1]
     from_column = np.clip(np.ceil((low - 2) / SCALE), 0, width)
@@ -90,7 +90,7 @@ def _crossing_of_steep(one: Floats, other: Floats, x: NDArray[np.floating[Any]])
         past: Bools = (one[:, 0] + slope * steps + 0.5 >= x + 1) == rising
         return past
 
-    steps = np.ceil((x + 0.5 - one[:, 0]) / slope)  # the first past it, but for rounding
+    steps = np.ceil((x + 0.5 - one[:, 0]) / slope)  # the first past it, up to rounding
     while (early := is_past(steps - 1)).any():
         steps -= early
     while (late := ~is_past(steps)).any():
@@ -99,7 +99,7 @@ def _crossing_of_steep(one: Floats, other: Floats, x: NDArray[np.floating[Any]])
 
 
 def _closed(crossings: Ints, size: Ints) -> Ints:
-    """Returns ascending keys with an even number of each mask: a last run of its own goes on to the last pixel."""
+    """Returns ascending keys with an even number per mask: an unfinished run ends at the last pixel."""
     mask = crossings >> PIXEL_BITS
     open_ones = np.flatnonzero(np.bincount(mask, minlength=len(size)) % 2)
     ends = open_ones << PIXEL_BITS | size[open_ones].prod(axis=1)

@@ -1,4 +1,4 @@
-"""COCO's `segmentation`, in each of its forms, to masks: a whole column at once, every value of it checked.
+"""COCO's `segmentation`, in all its forms, to masks, for a whole column at once and with every value checked.
 
 References: pycocotools coco.py, `COCO.annToRLE`.
 """
@@ -38,13 +38,12 @@ def masks_of_segmentations(segmentations: Sequence[Any], size: Ints | None, name
     """Returns the masks of N COCO `segmentation`s: polygons, or run-length encodings, compressed or not.
 
     Args:
-      segmentations: lists of polygons, each `[x1, y1, x2, y2, ...]`; or `{"size": [h, w], "counts": ...}`, which have
-        the size that they say.
-      size: `[N, 2]` int64, the heights and widths of the images, for polygons; None where they are not known.
-      name: of a segmentation by its place, for messages.
+      segmentations: lists of polygons, each `[x1, y1, x2, y2, ...]`; or `{"size": [h, w], "counts": ...}`.
+      size: `[N, 2]` int64, the heights and widths of the images, for polygons; None if not known.
+      name: returns the name of a segmentation by its index, for messages.
 
     Raises:
-      ValueError: if one is neither, naming it and what is wrong.
+      ValueError: if one is neither; the message names it and what is wrong.
     """
     if _are_compressed(segmentations):
         return _of_encodings(segmentations, name, compressed=True)
@@ -72,7 +71,7 @@ def mask_of_segmentation(segmentation: Any, height: int, width: int) -> dict[str
     """Returns the mask of one COCO `segmentation` as `{"size": [h, w], "counts": ...}` with compressed counts.
 
     Raises:
-      ValueError: if it is none.
+      ValueError: if it is not valid.
     """
     size = np.array([[height, width]])
     return coco_masks(masks_of_segmentations([segmentation], size, lambda _: "`segmentation`"))[0]
@@ -90,7 +89,7 @@ def decode_mask(mask: Mapping[str, Any]) -> NDArray[np.uint8]:
 
 
 def box_polygon(box: Sequence[float]) -> list[list[float]]:
-    """Returns an xywh box as the `segmentation` that stands for all inside it."""
+    """Returns an xywh box as a `segmentation` of all pixels inside it."""
     x, y, width, height = box
     return [[x, y, x, y + height, x + width, y + height, x + width, y]]
 
@@ -99,7 +98,7 @@ def checked_sizes(values: Iterable[Any], name: Name, field: str = "size") -> Int
     """Returns heights and widths, `[N, 2]` int64.
 
     Raises:
-      ValueError: if one is not two integers from 1 to 2^16 of fewer than 2^31 pixels.
+      ValueError: if one is not two integers from 1 to 2^16, with fewer than 2^31 pixels.
     """
     values = list(values)
     try:
@@ -112,7 +111,7 @@ def checked_sizes(values: Iterable[Any], name: Name, field: str = "size") -> Int
         for row, value in enumerate(values):
             if not _is_size(value):
                 raise ValueError(
-                    f"{name(row)}.{field} must be [height, width], integers from 1 to {LARGEST_SIDE} of fewer than "
+                    f"{name(row)}.{field} must be [height, width], integers from 1 to {LARGEST_SIDE} with fewer than "
                     f"2^31 pixels, got {reprlib.repr(value)}."
                 )
     return given(field, size).astype(np.int64)
@@ -132,7 +131,7 @@ def _is_size(value: Any) -> bool:
 
 
 def _are_compressed(segmentations: Sequence[Any]) -> bool:
-    """Returns whether all are encodings with compressed counts, as results mostly are."""
+    """Returns whether all are encodings with compressed counts, as in most results."""
     try:
         pairs = map(operator.itemgetter("counts", "size"), segmentations)
         return set(map(type, segmentations)) == {dict} and {type(counts) for counts, _ in pairs} <= {str, bytes}
@@ -199,7 +198,7 @@ def _of_polygons(drawings: Sequence[Sequence[Any]], size: Ints | None, name: Nam
 
 
 def _corners(polygons: list[Any]) -> Floats | None:
-    """Returns the corners of all polygons, `[C, 2]` float64; None if anything is not as it must be."""
+    """Returns the corners of all polygons, `[C, 2]` float64; None if anything is invalid."""
     try:
         lengths = np.fromiter(map(len, polygons), np.int64, len(polygons))
         values = _numbers(list(itertools.chain.from_iterable(polygons)))
@@ -225,12 +224,12 @@ def _fault_of_polygon(polygon: Any, drawing: Sequence[Any]) -> str | None:
 
 
 def _numbers(values: list[Any]) -> Floats | None:
-    """Returns finite numbers as `[N]` float64, or None if one is none: a bool is no number."""
+    """Returns finite numbers as `[N]` float64; None if one is not a finite number, such as a bool."""
     if not all(map(_is_real, set(map(type, values)))):
         return None
     try:
         result = np.fromiter(values, np.float64, len(values))
-    except OverflowError:  # an integer beyond the range of a double
+    except OverflowError:  # an integer beyond the range of doubles
         return None
     return result if np.isfinite(result).all() else None
 

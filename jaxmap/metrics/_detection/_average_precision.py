@@ -1,4 +1,4 @@
-"""Exact average precision as a metric: a frozen config and an explicit state that lives inside `jit`."""
+"""Exact average precision as a metric: a frozen configuration, and an explicit state that is updated inside `jit`."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ __all__ = ["AveragePrecision", "average_precision"]
 class AveragePrecision(Contract):
     """Exact COCO average precision, accumulated batch by batch on the device.
 
-    The order of batches, devices and hosts does not change one bit of the result: ties in score go by image id, then by
-    position in the image. An image that comes again is left out and counted.
+    The order of batches, devices and hosts changes no bit of the result: ties in score are broken by image id, then by
+    position in the image. A repeated image is excluded and reported.
 
     Attributes:
       num_classes: K; labels lie in [0, K).
-      max_images: images that the state has room for.
-      max_detections_per_image: detections kept of an image, over all classes. Those that exceed the protocol's limit
-        for an image and class need no room.
-      max_ground_truths_per_image: likewise; crowds and padding need no room.
-      protocol: grids, limits and table of results, or the name of one.
-      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
-      class_group: the group of each class, K names, where the protocol's table has numbers of groups (LVIS: `r`, `c`
-        or `f`); without it those are undefined.
+      max_images: the most images that the state can hold.
+      max_detections_per_image: the most detections that the state can hold per image, over all classes. Those beyond
+        the protocol's limit per image and class need no slot.
+      max_ground_truths_per_image: likewise for ground truths; crowds and padding need no slot.
+      protocol: the protocol, or its name.
+      box_format: the format of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_group: the group of each class, K names, for protocols with groups of classes (LVIS: `r`, `c` or `f`);
+        without it, the numbers of groups are undefined.
 
     Example:
       >>> metric = AveragePrecision(num_classes=1, max_images=2)
@@ -88,7 +88,7 @@ class AveragePrecision(Contract):
         check_memory(self, *sizes, curves=True)
 
     def init(self) -> AveragePrecisionState:
-        """Returns the state that has seen nothing."""
+        """Returns the empty state."""
         grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
         slots = self.max_images, self.max_detections_per_image, self.max_ground_truths_per_image
         return AveragePrecisionState(
@@ -106,20 +106,20 @@ class AveragePrecision(Contract):
         image_id: ArrayLike,
         valid: ArrayLike | None = None,
     ) -> AveragePrecisionState:
-        """Adds a batch; shapes stay as they are, so it may be donated and traces once.
+        """Adds a batch. The shapes of the state do not change, so the state may be donated, and `jit` traces once.
 
         Args:
           state: from `init`, `update` or `merge`.
-          detections: `[I, D, ...]`; boxes and scores are taken as float32.
+          detections: `[I, D, ...]`; boxes and scores are converted to float32.
           ground_truths: `[I, G, ...]`.
-          image_id: `[I]` int, distinct for distinct images over the whole evaluation. Without x64, `jit` cuts ids to
-            32 bits: pass longer ones as the words of `jaxmap.metrics.image_id_words`, `[I, 2]`.
+          image_id: `[I]` int, unique over the whole evaluation. Without x64, `jit` cuts ids to 32 bits: pass longer ids
+            as the words of `jaxmap.metrics.image_id_words`, `[I, 2]`.
           valid: `[I]` bool, False for images that only pad the batch; None means that all are real.
 
         Raises:
-          ValueError: while tracing, if a shape is not as described; outside `jit`, if the state is of another
-            configuration, which inside is said by `summarize`.
-          TypeError: while tracing, if labels or image ids are not integers, or an argument stands in another's place.
+          ValueError: while tracing, if a shape is not as described; outside `jit`, if the state has another
+            configuration (inside `jit`, `summarize` raises).
+          TypeError: while tracing, if labels or image ids are not integers, or arguments are swapped.
         """
         configuration = self._accept(state=state)
         batch = match_batch(detections, ground_truths, image_id, valid, self._rules)
@@ -128,12 +128,12 @@ class AveragePrecision(Contract):
         return dataclasses.replace(state, configuration=configuration)
 
     def merge(self, state: AveragePrecisionState, other: AveragePrecisionState) -> AveragePrecisionState:
-        """Returns one state that has seen what both have; images that both hold count once.
+        """Returns the combination of two states; images that are in both are counted once.
 
-        The result has the room of `state`; rows of `other` that it has no room for are counted.
+        The result has the capacities of `state`; rows of `other` that do not fit are reported.
 
         Raises:
-          ValueError: if one is of another configuration, as `update` says.
+          ValueError: if one has another configuration, as in `update`.
         """
         configuration = self._accept(state=state, other=other)
         capacity = len(other.images.image_id)
@@ -143,7 +143,7 @@ class AveragePrecision(Contract):
             merged,
             num_repeated_images=merged.num_repeated_images + other.num_repeated_images,
             num_conflicting_images=merged.num_conflicting_images + other.num_conflicting_images,
-            num_padded_images=state.num_padded_images + other.num_padded_images,  # not the empty slots of `other`
+            num_padded_images=state.num_padded_images + other.num_padded_images,  # without the empty slots of `other`
             num_images_over_capacity=merged.num_images_over_capacity + other.num_images_over_capacity,
             configuration=configuration,
         )
@@ -159,17 +159,17 @@ class AveragePrecision(Contract):
         return AveragePrecisionResult(curves, counters, checks, configuration)
 
     def summarize(self, result: AveragePrecisionResult, *, allow_overflow: bool = False) -> dict[str, float]:
-        """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them.
+        """Returns the protocol's numbers by name, NaN where undefined, and the counters.
 
-        What is most likely not as it was meant, such as labels that are no class, is said in one `UserWarning`.
+        Gives one `UserWarning` about likely mistakes, such as labels that are not classes.
 
         Args:
           result: from `compute`.
-          allow_overflow: report numbers although something found no room.
+          allow_overflow: whether to return numbers although a capacity was exceeded.
 
         Raises:
-          ValueError: if something found no room, naming the capacity to raise, or if counts of another configuration
-            came in.
+          ValueError: if a capacity was exceeded (the message names it), or if the state was combined with one of
+            another configuration.
         """
         self._accept_result(result)
         return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=allow_overflow)
@@ -179,7 +179,7 @@ class AveragePrecision(Contract):
         return BatchRules(self.protocol, self.num_classes, self.box_format)
 
     def _warn_of_too_little_room(self, state: AveragePrecisionState, batch: MatchedBatch) -> None:
-        """Says while tracing what would be an error after the last batch, if all rows were real."""
+        """Warns while tracing about a capacity that would be exceeded if all rows of the batch were real."""
         limit, of_image = self.protocol.max_detections[-1], self.protocol.limit_scope == "image"
         num_classes = 1 if of_image or self.protocol.class_agnostic else self.num_classes
         rows_and_slots = {
@@ -189,8 +189,8 @@ class AveragePrecision(Contract):
         for side, (rows, slots) in rows_and_slots.items():
             if rows > slots:
                 warnings.warn(
-                    f"the batch has room for {rows} {side} of an image and the state for {slots}; if more than {slots} "
-                    f"are valid, `summarize` raises: set `max_{side}_per_image={rows}`, or give fewer.",
+                    f"the batch has {rows} {side} per image and the state has room for {slots}; if more than {slots} "
+                    f"are valid, `summarize` raises: set `max_{side}_per_image={rows}`, or pass fewer.",
                     stacklevel=3,
                 )
 
@@ -212,18 +212,18 @@ class AveragePrecision(Contract):
         image_names: Mapping[int, Any] | None = None,
         allow_overflow: bool = False,
     ) -> Evaluation:
-        """Returns what `jaxmap.evaluate` returns, from the state: per class, per image, curves, explanation.
+        """Returns an `Evaluation`, like `jaxmap.evaluate`, from the state: per class, per image, curves, explanation.
 
         It runs on the host, in float64.
 
         Args:
           state: from `update` or `merge`.
           class_names: K names, or a mapping from label to name; the labels if None.
-          image_names: from image id to what tables call the image; the ids if None.
-          allow_overflow: report numbers although something found no room.
+          image_names: a mapping from image id to the name of the image in tables; the ids if None.
+          allow_overflow: whether to return numbers although a capacity was exceeded.
 
         Raises:
-          ValueError: if something found no room, naming the capacity to raise, or names are missing.
+          ValueError: if a capacity was exceeded (the message names it), or names are missing.
         """
         self._accept(state=state)
         state, counters, checks = jax.device_get((state, total_counters(state), total_checks(state)))
@@ -241,7 +241,7 @@ class AveragePrecision(Contract):
 
 
 def _used(state: AveragePrecisionState) -> ImageRows:
-    """Returns the rows of the images that a state on the host holds."""
+    """Returns the rows of the images in a state on the host."""
     used = slice(int(state.num_images))
     images: ImageRows = jax.tree.map(lambda leaf: leaf[used], state.images)
     return images
@@ -259,19 +259,20 @@ def average_precision(
     """Scores one padded set of images inside `jit`: the protocol's numbers as device scalars.
 
     Matches are decided in double-float arithmetic and counts are integers, so the numbers differ from the float64 ones
-    only by the rounding of the last division and mean, below 1e-6. Images rank in the order of their axis.
+    only by the rounding of the last division and mean, by less than 1e-6. Ties are broken by the order of images on
+    their axis.
 
     Args:
-      detections: `[I, D, ...]`; boxes and scores are taken as float32.
+      detections: `[I, D, ...]`; boxes and scores are converted to float32.
       ground_truths: `[I, G, ...]`.
       num_classes: K; labels lie in [0, K).
-      protocol: static; itself or its name. Its recall points must be multiples of one fraction.
-      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
-      class_group: static; the group of each class, as `AveragePrecision` takes it.
+      protocol: static; the protocol or its name. Its recall points must be multiples of one fraction.
+      box_format: the format of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_group: static; the group of each class, as in `AveragePrecision`.
 
     Returns:
-      float32 scalars by name (for COCO `AP`, `AP50`, ...). -1 where no ground truth defines a number; NaN throughout
-      when a valid row holds a value that is not finite or a label that is no class.
+      float32 scalars by name (for COCO `AP`, `AP50`, ...). -1 for numbers without ground truth; all NaN if a valid row
+      has a value that is not finite or a label that is not a class.
 
     Raises:
       ValueError: if a shape, the box format or the recall points are not as described.

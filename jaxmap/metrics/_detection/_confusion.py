@@ -30,27 +30,27 @@ from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_mem
 
 __all__ = ["ConfusionMatrix", "ConfusionMatrixResult", "ConfusionMatrixState"]
 
-# What `prepare_image` takes from a protocol: here no area and no number of detections is left out.
+# The protocol for `prepare_image`: here no area range and no limit excludes detections.
 _NO_LIMITS = dataclasses.replace(
     COCO, area_ranges=(AreaRange("any", -np.inf, np.inf, ""),), max_detections=(UNLIMITED,)
 )
-# The fields of a protocol that say what is compared.
+# The fields of a protocol that decide what is compared.
 COMPARED = ("iou_type", *(kind.constant for kind in GEOMETRIES.values() if kind.constant is not None))
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ConfusionMatrixState:
-    """Counts over everything seen so far; every field adds up, but stops at 2^31 - 1, which `summarize` refuses.
+    """Counts over all batches. Every field is additive, but stops at 2^31 - 1, which `summarize` refuses.
 
     Attributes:
-      counts: `[K + 1, K + 1]` int32; rows are classes of ground truths, columns of detections, the last is background.
-      num_left_out: detections that met only a crowd or an ignored ground truth; they are in no cell.
-      num_images: images seen.
+      counts: `[K + 1, K + 1]` int32; rows are classes of ground truths, columns of detections; the last is background.
+      num_left_out: detections that matched only a crowd or an ignored ground truth; they are in no entry.
+      num_images: the number of images.
       num_padded_images: images marked as not valid.
-      num_not_finite: valid rows whose box, score or area was NaN or infinite; they took no part.
-      num_bad_labels: valid rows whose label was no class; they took no part.
-      checks: `[C]` int32, rows that were odd in each of the ways of `CHECKS`.
+      num_not_finite: valid rows whose box, score or area is NaN or infinite; they are excluded.
+      num_bad_labels: valid rows whose label is not a class; they are excluded.
+      checks: `[C]` int32, the number of rows that each check of `CHECKS` found.
       configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
@@ -70,14 +70,14 @@ COUNTERS = ("num_images", "num_padded_images", "num_not_finite", "num_bad_labels
 
 
 class ConfusionMatrixResult(NamedTuple):
-    """What `compute` returns.
+    """The result of `compute`.
 
     Attributes:
       counts: `[K + 1, K + 1]` int32; the last row and column are the background.
-      num_left_out: detections that met only a crowd or an ignored ground truth, int32 scalar.
-      counters: int32 scalars by name, those of the state.
-      checks: int32 scalars by name, what `summarize` may warn about.
-      configuration: that of the state.
+      num_left_out: detections that matched only a crowd or an ignored ground truth, int32 scalar.
+      counters: the counters of the state, int32 scalars by name.
+      checks: counts that `summarize` may warn about, int32 scalars by name.
+      configuration: the configuration of the state.
     """
 
     counts: Array
@@ -90,26 +90,26 @@ class ConfusionMatrixResult(NamedTuple):
         return short_repr(self)
 
     def normalized(self, by: str | None) -> HostArray:
-        """Returns float64 shares of each row (`true`), each column (`pred`) or the sum (`all`), on the host."""
+        """Returns float64 shares of each row (`true`), each column (`pred`) or the total (`all`), on the host."""
         return normalize_confusion(np.asarray(self.counts), by)
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConfusionMatrix(Contract):
-    """Which class each ground truth was detected as; `jaxmap.confusion_matrix` explains the rules of pairing.
+    """The confusion matrix of a detector; `jaxmap.confusion_matrix` explains the pairing rules.
 
-    Overlaps are compared in double-float arithmetic, and everything after is integers, so the counts are those of the
-    host call on the same float32 numbers; IoUs that differ by less than 2^-44 (6e-14) count as equal. Images are not
-    remembered: one that comes twice counts twice.
+    Overlaps are compared in double-float arithmetic, and everything after that is integers, so the counts equal those
+    of `jaxmap.confusion_matrix` for the same float32 numbers; IoUs that differ by less than 2^-44 (6e-14) count as
+    equal. Images are not remembered: a repeated image is counted again.
 
     Attributes:
       num_classes: K; labels lie in [0, K).
       iou_threshold: the least IoU of a pair, in (0, 1].
-      score_threshold: the least score of a detection that takes part, rounded to float32 as scores are; -inf for all.
+      score_threshold: the least score of a detection that is included, rounded to float32 like scores; -inf for all.
       pairing: `score`, `iou`, `class_first` or `best_only`.
-      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
-      protocol: itself or its name; its `iou_type` says what is compared; its other rules play no part.
+      box_format: the format of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      protocol: the protocol or its name; its `iou_type` says what is compared; its other rules are not used.
 
     Example:
       >>> metric = ConfusionMatrix(num_classes=2)
@@ -138,9 +138,9 @@ class ConfusionMatrix(Contract):
         check_memory(self, "num_classes")
 
     def init(self) -> ConfusionMatrixState:
-        """Returns the state that has seen nothing."""
+        """Returns the empty state."""
         side = self.num_classes + 1
-        check_int32("cells of the matrix", side * side, f"take fewer classes than `num_classes={self.num_classes}`")
+        check_int32("entries of the matrix", side * side, f"use fewer classes than `num_classes={self.num_classes}`")
         return ConfusionMatrixState(
             counts=jnp.zeros((side, side), jnp.int32),
             num_left_out=jnp.zeros((), jnp.int32),
@@ -169,7 +169,7 @@ class ConfusionMatrix(Contract):
         rules = BatchRules(dataclasses.replace(_NO_LIMITS, **compared), self.num_classes, self.box_format)
         batch = check_batch(detections, ground_truths, image_id, valid, rules)
         found, truth, real = batch.detections, batch.ground_truths, batch.image_valid
-        area = truth.area if geometry_of(self.protocol.iou_type).scaled_by_area else None  # else it plays no part
+        area = truth.area if geometry_of(self.protocol.iou_type).scaled_by_area else None  # it is not used otherwise
         truth = dataclasses.replace(truth, area=area, verified=None, not_exhaustive=None)
         images = jax.vmap(partial(prepare_image, rules=rules))(_by_class(found), _by_class(truth), batch.odd_flags)
         cells, left_out = with_candidate_lists(partial(_pair_image, metric=self), images)
@@ -189,7 +189,7 @@ class ConfusionMatrix(Contract):
         )
 
     def merge(self, state: ConfusionMatrixState, other: ConfusionMatrixState) -> ConfusionMatrixState:
-        """Returns one state that has seen what both have."""
+        """Returns the combination of two states."""
         configuration = self._accept(state=state, other=other)
         merged: ConfusionMatrixState = add_counts(state, other)
         return dataclasses.replace(merged, configuration=configuration)
@@ -202,12 +202,12 @@ class ConfusionMatrix(Contract):
         return ConfusionMatrixResult(state.counts, state.num_left_out, counters, checks, configuration)
 
     def summarize(self, result: ConfusionMatrixResult) -> dict[str, float]:
-        """Returns what the matrix adds up to, NaN where undefined, and the counters beside it; warns of what is odd.
+        """Returns totals of the matrix, NaN where undefined, and the counters; warns about likely mistakes.
 
         Returns:
-          `precision` and `recall`, the share of detections and of ground truths in pairs of one class; `num_correct`,
-          pairs of one class; `num_confused`, of two; `num_missed`, ground truths; `num_background`, detections of none;
-          `num_left_out`; then the counters.
+          `precision` and `recall`, the shares of detections and of ground truths in pairs of the same class;
+          `num_correct`, pairs of the same class; `num_confused`, pairs of different classes; `num_missed`, unpaired
+          ground truths; `num_background`, unpaired detections; `num_left_out`; then the counters.
 
         Raises:
           ValueError: if a count reached 2^31 - 1.
@@ -234,7 +234,7 @@ Rows = TypeVar("Rows", CheckedDetections, CheckedGroundTruths)
 
 
 def _by_class(batch: Rows) -> Rows:
-    """Sorts the rows of each image by class, so that what is equal goes by class, then by position."""
+    """Sorts the rows of each image by class, so that ties are broken by class, then by position."""
 
     def sort(image: Rows) -> Rows:
         order = jnp.argsort(image.labels, stable=True)
@@ -251,8 +251,8 @@ def _pair_image(
     """Pairs one image.
 
     Returns:
-      The cell of every outcome, `[D + G]` int32 into the flat matrix, behind its end for no outcome, and how many
-      detections were left out; and how many candidate lists were too short.
+      The entry of every outcome, `[D + G]` int32 into the flat matrix, beyond its end for no outcome; the number of
+      detections left out; and how many candidate lists were too short.
     """
     (num_ground_truths,), background = image.truth_labels.shape, metric.num_classes
     counted = image.truth_counted[:, 0]
@@ -265,7 +265,7 @@ def _pair_image(
     reaches, counts = candidates.level > 0, counted[candidates.index]
     place = _places(image, candidates, reaches & counts, metric.pairing)
     partner = pair_greedily(candidates.index, place, num_ground_truths=num_ground_truths)
-    partner = jnp.where(partner == UNMATCHED, num_ground_truths, partner)  # no wrapping around to the last
+    partner = jnp.where(partner == UNMATCHED, num_ground_truths, partner)  # a negative index would wrap around
     left_out = takes_part & (partner == num_ground_truths) & (reaches & ~counts).any(-1)
 
     side = background + 1
@@ -278,7 +278,7 @@ def _pair_image(
 
 
 def _places(image: PreparedImage, candidates: Candidates[jax.Array], allowed: jax.Array, pairing: str) -> jax.Array:
-    """Returns `[D, C]` int32: the place of each pair in the order in which `pairing` takes them."""
+    """Returns `[D, C]` int32, the position of each pair in the order in which `pairing` takes them."""
     check_int32("pairs of an image, twice", 2 * allowed.size, "give fewer detections or ground truths per image")
     row = jnp.arange(allowed.size, dtype=jnp.int32).reshape(allowed.shape)  # by detection, the most similar first
     if pairing == "score":

@@ -38,19 +38,19 @@ __all__ = ["HistogramAveragePrecision", "HistogramState"]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class HistogramState:
-    """Counts over everything seen so far; every field adds up, but stops at 2^31 - 1, which `summarize` refuses.
+    """Counts over all batches. Every field is additive, but stops at 2^31 - 1, which `summarize` refuses.
 
     Attributes:
       true_positives: `[T, A, K, S]` int32, at the largest max-detections limit, in S bins of descending score.
       counted: `[T, A, K, S]` int32, true and false positives likewise.
       found: `[T, A, M, K]` int32, true positives at each limit.
       num_ground_truths: `[K, A]` int32.
-      num_images: images seen.
+      num_images: the number of images.
       num_padded_images: images marked as not valid.
-      num_scores_out_of_range: detections whose score lies outside the range; they fall into the first or last bin.
-      num_not_finite: valid rows whose box, score or area was NaN or infinite; they took no part.
-      num_bad_labels: valid rows whose label was no class; they took no part.
-      checks: `[C]` int32, rows that were odd in each of the ways of `CHECKS`.
+      num_scores_out_of_range: detections whose score is outside the range; they are counted in the first or last bin.
+      num_not_finite: valid rows whose box, score or area is NaN or infinite; they are excluded.
+      num_bad_labels: valid rows whose label is not a class; they are excluded.
+      checks: `[C]` int32, the number of rows that each check of `CHECKS` found.
       configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
@@ -75,21 +75,20 @@ COUNTERS = tuple(field.name for field in dataclasses.fields(HistogramState) if f
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HistogramAveragePrecision(Contract):
-    """Average precision from binned scores: an approximation, for when the exact state does not fit.
+    """Approximate average precision from binned scores, for evaluations whose exact state does not fit.
 
-    Detections of one bin count as one step of the curve. Matches, counts and recall are exact; precision is read at the
-    ends of bins, so a number falls short of or exceeds the exact one where true and false positives share a bin. Images
-    are not remembered: one that comes twice counts twice.
+    The detections of a bin are one step of the curve. Matches, counts and recall are exact; precision is computed at
+    the ends of bins, so a number may be lower or higher than the exact one if true and false positives share a bin.
+    Images are not remembered: a repeated image is counted again.
 
     Attributes:
       num_classes: K; labels lie in [0, K).
       num_bins: S, equal bins of the score range.
-      score_range: lowest and highest score.
-      protocol: grids, limits and table of results, or the name of one; its recall points must be multiples of one
-        fraction.
-      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
-      class_group: the group of each class, K names, where the protocol's table has numbers of groups (LVIS: `r`, `c`
-        or `f`); without it those are undefined.
+      score_range: the lowest and the highest score.
+      protocol: the protocol, or its name; its recall points must be multiples of one fraction.
+      box_format: the format of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_group: the group of each class, K names, for protocols with groups of classes (LVIS: `r`, `c` or `f`);
+        without it, the numbers of groups are undefined.
     """
 
     num_classes: int
@@ -112,17 +111,17 @@ class HistogramAveragePrecision(Contract):
         check_memory(self, *sizes, curves=True)
 
     def init(self) -> HistogramState:
-        """Returns the state that has seen nothing.
+        """Returns the empty state.
 
         Raises:
-          ValueError: if there is no bin, or too many, or the score range is empty or reversed.
+          ValueError: if there are no bins, or too many, or the score range is empty or reversed.
         """
         low, high = self.score_range
         if not -math.inf < low < high < math.inf:
             raise ValueError(f"`score_range` must be the lowest and the highest score, got {self.score_range}.")
         if self.num_bins < 1:
             raise ValueError(f"`num_bins` must be at least 1, got {self.num_bins}.")
-        check_int32("`num_classes` x `num_bins`", self.num_classes * self.num_bins + 1, "take fewer bins")
+        check_int32("`num_classes` x `num_bins`", self.num_classes * self.num_bins + 1, "use fewer bins")
         grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
         bins = (*grid, self.num_classes, self.num_bins)
         return HistogramState(
@@ -148,7 +147,7 @@ class HistogramAveragePrecision(Contract):
         self._accept(state=state)
         batch = match_batch(detections, ground_truths, image_id, valid, self._rules)
         low, high = self.score_range
-        place = (high - batch.scores) * (self.num_bins / (high - low))  # the best score in bin 0
+        place = (high - batch.scores) * (self.num_bins / (high - low))  # the highest score is in bin 0
         bins = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, self.num_bins - 1)
         real = batch.valid.ravel()
         cell = jnp.where(real, (batch.labels * self.num_bins + bins).ravel(), self.num_classes * self.num_bins)
@@ -196,22 +195,22 @@ class HistogramAveragePrecision(Contract):
         )
 
     def merge(self, state: HistogramState, other: HistogramState) -> HistogramState:
-        """Returns one state that has seen what both have."""
+        """Returns the combination of two states."""
         configuration = self._accept(state=state, other=other)
         merged: HistogramState = add_counts(state, other)
         return dataclasses.replace(merged, configuration=configuration)
 
     def compute(self, state: HistogramState) -> AveragePrecisionResult:
-        """Integrates the state into curves in float32; jittable. Only the largest limit has precision and scores.
+        """Integrates the state into float32 curves; jittable. Only the largest limit has precision and scores.
 
-        Where a class has 2^31 - 1 detections or more in a range, its `num_ground_truths` is 2^31 - 1.
+        If a class has 2^31 - 1 detections or more in a range, its `num_ground_truths` is 2^31 - 1.
         """
         configuration = self._accept(state=state)
         counters = {name: getattr(state, name) for name in COUNTERS}
         return AveragePrecisionResult(self._curves(state), counters, checks_by_name(state.checks), configuration)
 
     def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
-        """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them.
+        """Returns the protocol's numbers by name, NaN where undefined, and the counters.
 
         Raises:
           ValueError: if a count reached 2^31 - 1.
@@ -232,14 +231,14 @@ class HistogramAveragePrecision(Contract):
         scores = jnp.tile(edges, self.num_classes)
 
         running = [jnp.cumsum(counts, axis=-1, dtype=jnp.int32) for counts in (state.true_positives, state.counted)]
-        # A sum that wraps is negative at that step: none adds enough to pass over the negative numbers.
+        # A sum that wraps is negative at that step, because no step is large enough to skip the negative numbers.
         is_over = ((running[1] < 0) | (running[1] == INT32_MAX)).any((0, 3))
         num_ground_truths = jnp.where(is_over.T, INT32_MAX, state.num_ground_truths)
 
         def of_area(area: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
             hits, total, counted, positives = area
             found, seen = (counts.reshape(len(counts), -1).T for counts in (hits, total))
-            # The score at recall 0 is that of the first bin that holds a detection.
+            # The score at recall 0 is that of the first bin with a detection.
             taking_part = jnp.where(counted.any(0).ravel(), labels, self.num_classes)
             return interpolate(found, seen, scores, taking_part, positives, self.protocol.recall_points)
 
@@ -262,13 +261,13 @@ class HistogramAveragePrecision(Contract):
         return mask_undefined(*curves, num_ground_truths=num_ground_truths, at_best_score=best)
 
     def _best(self, state: HistogramState, of_counts: OfCounts, hits: jax.Array, counted: jax.Array) -> jax.Array:
-        """Returns `[T, K, A]`: the best value of a quantity at the ends of bins, from the counts up to each bin."""
+        """Returns `[T, K, A]`, the best value of a quantity at the ends of bins, from cumulative counts."""
         positives = jnp.maximum(state.num_ground_truths, 1).T[None, :, :, None]
         values = of_counts(*(counts.astype(jnp.float32) for counts in (hits, counted, positives)))
         return jnp.moveaxis(values.max(-1), 1, 2)
 
     def _areas(self, state: HistogramState, hits: jax.Array, counted: jax.Array) -> jax.Array:
-        """Returns `[T, K, A]`: the area under each curve, whose steps are bins, from the counts up to each bin."""
+        """Returns `[T, K, A]`, the area under each curve, whose steps are bins, from cumulative counts."""
         precision = hits.astype(jnp.float32) / jnp.maximum(counted, 1).astype(jnp.float32)
         best = jax.lax.cummax(precision, axis=3, reverse=True)
         positives = jnp.maximum(state.num_ground_truths, 1).astype(jnp.float32).T[None, :, :, None]

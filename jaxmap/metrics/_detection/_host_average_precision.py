@@ -1,4 +1,4 @@
-"""Exact average precision with a state on the host: unbounded size, and no wait in the step."""
+"""Exact average precision with a state of unbounded size on the host, without blocking the device."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from ._state import ImageRows, content_of, contents_differ, empty_rows, rows_of_
 
 __all__ = ["HostAveragePrecision", "HostState"]
 
-IN_FLIGHT = 2  # batches whose copies may still be under way; older ones have arrived, so taking them does not wait
+IN_FLIGHT = 2  # batches that may still be copied; older ones have arrived, so reading them does not wait
 
 
 class _Batch(NamedTuple):
-    """One update's rows, on their way to the host or there."""
+    """The rows of one update, possibly still being copied to the host."""
 
     images: ImageRows
     valid: Array  # [I]
@@ -41,10 +41,10 @@ class _Batch(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class HostState:
-    """Everything seen so far: the batches in the order of arrival, all but the last few as NumPy arrays.
+    """The batches in the order of arrival, all but the last few as NumPy arrays.
 
     Attributes:
-      batches: their rows.
+      batches: the rows of each batch.
       configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
@@ -58,17 +58,17 @@ class HostState:
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HostAveragePrecision(Contract):
-    """Exact average precision whose rows leave the device after each update; no capacity to choose.
+    """Exact average precision with a state on the host, to which each update copies its rows; there are no capacities.
 
-    `update` is called from Python and runs its own compiled program, whose results are copied to the host while the
-    next step runs. Numbers are those of `AveragePrecision`, bit for bit.
+    Call `update` outside `jit`. It runs its own compiled program, whose results are copied to the host while the next
+    step runs. The numbers equal those of `AveragePrecision` bit for bit.
 
     Attributes:
       num_classes: K; labels lie in [0, K).
-      protocol: grids, limits and table of results, or the name of one.
-      box_format: of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
-      class_group: the group of each class, K names, where the protocol's table has numbers of groups (LVIS: `r`, `c`
-        or `f`); without it those are undefined.
+      protocol: the protocol, or its name.
+      box_format: the format of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
+      class_group: the group of each class, K names, for protocols with groups of classes (LVIS: `r`, `c` or `f`);
+        without it, the numbers of groups are undefined.
     """
 
     num_classes: int
@@ -87,7 +87,7 @@ class HostAveragePrecision(Contract):
         check_memory(self, "num_classes", curves=True)
 
     def init(self) -> HostState:
-        """Returns the state that has seen nothing."""
+        """Returns the empty state."""
         grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
         images = empty_rows(0, 0, 0, num_words(*grid), self.num_classes, grid[1])
         return HostState((_Batch(jax.device_get(images), np.zeros(0, bool)),), self._words())
@@ -104,9 +104,8 @@ class HostAveragePrecision(Contract):
         """Adds a batch, as `AveragePrecision.update` does; not inside `jit`.
 
         Raises:
-          ValueError: if a shape is not as described, or the state is of another configuration.
-          TypeError: if labels or image ids are not integers, an argument stands in another's place, or it is called
-            inside `jit`.
+          ValueError: if a shape is not as described, or the state has another configuration.
+          TypeError: if labels or image ids are not integers, arguments are swapped, or it is called inside `jit`.
         """
         self._accept(state=state)
         if isinstance(image_id, jax.core.Tracer):
@@ -115,7 +114,7 @@ class HostAveragePrecision(Contract):
         expect("ground_truths", ground_truths, GroundTruths)
         check_kinds("detections", detections)
         check_kinds("ground_truths", ground_truths)
-        # Here, since `jit` cuts integers to 32 bits.
+        # Before `jit`, which cuts integers to 32 bits.
         words = as_words(image_id, len(detections.labels))
         found = dataclasses.replace(detections, labels=as_labels("detections.labels", detections.labels))
         truth = dataclasses.replace(ground_truths, labels=as_labels("ground_truths.labels", ground_truths.labels))
@@ -129,7 +128,7 @@ class HostAveragePrecision(Contract):
         return HostState(batches, self._words())
 
     def merge(self, state: HostState, other: HostState) -> HostState:
-        """Returns one state that has seen what both have; images that both hold count once."""
+        """Returns the combination of two states; images that are in both are counted once."""
         self._accept(state=state, other=other)
         return HostState(state.batches + other.batches, self._words())
 
@@ -146,7 +145,7 @@ class HostAveragePrecision(Contract):
         class_names: Sequence[str] | Mapping[int, str] | None = None,
         image_names: Mapping[int, Any] | None = None,
     ) -> Evaluation:
-        """Returns what `jaxmap.evaluate` returns, from the state, as `AveragePrecision.evaluation` does."""
+        """Returns an `Evaluation` from the state, like `AveragePrecision.evaluation`."""
         rows, counters, checks = self._distinct_images(state)
         warn_of_oddities(counters, checks, self._rules, stacklevel=3)
         names = class_names_of(self.num_classes, class_names)
@@ -154,7 +153,7 @@ class HostAveragePrecision(Contract):
         return evaluation_of(dataset, self.protocol)
 
     def _distinct_images(self, state: HostState) -> tuple[list[ImageRows], dict[str, Scalar], dict[str, Array]]:
-        """Returns the rows of the first of each image, batch by batch, the counters and the checks."""
+        """Returns the rows of the first occurrence of each image, batch by batch, the counters and the checks."""
         self._accept(state=state)
         batches = jax.device_get(state.batches)
         image_id = np.concatenate([whole_ids(batch.images) for batch in batches])
@@ -181,7 +180,7 @@ class HostAveragePrecision(Contract):
         return rows, counters, checks
 
     def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
-        """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them."""
+        """Returns the protocol's numbers by name, NaN where undefined, and the counters."""
         self._accept_result(result)
         return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=False)
 
@@ -190,7 +189,7 @@ class HostAveragePrecision(Contract):
         return BatchRules(self.protocol, self.num_classes, self.box_format)
 
     def _with_room_of(self, state: HostState) -> None:
-        """Any number of batches of any size will do."""
+        """Any number of batches of any size is valid."""
 
 
 @partial(jax.jit, static_argnums=0)

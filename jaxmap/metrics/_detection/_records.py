@@ -1,4 +1,4 @@
-"""From what a state keeps of its images to records, on the device and on the host."""
+"""From the rows of a state to records, on the device and on the host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["class_names_of", "curves_on_host", "dataset_of_images", "records_on_
 
 
 def records_on_device(images: ImageRows, filled: jax.Array, num_areas: int) -> Records[jax.Array]:
-    """Returns the records of `[I]` images inside `jit`; `filled` is `[I]` bool, which slots hold an image."""
+    """Returns the records of `[I]` slots inside `jit`; `filled` is `[I]` bool, which slots have an image."""
     num_images, num_rows = images.scores.shape
     num_words, order = images.matched.shape[-1], order_of_ids(images)
     labels = images.ground_truth_labels.astype(jnp.int32)
@@ -49,7 +49,7 @@ def records_on_device(images: ImageRows, filled: jax.Array, num_areas: int) -> R
 def curves_on_host(
     batches: Sequence[ImageRows], protocol: EvaluationProtocol, num_classes: int
 ) -> PrecisionRecall[HostArray]:
-    """Integrates rows of distinct images, NumPy arrays, in float64."""
+    """Integrates the rows of distinct images, NumPy arrays, in float64."""
     records, _ = _records_on_host(batches, len(protocol.area_ranges))
     rows = records.detections
     order = order_by_score(rows.labels, rows.scores, rows.position)
@@ -63,10 +63,10 @@ def dataset_of_images(
     image_names: Mapping[int, Any] | None,
     class_group: Sequence[str] | None,
 ) -> DatasetRecords:
-    """Returns the records of distinct images, NumPy arrays, as `match_dataset` leaves those of tables.
+    """Returns the records of distinct images, NumPy arrays, in the same form as `match_dataset`.
 
     Raises:
-      ValueError: if `image_names` lacks an image.
+      ValueError: if an image is missing in `image_names`.
     """
     records, detection_ids = _records_on_host(batches, len(protocol.area_ranges))
     rows, num_classes = records.detections, len(class_names)
@@ -97,10 +97,10 @@ def dataset_of_images(
 
 
 def class_names_of(num_classes: int, class_names: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...]:
-    """Returns K names; the labels where none are given.
+    """Returns K names; the labels if no names are given.
 
     Raises:
-      ValueError: if there is not one for each class.
+      ValueError: if there is not one name per class.
     """
     if class_names is None:
         return tuple(map(str, range(num_classes)))
@@ -117,7 +117,7 @@ def class_names_of(num_classes: int, class_names: Sequence[str] | Mapping[int, s
 
 
 def _place_of(ids: Ints, ascending: Ints) -> Ints:
-    """Returns the index of each id, all of which are there."""
+    """Returns the index of each id; all ids must be present."""
     places: Ints = np.searchsorted(ascending, ids)
     return places
 
@@ -131,7 +131,7 @@ def _named(image_ids: Ints, image_names: Mapping[int, Any]) -> HostArray:
 
 
 def _records_on_host(batches: Sequence[ImageRows], num_areas: int) -> tuple[Records[HostArray], Ints]:
-    """Returns the records as they come, `image_index` holding image ids, and `[N]` rows of the detections' inputs."""
+    """Returns the records with image ids in `image_index`, and `[N]` row numbers of the detections in their input."""
     found, truths = [], []
     for images in batches:
         image, place = np.nonzero(images.labels >= 0)

@@ -1,4 +1,4 @@
-"""From a state's rows to curves and named numbers, on the host."""
+"""The result of average precision, and its named numbers on the host."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...types import UNDEFINED, Array, Floats, PrecisionRecall, Scalar
 
 __all__ = ["AveragePrecisionResult", "check_overflow", "summarize_result"]
 
-# What found no room, and the capacity of which it would have needed more.
+# The counters of exceeded capacities, and the capacity to raise.
 OVERFLOWS = {
     "num_images_over_capacity": "max_images",
     "num_detections_over_capacity": "max_detections_per_image",
@@ -26,13 +26,13 @@ OVERFLOWS = {
 
 
 class AveragePrecisionResult(NamedTuple):
-    """What `compute` returns.
+    """The result of `compute`.
 
     Attributes:
-      curves: float64 NumPy with NaN where undefined, or, from inside `jit`, float32 with `UNDEFINED`.
-      counters: int32 scalars by name, those of the state.
-      checks: int32 scalars by name, what `summarize` may warn about.
-      configuration: that of the state.
+      curves: float64 NumPy arrays with NaN where undefined; from inside `jit`, float32 with `UNDEFINED`.
+      counters: the counters of the state, int32 scalars by name.
+      checks: counts that `summarize` may warn about, int32 scalars by name.
+      configuration: the configuration of the state.
     """
 
     curves: PrecisionRecall[Array]
@@ -45,23 +45,23 @@ class AveragePrecisionResult(NamedTuple):
 
 
 def check_overflow(counters: Mapping[str, Scalar], *, allow_overflow: bool) -> None:
-    """Raises if something found no room, naming the capacity to raise, unless that is allowed.
+    """Raises if a capacity was exceeded, unless that is allowed.
 
     Raises:
-      ValueError: so.
+      ValueError: if a capacity was exceeded; the message names it.
     """
     lost = [f"{name} = {int(counters[name])} (raise `{OVERFLOWS[name]}`)" for name in OVERFLOWS if counters.get(name)]
     if lost and not allow_overflow:
         raise ValueError(
-            f"the state overflowed, so its numbers are not those of all data: {', '.join(lost)}; or pass "
-            "`allow_overflow=True` to see them."
+            f"the state overflowed, so its numbers do not cover all data: {', '.join(lost)}; or pass "
+            f"`allow_overflow=True` to see them."
         )
 
 
 def warn_of_oddities(
     counters: Mapping[str, Scalar], checks: Mapping[str, Scalar], rules: BatchRules, *, stacklevel: int
 ) -> None:
-    """Says in one `UserWarning` what is most likely not as it was meant; 2 points at the caller."""
+    """Gives one `UserWarning` about likely mistakes; a `stacklevel` of 2 points at the caller."""
     plain = ({name: int(value) for name, value in side.items()} for side in (checks, counters))
     warn_once(advise(*plain, num_classes=rules.num_classes, box_format=rules.box_format), stacklevel=stacklevel + 1)
 
@@ -73,11 +73,11 @@ def summarize_result(
     class_group: tuple[str, ...] | None,
     allow_overflow: bool,
 ) -> dict[str, float]:
-    """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them; warns of what is odd.
+    """Returns the protocol's numbers by name, NaN where undefined, and the counters; warns about likely mistakes.
 
     Raises:
-      ValueError: if something found no room, naming the capacity to raise, unless `allow_overflow`; or if
-        `class_group` does not name a group for every class.
+      ValueError: if a capacity was exceeded (the message names it), unless `allow_overflow`; or if `class_group` does
+        not name a group for every class.
     """
     counters = {name: int(value) for name, value in result.counters.items()}
     check_overflow(counters, allow_overflow=allow_overflow)

@@ -1,4 +1,4 @@
-"""The state of exact average precision: fixed-shape rows an image, and counters of everything that went wrong."""
+"""The state of exact average precision: rows of fixed shape per image, and counters of everything that was excluded."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ EMPTY = -1  # label of an unused slot
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ImageRows:
-    """What is kept of an image: no boxes and no logits, 28 bytes per detection and 3 per ground truth for COCO.
+    """The rows kept per image, without boxes or logits: for COCO, 28 bytes per detection and 3 per ground truth.
 
     Attributes:
-      image_id: `[I]` int32, the low word of the id, which is the id itself where it fits.
-      image_id_high: `[I]` int32, the high word: 0, or -1 of a negative id, where it fits.
+      image_id: `[I]` int32, the low word of the id, which is the id itself if it fits.
+      image_id_high: `[I]` int32, the high word; if the id fits int32, 0, or -1 for a negative id.
       scores: `[I, D]` float32, descending.
       labels: `[I, D]` int16 or int32; `EMPTY` in unused slots.
       position: `[I, D]` int32, row in the input.
-      rank: `[I, D]` int16 or int32, place among the detections of the image and class.
-      matched: `[I, D, W]` uint32, the planes in which a detection met a ground truth.
+      rank: `[I, D]` int16 or int32, rank among the detections of the image and class.
+      matched: `[I, D, W]` uint32, the planes in which a detection matched a ground truth.
       ignored: `[I, D, W]` uint32, the planes in which it is neither a true nor a false positive.
       ground_truth_labels: `[I, G]` int16 or int32; `EMPTY` in unused slots.
-      ground_truth_counted: `[I, G]` uint8 or uint32, bit `a` set where it counts in area range `a`.
-      num_detections_over_capacity: `[I]` int32, detections that found no slot.
-      num_ground_truths_over_capacity: `[I]` int32, ground truths that found no slot.
-      num_not_finite: `[I]` int32, valid rows whose box, score or area was NaN, infinite or too large; excluded.
-      num_bad_labels: `[I]` int32, valid rows whose label was no class; excluded.
-      checks: `[I, C]` int32, rows that are odd in each of the ways of `CHECKS`.
+      ground_truth_counted: `[I, G]` uint8 or uint32; bit `a` is set if it is counted in area range `a`.
+      num_detections_over_capacity: `[I]` int32, detections without a slot.
+      num_ground_truths_over_capacity: `[I]` int32, ground truths without a slot.
+      num_not_finite: `[I]` int32, valid rows whose box, score or area is NaN, infinite or too large; excluded.
+      num_bad_labels: `[I]` int32, valid rows whose label is not a class; excluded.
+      checks: `[I, C]` int32, the number of rows that each check of `CHECKS` found.
     """
 
     image_id: Array  # [I]
@@ -78,15 +78,16 @@ class ImageRows:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class AveragePrecisionState:
-    """Everything seen so far. The first `num_images` slots of `images` are filled, in the order of arrival.
+    """The state of exact average precision. The first `num_images` slots are filled, in the order of arrival.
 
     Attributes:
       images: rows of C images.
-      num_images: distinct images held.
-      num_repeated_images: images that came again and were left out.
-      num_conflicting_images: those of them whose ground truths or detections were others: their ids are not distinct.
+      num_images: the number of distinct images.
+      num_repeated_images: images that were repeated and excluded.
+      num_conflicting_images: repeated images with other ground truths or detections, whose ids are therefore not
+        unique.
       num_padded_images: images marked as not valid.
-      num_images_over_capacity: images for which no slot was left.
+      num_images_over_capacity: images without a slot.
       configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
@@ -101,7 +102,7 @@ class AveragePrecisionState:
     __repr__ = short_repr
 
 
-# Counts of an image go with it, so that one that comes again, or is in two states that are merged, counts once.
+# Counters are kept per image, so that an image that is repeated, or is in two merged states, is counted once.
 OF_IMAGE = tuple(field.name for field in dataclasses.fields(ImageRows) if field.name.startswith("num_"))
 OF_DETECTIONS = ("scores", "labels", "position", "rank", "matched", "ignored")
 OF_GROUND_TRUTHS = ("ground_truth_labels", "ground_truth_counted")
@@ -111,7 +112,7 @@ OF_STATE = tuple(field.name for field in dataclasses.fields(AveragePrecisionStat
 def empty_rows(
     num_images: int, num_detections: int, num_ground_truths: int, num_words: int, num_classes: int, num_areas: int
 ) -> ImageRows:
-    """Returns rows without images, every slot empty."""
+    """Returns rows with empty slots only."""
     label = _label_dtype(num_classes)
     words = (num_images, num_detections, num_words)
     return ImageRows(
@@ -131,7 +132,7 @@ def empty_rows(
 
 
 def content_of(images: ImageRows) -> Array:
-    """Returns `[I, 6]` float32 that tells images apart whose ids are equal: sums, since their rows may be in any order.
+    """Returns `[I, 6]` float32 that distinguish images with equal ids: sums, because their rows may be in any order.
 
     NumPy or JAX.
     """
@@ -150,20 +151,20 @@ def content_of(images: ImageRows) -> Array:
 
 
 def contents_differ(one: Array, other: Array) -> Array:
-    """Returns `[I]` bool; scores of one image may differ a little from batch to batch."""
+    """Returns `[I]` bool; scores of the same image may differ slightly between batches."""
     xp = one.__array_namespace__()
     different: Array = (xp.abs(one - other) > 1e-2).any(-1)
     return different
 
 
 def whole_ids(images: ImageRows) -> Ints:
-    """Returns the ids `[I]` of NumPy rows as int64."""
+    """Returns the image ids `[I]` of NumPy rows as int64."""
     high, low = (np.asarray(word, np.int64) for word in (images.image_id_high, images.image_id))
     return (high << 32) | (low & 0xFFFFFFFF)
 
 
 def order_of_ids(images: ImageRows) -> jax.Array:
-    """Returns `[I]` int32: the place of each image in the order of ids, ids below 0 first."""
+    """Returns `[I]` int32, the position of each image in ascending order of ids."""
     place = jnp.arange(len(images.image_id), dtype=jnp.int32)
     low = jnp.asarray(images.image_id).astype(jnp.uint32)
     order = jax.lax.sort((jnp.asarray(images.image_id_high), low, place), num_keys=2)[-1]
@@ -171,20 +172,20 @@ def order_of_ids(images: ImageRows) -> jax.Array:
 
 
 def total_counters(state: AveragePrecisionState) -> dict[str, jax.Array]:
-    """Returns every counter as an int32 scalar, those of images summed over the images held."""
+    """Returns every counter as an int32 scalar; counters per image are summed."""
     filled = jnp.arange(len(state.images.image_id), dtype=jnp.int32) < state.num_images
     of_images = {name: jnp.where(filled, getattr(state.images, name), 0).sum(dtype=jnp.int32) for name in OF_IMAGE}
     return {name: getattr(state, name) for name in OF_STATE} | of_images
 
 
 def total_checks(state: AveragePrecisionState) -> dict[str, Array]:
-    """Returns the sums of `CHECKS` over the images held, by name."""
+    """Returns the sums of `CHECKS` over the images of the state, by name."""
     filled = jnp.arange(len(state.images.checks), dtype=jnp.int32) < state.num_images
     return checks_by_name(jnp.where(filled[:, None], state.images.checks, 0).sum(0, dtype=jnp.int32))
 
 
 def rows_of_batch(batch: MatchedBatch, like: ImageRows) -> ImageRows:
-    """Brings a matched batch to the slots and dtypes of a state."""
+    """Converts a matched batch to the slots and dtypes of a state."""
     counted = batch.ground_truth_counted
     bits = jnp.left_shift(jnp.uint32(1), jnp.arange(counted.shape[-1], dtype=jnp.uint32))
     counted_bits = jnp.where(counted, bits[None, None], jnp.uint32(0)).sum(-1, dtype=jnp.uint32)
@@ -210,7 +211,7 @@ def rows_of_batch(batch: MatchedBatch, like: ImageRows) -> ImageRows:
 
 
 def in_slots(rows: ImageRows, like: ImageRows) -> ImageRows:
-    """Brings rows to the slots and dtypes of others, and counts what finds no slot."""
+    """Converts rows to the slots and dtypes of others, and counts what does not fit."""
     found, lost = _fit(rows, OF_DETECTIONS, rows.labels >= 0, like.labels.shape[1])
     truth, truth_lost = _fit(rows, OF_GROUND_TRUTHS, rows.ground_truth_labels >= 0, like.ground_truth_labels.shape[1])
     return dataclasses.replace(
@@ -222,11 +223,11 @@ def in_slots(rows: ImageRows, like: ImageRows) -> ImageRows:
 
 
 def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Array) -> AveragePrecisionState:
-    """Puts images that are not there yet into the next free slots, and counts what was padded, repeated or too much.
+    """Inserts new images into the next free slots, and counts padding, repeated images and overflow.
 
     Args:
-      state: where to.
-      rows: of I images.
+      state: the state to insert into.
+      rows: the rows of I images.
       valid: `[I]` bool, False for padding.
     """
     state = jax.tree.map(jnp.asarray, state)  # it may come from a checkpoint, as NumPy arrays
@@ -235,7 +236,7 @@ def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Arra
     conflicting = repeated & contents_differ(content_of(_at_places(state.images, rows, first)), content_of(rows))
     new = valid & ~repeated
     slot = state.num_images + jnp.cumsum(new, dtype=jnp.int32) - 1
-    slot = jnp.where(new, slot, capacity)  # behind the last slot: dropped, as are those over capacity, which count
+    slot = jnp.where(new, slot, capacity)  # beyond the last slot: dropped, like images over capacity, which are counted
     images = jax.tree.map(lambda old, row: old.at[slot].set(row, mode="drop"), state.images, rows)
     num_new = new.sum(dtype=jnp.int32)
     num_taken = jnp.minimum(num_new, capacity - state.num_images)
@@ -251,9 +252,9 @@ def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Arra
 
 
 def _find_repeated(state: AveragePrecisionState, rows: ImageRows, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns which of the valid images came before, in the state or in the batch, and where: `[I]` bool and int32.
+    """Returns which valid images occurred before, in the state or the batch, and where: `[I]` bool and int32.
 
-    Places count the slots of the state first, then the images of the batch.
+    Positions number the slots of the state first, then the images of the batch.
     """
     capacity = len(state.images.image_id)
     filled = jnp.arange(capacity, dtype=jnp.int32) < state.num_images
@@ -271,7 +272,7 @@ def _find_repeated(state: AveragePrecisionState, rows: ImageRows, valid: jax.Arr
 
 
 def _at_places(images: ImageRows, rows: ImageRows, place: jax.Array) -> ImageRows:
-    """Returns the rows at places that count the slots of `images` first, then `rows`."""
+    """Returns the rows at positions that number the slots of `images` first, then `rows`."""
     capacity = len(images.image_id)
 
     def take(old: jax.Array, new: jax.Array) -> jax.Array:
@@ -283,7 +284,7 @@ def _at_places(images: ImageRows, rows: ImageRows, place: jax.Array) -> ImageRow
 
 
 def _fit(rows: ImageRows, names: tuple[str, ...], valid: Array, slots: int) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Cuts or pads axis 1 to a number of slots; valid rows come first when it must be cut, and the lost are counted."""
+    """Cuts or pads axis 1 to a number of slots; if it is cut, valid rows are kept first, and lost ones are counted."""
     columns = {name: getattr(rows, name) for name in names}
     width = valid.shape[1]
     if width > slots:

@@ -1,17 +1,17 @@
-"""Average precision at k of ranked lists of items, in each of the definitions that go by this name.
+"""Average precision at k of ranked lists of items, in each of its four definitions.
 
-    AP@k = 1 / D * sum over the first k places i that hold a relevant item of (relevant items among the first i) / i
+    AP@k = 1 / D * sum over the first k places i with a relevant item of (relevant items among the first i) / i
 
-| definition | D, of n relevant items | a row where n is 0 | is that of |
+| definition | D, for n relevant items | a row with n = 0 | used by |
 |---|---|---|---|
 | `kaggle` | min(n, k) | `zero` | ml_metrics `apk` and `mapk` (older copies: `one`), axlearn |
 | `tensorflow` | min(n, k) | `nan` | `tf.compat.v1.metrics.average_precision_at_k` |
 | `metrax` | n, so that a row with n > k never reaches 1 | `zero` | metrax `AveragePrecisionAtK` |
 | `torchmetrics` | relevant items found in the first k places | `zero` | torchmetrics `RetrievalMAP(top_k=k)` |
 
-In all of them an item that is predicted again keeps its place and scores nothing. An item that is listed twice as
-relevant counts twice in n, as in ml_metrics and in TensorFlow's dense labels; mark repeats as not valid where n must be
-the size of a set, as in TensorFlow's sparse labels.
+In all of them, a repeated prediction takes a place and scores nothing. An item that is listed twice as relevant is
+counted twice in n, as in ml_metrics and in TensorFlow's dense labels; mark repeats as not valid if n must be the size
+of a set, as in TensorFlow's sparse labels.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 
 class RankingDefinition(NamedTuple):
-    """What sets a definition apart: its divisor, `min(n, k)`, `n` or `hits`, and the policy for rows where n is 0."""
+    """A definition: its divisor, `min(n, k)`, `n` or `hits`, and its policy for rows with n = 0."""
 
     divisor: str
     empty: str
@@ -52,12 +52,12 @@ DEFINITIONS = {
     "metrax": RankingDefinition("n", "zero"),
     "torchmetrics": RankingDefinition("hits", "zero"),
 }
-MAX_PAIRS = 1 << 28  # of a row's items that are compared with each other
+MAX_PAIRS = 1 << 28  # of items of a row that are compared with each other
 VALUE_OF_EMPTY = {"zero": 0.0, "one": 1.0, "nan": np.nan, "skip": np.nan}
 
 
 def get_definition(definition: str, empty: str | None) -> RankingDefinition:
-    """Returns a definition by its name, with another policy for empty rows where one is named.
+    """Returns a definition by its name, with another policy for empty rows if one is given.
 
     Raises:
       ValueError: if a name is unknown.
@@ -80,20 +80,20 @@ def average_precision_at_k(
     relevant_valid: ArrayLike | None = None,
     predicted_valid: ArrayLike | None = None,
 ) -> jax.Array:
-    """Scores ranked lists against sets of relevant items, a number in [0, 1] for each row; jittable.
+    """Scores ranked lists against sets of relevant items: AP@k in [0, 1] of each row; jittable.
 
     Args:
       relevant: `[..., G]` int, items in any order.
-      predicted: `[..., P]` int, items, best first; those behind the first k valid ones do not matter. From scores of
-        classes, `rank_classes` makes it.
-      k: places looked at, also where fewer items are predicted.
+      predicted: `[..., P]` int, items, best first; only the first k valid ones are used. `rank_classes` makes it from
+        the scores of classes.
+      k: the number of places, even if fewer items are predicted.
       definition: `kaggle`, `tensorflow`, `metrax` or `torchmetrics`, see above.
-      empty: what a row without relevant items gets: `zero`, `one`, or NaN (`nan`, and `skip`, which only a mean can
-        do); None for what the definition says.
+      empty: the value of a row without relevant items: `zero`, `one`, or NaN (`nan`, or `skip`, which only differs in a
+        mean); None for the policy of the definition.
       relevant_valid: `[..., G]` bool, False for padding; None means that all are real. For TensorFlow, whose labels may
-        be no class at all, it is `(labels >= 0) & (labels < num_classes)`.
-      predicted_valid: `[..., P]` bool, False for padding, which takes no place. For torchmetrics, which drops what is
-        scored at 0 or less, it is `scores > 0`.
+        be out of range, it is `(labels >= 0) & (labels < num_classes)`.
+      predicted_valid: `[..., P]` bool, False for padding, which takes no place. For torchmetrics, which drops scores of
+        0 or less, it is `scores > 0`.
 
     Returns:
       `[...]` float32.
@@ -117,7 +117,7 @@ def average_precision_at_k(
 
 
 def rank_classes(scores: ArrayLike, *, k: int = 10) -> jax.Array:
-    """Returns the k classes of highest score, best first: the lower one first where scores are equal, NaN last.
+    """Returns the k classes with the highest scores, best first; of equal scores the lower class comes first, NaN last.
 
     Args:
       scores: `[..., K]` float, logits or probabilities.
@@ -127,7 +127,7 @@ def rank_classes(scores: ArrayLike, *, k: int = 10) -> jax.Array:
       `[..., k]` int32.
 
     Raises:
-      ValueError: if k is not within 1 and K.
+      ValueError: if k is not between 1 and K.
 
     Example:
       >>> rank_classes(jnp.array([0.1, 0.4, 0.4, 0.2]), k=3).tolist()
@@ -136,7 +136,7 @@ def rank_classes(scores: ArrayLike, *, k: int = 10) -> jax.Array:
     k, scores = whole("k", k), jnp.asarray(scores)
     if k > scores.shape[-1]:
         raise ValueError(f"`k` must lie between 1 and the number of classes, {scores.shape[-1]}, got {k}.")
-    ordered = jnp.where(jnp.isnan(scores), -jnp.inf, jnp.where(scores == 0, 0.0, scores))  # -0 ties with 0
+    ordered = jnp.where(jnp.isnan(scores), -jnp.inf, jnp.where(scores == 0, 0.0, scores))  # -0 equals 0
     return jax.lax.top_k(ordered, k)[1]
 
 
@@ -149,10 +149,10 @@ def rank_rows(
     k: int,
     divisor: str,
 ) -> tuple[DoubleFloat, jax.Array]:
-    """Returns AP@k of each row `[...]`, 0 where nothing is relevant, and its number of relevant items `[...]` int32.
+    """Returns AP@k of each row `[...]`, 0 without relevant items, and its number of relevant items `[...]` int32.
 
     Raises:
-      ValueError: as `average_precision_at_k` says.
+      ValueError: as in `average_precision_at_k`.
       TypeError: likewise.
     """
     k = whole("k", k)
@@ -165,14 +165,14 @@ def rank_rows(
             f"{list(relevant.shape[:-1])} and {list(predicted.shape[:-1])}."
         )
     if predicted_valid is None:
-        predicted, is_predicted = predicted[..., :k], is_predicted[..., :k]  # what follows is quadratic in its length
+        predicted, is_predicted = predicted[..., :k], is_predicted[..., :k]  # the rest is quadratic in its length
     longest = max(items.shape[-1] for items in (relevant, predicted))
     if predicted.shape[-1] * longest > MAX_PAIRS:
         raise ValueError(
-            f"`predicted` must have at most {MAX_PAIRS // max(longest, 1)} places beside {longest} items, got "
+            f"`predicted` must have at most {MAX_PAIRS // max(longest, 1)} places for {longest} items, got "
             f"{predicted.shape[-1]}; lower `k`, or cut what comes after it."
         )
-    k = min(k, longest)  # more places than items change nothing, and may not fit int32
+    k = min(k, longest)  # more places than items have no effect, and may not fit int32
     place = jnp.cumsum(is_predicted, axis=-1, dtype=jnp.int32)
     taken = is_predicted & (place <= k)
     is_known = ((predicted[..., :, None] == relevant[..., None, :]) & is_relevant[..., None, :]).any(-1)
@@ -180,7 +180,7 @@ def rank_rows(
     earlier = jnp.tril(jnp.ones(same.shape[-2:], bool), k=-1)
     hits = taken & is_known & ~jnp.where(earlier, same, False).any(-1)
 
-    # Divisions are products with reciprocals from a table.
+    # Divisions are multiplications by reciprocals from a table.
     of_integer = _reciprocals(longest)
     precision = df.multiply(exact(jnp.cumsum(hits, axis=-1, dtype=jnp.int32)), of_integer.select(place))
     summed = total(DoubleFloat(*(jnp.where(hits, part, 0.0) for part in precision)), (hits.ndim - 1,))
@@ -190,20 +190,20 @@ def rank_rows(
 
 
 def exact(counts: jax.Array) -> DoubleFloat:
-    """Takes integers below 2^24, or float32, as they are."""
+    """Converts integers below 2^24, or float32, exactly."""
     high = counts.astype(jnp.float32)
     return DoubleFloat(high, jnp.zeros_like(high))
 
 
 def total(numbers: DoubleFloat, axes: tuple[int, ...]) -> DoubleFloat:
-    """Sums over some axes, counted from the front, with an error of a few parts in 2^47 a step."""
+    """Sums over some axes, counted from the front, with an error of a few parts in 2^47 per step."""
     nothing = DoubleFloat(jnp.float32(0), jnp.float32(0))
     sums: DoubleFloat = jax.lax.reduce(numbers, nothing, df.add, axes)
     return sums
 
 
 def _reciprocals(largest: int) -> DoubleFloat:
-    """Returns 1 / i for i from 0, where it is 0, to the largest."""
+    """Returns 1 / i for i from 0 to the largest, with 0 for i = 0."""
     values = 1 / np.maximum(np.arange(largest + 1), 1) * (np.arange(largest + 1) > 0)
     high = values.astype(np.float32)
     return DoubleFloat(jnp.asarray(high), jnp.asarray((values - high).astype(np.float32)))
@@ -213,7 +213,7 @@ def as_items(name: str, items: ArrayLike) -> jax.Array:
     """Returns items as int32, or as int64 under x64.
 
     Raises:
-      ValueError: if there is no axis of items, or, where Python sees them, an item does not fit.
+      ValueError: if there is no axis of items, or, outside `jit`, an item does not fit.
       TypeError: if they are not integers, or, inside `jit`, their type does not fit.
     """
     numbers = as_numbers(name, items, "number the items from 0 instead")

@@ -1,4 +1,4 @@
-"""Mean average precision at k as a metric: weighted means over rows, in whichever definition."""
+"""Mean average precision at k as a metric: weighted means over rows, in any of its definitions."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ __all__ = [
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class MeanAveragePrecisionAtKState:
-    """Sums over all rows seen so far, the same whatever the policy for empty rows; those of floats hold 47 bits.
+    """Sums over all rows, independent of the policy for empty rows; float sums have 47 bits.
 
     Attributes:
       total: weighted sum of AP@k.
       weight: sum of weights of rows with relevant items.
       empty_weight: sum of weights of rows without.
-      num_rows: rows that took part.
-      num_empty_rows: those of them without relevant items.
+      num_rows: rows that are included.
+      num_empty_rows: included rows without relevant items.
       num_padded_rows: rows marked as not valid.
-      num_bad_weights: rows whose weight was negative, NaN or infinite; they took no part.
+      num_bad_weights: rows whose weight is negative, NaN or infinite; they are excluded.
       configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
@@ -63,12 +63,12 @@ COUNTERS = ("num_rows", "num_empty_rows", "num_padded_rows", "num_bad_weights")
 
 
 class MeanAveragePrecisionAtKResult(NamedTuple):
-    """What `compute` returns.
+    """The result of `compute`.
 
     Attributes:
-      mean_average_precision: float64 with NaN where undefined, or, from inside `jit`, float32 with `UNDEFINED`.
-      counters: int32 scalars by name, those of the state.
-      configuration: that of the state.
+      mean_average_precision: float64, NaN if undefined; from inside `jit`, float32, `UNDEFINED` if undefined.
+      counters: the counters of the state, int32 scalars by name.
+      configuration: the configuration of the state.
     """
 
     mean_average_precision: Scalar  # []
@@ -84,15 +84,15 @@ class MeanAveragePrecisionAtKResult(NamedTuple):
 class MeanAveragePrecisionAtK(Contract):
     """The mean of AP@k over rows, `sum(weight * AP@k) / sum(weight)`, accumulated batch by batch.
 
-    With `definition="tensorflow"`, a single row without relevant items makes the number NaN, whatever its weight, as it
-    does there; `empty="skip"` leaves such rows out. Without any weight the mean is undefined, where TensorFlow says 0.
-    Sums of floats depend on the order of rows, here in the 14th digit.
+    With `definition="tensorflow"`, a single row without relevant items makes the mean NaN, whatever its weight, as in
+    TensorFlow; `empty="skip"` excludes such rows. If all weights are 0 the mean is undefined, whereas TensorFlow
+    returns 0. Float sums depend on the order of rows, here in the 14th digit.
 
     Attributes:
-      k: places looked at.
-      definition: `kaggle`, `tensorflow`, `metrax` or `torchmetrics`, as `average_precision_at_k` says.
-      empty: what rows without relevant items count as: `zero`, `one`, `nan`, which makes the mean undefined, or `skip`;
-        None for what the definition says.
+      k: the number of places.
+      definition: `kaggle`, `tensorflow`, `metrax` or `torchmetrics`, see `average_precision_at_k`.
+      empty: the value of rows without relevant items: `zero`, `one`, `nan`, which makes the mean undefined, or `skip`;
+        None for the policy of the definition.
 
     Example:
       >>> metric = MeanAveragePrecisionAtK(k=2)
@@ -115,7 +115,7 @@ class MeanAveragePrecisionAtK(Contract):
         get_definition(self.definition, self.empty)
 
     def init(self) -> MeanAveragePrecisionAtKState:
-        """Returns the state that has seen nothing."""
+        """Returns the empty state."""
         sums: dict[str, Any] = {name: exact(jnp.zeros((), jnp.float32)) for name in SUMS}
         counts: dict[str, Any] = {name: jnp.zeros((), jnp.int32) for name in COUNTERS}
         return MeanAveragePrecisionAtKState(**sums, **counts, configuration=jnp.asarray(self._words()))
@@ -135,11 +135,11 @@ class MeanAveragePrecisionAtK(Contract):
 
         Args:
           state: from `init`, `update` or `merge`.
-          relevant: `[..., G]` int, as `average_precision_at_k` says.
+          relevant: `[..., G]` int, as in `average_precision_at_k`.
           predicted: `[..., P]` int, likewise.
           relevant_valid: `[..., G]` bool, likewise.
           predicted_valid: `[..., P]` bool, likewise.
-          weights: `[...]` float of each row, or a scalar; None means 1.
+          weights: `[...]` float, the weight of each row, or a scalar; None means 1.
           valid: `[...]` bool, False for rows that only pad the batch; None means that all are real.
 
         Raises:
@@ -153,7 +153,7 @@ class MeanAveragePrecisionAtK(Contract):
         weights, valid = (1.0 if weights is None else weights), (True if valid is None else valid)
         for name, value in (("weights", weights), ("valid", valid)):
             if jnp.shape(value) not in ((), shape):
-                raise ValueError(f"`{name}` must have shape {list(shape)}, one a row, got {list(jnp.shape(value))}.")
+                raise ValueError(f"`{name}` must have shape {list(shape)}, one per row, got {list(jnp.shape(value))}.")
         real = jnp.broadcast_to(as_flags("valid", valid), shape)
         weight = df.rounded(jnp.broadcast_to(jnp.asarray(weights).astype(jnp.float32), shape))
         sound = (weight >= 0) & (weight < jnp.inf)
@@ -179,7 +179,7 @@ class MeanAveragePrecisionAtK(Contract):
     def merge(
         self, state: MeanAveragePrecisionAtKState, other: MeanAveragePrecisionAtKState
     ) -> MeanAveragePrecisionAtKState:
-        """Returns one state that has seen what both have."""
+        """Returns the combination of two states."""
         configuration = self._accept(state=state, other=other)
         sums: dict[str, Any] = {name: df.add(getattr(state, name), getattr(other, name)) for name in SUMS}
         return MeanAveragePrecisionAtKState(
@@ -189,7 +189,7 @@ class MeanAveragePrecisionAtK(Contract):
         )
 
     def compute(self, state: MeanAveragePrecisionAtKState) -> MeanAveragePrecisionAtKResult:
-        """Divides the sums: to float64 outside of `jit`, and to float32 inside."""
+        """Divides the sums, in float64 outside `jit` and in float32 inside."""
         configuration = self._accept(state=state)
         counters = {name: getattr(state, name) for name in COUNTERS}
         mean, defined = _divide(get_definition(self.definition, self.empty).empty, state)
@@ -200,7 +200,7 @@ class MeanAveragePrecisionAtK(Contract):
         return MeanAveragePrecisionAtKResult(value, counters, configuration)
 
     def summarize(self, result: MeanAveragePrecisionAtKResult) -> dict[str, float]:
-        """Returns the mean, NaN where undefined, and the counters beside it; warns of weights that are none."""
+        """Returns the mean, NaN if undefined, and the counters; warns about invalid weights."""
         self._accept_result(result)
         if bad := int(result.counters["num_bad_weights"]):
             warn_once([f"{bad} rows have a weight that is negative, NaN or infinite, and are excluded"])
@@ -221,22 +221,22 @@ def mean_average_precision_at_k(
     weights: ArrayLike | None = None,
     valid: ArrayLike | None = None,
 ) -> Scalar:
-    """Scores ranked lists against sets of relevant items: the mean of AP@k over rows.
+    """Scores ranked lists against sets of relevant items: the mean AP@k over rows.
 
     Args:
-      relevant: `[..., G]` int, as `average_precision_at_k` says, like all that is not named here.
+      relevant: `[..., G]` int, as in `average_precision_at_k`.
       predicted: `[..., P]` int.
-      k: places looked at.
+      k: the number of places.
       definition: `kaggle`, `tensorflow`, `metrax` or `torchmetrics`.
-      empty: what rows without relevant items count as: `zero`, `one`, `nan`, which makes the mean NaN, or `skip`; None
-        for what the definition says.
+      empty: the value of rows without relevant items: `zero`, `one`, `nan`, which makes the mean NaN, or `skip`; None
+        for the policy of the definition.
       relevant_valid: `[..., G]` bool.
       predicted_valid: `[..., P]` bool.
-      weights: `[...]` float of each row, or a scalar; None means 1.
+      weights: `[...]` float, the weight of each row, or a scalar; None means 1.
       valid: `[...]` bool, False for rows that only pad the batch; None means that all are real.
 
     Returns:
-      A float64 scalar, or, inside `jit`, float32; NaN where no row has weight.
+      A float64 scalar, or float32 inside `jit`; NaN if no row has weight.
 
     Raises:
       ValueError: if shapes do not agree, k is less than 1, a name is unknown, an item does not fit int32, or, outside

@@ -1,4 +1,4 @@
-"""Exact average precision of the pixels of each class, on the host: every score is kept and sorted."""
+"""Exact average precision of the pixels of each class, on the host, where all scores are kept and sorted."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def pixel_average_precision(
     reduce_zero_label: bool = False,
     valid: Iterable[Array] | None = None,
 ) -> PixelAveragePrecisionResult:
-    """Scores per-class score maps exactly: the average precision of all pixels of all images together.
+    """Returns the exact average precision of each class over the pixels of all images, from score maps.
 
-    AP = sum over distinct scores, best first, of the recall gained times the precision reached; pixels of one score
-    count as one step, and nothing is interpolated. Needs room for all scores, and the time to sort them.
+    AP = sum over distinct scores, best first, of the gain in recall times the precision. Pixels of equal score are one
+    step, and nothing is interpolated. All scores are kept in memory and sorted.
 
     Args:
-      scores: `[I, H, W, K]` float, or one `[H, W, K]` an image, whose sizes may differ; larger is more confident.
-      truth: `[I, H, W]` int, or one `[H, W]` an image; classes or `ignore_index`.
-      ignore_index: the true label of pixels that are not scored; None when there is no such label.
-      reduce_zero_label: True where true labels are 0 for pixels that are not scored and 1 to K for the classes.
-      valid: `[I]` or `[I, H, W]` bool, or one `[H, W]` an image, False for padding.
+      scores: `[I, H, W, K]` float, or one `[H, W, K]` per image, whose sizes may differ; larger is more confident.
+      truth: `[I, H, W]` int, or one `[H, W]` per image; classes or `ignore_index`.
+      ignore_index: the true label of pixels that are not scored; None if there is no such label.
+      reduce_zero_label: True if true labels are 0 for pixels that are not scored and 1 to K for the classes.
+      valid: `[I]` or `[I, H, W]` bool, or one `[H, W]` per image, False for padding.
 
     Returns:
-      Float64 numbers with NaN for classes without a pixel; `lowest` and `highest` are the number itself.
+      Float64 numbers with NaN for classes without pixels; `lowest` and `highest` equal `average_precision`.
 
     Raises:
       ValueError: if shapes do not agree, a label is neither a class nor `ignore_index`, or a score is not finite.
@@ -49,7 +49,7 @@ def pixel_average_precision(
       >>> pixel_average_precision(scores, np.array([[[0, 0, 1]]])).average_precision.round(4)
       array([0.8333, 0.5   ])
 
-    References: sklearn.metrics.average_precision_score, of each class against all others.
+    References: sklearn.metrics.average_precision_score, for each class against all others.
     """
     maps, labels = [np.asarray(image) for image in scores], [np.asarray(image) for image in truth]
     real: Sequence[ArrayLike] = [True] * len(labels) if valid is None else list(valid)
@@ -75,14 +75,14 @@ def pixel_average_precision(
                     f"{label} in image {image}."
                 )
         column = _joined(columns)
-        # Only scores of positives are steps; how many of all scores reach each is counted in their order.
+        # Only scores of positives are steps; all scores that reach each step are counted by binary search.
         steps, gained = np.unique(column[own == label], return_counts=True)
         reached = len(column) - np.searchsorted(np.sort(column), steps)
         found = np.cumsum(gained[::-1])[::-1]
         return float((gained * found / reached).sum() / found[0]) if len(found) else np.nan
 
     own = rows[rows < num_classes]
-    with ThreadPoolExecutor() as pool:  # NumPy lets go of the interpreter while it sorts
+    with ThreadPoolExecutor() as pool:  # NumPy releases the GIL while it sorts
         numbers = np.array(list(pool.map(of_class, range(num_classes))))
     mean = np.float64(np.nan) if np.isnan(numbers).all() else np.nanmean(numbers)
     kinds = np.bincount(rows, minlength=num_classes + NUM_ROWS)
@@ -101,7 +101,7 @@ def pixel_average_precision(
 
 
 def _check(maps: list[HostArray], labels: list[HostArray], real: Sequence[object]) -> int:
-    """Returns the number of classes of maps that all fit their labels."""
+    """Checks that all maps fit their labels, and returns the number of classes."""
     if not len(maps) == len(labels) == len(real) or not maps:
         raise ValueError(
             f"`scores`, `truth` and `valid` must hold the same images, at least one, got {len(maps)}, {len(labels)} "

@@ -1,4 +1,4 @@
-"""Label maps: checked, and every pixel put into a class or under the reason why it has none."""
+"""Label maps, checked and with every pixel assigned to a class, or to the reason why it has none."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ __all__ = [
     "real_pixels",
 ]
 
-# A true label that is no class, as its place behind the classes: left out by rule, not a label at all, not valid.
+# True labels that are not classes, as offsets after the classes: ignored by rule, not a label, not valid.
 IGNORED, BAD, PADDING = 0, 1, 2
 NUM_ROWS = 3
-UNPREDICTED = IGNORED  # a predicted label that says "no class"; `BAD` one that is not a label at all
+UNPREDICTED = IGNORED  # a predicted label that says "no class"; `BAD` is one that is not a label
 NUM_COLUMNS = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelRule:
-    """How the numbers in a label map are read.
+    """The meaning of the numbers in a label map.
 
     Attributes:
       num_classes: K.
-      ignore_index: marks true pixels that are not scored, and predicted ones that are given no class; None if no number
-        does.
-      reduce_zero_label: True where true labels are 0 for pixels that are not scored, and 1 to K for the classes.
+      ignore_index: the true label of pixels that are not scored, and the predicted label of pixels without a class;
+        None if there is no such label.
+      reduce_zero_label: True if true labels are 0 for pixels that are not scored, and 1 to K for the classes.
     """
 
     num_classes: int
@@ -49,11 +49,11 @@ class LabelRule:
     reduce_zero_label: bool
 
     def check(self) -> None:
-        """Refuses a rule under which a label would be two things; the ends of int32 stand for all that does not fit.
+        """Refuses a rule under which a label has two meanings; the ends of int32 stand for labels that do not fit.
 
         Raises:
           ValueError: if `ignore_index` is the label of a class, or does not fit.
-          TypeError: if it is no whole number.
+          TypeError: if it is not a whole number.
         """
         first, ignored = int(self.reduce_zero_label), self.ignore_index
         if ignored is None:
@@ -69,7 +69,7 @@ class LabelRule:
             )
 
     def truth_rows(self, truth: Array, valid: ArrayLike | None) -> jax.Array:
-        """Returns, for true labels in int32, the class from 0 or K plus `IGNORED`, `BAD` or `PADDING`.
+        """Returns the class of true labels in int32, from 0, or K plus `IGNORED`, `BAD` or `PADDING`.
 
         Raises:
           ValueError: if `valid` does not have the first axes of `truth`.
@@ -83,21 +83,21 @@ class LabelRule:
         return rows if valid is None else jnp.where(real_pixels(valid, truth.shape), rows, self.num_classes + PADDING)
 
     def predicted_columns(self, predicted: jax.Array) -> jax.Array:
-        """Returns, for predicted labels in int32, the class or K plus `UNPREDICTED` or `BAD`."""
+        """Returns the class of predicted labels in int32, or K plus `UNPREDICTED` or `BAD`."""
         is_class = (predicted >= 0) & (predicted < self.num_classes)
         unpredicted = jnp.zeros_like(is_class) if self.ignore_index is None else predicted == self.ignore_index
         return jnp.where(is_class, predicted, self.num_classes + jnp.where(unpredicted, UNPREDICTED, BAD))
 
     def refuse(self, name: str, labels: Iterable[Array], places: Iterable[Array]) -> None:
-        """Raises on the host about labels at some places.
+        """Raises, on the host, if any label is marked as bad.
 
         Args:
-          name: of the argument.
-          labels: `[H, W]`, one an image.
-          places: `[H, W]` bool, likewise.
+          name: the name of the argument.
+          labels: `[H, W]`, one per image.
+          places: `[H, W]` bool, one per image, the bad labels.
 
         Raises:
-          ValueError: if there is such a place, naming the first.
+          ValueError: if there is one; the message names the first.
         """
         first = int(self.reduce_zero_label and name == "truth")
         also = "" if self.ignore_index is None else f" or {self.ignore_index} (`ignore_index`)"
@@ -111,11 +111,11 @@ class LabelRule:
 
 
 def real_pixels(valid: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
-    """Returns which pixels of a batch are real, as bool that broadcasts to its shape.
+    """Returns which pixels of a batch are real, as a bool array that broadcasts to its shape.
 
     Args:
-      valid: one flag an image or one a pixel.
-      shape: of the batch.
+      valid: one flag per image or per pixel.
+      shape: the shape of the batch.
 
     Raises:
       ValueError: if `valid` does not have the first axes of the shape.
@@ -123,18 +123,19 @@ def real_pixels(valid: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
     got = jnp.shape(valid)
     if got not in (shape[:1], shape):
         raise ValueError(
-            f"`valid` must have shape {list(shape[:1])}, one an image, or {list(shape)}, one a pixel, got {list(got)}."
+            f"`valid` must have shape {list(shape[:1])}, one per image, or {list(shape)}, one per pixel, got "
+            f"{list(got)}."
         )
     return as_flags("valid", valid).reshape(got + (1,) * (len(shape) - len(got)))
 
 
 def advise_on_maps(of_classes: Array, counters: Mapping[str, Scalar], rule: LabelRule) -> Iterator[str]:
-    """Yields what to say of the maps of a whole evaluation.
+    """Yields warnings about the maps of a whole evaluation.
 
     Args:
-      of_classes: `[K]`, true pixels of each class.
-      counters: pixels by what became of them.
-      rule: how labels were read.
+      of_classes: `[K]`, the number of true pixels of each class.
+      counters: the counters of pixels.
+      rule: the meaning of labels.
     """
     ignored = counters["num_ignored_pixels"]
     if ignored and not rule.reduce_zero_label and of_classes[0] and len(of_classes) > 1 and not of_classes[1:].any():
@@ -145,14 +146,14 @@ def advise_on_maps(of_classes: Array, counters: Mapping[str, Scalar], rule: Labe
     for name, text in (
         ("num_unpredicted_pixels", f"pixels are predicted as `ignore_index={rule.ignore_index}` and are missed"),
         ("num_bad_true_labels", "pixels have a true label that is neither a class nor ignored, and are excluded"),
-        ("num_bad_predicted_labels", "pixels are predicted as a label that is no class, and are missed"),
+        ("num_bad_predicted_labels", "pixels are predicted as a label that is not a class, and are missed"),
     ):
         if counters.get(name):
             yield f"{counters[name]} {text}"
 
 
 def check_map(name: str, labels: ArrayLike) -> jax.Array:
-    """Returns a map of labels as int32; a label that does not fit is no class, and stays none.
+    """Returns a map of labels as int32; labels that do not fit are not classes, and do not become one.
 
     Raises:
       ValueError: if its shape is not `[I, H, W]`, or it has 2^32 pixels or more.

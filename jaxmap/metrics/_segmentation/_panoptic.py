@@ -1,4 +1,4 @@
-"""Panoptic quality inside `jit`: all pixels of an image in one joint histogram, and the segments matched in it."""
+"""Panoptic quality inside `jit`: segments are matched from one joint histogram of all pixels of an image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
     "PanopticQualityState",
 ]
 
-# Behind the segments of a map stand two places more: pixels of no segment, and those whose number is no segment's.
+# After the segments of a map there are two more indices: for pixels of no segment, and for unknown segment numbers.
 _VOID, _BAD = 0, 1
 _NUM_PLACES = 2
 _PIXEL_COUNTERS = (
@@ -39,17 +39,17 @@ _PIXEL_COUNTERS = (
     "num_bad_predicted_pixels",
     "num_padded_pixels",
 )
-_ONE = 2.0**32  # an IoU of 1 in the state's fixed-point numbers
+_ONE = 2.0**32  # an IoU of 1 in the fixed-point numbers of the state
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PanopticQualityState:
-    """Everything seen so far, in integers of 64 bits: states merge by addition, in any order to the same last bit.
+    """Sums over all batches in 64-bit integers; states merge by addition, in any order, to equal bits.
 
     Attributes:
-      iou_sum: `[K]`, the sum of the IoUs of a class's matches, in units of 2^-32, to which each is rounded.
-      segments: `[3, K]`, matches, false positives and false negatives.
+      iou_sum: `[K]`, the sum of the IoUs of the matches per class, each rounded to a multiple of 2^-32, in that unit.
+      segments: `[3, K]`, the numbers of matches, false positives and false negatives.
       pixels: `[5]`, the counters of `PanopticQuality`, in their order.
       configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
@@ -63,18 +63,19 @@ class PanopticQualityState:
 
 
 class PanopticQualityResult(NamedTuple):
-    """What `compute` returns: float64 and int64 NumPy with NaN where undefined; inside `jit` float32 with `UNDEFINED`.
+    """The result of `compute`: float64 and int64 NumPy, NaN where undefined; inside `jit` float32 and `UNDEFINED`.
 
     Attributes:
-      numbers: `PQ`, `SQ`, `RQ`, means over the classes that have one; `PQ_th` ... of things, `PQ_st` ... of stuff.
-      pq: `[K]`, the sum of IoUs over matches plus half of the false positives and negatives; undefined where all are 0.
-      sq: `[K]`, mean IoU of the matches; 0 where there is none, undefined where `pq` is.
-      rq: `[K]`, matches over themselves plus half of the false positives and negatives; undefined where `pq` is.
-      true_positives: `[K]`. From inside `jit` a `WideCount`, as are the two below and the counters.
+      numbers: `PQ`, `SQ`, `RQ`, means over the classes where they are defined; `PQ_th` ... for things, `PQ_st` ... for
+        stuff.
+      pq: `[K]`, the sum of IoUs / (TP + FP / 2 + FN / 2), where TP are the matches; undefined if all are 0.
+      sq: `[K]`, the mean IoU of the matches; 0 if there are none, undefined where `pq` is.
+      rq: `[K]`, TP / (TP + FP / 2 + FN / 2); undefined where `pq` is.
+      true_positives: `[K]`. From inside `jit` a `WideCount`, like the two below and the counters.
       false_positives: `[K]`.
       false_negatives: `[K]`.
-      counters: pixels by what became of them, see `PanopticQuality`.
-      configuration: that of the state.
+      counters: the counters of pixels, see `PanopticQuality`.
+      configuration: the configuration of the state.
     """
 
     numbers: Mapping[str, Scalar]
@@ -96,21 +97,21 @@ class PanopticQualityResult(NamedTuple):
 class PanopticQuality(Contract):
     """Panoptic quality of segment maps, PQ = SQ * RQ for each class, by the rules of panopticapi.
 
-    A predicted and a true segment match if they have one class and an IoU above 1/2, which a segment can have with one
-    other at most. The union leaves out pixels of the prediction that are void in the truth. A crowd is never matched
-    and never missed. A predicted segment that matches nothing is a false positive, unless more than half of it lies on
+    A predicted and a true segment match if they have the same class and an IoU above 1/2, which a segment can reach
+    with only one other. The union excludes pixels of the prediction that are void in the truth. A crowd is never
+    matched and never missed. An unmatched predicted segment is a false positive, unless more than half of it lies on
     void and on crowds of its class. Decisions are made in integers; the IoU of a match is rounded to a multiple of
-    2^-32, so that any split and order of the images gives the same state to the last bit. Images are not remembered:
-    one that comes twice counts twice.
+    2^-32, so that any split and order of the images gives the same state to the last bit. Images are not remembered: a
+    repeated image is counted again.
 
-    Counters: `num_pixels` are all that are not padding, and among them `num_void_pixels` of the truth, and
-    `num_bad_true_pixels` and `num_bad_predicted_pixels`, whose number is beyond `labels` or whose label is no class;
-    these count as void. `num_padded_pixels` are left out.
+    Counters: `num_pixels` are all pixels except padding. They include `num_void_pixels` of the truth, and
+    `num_bad_true_pixels` and `num_bad_predicted_pixels`, whose segment is beyond `labels` or whose label is not a
+    class; these count as void. `num_padded_pixels` are excluded.
 
     Attributes:
       num_classes: K.
-      things: the classes of countable objects, all others being stuff; None where nothing is known, which leaves the
-        numbers of things and stuff undefined.
+      things: the classes of countable objects; all others are stuff. None if not known; the numbers of things and stuff
+        are then undefined.
 
     Example:
       >>> metric = PanopticQuality(num_classes=2, things=(1,))
@@ -122,8 +123,9 @@ class PanopticQuality(Contract):
       >>> round(numbers["PQ"], 6), round(numbers["PQ_th"], 6), numbers["num_void_pixels"]  # 2/3 and 2/3, without void
       (0.666667, 0.666667, 1)
 
-    References: panopticapi evaluation.py, pq_compute_single_core. Deviations: where an image has several crowds of one
-    class all of them excuse a prediction, not the last one alone, and the area of a true segment is that of its pixels.
+    References: panopticapi evaluation.py, pq_compute_single_core. Deviations: if an image has several crowds of one
+    class, all of them excuse a prediction, not only the last one; and the area of a true segment is its number of
+    pixels.
     """
 
     num_classes: int
@@ -139,7 +141,7 @@ class PanopticQuality(Contract):
         check_memory(self, "num_classes")
 
     def init(self) -> PanopticQualityState:
-        """Returns the state that has seen nothing."""
+        """Returns the empty state."""
         return PanopticQualityState(
             iou_sum=wide.zeros((self.num_classes,)),
             segments=wide.zeros((3, self.num_classes)),
@@ -162,12 +164,13 @@ class PanopticQuality(Contract):
 
         Args:
           state: from `init`, `update` or `merge`.
-          predicted: `[I, H, W]` int, the segment of each pixel as an index on S; negative for none.
+          predicted: `[I, H, W]` int, the segment of each pixel as an index on S; negative for no segment.
           truth: `[I, H, W]` int, likewise; negative for void.
-          predicted_labels: `[I, S]` int, the class of each predicted segment; negative where there is none, and its
-            pixels are of no segment then.
-          truth_labels: `[I, S']` int, likewise of true segments, with an S of their own; pixels of negative are void.
-          truth_crowd: `[I, S']` bool, True for crowds; None for none.
+          predicted_labels: `[I, S]` int, the class of each predicted segment; if it is negative, its pixels belong to
+            no segment.
+          truth_labels: `[I, S']` int, likewise for true segments; S' may differ from S, and pixels of negative labels
+            are void.
+          truth_crowd: `[I, S']` bool, True for crowds; None means that there are none.
           valid: `[I]` bool, False for images that only pad the batch, or `[I, H, W]` bool, False for pixels that only
             pad an image; None means that all are real.
 
@@ -211,7 +214,7 @@ class PanopticQuality(Contract):
         return self.merge(state, batch)
 
     def merge(self, state: PanopticQualityState, other: PanopticQualityState) -> PanopticQualityState:
-        """Returns one state that has seen what both have."""
+        """Returns the combination of two states."""
         configuration = self._accept(state=state, other=other)
         return PanopticQualityState(
             iou_sum=wide.add(state.iou_sum, other.iou_sum),
@@ -221,7 +224,7 @@ class PanopticQuality(Contract):
         )
 
     def compute(self, state: PanopticQualityState) -> PanopticQualityResult:
-        """Reads the numbers from the counts: in float64 on the host, or, inside `jit`, in float32 on the device."""
+        """Computes the numbers from the counts, in float64 on the host or, inside `jit`, in float32 on the device."""
         configuration = self._accept(state=state)
         groups = class_groups(self.things, self.num_classes)
         in_jit = isinstance(state.iou_sum.low, jax.core.Tracer)
@@ -229,15 +232,15 @@ class PanopticQuality(Contract):
         return result._replace(configuration=configuration)
 
     def summarize(self, result: PanopticQualityResult) -> dict[str, float]:
-        """Returns `PQ`, `SQ`, `RQ` and those of things and stuff, NaN where undefined, and the counters beside them.
+        """Returns `PQ`, `SQ` and `RQ`, also for things and stuff, NaN where undefined, and the counters.
 
-        Pixels of segments without a class are most likely not meant, and are said in one `UserWarning`.
+        Gives one `UserWarning` about pixels of segments without a class, which are likely a mistake.
         """
         self._accept_result(result)
         result = wide.to_host(result)
         warn_once(
-            f"{result.counters[f'num_bad_{side}_pixels']} {side} pixels are of a segment that is beyond `{labels}` or "
-            "whose label is no class, and count as void"
+            f"{result.counters[f'num_bad_{side}_pixels']} {side} pixels belong to a segment that is beyond `{labels}` "
+            f"or whose label is not a class, and count as void"
             for side, labels in (("true", "truth_labels"), ("predicted", "predicted_labels"))
             if result.counters[f"num_bad_{side}_pixels"]
         )
@@ -245,7 +248,7 @@ class PanopticQuality(Contract):
         return numbers | {name: int(value) for name, value in result.counters.items()}
 
     def _places(self, name: str, segments: jax.Array, labels: ArrayLike) -> tuple[jax.Array, jax.Array]:
-        """Returns the place `[I, H, W]` of each pixel in the histogram, and the label `[I, S + 2]` of each place."""
+        """Returns the histogram index `[I, H, W]` of each pixel, and the label `[I, S + 2]` of each index."""
         num_images, shape = segments.shape[0], jnp.shape(labels)
         if len(shape) != 2 or shape[0] != num_images:
             raise ValueError(f"`{name}` must have shape [{num_images}, segments], got {list(shape)}.")
@@ -294,7 +297,7 @@ def _numbers(state_and_groups: tuple[PanopticQualityState, Mapping[str, Array]])
 
 
 def _crowds(crowd: ArrayLike | None, shape: tuple[int, ...]) -> jax.Array:
-    """Returns `[I, S' + 2]` bool, False for the places behind the segments."""
+    """Returns `[I, S' + 2]` bool, False for the indices after the segments."""
     if crowd is None:
         return jnp.zeros(shape, bool)
     expected = [shape[0], shape[1] - _NUM_PLACES]

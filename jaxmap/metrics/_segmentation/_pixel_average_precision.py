@@ -1,4 +1,4 @@
-"""Average precision of the pixels of each class, from score maps: binned in bounded memory, or exact on the host."""
+"""Average precision of the pixels of each class, from binned score maps in constant memory."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ __all__ = ["PixelAveragePrecision", "PixelAveragePrecisionResult", "PixelAverage
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PixelAveragePrecisionState:
-    """Counts of 64 bits over everything seen so far.
+    """Counts over all batches, in 64 bits.
 
     Attributes:
-      positives: `[K, S]`, scores of a class on its own pixels, in S bins of descending score.
-      negatives: `[K, S]`, scores of a class on the scored pixels of other classes, likewise.
-      pixels: `[4]`, pixels that are scored, ignored, whose true label is neither a class nor ignored, and padding.
-      not_finite: scores that are NaN or infinite, on scored pixels; they take no part.
-      out_of_range: scores outside the range, on scored pixels; they fall into the first or last bin.
+      positives: `[K, S]`, the scores of a class on its pixels, in S bins of descending score.
+      negatives: `[K, S]`, the scores of a class on the scored pixels of other classes, likewise.
+      pixels: `[4]`, the numbers of pixels that are scored, that are ignored, whose true label is neither a class nor
+        ignored, and that are padding.
+      not_finite: scores on scored pixels that are NaN or infinite; they are excluded.
+      out_of_range: scores on scored pixels outside the range; they are counted in the first or last bin.
       configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
@@ -48,19 +49,19 @@ class PixelAveragePrecisionState:
 
 
 class PixelAveragePrecisionResult(NamedTuple):
-    """Float64 and int64 NumPy with NaN where undefined; inside `jit` float32 with `UNDEFINED`.
+    """The result of `compute`: float64 and int64 NumPy, NaN where undefined; inside `jit` float32 and `UNDEFINED`.
 
     Attributes:
-      average_precision: `[K]`; undefined for a class without a pixel.
-      lowest: `[K]`, the exact number is at least this; equal to it where it is exact itself.
-      highest: `[K]`, the exact number is at most this.
-      mean_average_precision: mean of `average_precision` over the classes that have one.
+      average_precision: `[K]`; undefined for a class without pixels.
+      lowest: `[K]`, a lower bound of the exact number.
+      highest: `[K]`, an upper bound of the exact number.
+      mean_average_precision: the mean of `average_precision` over the classes where it is defined.
       mean_lowest: mean of `lowest`.
       mean_highest: mean of `highest`.
-      num_positives: `[K]`, true pixels. From inside `jit` a `WideCount`, as are the counters.
-      counters: `num_pixels` scored, `num_ignored_pixels`, `num_bad_true_labels`, `num_padded_pixels`, and of the scores
-        on scored pixels `num_not_finite`, which take no part, and `num_scores_out_of_range`.
-      configuration: that of the state; None from `pixel_average_precision`.
+      num_positives: `[K]`, the number of true pixels. From inside `jit` a `WideCount`, like the counters.
+      counters: `num_pixels` (scored), `num_ignored_pixels`, `num_bad_true_labels`, `num_padded_pixels`, and, of the
+        scores on scored pixels, `num_not_finite`, which are excluded, and `num_scores_out_of_range`.
+      configuration: the configuration of the state; None from `pixel_average_precision`.
     """
 
     average_precision: Array  # [K]
@@ -80,20 +81,20 @@ class PixelAveragePrecisionResult(NamedTuple):
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PixelAveragePrecision(Contract):
-    """Average precision of pixels from binned scores: constant memory, and bounds that hold the exact number.
+    """Average precision of pixels from binned scores, in constant memory, with bounds of the exact number.
 
-    Every pixel is a case of each class, positive for the one that it is of. Only the order of the bins is known: the
-    number takes the positives of a bin as lying evenly among its negatives, and `lowest` and `highest` are what the
-    worst and the best order could make of it. The error falls about as 1 / S^2, and the distance of the bounds as
-    1 / S, unless scores crowd in a few bins: then spread them out, since only their order matters. For probabilities
-    near 0 and 1, log(p / (1 - p)) does.
+    Every pixel is a sample of each class, positive for its true class and negative for all others. Only the order of
+    the bins is known: the number assumes that the positives of a bin are spread evenly among its negatives, and
+    `lowest` and `highest` are the numbers of the worst and the best order. The error falls about as 1 / S^2, and the
+    distance of the bounds as 1 / S, unless most scores lie in a few bins. In that case spread them out, because only
+    their order matters: for probabilities near 0 and 1, use log(p / (1 - p)).
 
     Attributes:
       num_classes: K.
       num_bins: S, equal bins of the score range.
-      score_range: lowest and highest score.
-      ignore_index: the true label of pixels that are not scored; None when there is no such label.
-      reduce_zero_label: True where true labels are 0 for pixels that are not scored and 1 to K for the classes.
+      score_range: the lowest and the highest score.
+      ignore_index: the true label of pixels that are not scored; None if there is no such label.
+      reduce_zero_label: True if true labels are 0 for pixels that are not scored and 1 to K for the classes.
 
     Example:
       >>> metric = PixelAveragePrecision(num_classes=2)
@@ -122,7 +123,7 @@ class PixelAveragePrecision(Contract):
         check_memory(self, *sizes)
 
     def init(self) -> PixelAveragePrecisionState:
-        """Returns the state that has seen nothing."""
+        """Returns the empty state."""
         return PixelAveragePrecisionState(
             positives=wide.zeros((self.num_classes, self.num_bins)),
             negatives=wide.zeros((self.num_classes, self.num_bins)),
@@ -139,7 +140,7 @@ class PixelAveragePrecision(Contract):
 
         Args:
           state: from `init`, `update` or `merge`.
-          scores: `[I, H, W, K]` float, larger is more confident; taken as float32.
+          scores: `[I, H, W, K]` float, larger is more confident; converted to float32.
           truth: `[I, H, W]` int, classes or `ignore_index`.
           valid: `[I]` bool, False for images that only pad the batch, or `[I, H, W]` bool, False for pixels that only
             pad an image; None means that all are real.
@@ -154,7 +155,7 @@ class PixelAveragePrecision(Contract):
             raise TypeError(f"`scores` must be real numbers, got dtype {jnp.result_type(scores)}.")
         if jnp.shape(scores) != (*truth.shape, self.num_classes):
             raise ValueError(
-                f"`scores` must have shape {[*truth.shape, self.num_classes]}, the shape of `truth` and one score a "
+                f"`scores` must have shape {[*truth.shape, self.num_classes]}, the shape of `truth` and one score per "
                 f"class, got {list(jnp.shape(scores))}."
             )
         low, high = self.score_range
@@ -164,7 +165,7 @@ class PixelAveragePrecision(Contract):
         def of_class(one: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
             label, scores = one
             part = (rows < self.num_classes) & jnp.isfinite(scores)
-            place = jnp.clip(jnp.floor((high - scores) * scale), 0, self.num_bins - 1)  # the best score in bin 0
+            place = jnp.clip(jnp.floor((high - scores) * scale), 0, self.num_bins - 1)  # the highest score is in bin 0
             place = jnp.where(part, place, self.num_bins).astype(jnp.int32)
             place = jnp.where(rows == label, place, place + self.num_bins + 1)
             ones = jnp.ones_like(place, jnp.uint32)
@@ -172,7 +173,7 @@ class PixelAveragePrecision(Contract):
             strange = (rows < self.num_classes) & ~part, part & ((scores < low) | (scores > high))
             return counts[0], counts[1], *(flags.sum(dtype=jnp.uint32) for flags in strange)
 
-        # Class after class: the whole batch at once is no faster, and needs room for an index of every score.
+        # One class at a time: the whole batch at once is not faster, and needs memory for an index of every score.
         columns = jnp.moveaxis(jnp.asarray(scores, jnp.float32).reshape(-1, self.num_classes), 1, 0)
         labels = jnp.arange(self.num_classes, dtype=jnp.int32)
         positives, negatives, not_finite, out_of_range = jax.lax.map(of_class, (labels, columns))
@@ -191,7 +192,7 @@ class PixelAveragePrecision(Contract):
         )
 
     def merge(self, state: PixelAveragePrecisionState, other: PixelAveragePrecisionState) -> PixelAveragePrecisionState:
-        """Returns one state that has seen what both have."""
+        """Returns the combination of two states."""
         configuration = self._accept(state=state, other=other)
         return PixelAveragePrecisionState(
             positives=wide.add(state.positives, other.positives),
@@ -203,16 +204,16 @@ class PixelAveragePrecision(Contract):
         )
 
     def compute(self, state: PixelAveragePrecisionState) -> PixelAveragePrecisionResult:
-        """Integrates the counts: in float64 on the host, or, inside `jit`, in float32 on the device."""
+        """Integrates the counts, in float64 on the host or, inside `jit`, in float32 on the device."""
         configuration = self._accept(state=state)
         in_jit = isinstance(state.pixels.low, jax.core.Tracer)
         result = _integrate(state) if in_jit else wide.in_float64(_integrate, state)
         return result._replace(configuration=configuration)
 
     def summarize(self, result: PixelAveragePrecisionResult) -> dict[str, float]:
-        """Returns the mean and its bounds by name, NaN where undefined, and the counters beside them.
+        """Returns the mean and its bounds by name, NaN where undefined, and the counters.
 
-        What is most likely not as it was meant, such as scores outside the range, is said in one `UserWarning`.
+        Gives one `UserWarning` about likely mistakes, such as scores outside the range.
         """
         self._accept_result(result)
         result = wide.to_host(result)
@@ -228,8 +229,8 @@ class PixelAveragePrecision(Contract):
             yield f"{counters['num_not_finite']} scores are NaN or infinite and are excluded"
         if counters.get("num_scores_out_of_range"):
             yield (
-                f"{counters['num_scores_out_of_range']} scores lie outside `score_range={self.score_range}`, and count "
-                "in its first or last bin"
+                f"{counters['num_scores_out_of_range']} scores are outside `score_range={self.score_range}`, and are "
+                f"counted in its first or last bin"
             )
 
     @property
@@ -245,10 +246,11 @@ def _integrate(state: PixelAveragePrecisionState) -> PixelAveragePrecisionResult
     found, wrong = (wide.as_float(wide.running(counts)) for counts in (state.positives, state.negatives))
     found_before, wrong_before = (jnp.pad(counts[:, :-1], ((0, 0), (1, 0))) for counts in (found, wrong))
 
-    # The precision at the j-th positive of a bin is h(t + j), where h(x) = x / (x + negatives so far). Instead of the
-    # sum stands the integral of h over unit steps centred on t + j, no more than it, since h is concave. In the average
-    # the bin's negatives come evenly between its positives, so that precision moves from what it was before the bin
-    # towards that of the bin alone; in the worst case all come before; in the best none, and the positives as one step.
+    # The precision at the j-th positive of a bin is h(t + j), where h(x) = x / (x + negatives so far). The sum is
+    # replaced by the integral of h over unit steps centred on t + j, which is not larger, because h is concave. In the
+    # average case the negatives of the bin are spread evenly between its positives, so that the precision moves from
+    # its value before the bin towards that of the bin; in the worst case all negatives come first; in the best case
+    # none does, and the positives are one step.
     before = found_before + 0.5 + wrong_before
     size = jnp.maximum(positives + negatives, 1.0)
     share = before / size * jnp.log1p(size / before)

@@ -23,8 +23,8 @@ class SegmentMaps(NamedTuple):
     """Segments of a batch of images.
 
     Attributes:
-      segments: `[I, H, W]` int32, the segment of each pixel, an index on S; negative for none.
-      labels: `[I, S]` int32, the class of each segment; -1 where there is no such segment.
+      segments: `[I, H, W]` int32, the segment of each pixel as an index on S; negative for no segment.
+      labels: `[I, S]` int32, the class of each segment; -1 if there is no such segment.
     """
 
     segments: Array  # [I, H, W]
@@ -37,22 +37,22 @@ class SegmentMaps(NamedTuple):
 def category_instance_to_segments(
     maps: ArrayLike, *, num_classes: int, max_segments: int, things: tuple[int, ...] | None = None
 ) -> SegmentMaps:
-    """Turns maps of (class, instance) pairs, torchmetrics' form, into segments; jittable.
+    """Converts maps of (class, instance) pairs, as in torchmetrics, to segments; jittable.
 
-    Pixels of one class and one instance number are one segment; of stuff, all pixels of a class, whatever their number.
+    Pixels with the same class and instance number are one segment. For stuff, all pixels of a class are one segment.
 
     Args:
-      maps: `[I, H, W, 2]` int, class and instance number of each pixel; any label but 0 to K - 1 for void.
+      maps: `[I, H, W, 2]` int, class and instance number of each pixel; classes outside 0 to K - 1 are void.
       num_classes: K.
-      max_segments: S, room for the segments of an image; pixels of those beyond it get a number from S on, which
+      max_segments: S, the most segments per image; pixels of further segments get a number of at least S, which
         `PanopticQuality` counts as bad.
-      things: the classes whose instances are told apart; None for all.
+      things: the classes whose instances are distinguished; None for all.
 
     Returns:
       Segments in ascending order of class and instance, and their labels.
 
     Raises:
-      ValueError: if the shape is not as described, a thing is no class, or an instance number does not fit int32.
+      ValueError: if the shape is not as described, a thing is not a class, or an instance number does not fit int32.
       TypeError: if `maps` does not hold integers.
 
     Example:

@@ -1,4 +1,4 @@
-"""Semantic segmentation: one confusion matrix over the pixels of a whole dataset, and the numbers read from it."""
+"""Semantic segmentation: one confusion matrix over the pixels of a whole dataset, and the numbers computed from it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ __all__ = ["SegmentationResult", "SegmentationState", "SemanticSegmentation", "s
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class SegmentationState:
-    """Everything seen so far, in counts of 64 bits: every pixel of every batch stands in one cell.
+    """Counts over all batches, in 64 bits; every pixel is counted in one entry.
 
     Attributes:
-      confusion: `[K, K + 2]`, scored pixels by true class and predicted class; behind the classes are pixels that were
-        given no class, and those whose predicted label is no class.
-      unscored: `[3]`, pixels that are ignored, those whose true label is neither a class nor ignored, and padding.
+      confusion: `[K, K + 2]`, scored pixels by true class and predicted class; the last two columns are pixels without
+        a predicted class, and pixels whose predicted label is not a class.
+      unscored: `[3]`, the numbers of pixels that are ignored, whose true label is neither a class nor ignored, and that
+        are padding.
       configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
 
@@ -45,20 +46,21 @@ class SegmentationState:
 
 
 class SegmentationResult(NamedTuple):
-    """What `compute` returns: float64 and int64 NumPy with NaN where undefined; inside `jit` float32 with `UNDEFINED`.
+    """The result of `compute`: float64 and int64 NumPy, NaN where undefined; inside `jit` float32 and `UNDEFINED`.
 
     Attributes:
-      mean_iou: mean of `iou` over the classes that have one.
-      frequency_weighted_iou: mean of `iou`, weighted by the classes' share of the true pixels.
-      pixel_accuracy: share of the scored pixels whose class is right.
-      mean_accuracy: mean of `accuracy` over the classes that have one.
-      mean_dice: mean of `dice` over the classes that have one.
-      iou: `[K]`, intersection over union of the true and the predicted pixels; undefined where both are none.
-      accuracy: `[K]`, share of the class's true pixels that are predicted as it; undefined where it has none.
-      dice: `[K]`, twice the intersection over the sum (F1); undefined where `iou` is.
-      confusion: `[K, K + 2]`, as the state has it. From inside `jit` a `WideCount`, as are the counters.
-      counters: pixels by what became of them, see `SemanticSegmentation`.
-      configuration: that of the state.
+      mean_iou: the mean of `iou` over the classes where it is defined.
+      frequency_weighted_iou: the mean of `iou`, weighted by the share of each class of the true pixels.
+      pixel_accuracy: the share of the scored pixels with the correct class.
+      mean_accuracy: the mean of `accuracy` over the classes where it is defined.
+      mean_dice: the mean of `dice` over the classes where it is defined.
+      iou: `[K]`, intersection over union of the true and the predicted pixels; undefined if there are neither.
+      accuracy: `[K]`, the share of the true pixels of a class that are predicted correctly; undefined if there are
+        none.
+      dice: `[K]`, twice the intersection over the sum of both areas (F1); undefined where `iou` is.
+      confusion: `[K, K + 2]`, as in the state. From inside `jit` a `WideCount`, like the counters.
+      counters: the counters of pixels, see `SemanticSegmentation`.
+      configuration: the configuration of the state.
     """
 
     mean_iou: Scalar  # []
@@ -82,18 +84,18 @@ class SegmentationResult(NamedTuple):
 class SemanticSegmentation(Contract):
     """IoU, Dice and accuracy of label maps from the confusion matrix of the whole dataset, exact up to 2^63 pixels.
 
-    Numbers are those of all pixels together, not means over batches or images. A pixel whose true label is a class is
-    always scored: predicted as `ignore_index`, or as a label that is no class, it is a miss of its class.
+    Numbers are computed over all pixels, not as means over batches or images. A pixel whose true label is a class is
+    always scored: if it is predicted as `ignore_index`, or as a label that is not a class, it is a miss.
 
-    Counters: `num_pixels` scored, and among them `num_unpredicted_pixels` and `num_bad_predicted_labels`; not scored
-    are `num_ignored_pixels`, `num_bad_true_labels` (neither a class nor ignored) and `num_padded_pixels`.
+    Counters: `num_pixels` are scored, including `num_unpredicted_pixels` and `num_bad_predicted_labels`. Not scored are
+    `num_ignored_pixels`, `num_bad_true_labels` (neither a class nor ignored) and `num_padded_pixels`.
 
     Attributes:
       num_classes: K.
-      ignore_index: the true label of pixels that are not scored, and the predicted label of pixels that are given no
-        class; None when there is no such label.
-      reduce_zero_label: True where true labels are 0 for pixels that are not scored and 1 to K for the classes, which
-        predictions number from 0.
+      ignore_index: the true label of pixels that are not scored, and the predicted label of pixels without a class;
+        None if there is no such label.
+      reduce_zero_label: True if true labels are 0 for pixels that are not scored and 1 to K for the classes, while
+        predictions number the classes from 0.
 
     Example:
       >>> metric = SemanticSegmentation(num_classes=2)
@@ -118,11 +120,11 @@ class SemanticSegmentation(Contract):
         check_memory(self, "num_classes")
 
     def init(self) -> SegmentationState:
-        """Returns the state that has seen nothing."""
+        """Returns the empty state."""
         check_int32(
-            "cells of the matrix",
+            "entries of the matrix",
             (self.num_classes + NUM_COLUMNS) ** 2,
-            f"take fewer classes than `num_classes={self.num_classes}`",
+            f"use fewer classes than `num_classes={self.num_classes}`",
         )
         return SegmentationState(
             confusion=wide.zeros((self.num_classes, self.num_classes + NUM_COLUMNS)),
@@ -156,7 +158,7 @@ class SemanticSegmentation(Contract):
         num_cells = shape[0] * shape[1]
         rows, columns = self._labels.truth_rows(truth, valid), self._labels.predicted_columns(predicted)
         cell = jnp.where(rows < shape[0], rows * shape[1] + columns, num_cells + rows - shape[0])
-        # On a CPU, scattering is 9 times (19 classes) to 90 times (150) faster than a product of one-hot matrices.
+        # On a CPU, a scatter is 9 times (19 classes) to 90 times (150) faster than a product of one-hot matrices.
         counts = jax.ops.segment_sum(jnp.ones_like(cell, jnp.uint32).ravel(), cell.ravel(), num_cells + NUM_ROWS)
         batch = SegmentationState(
             confusion=wide.widen(counts[:num_cells].reshape(shape)),
@@ -166,7 +168,7 @@ class SemanticSegmentation(Contract):
         return self.merge(state, batch)
 
     def merge(self, state: SegmentationState, other: SegmentationState) -> SegmentationState:
-        """Returns one state that has seen what both have."""
+        """Returns the combination of two states."""
         configuration = self._accept(state=state, other=other)
         return SegmentationState(
             confusion=wide.add(state.confusion, other.confusion),
@@ -175,16 +177,16 @@ class SemanticSegmentation(Contract):
         )
 
     def compute(self, state: SegmentationState) -> SegmentationResult:
-        """Reads the numbers from the counts: in float64 on the host, or, inside `jit`, in float32 on the device."""
+        """Computes the numbers from the counts, in float64 on the host or, inside `jit`, in float32 on the device."""
         configuration = self._accept(state=state)
         in_jit = isinstance(state.confusion.low, jax.core.Tracer)
         result = _numbers(state) if in_jit else wide.in_float64(_numbers, state)
         return result._replace(configuration=configuration)
 
     def summarize(self, result: SegmentationResult) -> dict[str, float]:
-        """Returns the five overall numbers by name, NaN where undefined, and the counters beside them.
+        """Returns the five overall numbers by name, NaN where undefined, and the counters.
 
-        What is most likely not as it was meant, such as labels that are no class, is said in one `UserWarning`.
+        Gives one `UserWarning` about likely mistakes, such as labels that are not classes.
         """
         self._accept_result(result)
         result = wide.to_host(result)
@@ -208,13 +210,13 @@ def semantic_segmentation(
     reduce_zero_label: bool = False,
     valid: ArrayLike | None = None,
 ) -> SegmentationResult:
-    """Scores label maps in one call: IoU, Dice and accuracy over all pixels together.
+    """Scores label maps in one call: IoU, Dice and accuracy over all pixels.
 
     Args:
       predicted: `[I, H, W]` int, classes.
       truth: `[I, H, W]` int, classes or `ignore_index`.
       num_classes: K.
-      ignore_index: as `SemanticSegmentation` says.
+      ignore_index: as in `SemanticSegmentation`.
       reduce_zero_label: likewise.
       valid: `[I]` or `[I, H, W]` bool, False for padding.
 
@@ -233,7 +235,10 @@ def semantic_segmentation(
     metric = SemanticSegmentation(
         num_classes=num_classes, ignore_index=ignore_index, reduce_zero_label=reduce_zero_label
     )
-    predicted_map, truth_map = check_map("predicted", predicted), check_map("truth", truth)  # before `jit` cuts labels
+    predicted_map, truth_map = (
+        check_map("predicted", predicted),
+        check_map("truth", truth),
+    )  # before `jit` cuts labels
     state = _first_update(metric, predicted_map, truth_map, valid)
     result = metric.compute(state)
     if isinstance(state.confusion.low, jax.core.Tracer):

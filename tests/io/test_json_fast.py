@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jaxmap.io import coco_ground_truths, read_coco_detections, read_coco_ground_truths
 from jaxmap.io._coco import _result_layout, ground_truth_layouts
 from jaxmap.io._json import Entries
-from jaxmap.io._typed import typed_list, typed_lists
+from jaxmap.io._json_fast import typed_list, typed_lists
 
 pytest.importorskip("msgspec")
 
@@ -135,7 +135,7 @@ def test_hard_numbers_are_rounded_correctly(text: str) -> None:
 @contextlib.contextmanager
 def chunks_of(size: int) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxmap.io._typed.CHUNK", size)
+        patch.setattr("jaxmap.io._json_fast.CHUNK", size)
         yield
 
 

@@ -1,8 +1,8 @@
-"""The fast way from JSON to columns: msgspec, an optional extra, decodes a file straight into rows of known types.
+"""The fast way from JSON to columns: msgspec, an optional extra, decodes a file directly into rows of known types.
 
-In: the bytes of a file and its layout, which names the reader of `Entries` for each field. Out: the columns that those
-readers return, bit for bit, or None where msgspec is not installed or anything at all is not as the layout says. Then
-the readers get the file: they know the rarer forms, such as quoted ids, and what to say of a fault.
+In: the bytes of a file and its layout, which names the reader of `Entries` for each field. Out: the same columns that
+those readers return, bit for bit, or None if msgspec is not installed or anything differs from the layout. In that case
+the readers of `Entries` are used: they know the rarer forms, such as quoted ids, and report errors.
 
 >>> columns = typed_list(b'[{"bbox": [0, 0, 2, 1], "score": 0.5, "segmentation": []}]', {"score": Entries.numbers})
 >>> columns is None or columns["score"].tolist() == [0.5]
@@ -36,7 +36,7 @@ _COLUMN_TYPES: dict[Reader, type[np.generic]] = {
     Entries.flags: np.bool_,
 }
 
-# The objects of a chunk stay in the processor's cache, and each chunk gets the memory that the one before it gave back.
+# The objects of a chunk stay in the processor's cache, and each chunk reuses the memory of the one before.
 CHUNK = 1 << 18  # bytes
 _BETWEEN_OBJECTS = re.compile(rb"\}[ \t\n\r]*,[ \t\n\r]*\{")
 
@@ -46,13 +46,13 @@ def typed_list(data: bytes, layout: Layout) -> Columns | None:
 
     Args:
       data: JSON.
-      layout: the fields to read, each with the reader that says what it holds; others are skipped.
+      layout: the fields to read, each with the reader for its type; others are skipped.
     """
     return _regular(data, lambda msgspec: _list(msgspec, memoryview(data), layout))
 
 
 def typed_lists(data: bytes, layouts: Mapping[str, Layout]) -> dict[str, Columns] | None:
-    """Returns the columns of several lists that stand in one object.
+    """Returns the columns of several lists in one object.
 
     Args:
       data: JSON.
@@ -62,14 +62,14 @@ def typed_lists(data: bytes, layouts: Mapping[str, Layout]) -> dict[str, Columns
 
 
 def _regular(data: bytes, read: Callable[[Any], Result]) -> Result | None:
-    """Returns what is read by msgspec, or None where it is not installed or the data is not regular."""
+    """Returns the result of reading with msgspec; None if it is not installed or the data differs from the layout."""
     try:
         import msgspec
     except ImportError:
         return None
     try:
         if not data.isascii():
-            data.decode()  # msgspec does not look whether a string that it skips is UTF-8
+            data.decode()  # msgspec does not check that skipped strings are UTF-8
         return read(msgspec)
     except (msgspec.MsgspecError, ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
         return None
@@ -87,10 +87,10 @@ def _list(msgspec: Any, data: memoryview, layout: Layout) -> Columns:
 
 
 def _chunks(data: memoryview) -> Iterator[bytes]:
-    """Cuts a list of objects into shorter lists.
+    """Splits a list of objects into shorter lists.
 
-    What looks like the place between two objects may stand in a text or deeper down. Then the chunk that ends there is
-    no JSON: the bracket that is put there closes a list only where a parser is back between the objects of the list.
+    What looks like a gap between two objects may be inside a text or a nested value. Then the chunk that ends there is
+    not valid JSON: the bracket that is added closes the list only if the parser is between two of its objects.
     """
     opening, start = b"", 0
     while cut := _BETWEEN_OBJECTS.search(data, start + CHUNK):
@@ -137,7 +137,7 @@ def _column(rows: Sequence[Any], field: str, reader: Reader) -> Any:
 def _numbers_or_nan(values: list[float | None]) -> Floats:
     try:
         return np.fromiter(values, np.float64, len(values))
-    except TypeError:  # None is among them, which an array takes for NaN
+    except TypeError:  # None is among them, which becomes NaN in an array
         return np.array(values, np.float64)
 
 

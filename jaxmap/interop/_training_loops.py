@@ -1,4 +1,4 @@
-"""What the shells for training loops share: a step's keywords become a state, and states of any capacity merge."""
+"""What the wrappers for training loops share: conversion of a step's keywords to a state, and merging of states."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..types import Array, Detections, GroundTruths
 __all__ = ["Adapter", "evaluate_batch", "merge", "update"]
 
 Adapter = Callable[..., tuple[Detections, GroundTruths]]
-_update = jax.jit(AveragePrecision.update)  # these libraries also call their metrics outside of any `jit`
+_update = jax.jit(AveragePrecision.update)  # these libraries also call their metrics outside `jit`
 
 
 def update(
@@ -31,15 +31,15 @@ def update(
     mask: Array | None = None,
     **model_output: Any,
 ) -> AveragePrecisionState:
-    """Adds what one step of a loop hands to all of its metrics.
+    """Adds one step, from the keywords that a loop passes to all of its metrics.
 
     Args:
-      metric: the config.
-      state: where to.
-      adapter: turns all keywords into detections and ground truths; None takes those named so.
-      image_id: `[I]` int of any width, or `[I, 2]` words as `jaxmap.metrics.image_id_words` makes them.
+      metric: the metric.
+      state: the state to add to.
+      adapter: converts all keywords to detections and ground truths; None uses the keywords of these names.
+      image_id: `[I]` int of any width, or `[I, 2]` words of `jaxmap.metrics.image_id_words`.
       mask: `[I]`, of any dtype, zero or False for images that only pad the batch.
-      **model_output: the rest.
+      **model_output: the other keywords.
 
     Raises:
       ValueError: if the mask is not one value per image; it is never dropped.
@@ -49,7 +49,7 @@ def update(
     if mask is not None and jnp.shape(mask) != (num_images,):
         raise ValueError(f"`mask` must have one value per image, shape {[num_images]}, got {list(jnp.shape(mask))}.")
     detections, ground_truths = (adapter or _named_so)(image_id=image_id, mask=mask, **model_output)
-    words = as_words(image_id, num_images)  # here, since `jit` cuts ids to 32 bits
+    words = as_words(image_id, num_images)  # before `jit`, which cuts ids to 32 bits
     updated: AveragePrecisionState = _update(metric, state, detections, ground_truths, image_id=words, valid=mask)
     return updated
 
@@ -57,7 +57,7 @@ def update(
 def evaluate_batch(
     metric: AveragePrecision, adapter: Adapter | None, *, image_id: Array, **model_output: Any
 ) -> AveragePrecisionState:
-    """Returns the state of one step alone, with slots for the images of its batch and no more."""
+    """Returns the state of one step, with slots only for the images of its batch."""
     slots = max(min(jnp.shape(image_id)[0], metric.max_images), 1)
     batch = dataclasses.replace(metric, max_images=slots)
     return update(batch, batch.init(), adapter, image_id=image_id, **model_output)
@@ -67,11 +67,11 @@ def evaluate_batch(
 def merge(
     metric: AveragePrecision, state: AveragePrecisionState, other: AveragePrecisionState
 ) -> AveragePrecisionState:
-    """Returns one state of what both have seen, with at least the metric's number of slots.
+    """Returns the combination of two states, with at least the metric's number of slots.
 
-    A state as large as the metric keeps its shapes. A smaller one is that of a batch (a loop that starts from its first
-    step has no other) and is moved to a full one first. Leaves with a leading axis, as `pmap` returns them, merge
-    device by device.
+    A state as large as the metric keeps its shapes. A smaller one is the state of a batch, which is all that a loop has
+    if it starts from its first step, and is first copied into a full one. Leaves with a leading axis, as returned by
+    `pmap`, are merged device by device.
     """
     if state.num_images.ndim or other.num_images.ndim:
         axes = tuple(0 if one.num_images.ndim else None for one in (state, other))
@@ -94,13 +94,13 @@ def _to_state_dict(state: AveragePrecisionState) -> dict[str, Array]:
 def _from_state_dict(state: AveragePrecisionState, saved: dict[str, Array]) -> AveragePrecisionState:
     names = list(_to_state_dict(state))
     if set(names) != set(saved):
-        raise ValueError(f"the saved state must hold {sorted(names)}, got {sorted(saved)}; it is of another version.")
+        raise ValueError(f"the saved state must have {sorted(names)}, got {sorted(saved)}; it is from another version.")
     restored: AveragePrecisionState = jax.tree.unflatten(jax.tree.structure(state), [saved[name] for name in names])
     check_alike("the saved state", restored.configuration, state.configuration)
     return restored
 
 
-# Without this, `flax.serialization` takes the state for one leaf and cannot write it.
+# Without this, `flax.serialization` treats the state as one leaf and cannot write it.
 flax.serialization.register_serialization_state(  # type: ignore[no-untyped-call]
     AveragePrecisionState, _to_state_dict, _from_state_dict, override=True
 )

@@ -1,7 +1,7 @@
-"""Datasets as many small text files: one of ground truths an image, one of detections a class.
+"""Datasets of many small text files: one file of ground truths per image, one of detections per class.
 
-PASCAL VOC began it, DOTA took it over. Here is what such formats share: finding the files in folders and archives,
-image lists, tables from the objects of each image, and the detections' lines, whose first words are image and score.
+PASCAL VOC and DOTA are such formats. They share the search for files in folders and archives, image lists, tables from
+the objects of each image, and lines of detections, whose first words are image and score.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ __all__ = [
 ]
 
 
-_NUM_LOOKED_AT = 9  # files and lines, to tell a format
-_LONGEST_NAME = 255  # of a file, on all common systems
+_NUM_LOOKED_AT = 9  # files and lines that are read to recognise a format
+_LONGEST_NAME = 255  # longest file name on all common systems
 
 
 class Object(NamedTuple):
-    """A ground truth: the name of its class, whether it is difficult, and its coordinates in the file's order."""
+    """A ground truth: its class name, whether it is difficult, and its coordinates in the order of the file."""
 
     label: str
     difficult: bool
@@ -47,7 +47,7 @@ class Object(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The lines of all files of detections, files in the order of their names."""
+    """The lines of all files of detections, sorted by file name."""
 
     image_index: Ints  # [N]
     labels: Ints  # [N]
@@ -56,26 +56,26 @@ class Found(NamedTuple):
 
 
 def read_objects(source: PathLike, suffix: str, read: Callable[[str, bytes], list[Object]]) -> dict[str, list[Object]]:
-    """Returns the objects of every image by its id, the name of its file without the suffix.
+    """Returns the objects of every image by its id, which is its file name without the suffix.
 
     Args:
       source: a folder or tar archive.
-      suffix: of the files, such as `.xml`.
-      read: takes name and content of one file.
+      suffix: the suffix of the files, such as `.xml`.
+      read: reads the objects of a file from its name and content.
 
     Raises:
       FileNotFoundError: if there is no such folder or archive.
-      ValueError: if two files have one name, or none of them holds an object.
+      ValueError: if two files have the same name, or no file has an object.
     """
     objects: dict[str, list[Object]] = {}
     origin: dict[str, str] = {}
     for name, data in _some_files(source, suffix):
         image_id = pathlib.PurePath(name).stem
         if image_id in objects:
-            raise ValueError(f"{origin[image_id]} and {name} annotate one image, {image_id!r}; keep one of them.")
+            raise ValueError(f"{origin[image_id]} and {name} annotate the same image, {image_id!r}; keep one of them.")
         objects[image_id], origin[image_id] = read(name, data), name
     if not any(objects.values()):
-        raise ValueError(f"{source}: none of the {len(objects)} annotations holds an object.")
+        raise ValueError(f"{source}: none of the {len(objects)} annotations has an object.")
     return objects
 
 
@@ -86,20 +86,20 @@ def ground_truth_columns(
     suffix: str,
     image_list: PathLike | Sequence[str] | None,
 ) -> tuple[dict[str, Any], Floats]:
-    """Returns the columns of a `GroundTruthTable` that do not depend on the shape, and `[N, numbers]` coordinates.
+    """Returns the columns of a `GroundTruthTable` except the geometry, and `[N, numbers]` coordinates.
 
-    Classes are all that occur in the annotations, also in images that the list leaves out, in the order of the
-    alphabet; images in the order of their ids.
+    Classes are all that occur in the annotations, including images that are not in the list, in alphabetical order.
+    Images are sorted by id.
 
     Args:
-      objects: of every image.
-      source: what messages call the annotations.
-      suffix: of the annotations' files.
-      image_list: which images count: a text file, plain or gzip, with one id a line, or the ids; None for all.
+      objects: the objects of every image.
+      source: the name of the annotations in messages.
+      suffix: the suffix of the annotation files.
+      image_list: the images to include: a text file, plain or gzip, with one id per line, or the ids; None for all.
 
     Raises:
       FileNotFoundError: if there is no such list.
-      ValueError: if the list names an image that has no annotation.
+      ValueError: if the list names an image without an annotation file.
     """
     class_names = sorted({one.label for image in objects.values() for one in image})
     image_ids = sorted(objects if image_list is None else _read_image_list(image_list))
@@ -129,30 +129,30 @@ def ground_truth_columns(
 def read_detections(
     source: PathLike, ground_truths: GroundTruthTable, *, prefix: str, example: str, coordinates: Sequence[str]
 ) -> Found:
-    """Reads the detections' files, whose lines are an image, a score and coordinates.
+    """Reads the files of detections, whose lines are an image, a score and coordinates.
 
     Args:
       source: a folder or tar archive with the files, a pattern, or one file.
-      ground_truths: defines the images and classes.
-      prefix: a regular expression of what may stand before the class in a file's name.
+      ground_truths: the ground truths, which define the images and classes.
+      prefix: a regular expression for the part of a file name before the class.
       example: such a prefix, for messages.
-      coordinates: what messages call the numbers after the score.
+      coordinates: the names of the numbers after the score, for messages.
 
     Raises:
       FileNotFoundError: if there is no such folder, archive or file.
-      ValueError: if a line is not as it should be, or a class or image is not among the ground truths'.
+      ValueError: if a line is invalid, or a class or image is not in the ground truths.
     """
     label_of = {name: label for label, name in enumerate(ground_truths.class_names)}
     index_of = {str(image_id): index for index, image_id in enumerate(ground_truths.image_ids.tolist())}
     columns = ("image", "score", *coordinates)
     labels, images, numbers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros((0, len(columns) - 1))]
     origin: dict[int, str] = {}
-    whole: list[bool] = []  # of the files that hold lines
+    whole: list[bool] = []  # of the files with lines
     cut: list[str] = []
     for name, data in _some_files(source, ".txt"):
         label = _label_of_file(name, label_of, index_of, prefix, example)
         if label in origin:
-            raise ValueError(f"{origin[label]} and {name} hold detections of one class; keep one of them.")
+            raise ValueError(f"{origin[label]} and {name} have detections of the same class; keep one of them.")
         origin[label] = name
         found = _read_lines(name, data, index_of, columns)
         labels.append(np.full(len(found[0]), label))
@@ -161,7 +161,7 @@ def read_detections(
         if data:
             whole.append(ends_with_line(data))
             cut += [name] if found[2] and not whole[-1] else []
-    if any(whole) or len(whole) == 1:  # where no file ends its last line, that is how they are written
+    if any(whole) or len(whole) == 1:  # if no file ends its last line, the writer omits the line end
         warn_of_cut(cut)
     silent = [name for name, label in label_of.items() if label not in origin]
     if silent:
@@ -176,7 +176,7 @@ def read_detections(
 
 
 def warn_of_inverted(source: PathLike, starts: Floats, ends: Floats) -> None:
-    """Warns once of ground truths that end `[N, 2]` before they start `[N, 2]`."""
+    """Warns once about ground truths whose ends `[N, 2]` are before their starts `[N, 2]`."""
     inverted = (ends < starts).any(axis=1)
     if inverted.any():
         (left, top), (right, bottom) = starts[inverted.argmax()], ends[inverted.argmax()]
@@ -189,22 +189,22 @@ def warn_of_inverted(source: PathLike, starts: Floats, ends: Floats) -> None:
 
 
 def looks_like(words: Sequence[str]) -> str:
-    """Returns what a line of another format looks like, for messages, or nothing."""
+    """Returns the format that a line of another format looks like, for messages, or an empty text."""
     is_number = [finite_number(word) is not None for word in words]
     if len(words) >= 5 and all(is_number) and words[0].isdecimal() and all(0 <= float(one) <= 1 for one in words[1:]):
         return (
-            "it looks like YOLO's labels (`class x y width height` in fractions of the image), which are not read yet: "
-            "convert them to COCO's JSON, or pass arrays to `evaluate`"
+            "it looks like YOLO's labels (`class x y width height` in fractions of the image), which are not "
+            "supported yet: convert them to COCO's JSON, or pass arrays to `evaluate`"
         )
     if len(words) in (9, 10) and all(is_number[:8]) and not is_number[8]:
-        return "it looks like DOTA's labels, which `read_dota_ground_truths` reads, and the program with --iou-type obb"
+        return "it looks like DOTA's labels, which are read by `read_dota_ground_truths`, or with --iou-type obb"
     if len(words) == 6 and all(is_number[1:]):
         return "it looks like VOC's detections, which come second, after the ground truths"
     return ""
 
 
 def _some_files(source: PathLike, suffix: str) -> Iterator[tuple[str, bytes]]:
-    """Yields name and content of the files with a suffix, of which there must be one."""
+    """Yields name and content of the files with a suffix; there must be at least one."""
     empty = True
     for file in files_in(source, suffix):
         empty = False
@@ -213,21 +213,21 @@ def _some_files(source: PathLike, suffix: str) -> Iterator[tuple[str, bytes]]:
         names = names_in(source)
         kinds = Counter(pathlib.PurePath(name).suffix or "no suffix" for name in names)
         held = ", ".join(f"{count} of {kind}" for kind, count in kinds.most_common(5)) or "no file"
-        raise ValueError(f"{source}: no *{suffix} file in it, it holds {held}; {_advice(source, kinds)}.")
+        raise ValueError(f"{source}: no *{suffix} file in it, it has {held}; {_advice(source, kinds)}.")
 
 
 def _advice(source: PathLike, kinds: Mapping[str, int]) -> str:
-    """Returns what to do about a folder without the files that were looked for."""
+    """Returns advice about a folder without the expected files."""
     if kinds[".xml"]:
-        return "VOC's *.xml files are read by `read_voc_ground_truths`, and by the program without --iou-type obb"
+        return "VOC's *.xml files are read by `read_voc_ground_truths`, or without --iou-type obb"
     if kinds[".json"]:
         return "name the *.json file itself"
-    with contextlib.suppress(ValueError):  # a file that is no text
+    with contextlib.suppress(ValueError):  # a file that is not a text
         for name, data in itertools.islice(files_in(source, ".txt"), _NUM_LOOKED_AT):
             for line in lines_of(name, data)[:_NUM_LOOKED_AT]:
                 if advice := looks_like(line.split()):
                     return advice
-    return "is it the folder or archive that was meant?"
+    return "is it the right folder or archive?"
 
 
 def _read_image_list(image_list: PathLike | Iterable[Any]) -> list[str]:
@@ -235,7 +235,7 @@ def _read_image_list(image_list: PathLike | Iterable[Any]) -> list[str]:
         source = str(image_list)
         ids = list(filter(None, map(str.strip, lines_of(source, read_bytes(image_list)))))
         if too_long := [one for one in ids if len(one) > _LONGEST_NAME]:
-            raise ValueError(f"{source}: expected one image id on a line, got {shown(too_long[0])}.")
+            raise ValueError(f"{source}: expected one image id per line, got {shown(too_long[0])}.")
     elif isinstance(image_list, Iterable):
         source, ids = "image_list", [str(one) for one in image_list]
     else:
@@ -249,10 +249,10 @@ def _read_image_list(image_list: PathLike | Iterable[Any]) -> list[str]:
 
 
 def _listed_how(missing: Sequence[str], known: Sequence[str]) -> str:
-    """Returns what may be wrong with a list of images."""
+    """Returns the likely mistake in a list of images."""
     name, _, flag = missing[0].rpartition(" ")
     if name.strip() in known and flag in ("-1", "0", "1"):
-        return "its second column marks the images of one class, take the list that has none, such as test.txt"
+        return "its second column marks the images of one class; use the list without that column, such as test.txt"
     return known_names(missing, known)
 
 
@@ -265,7 +265,7 @@ def _label_of_file(
     if class_name not in label_of:
         advice = f"name the file {example}CLASS.txt or CLASS.txt"
         if stem in index_of:
-            advice = "it has the name of an image, but one file per class is read, with the images in its lines"
+            advice = "it has the name of an image, but one file per class is expected, with the images in its lines"
         raise ValueError(
             f"{name}: {class_name!r} is not among the {len(label_of)} classes of the ground truths, "
             f"{first_few(np.array(list(label_of)))}; {advice}."
@@ -276,9 +276,9 @@ def _label_of_file(
 def _read_lines(
     name: str, data: bytes, index_of: Mapping[str, int], columns: Sequence[str]
 ) -> tuple[Ints, Floats, bool]:
-    """Returns image indices `[n]`, numbers `[n, columns - 1]`, and whether the last line is shorter than others."""
+    """Returns image indices `[n]`, numbers `[n, columns - 1]`, and whether the last line is shorter than the others."""
     lines, width = lines_of(name, data), len(columns) - 1
-    # Names may have blanks in them, numbers have none.
+    # Names may contain blanks, numbers do not.
     rows = [words for line in lines if (words := line.strip().rsplit(maxsplit=width))]
     if set(map(len, rows)) <= {len(columns)}:
         numbers = finite_numbers([word for words in rows for word in words[1:]])
@@ -290,7 +290,7 @@ def _read_lines(
 
 
 def _fault(name: str, lines: Sequence[str], index_of: Mapping[str, int], columns: Sequence[str]) -> ValueError:
-    """Returns what is wrong with the first of the lines that is not as it should be."""
+    """Returns what is wrong with the first invalid line."""
     for number, line in enumerate(lines, start=1):
         words = line.strip().rsplit(maxsplit=len(columns) - 1)
         if not words:
@@ -307,4 +307,4 @@ def _fault(name: str, lines: Sequence[str], index_of: Mapping[str, int], columns
         for column, word in zip(columns[1:], words[1:], strict=True):
             if finite_number(word) is None:
                 return ValueError(f"{place}: `{column}` must be a finite number, got {shown(word)}.")
-    raise AssertionError("a line is at fault")
+    raise AssertionError("a line is invalid")
