@@ -116,7 +116,7 @@ def image_id_words(image_id: ArrayLike) -> Array:
         high = xp.zeros_like(ids) if ids.dtype.kind == "u" else ids >> np.array(ids.dtype.itemsize * 8 - 1, ids.dtype)
         words = high, ids
     pairs: Array = xp.stack([word.astype(np.uint32) for word in words], axis=-1).astype(np.int32)
-    return pairs  # keeps the bits
+    return pairs  # the conversions keep the bits
 
 
 def as_words(image_id: ArrayLike, num_images: int, name: str = "image_id") -> jax.Array:

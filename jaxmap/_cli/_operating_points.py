@@ -1,4 +1,4 @@
-"""`jaxmap operating-points`: the score threshold to deploy, with its precision and recall."""
+"""`jaxmap operating-points`: the score threshold to deploy, with its precision and recall, for all classes and each."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def warn_of_misread(
     some = _some_rows(found), _some_rows(truth)
     warning = None
     of_sizes = partial(_warning_of_sizes, geometry=geometry, box_format=box_format, were_tables=were_tables)
-    looks = (of_sizes, _warning_of_unit) if geometry.sides else (of_sizes,)  # what encloses masks is in pixels
+    looks = (of_sizes, _warning_of_unit) if geometry.sides else (of_sizes,)  # boxes of masks are always in pixels
     for look in looks:
         warning = warning or (look(*some) and look(found, truth))
     if warning is None and geometry.boxes_fit:

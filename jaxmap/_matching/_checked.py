@@ -1,4 +1,4 @@
-"""Checks of a batch while tracing, and the batch that passed: JAX arrays, with every optional field that is read."""
+"""Checks of a batch while tracing, and the checked batch: JAX arrays, with all optional fields filled in."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class CheckedGroundTruths:
 
 
 class CheckedBatch(NamedTuple):
-    """A batch that passed.
+    """A checked batch.
 
     Attributes:
       detections: `[I, D, ...]`.

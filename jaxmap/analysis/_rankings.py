@@ -125,8 +125,8 @@ class TruePositives(NamedTuple):
 
     def precision(self, false_above: Ints) -> Floats:
         """Returns the precision at each true positive, `[n]`, with a given number of false positives above it."""
-        precision: Floats = self.number / (self.number + false_above + np.spacing(1))
-        return precision  # with as in the reference
+        precision: Floats = self.number / (self.number + false_above + np.spacing(1))  # as in the reference
+        return precision
 
     def average_precision(self, false_above: Ints | None = None) -> Floats:
         """Returns the AP of each run, `[T, S]`; 0 without true positives, whether or not the curve has ground truth.

@@ -68,7 +68,7 @@ def check_box_format(metric: Any) -> None:
 
 
 def check_bins(metric: Any) -> None:
-    """Checks `num_bins` as a whole number, and `score_range`: two finite numbers, the lower first.
+    """Checks `num_bins`, a whole number, and `score_range`, two finite numbers, the lower first.
 
     Raises:
       TypeError: if the number of bins is no whole number.
