@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import pathlib
 
+import hypothesis
 import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)  # before anything starts the backend
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Only the clock of a busy machine could exceed a deadline, or find the drawing of examples slow.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 TESTS = pathlib.Path(__file__).resolve().parent
 # Most of the time goes to compiling programs that run once. They are compiled with few optimizations, also in processes

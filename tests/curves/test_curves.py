@@ -30,6 +30,7 @@ GRIDS = {
     "half": (0.5,),
     "one": (1.0,),
 }
+QUICK_GRIDS = ("coco", "elevenths", "mixed", "zero")  # each takes seconds to compile
 
 
 @partial(jax.jit, static_argnames="protocol")
@@ -37,7 +38,10 @@ def on_device(records: Records, protocol: EvaluationProtocol) -> PrecisionRecall
     return jaxmap.precision_recall(records, protocol=protocol, num_classes=K)
 
 
-@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize(
+    "grid",
+    [grid if grid in QUICK_GRIDS else pytest.param(grid, marks=pytest.mark.slow) for grid in GRIDS],
+)
 def test_device_curves_equal_the_hosts(grid: str) -> None:
     protocol = COCO.customize(recall_points=GRIDS[grid], max_detections=(1, 3, 100))
     for seed in range(8 if grid == "coco" else 3):

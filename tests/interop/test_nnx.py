@@ -81,6 +81,7 @@ def test_adapter_reads_the_models_own_keywords() -> None:
     batches.assert_expected(metric.compute())
 
 
+@pytest.mark.slow
 def test_state_splits_from_the_metric_and_comes_back() -> None:
     first, *rest = batches.batches()
     metrics = multi_metric()

@@ -143,7 +143,9 @@ values = st.recursive(
 
 
 @given(st.sampled_from([*PERSON, "score", "iscrowd"]), values, st.sampled_from(["bbox", "keypoints"]), st.booleans())
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_both_decoders_agree_on_any_value(
     tmp_path: pathlib.Path, field: str, value: Any, iou_type: str, results: bool
 ) -> None:

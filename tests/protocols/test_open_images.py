@@ -148,6 +148,7 @@ METRIC = jaxmap.AveragePrecision(
 update = jax.jit(METRIC.update)
 
 
+@pytest.mark.slow
 def test_inside_jit_equals_the_host() -> None:
     narrow = {"f": np.float32, "i": np.int32, "b": np.bool_}
     for seed in range(15):

@@ -207,6 +207,7 @@ def test_each_image_alone_equals_the_plain_definition() -> None:
 # Inside `jit`.
 
 
+@pytest.mark.slow
 def test_state_equals_the_host_and_its_curves_inside_jit_are_close() -> None:
     slots = {"max_detections_per_image": D, "max_ground_truths_per_image": G}
     metric = jaxmap.AveragePrecision(num_classes=K, max_images=NUM_IMAGES, protocol=VOC2012, **slots)

@@ -102,6 +102,7 @@ def summarize(curves: PrecisionRecall) -> dict[str, jax.Array]:
     return summarize_on_device(curves, LIMITED, METRIC.class_group)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_inside_jit_equals_the_host(seed: int) -> None:
     files = federated_scene(np.random.default_rng(seed), max_classes=K, max_objects=2)
