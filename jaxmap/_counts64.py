@@ -24,7 +24,7 @@ from .types import UNDEFINED, Array
 __all__ = [
     "WideCount",
     "add",
-    "add_counts",
+    "add_stopping",
     "as_float",
     "check_counts",
     "in_float64",
@@ -70,23 +70,20 @@ def add(a: WideCount, b: WideCount) -> WideCount:
     return WideCount(low, a.high + b.high + carry)
 
 
-def add_counts(a: Any, b: Any) -> Any:
-    """Adds trees of int32 counts, which stop at 2^31 - 1 instead of wrapping; still in any order to the same bits."""
-
-    def stopped(one: jax.Array, other: jax.Array) -> jax.Array:
-        both = jnp.add(one, other)
-        return jnp.where(both < 0, INT32_MAX, both)
-
-    return jax.tree.map(stopped, a, b)
+def add_stopping(a: Array, b: Array) -> jax.Array:
+    """Adds int32 counts, which stop at 2^31 - 1 instead of wrapping; still in any order to the same bits."""
+    both = jnp.add(a, b)
+    return jnp.where(both < 0, INT32_MAX, both)
 
 
 def check_counts(counts: Any) -> None:
-    """Refuses trees of counts of which one has stopped at 2^31 - 1.
+    """Refuses trees of which an int32 count has stopped at 2^31 - 1.
 
     Raises:
       ValueError: if one has.
     """
-    if any(np.max(leaf, initial=0) == INT32_MAX for leaf in jax.tree.leaves(counts)):
+    leaves = (np.asarray(leaf) for leaf in jax.tree.leaves(counts))
+    if any(np.max(leaf, initial=0) == INT32_MAX for leaf in leaves if leaf.dtype == np.int32):
         raise ValueError(
             "a count reached 2^31 - 1, the most that the state holds, so its numbers are not those of all data; "
             "evaluate the data in parts."
@@ -124,18 +121,18 @@ def mean_of_defined(values: jax.Array) -> jax.Array:
     return ratio(jnp.sum(jnp.where(defined, values, 0.0)), jnp.sum(defined).astype(values.dtype))
 
 
-def in_float64(compute: Callable[[Any], Any], state: Any) -> Any:
+def in_float64(compute: Callable[..., Any], *given: Any) -> Any:
     """Runs a metric's device arithmetic in float64 on the host's CPU, and brings the result to NumPy.
 
     One set of formulas serves both routes: inside a program they are traced in the program's own precision.
     """
     with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        return to_host(_jitted(compute, jax.device_get(state)))
+        return to_host(_jitted(compute, *jax.device_get(given)))
 
 
 @partial(jax.jit, static_argnums=0)
-def _jitted(compute: Callable[[Any], Any], state: Any) -> Any:
-    return compute(state)
+def _jitted(compute: Callable[..., Any], *given: Any) -> Any:
+    return compute(*given)
 
 
 def to_host(result: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -12,17 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._candidates._device import similarity_places
-from ..._counts64 import add_counts, check_counts
 from ..._display import short_repr
 from ..._geometry import GEOMETRIES, geometry_of
 from ..._integer_bounds import check_int32
-from ..._matching._data_checks import CHECKS, advise, checks_by_name, warn_once
+from ..._matching._data_checks import CHECKS, advise, checks_by_name
 from ..._matching._device import BatchRules, PreparedImage, check_batch, prepare_image, with_candidate_lists
 from ..._pairing._device import NO_PAIR, pair_greedily
 from ..._pairing._host import check_confusion_options, normalize_confusion
 from ...protocols import COCO, UNLIMITED, AreaRange
 from ...types import UNMATCHED, Array, Candidates, Detections, GroundTruths
-from .._contract import Contract
+from .._contract import Contract, as_integers
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes
 
 __all__ = ["ConfusionMatrix", "ConfusionMatrixResult", "ConfusionMatrixState"]
@@ -93,12 +93,16 @@ class ConfusionMatrixResult(NamedTuple):
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ConfusionMatrix(Contract):
+class ConfusionMatrix(Contract[ConfusionMatrixState, ConfusionMatrixResult]):
     """Which class each ground truth was detected as; `jaxmap.confusion_matrix` explains the rules of pairing.
 
     Overlaps are compared in double-float arithmetic, and everything after is integers, so the counts are those of the
     host call on the same float32 numbers; IoUs that differ by less than 2^-44 (6e-14) count as equal. Images are not
     remembered: one that comes twice counts twice.
+
+    `summarize` gives `precision` and `recall`, the shares of detections and of ground truths in pairs of one class;
+    `num_correct`, pairs of one class; `num_confused`, of two; `num_missed`, ground truths; `num_background`, detections
+    of none; and `num_left_out`.
 
     Attributes:
       num_classes: K; labels lie in [0, K).
@@ -184,12 +188,6 @@ class ConfusionMatrix(Contract):
             ),
         )
 
-    def merge(self, state: ConfusionMatrixState, other: ConfusionMatrixState) -> ConfusionMatrixState:
-        """Returns one state that has seen what both have."""
-        configuration = self._accept(state=state, other=other)
-        merged: ConfusionMatrixState = add_counts(state, other)
-        return dataclasses.replace(merged, configuration=configuration)
-
     def compute(self, state: ConfusionMatrixState) -> ConfusionMatrixResult:
         """Returns the counts; jittable."""
         configuration = self._accept(state=state)
@@ -197,22 +195,8 @@ class ConfusionMatrix(Contract):
         checks = checks_by_name(state.checks)
         return ConfusionMatrixResult(state.counts, state.num_left_out, counters, checks, configuration)
 
-    def summarize(self, result: ConfusionMatrixResult) -> dict[str, float]:
-        """Returns what the matrix adds up to, NaN where undefined, and the counters beside it; warns of what is odd.
-
-        Returns:
-          `precision` and `recall`, the share of detections and of ground truths in pairs of one class; `num_correct`,
-          pairs of one class; `num_confused`, of two; `num_missed`, ground truths; `num_background`, detections of none;
-          `num_left_out`; then the counters.
-
-        Raises:
-          ValueError: if a count reached 2^31 - 1.
-        """
-        self._accept_result(result)
-        check_counts((result.counts, result.num_left_out, result.counters))
-        counters, checks = ({name: int(value) for name, value in of.items()} for of in (result.counters, result.checks))
-        warn_once(advise(checks, counters, num_classes=self.num_classes, box_format=self.box_format))
-        counts = np.asarray(result.counts, np.int64)
+    def _named(self, result: ConfusionMatrixResult) -> dict[str, float]:
+        counts = result.counts.astype(np.int64)
         correct, paired = int(np.trace(counts[:-1, :-1])), int(counts[:-1, :-1].sum())
         missed, background = int(counts[:, -1].sum()), int(counts[-1].sum())
         return {
@@ -223,7 +207,11 @@ class ConfusionMatrix(Contract):
             "num_missed": missed,
             "num_background": background,
             "num_left_out": int(result.num_left_out),
-        } | counters
+        }
+
+    def _advise(self, result: ConfusionMatrixResult) -> Iterable[str]:
+        checks, counters = as_integers(result.checks), as_integers(result.counters)
+        return advise(checks, counters, num_classes=self.num_classes, box_format=self.box_format)
 
 
 Rows = TypeVar("Rows", Detections, GroundTruths)

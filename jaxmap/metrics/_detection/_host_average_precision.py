@@ -15,13 +15,13 @@ from ..._evaluation import Evaluation, evaluation_of
 from ..._expected import expect
 from ..._integers import as_labels, as_words
 from ..._matching._data_checks import checks_by_name
-from ..._matching._device import BatchRules, match_batch
+from ..._matching._device import match_batch
 from ..._planes import num_words
 from ...types import Array, Detections, GroundTruths
-from .._contract import Contract
+from .._contract import in_jit
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
 from ._records import class_names_of, curves_on_host, dataset_of_images
-from ._result import AveragePrecisionResult, summarize_result, warn_of_oddities
+from ._result import AveragePrecisionResult, CurveMetric, warn_of_oddities
 from ._state import ImageRows, content_of, contents_differ, empty_rows, rows_of_batch, whole_ids
 
 __all__ = ["HostAveragePrecision", "HostState"]
@@ -55,7 +55,7 @@ class HostState:
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class HostAveragePrecision(Contract):
+class HostAveragePrecision(CurveMetric[HostState]):
     """Exact average precision whose rows leave the device after each update; no capacity to choose.
 
     `update` is called from Python and runs its own compiled program, whose results are copied to the host while the
@@ -107,7 +107,7 @@ class HostAveragePrecision(Contract):
             inside `jit`.
         """
         self._accept(state=state)
-        if isinstance(image_id, jax.core.Tracer):
+        if in_jit(image_id):
             raise TypeError("`HostAveragePrecision.update` must be called outside jit; use `AveragePrecision` inside.")
         expect("detections", detections, Detections)
         expect("ground_truths", ground_truths, GroundTruths)
@@ -175,15 +175,6 @@ class HostAveragePrecision(Contract):
             counters[name] = np.concatenate([getattr(images, name) for images in rows]).sum()
         checks = checks_by_name(np.concatenate([images.checks for images in rows]).sum(0))
         return rows, counters, checks
-
-    def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
-        """Returns the protocol's numbers by name, NaN where undefined, and the counters beside them."""
-        self._accept_result(result)
-        return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=False)
-
-    @property
-    def _rules(self) -> BatchRules:
-        return BatchRules(self.protocol, self.num_classes, self.box_format)
 
     def _with_room_of(self, state: HostState) -> None:
         """Any number of batches of any size will do."""

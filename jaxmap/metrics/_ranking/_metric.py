@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -13,9 +14,8 @@ import numpy as np
 from ..._display import short_repr
 from ..._geometry import _double_float as df
 from ..._geometry._double_float import DoubleFloat
-from ..._matching._data_checks import warn_once
 from ...types import UNDEFINED, Array
-from .._contract import Contract
+from .._contract import Contract, in_jit
 from .._options import check_sizes
 from ._at_k import as_items, exact, get_definition, rank_rows, total
 
@@ -78,7 +78,7 @@ class MeanAveragePrecisionAtKResult(NamedTuple):
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MeanAveragePrecisionAtK(Contract):
+class MeanAveragePrecisionAtK(Contract[MeanAveragePrecisionAtKState, MeanAveragePrecisionAtKResult]):
     """The mean of AP@k over rows, `sum(weight * AP@k) / sum(weight)`, accumulated batch by batch.
 
     With `definition="tensorflow"`, a single row without relevant items makes the number NaN, whatever its weight, as it
@@ -173,36 +173,23 @@ class MeanAveragePrecisionAtK(Contract):
             ),
         )
 
-    def merge(
-        self, state: MeanAveragePrecisionAtKState, other: MeanAveragePrecisionAtKState
-    ) -> MeanAveragePrecisionAtKState:
-        """Returns one state that has seen what both have."""
-        configuration = self._accept(state=state, other=other)
-        return MeanAveragePrecisionAtKState(
-            **{name: df.add(getattr(state, name), getattr(other, name)) for name in SUMS},
-            **{name: getattr(state, name) + getattr(other, name) for name in COUNTERS},
-            configuration=configuration,
-        )
-
     def compute(self, state: MeanAveragePrecisionAtKState) -> MeanAveragePrecisionAtKResult:
         """Divides the sums: to float64 outside of `jit`, and to float32 inside."""
         configuration = self._accept(state=state)
         counters = {name: getattr(state, name) for name in COUNTERS}
         mean, defined = _divide(get_definition(self.definition, self.empty).empty, state)
-        if isinstance(state.num_rows, jax.core.Tracer):
+        if in_jit(state):
             return MeanAveragePrecisionAtKResult(jnp.where(defined, mean.hi, UNDEFINED), counters, configuration)
         mean, defined, counters = jax.device_get((mean, defined, counters))
         value = np.float64(mean.hi) + np.float64(mean.lo) if defined else np.float64(np.nan)
         return MeanAveragePrecisionAtKResult(value, counters, configuration)
 
-    def summarize(self, result: MeanAveragePrecisionAtKResult) -> dict[str, float]:
-        """Returns the mean, NaN where undefined, and the counters beside it; warns of weights that are none."""
-        self._accept_result(result)
-        if bad := int(result.counters["num_bad_weights"]):
-            warn_once([f"{bad} rows have a weight that is negative, NaN or infinite, and are excluded"])
-        mean = float(result.mean_average_precision)
-        numbers: dict[str, float] = {"mean_average_precision": np.nan if mean == UNDEFINED else mean}
-        return numbers | {name: int(value) for name, value in result.counters.items()}
+    def _named(self, result: MeanAveragePrecisionAtKResult) -> dict[str, Array]:
+        return {"mean_average_precision": result.mean_average_precision}
+
+    def _advise(self, result: MeanAveragePrecisionAtKResult) -> Iterator[str]:
+        if bad := result.counters["num_bad_weights"]:
+            yield f"{bad} rows have a weight that is negative, NaN or infinite, and are excluded"
 
 
 def mean_average_precision_at_k(
@@ -255,7 +242,7 @@ def mean_average_precision_at_k(
         valid=valid,
     )
     result = metric.compute(state)
-    if isinstance(state.num_rows, jax.core.Tracer):
+    if in_jit(state):
         sound = (state.num_bad_weights == 0) & (result.mean_average_precision != UNDEFINED)
         return jnp.where(sound, result.mean_average_precision, jnp.nan)
     if result.counters["num_bad_weights"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -15,9 +16,19 @@ from ..._display import short_repr
 from ..._integer_bounds import check_int32
 from ..._matching._data_checks import warn_once
 from ...types import Array
-from .._contract import Contract
+from .._contract import Contract, in_jit
 from .._options import check_memory, check_sizes
-from ._label_maps import BAD, IGNORED, NUM_COLUMNS, NUM_ROWS, PADDING, UNPREDICTED, LabelRule, advise_on_maps, check_map
+from ._label_maps import (
+    BAD,
+    IGNORED,
+    NUM_COLUMNS,
+    NUM_ROWS,
+    PADDING,
+    UNPREDICTED,
+    ReadsLabels,
+    advise_on_maps,
+    check_map,
+)
 
 __all__ = ["SegmentationResult", "SegmentationState", "SemanticSegmentation", "semantic_segmentation"]
 
@@ -76,7 +87,7 @@ class SegmentationResult(NamedTuple):
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SemanticSegmentation(Contract):
+class SemanticSegmentation(ReadsLabels, Contract[SegmentationState, SegmentationResult]):
     """IoU, Dice and accuracy of label maps from the confusion matrix of the whole dataset, exact up to 2^63 pixels.
 
     Numbers are those of all pixels together, not means over batches or images. A pixel whose true label is a class is
@@ -162,38 +173,15 @@ class SemanticSegmentation(Contract):
         )
         return self.merge(state, batch)
 
-    def merge(self, state: SegmentationState, other: SegmentationState) -> SegmentationState:
-        """Returns one state that has seen what both have."""
-        configuration = self._accept(state=state, other=other)
-        return SegmentationState(
-            confusion=wide.add(state.confusion, other.confusion),
-            unscored=wide.add(state.unscored, other.unscored),
-            configuration=configuration,
-        )
-
     def compute(self, state: SegmentationState) -> SegmentationResult:
         """Reads the numbers from the counts: in float64 on the host, or, inside `jit`, in float32 on the device."""
-        configuration = self._accept(state=state)
-        in_jit = isinstance(state.confusion.low, jax.core.Tracer)
-        result = _numbers(state) if in_jit else wide.in_float64(_numbers, state)
-        return result._replace(configuration=configuration)
+        return self._computed(_numbers, state)
 
-    def summarize(self, result: SegmentationResult) -> dict[str, float]:
-        """Returns the five overall numbers by name, NaN where undefined, and the counters beside them.
+    def _named(self, result: SegmentationResult) -> dict[str, Array]:
+        return {name: getattr(result, name) for name in SegmentationResult._fields[:5]}
 
-        What is most likely not as it was meant, such as labels that are no class, is said in one `UserWarning`.
-        """
-        self._accept_result(result)
-        result = wide.to_host(result)
-        warn_once(advise_on_maps(result.confusion.sum(1), result.counters, self._labels))
-        numbers = {name: float(getattr(result, name)) for name in SegmentationResult._fields[:5]}
-        return numbers | {name: int(value) for name, value in result.counters.items()}
-
-    @property
-    def _labels(self) -> LabelRule:
-        return LabelRule(
-            num_classes=self.num_classes, ignore_index=self.ignore_index, reduce_zero_label=self.reduce_zero_label
-        )
+    def _advise(self, result: SegmentationResult) -> Iterator[str]:
+        return advise_on_maps(result.confusion.sum(1), result.counters, self._labels)
 
 
 def semantic_segmentation(
@@ -233,14 +221,14 @@ def semantic_segmentation(
     predicted_map, truth_map = check_map("predicted", predicted), check_map("truth", truth)  # before `jit` cuts labels
     state = _first_update(metric, predicted_map, truth_map, valid)
     result = metric.compute(state)
-    if isinstance(state.confusion.low, jax.core.Tracer):
+    if in_jit(state):
         return result
     if result.counters["num_bad_true_labels"] + result.counters["num_bad_predicted_labels"]:
         rows = metric._labels.truth_rows(truth_map, valid)
         columns = metric._labels.predicted_columns(predicted_map)
         metric._labels.refuse("truth", truth, rows == num_classes + BAD)
         metric._labels.refuse("predicted", predicted, (columns == num_classes + BAD) & (rows < num_classes))
-    warn_once(advise_on_maps(result.confusion.sum(1), result.counters, metric._labels))
+    warn_once(metric._advise(result))
     return result
 
 
