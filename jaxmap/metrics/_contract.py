@@ -102,7 +102,7 @@ class Contract(Generic[State, Result]):
         on_host = to_host(result)
         warn_once(self._advise(on_host))
         numbers = {name: value if type(value) is int else float(value) for name, value in self._named(on_host).items()}
-        return numbers | as_integers(on_host.counters)
+        return numbers | as_integers({name: on_host.counters[name] for name in fields["counters"]})  # in their order
 
     def _named(self, result: Result) -> Mapping[str, Any]:
         """Returns what `summarize` reports of a result on the host: floats, and Python's integers."""
