@@ -17,14 +17,12 @@ import pytest
 from scenes import pad
 
 import jaxmap
-from jaxmap import distributed
 from jaxmap._pairing._host import PAIRINGS
 from jaxmap.metrics import ConfusionMatrix, ConfusionMatrixState
 
 pytestmark = pytest.mark.slow
 
 D, G, K = 12, 8, 3
-SIZE = 7  # of a batch; does not divide the images
 METRIC = ConfusionMatrix(num_classes=K, iou_threshold=0.4, box_format="xywh")
 Batch = dict[str, Any]
 
@@ -34,7 +32,7 @@ def dataset() -> Batch:
     """Images with crowds, ignored objects and many ties, boxes of whole numbers; padding holds NaN and -7."""
     rng = np.random.default_rng(0)
     images: tuple[list[Any], list[Any]] = ([], [])
-    for _ in range(3 * SIZE + 4):
+    for _ in range(25):
         num_truths, num_detections = rng.integers(0, G + 1), rng.integers(D // 2, D + 1)
         boxes = np.concatenate([rng.integers(0, 20, (num_truths, 2)), 10 * rng.integers(1, 6, (num_truths, 2))], axis=1)
         near = boxes[rng.integers(0, num_truths, num_detections)] if num_truths else np.full((num_detections, 4), 9)
@@ -66,33 +64,18 @@ def on_host(data: Batch, pairing: str) -> jaxmap.Confusion:
     return jaxmap.confusion_matrix(data["detections"], data["ground_truths"], pairing=pairing, **options)
 
 
-def batches(data: Batch) -> list[Batch]:
-    """Cuts images into batches; the last is filled up with images that do not count."""
-    count = len(data["detections"].labels)
-    cut = []
-    for start in range(0, count, SIZE):
-        rows = np.arange(start, start + SIZE)
-        cut.append(take(data, rows % count) | {"image_id": rows.astype(np.int32), "valid": rows < count})
-    return cut
-
-
 # ---- the host's counts ----
 
 
-def test_every_rule_counts_as_the_host_does_in_a_scan_over_batches_and_a_vmap_over_shards() -> None:
-    cut = batches(dataset())
-    shards = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(2, 2, *leaves[0].shape), *cut)
-
-    def run_metric(metric: ConfusionMatrix, shard: Batch) -> ConfusionMatrixState:
-        state = jax.lax.scan(lambda state, batch: (metric.update(state, **batch), None), metric.init(), shard)[0]
-        return distributed.reduce(metric, state, "shards")
+def test_every_rule_counts_as_the_host_does() -> None:
+    count = len(dataset()["detections"].labels)
 
     @jax.jit
-    @functools.partial(jax.vmap, axis_name="shards", out_axes=None)
-    def run(shard: Batch) -> dict[str, ConfusionMatrixState]:
-        return {name: run_metric(dataclasses.replace(METRIC, pairing=name), shard) for name in PAIRINGS}
+    def run(data: Batch) -> dict[str, ConfusionMatrixState]:
+        ids, rules = np.arange(count), {name: dataclasses.replace(METRIC, pairing=name) for name in PAIRINGS}
+        return {name: metric.update(metric.init(), **data, image_id=ids) for name, metric in rules.items()}
 
-    distinct, states = set(), run(shards)
+    distinct, states = set(), run(dataset())
     for pairing, state in states.items():
         expected = on_host(dataset(), pairing=pairing)
         np.testing.assert_array_equal(state.counts, expected.counts, err_msg=pairing)
