@@ -24,7 +24,7 @@ from .types import UNDEFINED
 __all__ = [
     "WideCount",
     "add",
-    "add_counts",
+    "add_stopping",
     "as_array",
     "as_float",
     "check_counts",
@@ -75,24 +75,20 @@ def add(a: WideCount, b: WideCount) -> WideCount:
     return WideCount(low, a.high + b.high + carry)
 
 
-def add_counts(a: Counts, b: Counts) -> Counts:
-    """Adds trees of int32 counts, which stop at 2^31 - 1 instead of wrapping, whatever the order of additions."""
-
-    def stopped(one: jax.Array, other: jax.Array) -> jax.Array:
-        both = jnp.add(one, other)
-        return jnp.where(both < 0, INT32_MAX, both)
-
-    both: Counts = jax.tree.map(stopped, a, b)
-    return both
+def add_stopping(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Adds int32 counts, which stop at 2^31 - 1 instead of wrapping, whatever the order of additions."""
+    both = jnp.add(a, b)
+    return jnp.where(both < 0, INT32_MAX, both)
 
 
 def check_counts(counts: Any) -> None:
-    """Checks that no count in the trees has stopped at 2^31 - 1.
+    """Checks that no int32 count in the trees has stopped at 2^31 - 1.
 
     Raises:
       ValueError: if one has.
     """
-    if any(np.max(leaf, initial=0) == INT32_MAX for leaf in jax.tree.leaves(counts)):
+    leaves = (np.asarray(leaf) for leaf in jax.tree.leaves(counts))
+    if any(np.max(leaf, initial=0) == INT32_MAX for leaf in leaves if leaf.dtype == np.int32):
         raise ValueError(
             "a count reached 2^31 - 1, the most that the state holds, so its numbers are not those of all data; "
             "evaluate the data in parts."
@@ -135,19 +131,19 @@ def as_array(counts: WideCount) -> jax.Array:
     return cast(jax.Array, counts)
 
 
-def in_float64(compute: Callable[[State], Result], state: State) -> Result:
+def in_float64(compute: Callable[..., Result], *given: Any) -> Result:
     """Runs a metric's device arithmetic in float64 on the host's CPU, and brings the result to NumPy.
 
     One set of formulas serves both routes: inside a program they are traced in the program's own precision.
     """
     with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        result: Result = to_host(_jitted(compute, jax.device_get(state)))
+        result: Result = to_host(_jitted(compute, *jax.device_get(given)))
     return result
 
 
 @partial(jax.jit, static_argnums=0)
-def _jitted(compute: Callable[[Any], Any], state: Any) -> Any:
-    return compute(state)
+def _jitted(compute: Callable[..., Any], *given: Any) -> Any:
+    return compute(*given)
 
 
 def to_host(result: Any) -> Any:

@@ -1,4 +1,6 @@
-"""The base of all metrics: checks of arguments, and of the configuration that states carry.
+"""The base of all metrics: how states merge, where results are computed, and checks of arguments and configurations.
+
+States of counts merge by addition. Results are computed in float64 on the host, or in float32 inside `jit`.
 
 A state carries two words about the configuration of its metric: a fingerprint, and 1. Counts of different
 configurations cannot be added, so `update`, `merge`, `compute` and `summarize` check the words. Outside `jit`, where
@@ -15,18 +17,32 @@ from __future__ import annotations
 import dataclasses
 import functools
 import zlib
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from .._counts64 import WideCount, add, add_stopping, check_counts, in_float64, to_host
 from .._expected import expect
+from .._geometry import _double_float as df
+from .._geometry._double_float import DoubleFloat
+from .._matching._data_checks import warn_once
 from ..protocols import AreaRange, EvaluationProtocol
-from ..types import Array
+from ..types import Array, Scalar
 
-__all__ = ["Contract", "check_alike", "configuration", "difference", "initial_shapes", "shapes_by_name"]
+__all__ = [
+    "Contract",
+    "as_integers",
+    "check_alike",
+    "configuration",
+    "difference",
+    "in_jit",
+    "initial_shapes",
+    "shapes_by_name",
+]
 
 # Fields that no count depends on: capacities, and what is only read after counting.
 _READ_LATER = {
@@ -36,11 +52,20 @@ _READ_LATER = {
 _READ_LATER_OF_PROTOCOL = {"name", "description", "summary", "class_groups", "recall_points", "average"}
 _SHOWN = 4  # the most differences in one message
 
+# How two numbers of a kind are added; all others are int32 counts.
+_ADD: dict[type, Callable[[Any, Any], Any]] = {WideCount: add, DoubleFloat: df.add}
+
+State = TypeVar("State")
+Result = TypeVar("Result")
+
 _known: dict[int, dict[str, Any]] = {}  # the configurations in this process, by fingerprint
 
 
-class Contract:
-    """The base of every metric. Metrics are frozen dataclasses; their states and results have a `configuration`."""
+class Contract(Generic[State, Result]):
+    """The base of every metric. Metrics are frozen dataclasses; their states and results have a `configuration`.
+
+    Results are named tuples with `counters`, and with `checks` if they have any.
+    """
 
     _STATE: ClassVar[type]
     _RESULT: ClassVar[type]
@@ -48,11 +73,60 @@ class Contract:
         None  # the fields of the protocol that counts depend on; None for all
     )
 
+    def merge(self, state: State, other: State) -> State:
+        """Returns the combination of two states.
+
+        Counts of 64 bits are exact. Counts of 32 bits stop at 2^31 - 1, and `summarize` raises then.
+
+        Raises:
+          TypeError: if one is not a state of such a metric.
+          ValueError: if one has another configuration; inside `jit`, `summarize` raises.
+        """
+        configuration = self._accept(state=state, other=other)
+        added: Any = jax.tree.map(
+            lambda one, more: _ADD.get(type(one), add_stopping)(one, more),
+            state,
+            other,
+            is_leaf=lambda node: type(node) in _ADD,
+        )
+        return cast(State, dataclasses.replace(added, configuration=configuration))
+
+    def summarize(self, result: Result) -> dict[str, float]:
+        """Returns the numbers by name, NaN where undefined, and the counters.
+
+        Gives one `UserWarning` about likely mistakes, such as labels that are not classes.
+
+        Raises:
+          TypeError: if it is not a result of such a metric.
+          ValueError: if it has another configuration, or a count reached 2^31 - 1.
+        """
+        self._accept_result(result)
+        fields = cast(Any, result)._asdict()
+        check_counts([value for name, value in fields.items() if name != "checks"])
+        on_host = to_host(result)
+        warn_once(self._advise(on_host))
+        numbers = {name: value if type(value) is int else float(value) for name, value in self._named(on_host).items()}
+        return numbers | as_integers({name: on_host.counters[name] for name in fields["counters"]})  # in their order
+
+    def _named(self, result: Result) -> Mapping[str, Any]:
+        """Returns what `summarize` reports of a result on the host: floats, and Python's integers."""
+        raise NotImplementedError
+
+    def _advise(self, result: Result) -> Iterable[str]:
+        """Yields what `summarize` warns about in a result on the host."""
+        return ()
+
+    def _computed(self, numbers: Callable[..., Result], state: State, *given: Any) -> Result:
+        """Returns `numbers(state, *given)`: float64 NumPy on the host, or, inside `jit`, float32 on the device."""
+        configuration = self._accept(state=state)
+        result: Any = numbers(state, *given) if in_jit(state) else in_float64(numbers, state, *given)
+        return cast(Result, result._replace(configuration=configuration))
+
     def _words(self) -> NDArray[np.uint32]:
         """Returns `[2]` uint32, the words that a state of this configuration carries."""
         return np.array([_fingerprint(self), 1], np.uint32)
 
-    def _with_room_of(self, state: Any) -> Contract | None:
+    def _with_room_of(self, state: State) -> Contract[State, Result] | None:
         """Returns the metric whose `init` has the shapes that a state must have; None if any shapes are valid."""
         return self
 
@@ -96,6 +170,16 @@ class Contract:
                 f"`{name}` must have the shapes of this metric's states; it has another configuration, or holds "
                 f"several states along a leading axis: {difference(expected, got, 'here', 'there')}."
             )
+
+
+def as_integers(counters: Mapping[str, Scalar]) -> dict[str, int]:
+    """Returns counters as Python's integers, which do not wrap."""
+    return {name: int(value) for name, value in counters.items()}
+
+
+def in_jit(tree: Any) -> bool:
+    """Returns whether values are traced, so that results stay on the device; else they are computed on the host."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def check_alike(name: str, words: Array, own: Array) -> None:
@@ -198,6 +282,6 @@ def _short(value: Any) -> str:
 
 def _is_known(words: Array) -> bool:
     """Returns whether Python can read the values: False for tracers and for arrays of other processes."""
-    if isinstance(words, jax.core.Tracer):
+    if in_jit(words):
         return False
     return not isinstance(words, jax.Array) or words.is_fully_addressable or words.is_fully_replicated

@@ -1,4 +1,4 @@
-"""The confusion matrix inside `jit`: equal to the host call, and the laws. Counts are compared exactly.
+"""The confusion matrix inside `jit`: equal to the host call, and its summary by hand. Counts are compared exactly.
 
 Ground truths have eight slots, as many as a short list of candidates, which halves the time that compiling takes.
 """
@@ -10,14 +10,12 @@ import functools
 import math
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxmap
-from jaxmap import distributed
 from jaxmap._pairing._host import PAIRINGS
 from jaxmap.metrics import ConfusionMatrix, ConfusionMatrixState
 from support.scenes import pad
@@ -25,7 +23,6 @@ from support.scenes import pad
 pytestmark = pytest.mark.slow
 
 D, G, K = 12, 8, 3
-SIZE = 7  # of a batch; does not divide the images
 METRIC = ConfusionMatrix(num_classes=K, iou_threshold=0.4, box_format="xywh")
 Batch = dict[str, Any]
 
@@ -35,7 +32,7 @@ def dataset() -> Batch:
     """Images with crowds, ignored objects and many ties, boxes of whole numbers; padding holds NaN and -7."""
     rng = np.random.default_rng(0)
     images: tuple[list[Any], list[Any]] = ([], [])
-    for _ in range(3 * SIZE + 4):
+    for _ in range(25):
         num_truths, num_detections = rng.integers(0, G + 1), rng.integers(D // 2, D + 1)
         boxes = np.concatenate([rng.integers(0, 20, (num_truths, 2)), 10 * rng.integers(1, 6, (num_truths, 2))], axis=1)
         near = boxes[rng.integers(0, num_truths, num_detections)] if num_truths else np.full((num_detections, 4), 9)
@@ -58,10 +55,6 @@ def dataset() -> Batch:
     return {"detections": jaxmap.Detections(**found), "ground_truths": jaxmap.GroundTruths(**truth)}
 
 
-def num_images() -> int:
-    return len(dataset()["detections"].labels)
-
-
 def take(data: Any, rows: Any) -> Any:
     return jax.tree.map(lambda column: column[np.asarray(rows)], data)
 
@@ -71,59 +64,24 @@ def on_host(data: Batch, pairing: str) -> jaxmap.Confusion:
     return jaxmap.confusion_matrix(data["detections"], data["ground_truths"], pairing=pairing, **options)
 
 
-@functools.partial(jax.jit, donate_argnums=0)
-@functools.partial(chex.assert_max_traces, n=1)
-def update(state: ConfusionMatrixState, batch: Batch) -> ConfusionMatrixState:
-    return METRIC.update(state, **batch)
-
-
-merge = jax.jit(METRIC.merge)
-
-
-def batches(data: Batch) -> list[Batch]:
-    """Cuts images into batches; the last is filled up with images that do not count."""
-    count = len(data["detections"].labels)
-    cut = []
-    for start in range(0, count, SIZE):
-        rows = np.arange(start, start + SIZE)
-        cut.append(take(data, rows % count) | {"image_id": rows.astype(np.int32), "valid": rows < count})
-    return cut
-
-
-def state_of(data: Batch) -> ConfusionMatrixState:
-    return functools.reduce(update, batches(data), METRIC.init())
-
-
-def assert_same(one: ConfusionMatrixState, other: ConfusionMatrixState, *but: str) -> None:
-    """Asserts that two states are equal in every bit, but for the fields that are named."""
-    alike = dict.fromkeys(but, 0)
-    chex.assert_trees_all_equal(dataclasses.replace(one, **alike), dataclasses.replace(other, **alike))
-
-
 # ---- the host's counts ----
 
 
-def test_every_rule_counts_as_the_host_does_in_a_scan_over_batches_and_a_vmap_over_shards() -> None:
-    cut = batches(dataset())
-    shards = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(2, 2, *leaves[0].shape), *cut)
-
-    def run_metric(metric: ConfusionMatrix, shard: Batch) -> ConfusionMatrixState:
-        state = jax.lax.scan(lambda state, batch: (metric.update(state, **batch), None), metric.init(), shard)[0]
-        return distributed.reduce(metric, state, "shards")
+def test_every_rule_counts_as_the_host_does() -> None:
+    count = len(dataset()["detections"].labels)
 
     @jax.jit
-    @functools.partial(jax.vmap, axis_name="shards", out_axes=None)
-    def run(shard: Batch) -> dict[str, ConfusionMatrixState]:
-        return {name: run_metric(dataclasses.replace(METRIC, pairing=name), shard) for name in PAIRINGS}
+    def run(data: Batch) -> dict[str, ConfusionMatrixState]:
+        ids, rules = np.arange(count), {name: dataclasses.replace(METRIC, pairing=name) for name in PAIRINGS}
+        return {name: metric.update(metric.init(), **data, image_id=ids) for name, metric in rules.items()}
 
-    distinct, states = set(), run(shards)
+    distinct, states = set(), run(dataset())
     for pairing, state in states.items():
         expected = on_host(dataset(), pairing=pairing)
         np.testing.assert_array_equal(state.counts, expected.counts, err_msg=pairing)
         assert state.num_left_out == expected.num_left_out > 0
         distinct.add(expected.counts.tobytes())
     assert len(distinct) == 4
-    assert_same(states[METRIC.pairing], state_of(dataset()))  # a loop
 
 
 @pytest.mark.parametrize("pairing", PAIRINGS)
@@ -135,77 +93,6 @@ def test_one_side_may_have_no_room(pairing: str, num_detections: int, num_ground
     metric = dataclasses.replace(METRIC, pairing=pairing)
     state = jax.eval_shape(metric.update, metric.init(), found, truth, image_id=np.array([3]))  # tracing is what fails
     assert state.counts.shape == (K + 1, K + 1)
-
-
-# ---- laws ----
-
-
-def test_any_order_and_split_of_images_gives_the_same_state() -> None:
-    data, whole = dataset(), state_of(dataset())
-    np.testing.assert_array_equal(whole.counts, on_host(data, pairing=METRIC.pairing).counts)
-    assert whole.num_images == num_images()
-    rows = np.random.default_rng(0).permutation(num_images())
-    assert_same(state_of(take(data, rows)), whole)
-    a, b, c = (state_of(take(data, part)) for part in np.split(rows, [5, 6]))
-    for merged in (merge(merge(a, b), c), merge(a, merge(b, c)), merge(merge(c, a), b)):
-        assert_same(merged, whole, "num_padded_images")
-    assert_same(merge(METRIC.init(), whole), whole)
-    assert_same(merge(whole, METRIC.init()), whole)
-    chex.assert_trees_all_equal_shapes_and_dtypes(whole, METRIC.init())
-    assert not any(leaf.weak_type for leaf in jax.tree.leaves((whole, METRIC.init())))
-
-
-def test_update_is_merge_with_the_update_of_nothing() -> None:
-    first, second, *_ = batches(dataset())
-    state = update(METRIC.init(), first)
-    expected = merge(state, update(METRIC.init(), second))
-    assert_same(update(state, second), expected)
-    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))  # it was given away
-
-
-def test_padding_rows_may_stand_anywhere_and_hold_anything() -> None:
-    data, rng = dataset(), np.random.default_rng(0)
-    changed = {}
-    for side, batch in data.items():
-        valid = np.stack([rng.permutation(flags) for flags in batch.valid])  # valid rows keep their order
-        columns = {}
-        for name, column in vars(batch).items():
-            if column is not None and name != "valid":
-                moved = np.array(np.broadcast_to(column[batch.valid][0], column.shape))
-                moved[valid] = column[batch.valid]
-                columns[name] = moved
-        changed[side] = type(batch)(**columns, valid=valid)
-    assert (changed["detections"].valid != data["detections"].valid).any()
-    assert_same(state_of(changed), state_of(data))
-
-
-def test_padding_images_change_only_their_counter() -> None:
-    state = state_of(dataset())
-    padding = jax.tree.map(lambda x: np.full_like(x, np.nan if x.dtype.kind == "f" else 1), batches(dataset())[0])
-    more = update(jax.tree.map(jnp.array, state), padding | {"valid": np.zeros(SIZE, bool)})
-    assert_same(more, state, "num_padded_images")
-    assert more.num_padded_images - state.num_padded_images == SIZE
-
-
-def test_an_image_that_comes_twice_counts_twice() -> None:
-    batch = batches(dataset())[0]
-    once = update(METRIC.init(), batch)
-    twice = update(jax.tree.map(jnp.array, once), batch)
-    assert_same(twice, jax.tree.map(lambda x: 2 * x, once), "configuration")
-
-
-def test_bad_rows_take_no_part_and_are_counted() -> None:
-    found, truth = (jax.tree.map(np.copy, dataset()[side]) for side in ("detections", "ground_truths"))
-    rows = [[tuple(place) for place in np.argwhere(side.valid)[[3, 9]]] for side in (found, truth)]
-    found.scores[rows[0][0]], found.labels[rows[0][1]] = np.nan, K
-    truth.boxes[rows[1][0]], truth.labels[rows[1][1]] = np.inf, -1
-    spoiled = {"detections": found, "ground_truths": truth}
-    state = state_of(spoiled)
-    assert (state.num_not_finite, state.num_bad_labels) == (2, 2)
-    for side, places in zip((found, truth), rows, strict=True):
-        for place in places:
-            side.valid[place] = False
-    assert_same(state, state_of(spoiled), "num_not_finite", "num_bad_labels")
 
 
 # ---- numbers ----

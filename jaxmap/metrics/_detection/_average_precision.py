@@ -14,16 +14,15 @@ from jax.typing import ArrayLike
 from ..._curves._device import precision_recall
 from ..._display import short_repr
 from ..._evaluation import Evaluation, evaluation_of
-from ..._matching._checked import BatchRules
 from ..._matching._device import MatchedBatch, match_batch
 from ..._planes import num_words
 from ..._summary import summarize_on_device
 from ...protocols import COCO, EvaluationProtocol
 from ...types import Detections, GroundTruths, PrecisionRecall
-from .._contract import Contract
+from .._contract import in_jit
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
 from ._records import class_names_of, curves_on_host, dataset_of_images, records_on_device
-from ._result import AveragePrecisionResult, check_overflow, summarize_result, warn_of_oddities
+from ._result import AveragePrecisionResult, CurveMetric, check_overflow, summarize_result, warn_of_oddities
 from ._state import (
     OF_STATE,
     AveragePrecisionState,
@@ -41,7 +40,7 @@ __all__ = ["AveragePrecision", "average_precision"]
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AveragePrecision(Contract):
+class AveragePrecision(CurveMetric[AveragePrecisionState]):
     """Exact COCO average precision, accumulated batch by batch on the device.
 
     The order of batches, devices and hosts changes no bit of the result: ties in score are broken by image id, then by
@@ -152,7 +151,7 @@ class AveragePrecision(Contract):
         """Integrates the state into curves: in float64 on the host, or, inside `jit`, in float32 on the device."""
         configuration = self._accept(state=state)
         counters, checks = total_counters(state), total_checks(state)
-        if isinstance(state.num_images, jax.core.Tracer):
+        if in_jit(state):
             return AveragePrecisionResult(self._compute_on_device(state), counters, checks, configuration)
         state, counters, checks = jax.device_get((state, counters, checks))
         curves = curves_on_host([_used(state)], self.protocol, self.num_classes)
@@ -173,10 +172,6 @@ class AveragePrecision(Contract):
         """
         self._accept_result(result)
         return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=allow_overflow)
-
-    @property
-    def _rules(self) -> BatchRules:
-        return BatchRules(self.protocol, self.num_classes, self.box_format)
 
     def _warn_of_too_little_room(self, state: AveragePrecisionState, batch: MatchedBatch) -> None:
         """Warns while tracing about a capacity that would be exceeded if all rows of the batch were real."""

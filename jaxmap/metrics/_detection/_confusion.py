@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -14,18 +14,17 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ..._candidates._device import similarity_places
-from ..._counts64 import add_counts, check_counts
 from ..._display import short_repr
 from ..._geometry import GEOMETRIES, geometry_of
 from ..._integer_bounds import check_int32
 from ..._matching._checked import BatchRules, CheckedDetections, CheckedGroundTruths, check_batch
-from ..._matching._data_checks import CHECKS, advise, checks_by_name, warn_once
+from ..._matching._data_checks import CHECKS, advise, checks_by_name
 from ..._matching._device import PreparedImage, prepare_image, with_candidate_lists
 from ..._pairing._device import NO_PAIR, pair_greedily
 from ..._pairing._host import check_confusion_options, normalize_confusion
 from ...protocols import COCO, UNLIMITED, AreaRange
 from ...types import UNMATCHED, Array, Candidates, Detections, GroundTruths, HostArray, Scalar
-from .._contract import Contract
+from .._contract import Contract, as_integers
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes
 
 __all__ = ["ConfusionMatrix", "ConfusionMatrixResult", "ConfusionMatrixState"]
@@ -96,12 +95,16 @@ class ConfusionMatrixResult(NamedTuple):
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ConfusionMatrix(Contract):
+class ConfusionMatrix(Contract[ConfusionMatrixState, ConfusionMatrixResult]):
     """The confusion matrix of a detector; `jaxmap.confusion_matrix` explains the pairing rules.
 
     Overlaps are compared in double-float arithmetic, and everything after that is integers, so the counts equal those
     of `jaxmap.confusion_matrix` for the same float32 numbers; IoUs that differ by less than 2^-44 (6e-14) count as
     equal. Images are not remembered: a repeated image is counted again.
+
+    `summarize` gives `precision` and `recall`, the shares of detections and of ground truths in pairs of one class;
+    `num_correct`, pairs of one class; `num_confused`, of two; `num_missed`, ground truths; `num_background`, detections
+    of none; and `num_left_out`.
 
     Attributes:
       num_classes: K; labels lie in [0, K).
@@ -188,12 +191,6 @@ class ConfusionMatrix(Contract):
             ),
         )
 
-    def merge(self, state: ConfusionMatrixState, other: ConfusionMatrixState) -> ConfusionMatrixState:
-        """Returns the combination of two states."""
-        configuration = self._accept(state=state, other=other)
-        merged: ConfusionMatrixState = add_counts(state, other)
-        return dataclasses.replace(merged, configuration=configuration)
-
     def compute(self, state: ConfusionMatrixState) -> ConfusionMatrixResult:
         """Returns the counts; jittable."""
         configuration = self._accept(state=state)
@@ -201,22 +198,8 @@ class ConfusionMatrix(Contract):
         checks = checks_by_name(state.checks)
         return ConfusionMatrixResult(state.counts, state.num_left_out, counters, checks, configuration)
 
-    def summarize(self, result: ConfusionMatrixResult) -> dict[str, float]:
-        """Returns totals of the matrix, NaN where undefined, and the counters; warns about likely mistakes.
-
-        Returns:
-          `precision` and `recall`, the shares of detections and of ground truths in pairs of the same class;
-          `num_correct`, pairs of the same class; `num_confused`, pairs of different classes; `num_missed`, unpaired
-          ground truths; `num_background`, unpaired detections; `num_left_out`; then the counters.
-
-        Raises:
-          ValueError: if a count reached 2^31 - 1.
-        """
-        self._accept_result(result)
-        check_counts((result.counts, result.num_left_out, result.counters))
-        counters, checks = ({name: int(value) for name, value in of.items()} for of in (result.counters, result.checks))
-        warn_once(advise(checks, counters, num_classes=self.num_classes, box_format=self.box_format))
-        counts = np.asarray(result.counts, np.int64)
+    def _named(self, result: ConfusionMatrixResult) -> dict[str, float]:
+        counts = result.counts.astype(np.int64)
         correct, paired = int(np.trace(counts[:-1, :-1])), int(counts[:-1, :-1].sum())
         missed, background = int(counts[:, -1].sum()), int(counts[-1].sum())
         return {
@@ -227,7 +210,11 @@ class ConfusionMatrix(Contract):
             "num_missed": missed,
             "num_background": background,
             "num_left_out": int(result.num_left_out),
-        } | counters
+        }
+
+    def _advise(self, result: ConfusionMatrixResult) -> Iterable[str]:
+        checks, counters = as_integers(result.checks), as_integers(result.counters)
+        return advise(checks, counters, num_classes=self.num_classes, box_format=self.box_format)
 
 
 Rows = TypeVar("Rows", CheckedDetections, CheckedGroundTruths)

@@ -9,18 +9,15 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ..._counts64 import add_counts, check_counts
 from ..._curves._device import interpolate, mask_undefined
 from ..._display import short_repr
 from ..._integer_bounds import INT32_MAX, check_int32
-from ..._matching._checked import BatchRules
 from ..._matching._data_checks import CHECKS, checks_by_name
 from ..._matching._device import match_batch
 from ..._planes import WORD_BITS
 from ..._records._device import count_ground_truths
 from ...protocols import OfCounts
 from ...types import UNDEFINED, Array, Detections, GroundTruths, PrecisionRecall
-from .._contract import Contract
 from .._options import (
     COCO_OR_OTHER,
     NamedProtocol,
@@ -30,7 +27,7 @@ from .._options import (
     check_sizes,
     take_class_group,
 )
-from ._result import AveragePrecisionResult, summarize_result
+from ._result import AveragePrecisionResult, CurveMetric
 
 __all__ = ["HistogramAveragePrecision", "HistogramState"]
 
@@ -74,7 +71,7 @@ COUNTERS = tuple(field.name for field in dataclasses.fields(HistogramState) if f
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class HistogramAveragePrecision(Contract):
+class HistogramAveragePrecision(CurveMetric[HistogramState]):
     """Approximate average precision from binned scores, for evaluations whose exact state does not fit.
 
     The detections of a bin are one step of the curve. Matches, counts and recall are exact; precision is computed at
@@ -194,12 +191,6 @@ class HistogramAveragePrecision(Contract):
             ),
         )
 
-    def merge(self, state: HistogramState, other: HistogramState) -> HistogramState:
-        """Returns the combination of two states."""
-        configuration = self._accept(state=state, other=other)
-        merged: HistogramState = add_counts(state, other)
-        return dataclasses.replace(merged, configuration=configuration)
-
     def compute(self, state: HistogramState) -> AveragePrecisionResult:
         """Integrates the state into float32 curves; jittable. Only the largest limit has precision and scores.
 
@@ -208,20 +199,6 @@ class HistogramAveragePrecision(Contract):
         configuration = self._accept(state=state)
         counters = {name: getattr(state, name) for name in COUNTERS}
         return AveragePrecisionResult(self._curves(state), counters, checks_by_name(state.checks), configuration)
-
-    def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
-        """Returns the protocol's numbers by name, NaN where undefined, and the counters.
-
-        Raises:
-          ValueError: if a count reached 2^31 - 1.
-        """
-        self._accept_result(result)
-        check_counts((result.curves.num_ground_truths, result.counters))
-        return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=False)
-
-    @property
-    def _rules(self) -> BatchRules:
-        return BatchRules(self.protocol, self.num_classes, self.box_format)
 
     def _curves(self, state: HistogramState) -> PrecisionRecall[Array]:
         low, high = self.score_range

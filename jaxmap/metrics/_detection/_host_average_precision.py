@@ -15,15 +15,15 @@ from ..._display import described, short_repr
 from ..._evaluation import Evaluation, evaluation_of
 from ..._expected import expect
 from ..._integers import as_labels, as_words
-from ..._matching._checked import BatchRules, check_kinds
+from ..._matching._checked import check_kinds
 from ..._matching._data_checks import checks_by_name
 from ..._matching._device import match_batch
 from ..._planes import num_words
 from ...types import Array, Detections, GroundTruths, Scalar
-from .._contract import Contract
+from .._contract import in_jit
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
 from ._records import class_names_of, curves_on_host, dataset_of_images
-from ._result import AveragePrecisionResult, summarize_result, warn_of_oddities
+from ._result import AveragePrecisionResult, CurveMetric, warn_of_oddities
 from ._state import ImageRows, content_of, contents_differ, empty_rows, rows_of_batch, whole_ids
 
 __all__ = ["HostAveragePrecision", "HostState"]
@@ -57,7 +57,7 @@ class HostState:
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class HostAveragePrecision(Contract):
+class HostAveragePrecision(CurveMetric[HostState]):
     """Exact average precision with a state on the host, to which each update copies its rows; there are no capacities.
 
     Call `update` outside `jit`. It runs its own compiled program, whose results are copied to the host while the next
@@ -108,7 +108,7 @@ class HostAveragePrecision(Contract):
           TypeError: if labels or image ids are not integers, arguments are swapped, or it is called inside `jit`.
         """
         self._accept(state=state)
-        if isinstance(image_id, jax.core.Tracer):
+        if in_jit(image_id):
             raise TypeError("`HostAveragePrecision.update` must be called outside jit; use `AveragePrecision` inside.")
         expect("detections", detections, Detections)
         expect("ground_truths", ground_truths, GroundTruths)
@@ -178,15 +178,6 @@ class HostAveragePrecision(Contract):
             counters[name] = np.concatenate([getattr(images, name) for images in rows]).sum()
         checks = checks_by_name(np.concatenate([images.checks for images in rows]).sum(0))
         return rows, counters, checks
-
-    def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
-        """Returns the protocol's numbers by name, NaN where undefined, and the counters."""
-        self._accept_result(result)
-        return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=False)
-
-    @property
-    def _rules(self) -> BatchRules:
-        return BatchRules(self.protocol, self.num_classes, self.box_format)
 
     def _with_room_of(self, state: HostState) -> None:
         """Any number of batches of any size is valid."""

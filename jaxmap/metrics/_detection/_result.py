@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._counts64 import check_counts
 from ..._display import short_repr
 from ..._matching._checked import BatchRules
 from ..._matching._data_checks import advise, warn_once
 from ..._summary import summarize
 from ...types import UNDEFINED, Array, Floats, PrecisionRecall, Scalar
+from .._contract import Contract, as_integers
 
-__all__ = ["AveragePrecisionResult", "check_overflow", "summarize_result"]
+__all__ = ["AveragePrecisionResult", "CurveMetric", "check_overflow", "summarize_result", "warn_of_oddities"]
+
+State = TypeVar("State")
 
 # The counters of exceeded capacities, and the capacity to raise.
 OVERFLOWS = {
@@ -44,6 +48,28 @@ class AveragePrecisionResult(NamedTuple):
         return short_repr(self)
 
 
+class CurveMetric(Contract[State, AveragePrecisionResult]):
+    """A metric of detectors whose result is curves."""
+
+    num_classes: int
+    protocol: Any
+    box_format: str
+    class_group: tuple[str, ...] | None
+
+    def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
+        """Returns the protocol's numbers by name, NaN where undefined, and the counters; warns of what is odd.
+
+        Raises:
+          ValueError: if the result is of another configuration, or a count reached 2^31 - 1.
+        """
+        self._accept_result(result)
+        return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=False)
+
+    @property
+    def _rules(self) -> BatchRules:
+        return BatchRules(self.protocol, self.num_classes, self.box_format)
+
+
 def check_overflow(counters: Mapping[str, Scalar], *, allow_overflow: bool) -> None:
     """Raises if a capacity was exceeded, unless that is allowed.
 
@@ -62,8 +88,10 @@ def warn_of_oddities(
     counters: Mapping[str, Scalar], checks: Mapping[str, Scalar], rules: BatchRules, *, stacklevel: int
 ) -> None:
     """Gives one `UserWarning` about likely mistakes; a `stacklevel` of 2 points at the caller."""
-    plain = ({name: int(value) for name, value in side.items()} for side in (checks, counters))
-    warn_once(advise(*plain, num_classes=rules.num_classes, box_format=rules.box_format), stacklevel=stacklevel + 1)
+    warn_once(
+        advise(as_integers(checks), as_integers(counters), num_classes=rules.num_classes, box_format=rules.box_format),
+        stacklevel=stacklevel + 1,
+    )
 
 
 def summarize_result(
@@ -76,10 +104,12 @@ def summarize_result(
     """Returns the protocol's numbers by name, NaN where undefined, and the counters; warns about likely mistakes.
 
     Raises:
-      ValueError: if a capacity was exceeded (the message names it), unless `allow_overflow`; or if `class_group` does
+      ValueError: if a count reached 2^31 - 1; if a capacity was exceeded (the message names it), unless
+        `allow_overflow`; or if `class_group` does
         not name a group for every class.
     """
-    counters = {name: int(value) for name, value in result.counters.items()}
+    check_counts((result.curves.num_ground_truths, result.counters))
+    counters = as_integers(result.counters)
     check_overflow(counters, allow_overflow=allow_overflow)
     warn_of_oddities(counters, result.checks, rules, stacklevel=4)
     curves = jax.device_get(result.curves)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,9 +16,8 @@ from ..._display import short_repr
 from ..._geometry import _double_float as df
 from ..._geometry._double_float import DoubleFloat
 from ..._integers import as_flags
-from ..._matching._data_checks import warn_once
 from ...types import UNDEFINED, Array, Scalar
-from .._contract import Contract
+from .._contract import Contract, in_jit
 from .._options import check_sizes
 from ._at_k import as_items, exact, get_definition, rank_rows, total
 
@@ -81,7 +80,7 @@ class MeanAveragePrecisionAtKResult(NamedTuple):
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MeanAveragePrecisionAtK(Contract):
+class MeanAveragePrecisionAtK(Contract[MeanAveragePrecisionAtKState, MeanAveragePrecisionAtKResult]):
     """The mean of AP@k over rows, `sum(weight * AP@k) / sum(weight)`, accumulated batch by batch.
 
     With `definition="tensorflow"`, a single row without relevant items makes the mean NaN, whatever its weight, as in
@@ -176,37 +175,23 @@ class MeanAveragePrecisionAtK(Contract):
             ),
         )
 
-    def merge(
-        self, state: MeanAveragePrecisionAtKState, other: MeanAveragePrecisionAtKState
-    ) -> MeanAveragePrecisionAtKState:
-        """Returns the combination of two states."""
-        configuration = self._accept(state=state, other=other)
-        sums: dict[str, Any] = {name: df.add(getattr(state, name), getattr(other, name)) for name in SUMS}
-        return MeanAveragePrecisionAtKState(
-            **sums,
-            **{name: getattr(state, name) + getattr(other, name) for name in COUNTERS},
-            configuration=configuration,
-        )
-
     def compute(self, state: MeanAveragePrecisionAtKState) -> MeanAveragePrecisionAtKResult:
         """Divides the sums, in float64 outside `jit` and in float32 inside."""
         configuration = self._accept(state=state)
         counters = {name: getattr(state, name) for name in COUNTERS}
         mean, defined = _divide(get_definition(self.definition, self.empty).empty, state)
-        if isinstance(state.num_rows, jax.core.Tracer):
+        if in_jit(state):
             return MeanAveragePrecisionAtKResult(jnp.where(defined, mean.hi, UNDEFINED), counters, configuration)
         mean, defined, counters = jax.device_get((mean, defined, counters))
         value = np.float64(mean.hi) + np.float64(mean.lo) if defined else np.float64(np.nan)
         return MeanAveragePrecisionAtKResult(value, counters, configuration)
 
-    def summarize(self, result: MeanAveragePrecisionAtKResult) -> dict[str, float]:
-        """Returns the mean, NaN if undefined, and the counters; warns about invalid weights."""
-        self._accept_result(result)
-        if bad := int(result.counters["num_bad_weights"]):
-            warn_once([f"{bad} rows have a weight that is negative, NaN or infinite, and are excluded"])
-        mean = float(result.mean_average_precision)
-        numbers: dict[str, float] = {"mean_average_precision": np.nan if mean == UNDEFINED else mean}
-        return numbers | {name: int(value) for name, value in result.counters.items()}
+    def _named(self, result: MeanAveragePrecisionAtKResult) -> Mapping[str, Scalar]:
+        return {"mean_average_precision": result.mean_average_precision}
+
+    def _advise(self, result: MeanAveragePrecisionAtKResult) -> Iterator[str]:
+        if bad := result.counters["num_bad_weights"]:
+            yield f"{bad} rows have a weight that is negative, NaN or infinite, and are excluded"
 
 
 def mean_average_precision_at_k(
@@ -259,7 +244,7 @@ def mean_average_precision_at_k(
         valid=valid,
     )
     result = metric.compute(state)
-    if isinstance(state.num_rows, jax.core.Tracer):
+    if in_jit(state):
         sound = (state.num_bad_weights == 0) & (result.mean_average_precision != UNDEFINED)
         return jnp.where(sound, result.mean_average_precision, jnp.nan)
     if result.counters["num_bad_weights"]:

@@ -21,6 +21,7 @@ __all__ = [
     "PADDING",
     "UNPREDICTED",
     "LabelRule",
+    "ReadsLabels",
     "advise_on_maps",
     "check_map",
     "real_pixels",
@@ -108,6 +109,20 @@ class LabelRule:
                     f"`{name}` must hold classes {first} to {first + self.num_classes - 1}{also}, got "
                     f"{np.asarray(one)[row, column]} in image {image} at row {row}, column {column}."
                 )
+
+
+class ReadsLabels:
+    """A metric with the options of `LabelRule`."""
+
+    num_classes: int
+    ignore_index: int | None
+    reduce_zero_label: bool
+
+    @property
+    def _labels(self) -> LabelRule:
+        return LabelRule(
+            num_classes=self.num_classes, ignore_index=self.ignore_index, reduce_zero_label=self.reduce_zero_label
+        )
 
 
 def real_pixels(valid: ArrayLike, shape: tuple[int, ...]) -> jax.Array:

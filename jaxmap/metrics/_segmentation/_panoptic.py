@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -15,7 +15,6 @@ from ... import _counts64 as wide
 from ..._counts64 import WideCount
 from ..._display import short_repr
 from ..._integers import as_flags, as_labels
-from ..._matching._data_checks import warn_once
 from ..._panoptic._device import joint_histogram, match_segments
 from ..._panoptic._host import check_things, class_groups
 from ...types import UNDEFINED, Array, Scalar
@@ -94,7 +93,7 @@ class PanopticQualityResult(NamedTuple):
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PanopticQuality(Contract):
+class PanopticQuality(Contract[PanopticQualityState, PanopticQualityResult]):
     """Panoptic quality of segment maps, PQ = SQ * RQ for each class, by the rules of panopticapi.
 
     A predicted and a true segment match if they have the same class and an IoU above 1/2, which a segment can reach
@@ -213,39 +212,20 @@ class PanopticQuality(Contract):
         )
         return self.merge(state, batch)
 
-    def merge(self, state: PanopticQualityState, other: PanopticQualityState) -> PanopticQualityState:
-        """Returns the combination of two states."""
-        configuration = self._accept(state=state, other=other)
-        return PanopticQualityState(
-            iou_sum=wide.add(state.iou_sum, other.iou_sum),
-            segments=wide.add(state.segments, other.segments),
-            pixels=wide.add(state.pixels, other.pixels),
-            configuration=configuration,
-        )
-
     def compute(self, state: PanopticQualityState) -> PanopticQualityResult:
         """Computes the numbers from the counts, in float64 on the host or, inside `jit`, in float32 on the device."""
-        configuration = self._accept(state=state)
-        groups = class_groups(self.things, self.num_classes)
-        in_jit = isinstance(state.iou_sum.low, jax.core.Tracer)
-        result = _numbers((state, groups)) if in_jit else wide.in_float64(_numbers, (state, groups))
-        return result._replace(configuration=configuration)
+        return self._computed(_numbers, state, class_groups(self.things, self.num_classes))
 
-    def summarize(self, result: PanopticQualityResult) -> dict[str, float]:
-        """Returns `PQ`, `SQ` and `RQ`, also for things and stuff, NaN where undefined, and the counters.
+    def _named(self, result: PanopticQualityResult) -> Mapping[str, Scalar]:
+        return result.numbers
 
-        Gives one `UserWarning` about pixels of segments without a class, which are likely a mistake.
-        """
-        self._accept_result(result)
-        result = wide.to_host(result)
-        warn_once(
-            f"{result.counters[f'num_bad_{side}_pixels']} {side} pixels belong to a segment that is beyond `{labels}` "
-            f"or whose label is not a class, and count as void"
-            for side, labels in (("true", "truth_labels"), ("predicted", "predicted_labels"))
-            if result.counters[f"num_bad_{side}_pixels"]
-        )
-        numbers = {name: float(value) for name, value in result.numbers.items()}
-        return numbers | {name: int(value) for name, value in result.counters.items()}
+    def _advise(self, result: PanopticQualityResult) -> Iterator[str]:
+        for side, labels in (("true", "truth_labels"), ("predicted", "predicted_labels")):
+            if bad := result.counters[f"num_bad_{side}_pixels"]:
+                yield (
+                    f"{bad} {side} pixels belong to a segment that is beyond `{labels}` or whose label is not a class, "
+                    "and count as void"
+                )
 
     def _places(self, name: str, segments: jax.Array, labels: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """Returns the histogram index `[I, H, W]` of each pixel, and the label `[I, S + 2]` of each index."""
@@ -268,8 +248,7 @@ class PanopticQuality(Contract):
         return wide.total(WideCount(low, high), (0,))
 
 
-def _numbers(state_and_groups: tuple[PanopticQualityState, Mapping[str, Array]]) -> PanopticQualityResult:
-    state, groups = state_and_groups
+def _numbers(state: PanopticQualityState, groups: Mapping[str, Array]) -> PanopticQualityResult:
     counts = [state.segments.select(row) for row in range(3)]
     iou_sum, (matches, found, missed) = wide.as_float(state.iou_sum) / _ONE, map(wide.as_float, counts)
     whole = matches + 0.5 * (found + missed)

@@ -14,11 +14,10 @@ from jax.typing import ArrayLike
 from ... import _counts64 as wide
 from ..._counts64 import WideCount
 from ..._display import short_repr
-from ..._matching._data_checks import warn_once
 from ...types import Array, Scalar
 from .._contract import Contract
 from .._options import check_bins, check_memory, check_sizes
-from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, LabelRule, advise_on_maps, check_map
+from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, ReadsLabels, advise_on_maps, check_map
 
 __all__ = ["PixelAveragePrecision", "PixelAveragePrecisionResult", "PixelAveragePrecisionState"]
 
@@ -80,7 +79,7 @@ class PixelAveragePrecisionResult(NamedTuple):
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PixelAveragePrecision(Contract):
+class PixelAveragePrecision(ReadsLabels, Contract[PixelAveragePrecisionState, PixelAveragePrecisionResult]):
     """Average precision of pixels from binned scores, in constant memory, with bounds of the exact number.
 
     Every pixel is a sample of each class, positive for its true class and negative for all others. Only the order of
@@ -119,8 +118,8 @@ class PixelAveragePrecision(Contract):
         sizes = "num_classes", "num_bins"
         check_sizes(self, "num_classes")
         check_bins(self)
-        self._labels.check()
         check_memory(self, *sizes)
+        self._labels.check()
 
     def init(self) -> PixelAveragePrecisionState:
         """Returns the empty state."""
@@ -191,36 +190,12 @@ class PixelAveragePrecision(Contract):
             ),
         )
 
-    def merge(self, state: PixelAveragePrecisionState, other: PixelAveragePrecisionState) -> PixelAveragePrecisionState:
-        """Returns the combination of two states."""
-        configuration = self._accept(state=state, other=other)
-        return PixelAveragePrecisionState(
-            positives=wide.add(state.positives, other.positives),
-            negatives=wide.add(state.negatives, other.negatives),
-            pixels=wide.add(state.pixels, other.pixels),
-            not_finite=wide.add(state.not_finite, other.not_finite),
-            out_of_range=wide.add(state.out_of_range, other.out_of_range),
-            configuration=configuration,
-        )
-
     def compute(self, state: PixelAveragePrecisionState) -> PixelAveragePrecisionResult:
         """Integrates the counts, in float64 on the host or, inside `jit`, in float32 on the device."""
-        configuration = self._accept(state=state)
-        in_jit = isinstance(state.pixels.low, jax.core.Tracer)
-        result = _integrate(state) if in_jit else wide.in_float64(_integrate, state)
-        return result._replace(configuration=configuration)
+        return self._computed(_integrate, state)
 
-    def summarize(self, result: PixelAveragePrecisionResult) -> dict[str, float]:
-        """Returns the mean and its bounds by name, NaN where undefined, and the counters.
-
-        Gives one `UserWarning` about likely mistakes, such as scores outside the range.
-        """
-        self._accept_result(result)
-        result = wide.to_host(result)
-        warn_once(self._advise(result))
-        names = ("mean_average_precision", "mean_lowest", "mean_highest")
-        numbers = {name: float(getattr(result, name)) for name in names}
-        return numbers | {name: int(value) for name, value in result.counters.items()}
+    def _named(self, result: PixelAveragePrecisionResult) -> Mapping[str, Scalar]:
+        return {name: getattr(result, name) for name in ("mean_average_precision", "mean_lowest", "mean_highest")}
 
     def _advise(self, result: PixelAveragePrecisionResult) -> Iterator[str]:
         counters = result.counters
@@ -232,12 +207,6 @@ class PixelAveragePrecision(Contract):
                 f"{counters['num_scores_out_of_range']} scores are outside `score_range={self.score_range}`, and are "
                 f"counted in its first or last bin"
             )
-
-    @property
-    def _labels(self) -> LabelRule:
-        return LabelRule(
-            num_classes=self.num_classes, ignore_index=self.ignore_index, reduce_zero_label=self.reduce_zero_label
-        )
 
 
 def _integrate(state: PixelAveragePrecisionState) -> PixelAveragePrecisionResult:

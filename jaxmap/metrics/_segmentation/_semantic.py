@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -18,9 +18,19 @@ from ..._display import short_repr
 from ..._integer_bounds import check_int32
 from ..._matching._data_checks import warn_once
 from ...types import Array, Scalar
-from .._contract import Contract
+from .._contract import Contract, in_jit
 from .._options import check_memory, check_sizes
-from ._label_maps import BAD, IGNORED, NUM_COLUMNS, NUM_ROWS, PADDING, UNPREDICTED, LabelRule, advise_on_maps, check_map
+from ._label_maps import (
+    BAD,
+    IGNORED,
+    NUM_COLUMNS,
+    NUM_ROWS,
+    PADDING,
+    UNPREDICTED,
+    ReadsLabels,
+    advise_on_maps,
+    check_map,
+)
 
 __all__ = ["SegmentationResult", "SegmentationState", "SemanticSegmentation", "semantic_segmentation"]
 
@@ -81,7 +91,7 @@ class SegmentationResult(NamedTuple):
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SemanticSegmentation(Contract):
+class SemanticSegmentation(ReadsLabels, Contract[SegmentationState, SegmentationResult]):
     """IoU, Dice and accuracy of label maps from the confusion matrix of the whole dataset, exact up to 2^63 pixels.
 
     Numbers are computed over all pixels, not as means over batches or images. A pixel whose true label is a class is
@@ -116,8 +126,8 @@ class SemanticSegmentation(Contract):
 
     def __post_init__(self) -> None:
         check_sizes(self, "num_classes")
-        self._labels.check()
         check_memory(self, "num_classes")
+        self._labels.check()
 
     def init(self) -> SegmentationState:
         """Returns the empty state."""
@@ -167,38 +177,15 @@ class SemanticSegmentation(Contract):
         )
         return self.merge(state, batch)
 
-    def merge(self, state: SegmentationState, other: SegmentationState) -> SegmentationState:
-        """Returns the combination of two states."""
-        configuration = self._accept(state=state, other=other)
-        return SegmentationState(
-            confusion=wide.add(state.confusion, other.confusion),
-            unscored=wide.add(state.unscored, other.unscored),
-            configuration=configuration,
-        )
-
     def compute(self, state: SegmentationState) -> SegmentationResult:
         """Computes the numbers from the counts, in float64 on the host or, inside `jit`, in float32 on the device."""
-        configuration = self._accept(state=state)
-        in_jit = isinstance(state.confusion.low, jax.core.Tracer)
-        result = _numbers(state) if in_jit else wide.in_float64(_numbers, state)
-        return result._replace(configuration=configuration)
+        return self._computed(_numbers, state)
 
-    def summarize(self, result: SegmentationResult) -> dict[str, float]:
-        """Returns the five overall numbers by name, NaN where undefined, and the counters.
+    def _named(self, result: SegmentationResult) -> Mapping[str, Scalar]:
+        return {name: getattr(result, name) for name in SegmentationResult._fields[:5]}
 
-        Gives one `UserWarning` about likely mistakes, such as labels that are not classes.
-        """
-        self._accept_result(result)
-        result = wide.to_host(result)
-        warn_once(advise_on_maps(result.confusion.sum(1), result.counters, self._labels))
-        numbers = {name: float(getattr(result, name)) for name in SegmentationResult._fields[:5]}
-        return numbers | {name: int(value) for name, value in result.counters.items()}
-
-    @property
-    def _labels(self) -> LabelRule:
-        return LabelRule(
-            num_classes=self.num_classes, ignore_index=self.ignore_index, reduce_zero_label=self.reduce_zero_label
-        )
+    def _advise(self, result: SegmentationResult) -> Iterator[str]:
+        return advise_on_maps(result.confusion.sum(1), result.counters, self._labels)
 
 
 def semantic_segmentation(
@@ -241,14 +228,14 @@ def semantic_segmentation(
     )  # before `jit` cuts labels
     state = _first_update(metric, predicted_map, truth_map, valid)
     result = metric.compute(state)
-    if isinstance(state.confusion.low, jax.core.Tracer):
+    if in_jit(state):
         return result
     if result.counters["num_bad_true_labels"] + result.counters["num_bad_predicted_labels"]:
         rows = metric._labels.truth_rows(truth_map, valid)
         columns = metric._labels.predicted_columns(predicted_map)
         metric._labels.refuse("truth", np.asarray(truth), rows == num_classes + BAD)
         metric._labels.refuse("predicted", np.asarray(predicted), (columns == num_classes + BAD) & (rows < num_classes))
-    warn_once(advise_on_maps(result.confusion.sum(1), result.counters, metric._labels))
+    warn_once(metric._advise(result))
     return result
 
 
