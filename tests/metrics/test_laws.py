@@ -243,7 +243,15 @@ def test_eager_equals_jit(runner: Runner) -> None:
     batch = batches(runner.data, shuffled())[0]
     jitted = runner.update(runner.metric.init(), batch)
     runner.assert_same_state(runner.step(runner.metric.init(), batch), jitted)
-    runner.assert_same_state(runner.metric.merge(jitted, jitted), runner.merge(jitted, jitted))
+
+
+@law
+def test_a_vmap_over_shards_equals_a_loop(runner: Runner) -> None:
+    shards = batches(runner.data, shuffled())[:2]
+    states = jax.jit(jax.vmap(lambda batch: runner.step(runner.metric.init(), batch)))(stack(*shards))
+    for index, batch in enumerate(shards):
+        state = jax.tree.map(lambda leaf, index=index: leaf[index], states)
+        runner.assert_same_state(state, runner.update(runner.metric.init(), batch))
 
 
 @law
@@ -273,16 +281,11 @@ def test_devices_reduce_to_the_state_of_all_images(runner: Runner, num_devices: 
 
 
 @law
-def test_a_vmap_over_images_on_eight_devices_gives_the_state_of_all_images(runner: Runner) -> None:
-    def of_image(batch: Batch) -> Any:
-        return runner.step(runner.metric.init(), jax.tree.map(lambda leaf: leaf[None], batch))
-
-    @jax.jit  # one program for `vmap` and `shard_map`, since compiling `update` takes seconds
+def test_update_runs_inside_shard_map_on_eight_devices(runner: Runner) -> None:
+    @jax.jit
     @functools.partial(jax.shard_map, mesh=mesh_of(NUM_DEVICES), in_specs=P("devices"), out_specs=P())
     def evaluate(batch: Batch) -> Any:
-        states = jax.vmap(of_image)(batch)
-        images = (jax.tree.map(lambda leaf, i=i: leaf[i], states) for i in range(NUM_IMAGES // NUM_DEVICES))
-        return distributed.reduce(runner.metric, functools.reduce(runner.metric.merge, images), "devices")
+        return distributed.reduce(runner.metric, runner.step(runner.metric.init(), batch), "devices")
 
     runner.assert_same_result(evaluate(runner.data), runner.whole, but=[runner.case.padding])
 
