@@ -73,7 +73,7 @@ def test_counters_say_what_was_seen(runner: Runner) -> None:
     expected = {"num_images": NUM_IMAGES, "num_padded_images": -NUM_IMAGES % SIZE}
     expected |= {"num_not_finite": 2, "num_bad_labels": 2}
     assert counters == dict.fromkeys(counters, 0) | expected
-    with pytest.warns(UserWarning, match="2 rows have a label outside 0 to 2 and are excluded .*; 2 rows hold NaN"):
+    with pytest.warns(UserWarning, match="2 rows have a label outside 0 to 2 and are excluded .*; 2 rows have NaN"):
         summary = runner.metric.summarize(runner.compute(state))
     assert {name: summary[name] for name in counters} == counters
     # The rows of a spoiled dataset take no part.
@@ -99,7 +99,7 @@ def test_what_finds_no_room_is_counted_and_refused_by_name() -> None:
     data = dataset()
     slots = {"max_images": 20, "max_detections_per_image": 4, "max_ground_truths_per_image": 3}
     metric = AveragePrecision(**CONFIG, **slots)
-    with pytest.warns(UserWarning, match="the batch has room for"):
+    with pytest.warns(UserWarning, match="the batch has 24 detections per image"):
         jax.eval_shape(lambda batch: metric.update(metric.init(), **batch), batches(data)[0])
     state = jax.jit(metric.merge)(metric.init(), runner_of("exact").whole)
     counts = (data["ground_truths"].valid & ~data["ground_truths"].crowd & (data["ground_truths"].area <= 1e10)).sum(1)

@@ -230,9 +230,10 @@ def test_arithmetic_is_exact_up_to_the_bounds_that_are_counted() -> None:
 def test_flags_may_be_numbers_and_other_values_are_counted() -> None:
     crowd = np.array([[True, False], [False, False]])
     expected = summarize(crowd=crowd, valid=~crowd)
-    for dtype in (np.int32, np.float32):
-        np.testing.assert_equal(summarize(crowd=crowd.astype(dtype), valid=(~crowd).astype(dtype)), expected)
-    text = warning_of(crowd=crowd * np.float32(0.5), ignore=crowd * 2)
+    numbers = summarize(crowd=crowd.astype(np.int32), valid=(~crowd).astype(np.float32))
+    np.testing.assert_equal(numbers, expected)
+    valid = np.array([[1.0, np.nan], [1.0, 1.0]], np.float32)
+    text = warning_of(crowd=crowd * np.float32(0.5), ignore=crowd * 2, valid=valid)
     assert "2 flags (`valid`, `crowd`, `ignore` and the like) are neither 0 nor 1, and count as True; pass bool" in text
     assert "1 flags" in warning_of(valid=np.array([[1.0, np.nan], [1.0, 1.0]], np.float32))
 
