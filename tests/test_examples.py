@@ -40,7 +40,7 @@ def test_training_shows_a_rising_average_precision_that_the_files_confirm() -> N
     scores = [float(score) for score in re.findall(r"^ +\d+ +\S+ +(\S+)", output, flags=re.MULTILINE)]
     assert len(scores) == 3
     assert 0 < scores[0] < scores[-1]
-    assert "images 40, padding images left out 8" in output
+    assert "images 40, padding images excluded 8" in output
     assert numbers_after("COCO files: AP", output) == [f"{scores[-1]:.4f}"]
     difference = re.search(r"largest difference of any number (\S+)", output)
     assert difference is not None
@@ -52,7 +52,7 @@ def test_all_ways_to_use_many_devices_agree() -> None:
     output = run("multi_device.py", "--images=40", "--batch-size=24", "--devices=4")
     assert len(numbers_after("AP", output)) == 3
     assert len(set(numbers_after("AP", output))) == len(set(numbers_after("AP50", output))) == 1
-    assert output.count("40 images, 8 padding images left out") == 2
+    assert output.count("40 images, 8 padding images excluded") == 2
 
 
 def test_processes_with_uneven_shares_agree() -> None:

@@ -98,8 +98,8 @@ def confusion_matrix(
     Example:
       >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0]], "labels": [0, 1]}]
       >>> found = [{"boxes": [[0.0, 0.0, 10.0, 9.0]], "labels": [1], "scores": [0.9]}]
-      >>> confusion_matrix(found, truth).matrix.tolist()  # class 0 detected as class 1, class 1 missed [[0, 1, 0], [0,
-      0, 1], [0, 0, 0]]
+      >>> confusion_matrix(found, truth).matrix.tolist()  # class 0 detected as class 1, class 1 missed
+      [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
     """
     check_confusion_options(iou_threshold, score_threshold, pairing)
     protocol = get_protocol(protocol)

@@ -234,8 +234,7 @@ def test_flags_may_be_numbers_and_other_values_are_counted() -> None:
     np.testing.assert_equal(numbers, expected)
     valid = np.array([[1.0, np.nan], [1.0, 1.0]], np.float32)
     text = warning_of(crowd=crowd * np.float32(0.5), ignore=crowd * 2, valid=valid)
-    assert "2 flags (`valid`, `crowd`, `ignore` and the like) are neither 0 nor 1, and count as True; pass bool" in text
-    assert "1 flags" in warning_of(valid=np.array([[1.0, np.nan], [1.0, 1.0]], np.float32))
+    assert "3 flags (`valid`, `crowd`, `ignore` and the like) are neither 0 nor 1, and count as True; pass bool" in text
 
 
 MASKS = np.zeros((2, 2, 8, 8), bool)

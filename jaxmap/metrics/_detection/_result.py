@@ -57,10 +57,10 @@ class CurveMetric(Contract[State, AveragePrecisionResult]):
     class_group: tuple[str, ...] | None
 
     def summarize(self, result: AveragePrecisionResult) -> dict[str, float]:
-        """Returns the protocol's numbers by name, NaN where undefined, and the counters; warns of what is odd.
+        """Returns the protocol's numbers by name, NaN where undefined, and the counters; warns about likely mistakes.
 
         Raises:
-          ValueError: if the result is of another configuration, or a count reached 2^31 - 1.
+          ValueError: if the result has another configuration, or a count reached 2^31 - 1.
         """
         self._accept_result(result)
         return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=False)
@@ -105,8 +105,7 @@ def summarize_result(
 
     Raises:
       ValueError: if a count reached 2^31 - 1; if a capacity was exceeded (the message names it), unless
-        `allow_overflow`; or if `class_group` does
-        not name a group for every class.
+        `allow_overflow`; or if `class_group` does not name a group for every class.
     """
     check_counts((result.curves.num_ground_truths, result.counters))
     counters = as_integers(result.counters)
