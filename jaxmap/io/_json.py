@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from .._garbage_collection import collector_paused
+from .._numbers import finite, is_real
 from ..types import Bools, Floats, HostArray, Ints
 from ._files import PathLike, read_bytes
 from ._identifiers import LONGEST, column, identifier, integer
@@ -171,7 +172,7 @@ class Entries:
           ValueError: if an entry lacks the field or has anything but a finite number.
         """
         values = self.values(field)
-        result = _finite(values)
+        result = finite(values)
         if result is None:
             raise self._error(field, values, _is_number, "a finite number", _NUMBER_ADVICE)
         return result
@@ -184,15 +185,15 @@ class Entries:
         """
         values = self.values(field, default=None)
         given = np.array([value is not None for value in values], bool)
-        finite = _finite(list(itertools.compress(values, given)))
-        if finite is None:
+        found = finite(list(itertools.compress(values, given)))
+        if found is None:
 
             def is_good(value: Any) -> bool:
                 return value is None or _is_number(value)
 
             raise self._error(field, values, is_good, "a finite number", _NUMBER_ADVICE)
         result = np.full(len(values), np.nan)
-        result[given] = finite
+        result[given] = found
         return result
 
     def boxes(self, field: str) -> Floats:
@@ -204,7 +205,7 @@ class Entries:
         values = self.values(field)
         with contextlib.suppress(TypeError):  # a value without a length
             if set(map(len, values)) <= {4}:
-                result = _finite(list(itertools.chain.from_iterable(values)))
+                result = finite(list(itertools.chain.from_iterable(values)))
                 if result is not None:
                     return result.reshape(-1, 4)
         expected = "four finite numbers [x, y, width, height]"
@@ -273,7 +274,7 @@ def keypoints(values: list[Any]) -> Floats:
     if not values:
         return np.zeros((0, 1, 3))
     length, *others = set(map(len, values))
-    flat = _finite(list(itertools.chain.from_iterable(values)))
+    flat = finite(list(itertools.chain.from_iterable(values)))
     if others or flat is None or length % 3 or not length:
         raise ValueError("lists of three finite numbers per keypoint were expected, all as long as the first")
     return flat.reshape(len(values), -1, 3)
@@ -287,21 +288,6 @@ def first_few(values: HostArray, limit: int = 5) -> str:
     """
     text = ", ".join(repr(value) for value in values[:limit].tolist())
     return text if len(values) <= limit else f"{text} and {len(values) - limit} more"
-
-
-def _finite(values: list[Any]) -> Floats | None:
-    """Returns float64, or None if anything is not a finite number."""
-    if not all(map(_is_number_type, set(map(type, values)))):
-        return None
-    try:
-        result = np.fromiter(values, np.float64, len(values))
-    except OverflowError:  # an integer beyond the range of doubles
-        return None
-    return result if np.isfinite(result).all() else None
-
-
-def _is_number_type(kind: type) -> bool:
-    return issubclass(kind, numbers.Real) and not issubclass(kind, bool)  # `true` is not a number
 
 
 def _is_integer_type(kind: type) -> bool:
@@ -320,7 +306,7 @@ def _plain_integers(values: list[Any]) -> Ints | None:
 
 def _is_number(value: Any) -> bool:
     try:
-        return _is_number_type(type(value)) and math.isfinite(value)
+        return is_real(type(value)) and math.isfinite(value)
     except OverflowError:
         return False
 

@@ -6,7 +6,6 @@ References: pycocotools coco.py, `COCO.annToRLE`.
 from __future__ import annotations
 
 import itertools
-import numbers
 import operator
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._expected import given
+from ..._numbers import finite, is_real
 from ...types import Bools, Floats, Ints, Masks
 from ._counts import Name, masks_of_runs, masks_of_texts, texts_of_masks
 from ._masks import dense_mask, join_masks, united
@@ -103,7 +103,7 @@ def checked_sizes(values: Iterable[Any], name: Name, field: str = "size") -> Int
     values = list(values)
     try:
         kinds = set(map(type, itertools.chain.from_iterable(values)))
-        good = set(map(len, values)) <= {2} and all(map(_is_real, kinds))
+        good = set(map(len, values)) <= {2} and all(map(is_real, kinds))
         size = np.array(values, np.float64).reshape(-1, 2) if good else None
     except (TypeError, ValueError, OverflowError):
         size = None
@@ -125,7 +125,7 @@ def _sizes_are_good(size: Floats) -> Bools:
 
 
 def _is_size(value: Any) -> bool:
-    if not isinstance(value, Sequence | np.ndarray) or len(value) != 2 or not all(_is_real(type(one)) for one in value):
+    if not isinstance(value, Sequence | np.ndarray) or len(value) != 2 or not all(is_real(type(one)) for one in value):
         return False
     return all(-1e9 < one < 1e9 for one in value) and bool(_sizes_are_good(np.array([value], np.float64))[0])
 
@@ -163,11 +163,11 @@ def _of_encodings(encodings: Sequence[Mapping[str, Any]], name: Name, *, compres
     if compressed:
         return masks_of_texts(counts, size, name)
     flat = list(itertools.chain.from_iterable(counts))
-    values = _numbers(flat)
+    values = finite(flat)
     if values is None or not (values == np.floor(values)).all() or (np.abs(values) >= TOO_MANY_PIXELS).any():
         for row, one in enumerate(counts):
             for place, run in enumerate(one):
-                if not _is_real(type(run)) or not 0 <= run < TOO_MANY_PIXELS or run != int(run):
+                if not is_real(type(run)) or not 0 <= run < TOO_MANY_PIXELS or run != int(run):
                     raise ValueError(
                         f"{name(row)}.counts[{place}] must be a run length, an integer from 0, got {reprlib.repr(run)}."
                     )
@@ -201,7 +201,7 @@ def _corners(polygons: list[Any]) -> Floats | None:
     """Returns the corners of all polygons, `[C, 2]` float64; None if anything is invalid."""
     try:
         lengths = np.fromiter(map(len, polygons), np.int64, len(polygons))
-        values = _numbers(list(itertools.chain.from_iterable(polygons)))
+        values = finite(list(itertools.chain.from_iterable(polygons)))
     except TypeError:
         return None
     if values is None or (lengths < 6).any() or (lengths % 2).any() or (np.abs(values) > LARGEST).any():
@@ -211,31 +211,16 @@ def _corners(polygons: list[Any]) -> Floats | None:
 
 def _fault_of_polygon(polygon: Any, drawing: Sequence[Any]) -> str | None:
     if not isinstance(polygon, list | tuple | np.ndarray):
-        nested = "; wrap it in one more list" if _is_real(type(polygon)) and len(drawing) >= 6 else ""
+        nested = "; wrap it in one more list" if is_real(type(polygon)) and len(drawing) >= 6 else ""
         return f"must be a list of polygons, each {POLYGON}, got {reprlib.repr(polygon)} in place of one{nested}"
     for place, value in enumerate(polygon):
-        if not _is_real(type(value)) or not abs(value) <= LARGEST:
+        if not is_real(type(value)) or not abs(value) <= LARGEST:
             return f"must hold finite numbers up to {LARGEST:.0e}, got {reprlib.repr(value)} at place {place}"
     if len(polygon) == 4:
         return f"must be {POLYGON}, got 4 numbers; a box is written [x, y, x, y + h, x + w, y + h, x + w, y]"
     if len(polygon) < 6 or len(polygon) % 2:
         return f"must be {POLYGON}, got {len(polygon)} numbers"
     return None
-
-
-def _numbers(values: list[Any]) -> Floats | None:
-    """Returns finite numbers as `[N]` float64; None if one is not a finite number, such as a bool."""
-    if not all(map(_is_real, set(map(type, values)))):
-        return None
-    try:
-        result = np.fromiter(values, np.float64, len(values))
-    except OverflowError:  # an integer beyond the range of doubles
-        return None
-    return result if np.isfinite(result).all() else None
-
-
-def _is_real(kind: type) -> bool:
-    return issubclass(kind, numbers.Real) and not issubclass(kind, bool | np.bool_)
 
 
 def _named(name: Name, rows: list[int]) -> Name:
