@@ -118,8 +118,8 @@ class PixelAveragePrecision(ReadsLabels, Contract[PixelAveragePrecisionState, Pi
         sizes = "num_classes", "num_bins"
         check_sizes(self, "num_classes")
         check_bins(self)
-        check_memory(self, *sizes)
         self._labels.check()
+        check_memory(self, *sizes)
 
     def init(self) -> PixelAveragePrecisionState:
         """Returns the empty state."""

@@ -126,8 +126,8 @@ class SemanticSegmentation(ReadsLabels, Contract[SegmentationState, Segmentation
 
     def __post_init__(self) -> None:
         check_sizes(self, "num_classes")
-        check_memory(self, "num_classes")
         self._labels.check()
+        check_memory(self, "num_classes")
 
     def init(self) -> SegmentationState:
         """Returns the empty state."""
