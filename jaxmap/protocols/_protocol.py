@@ -325,6 +325,7 @@ def _area_ranges(ranges: Mapping[str, tuple[float, float]], known: tuple[AreaRan
     suffixes = {area.name: area.suffix for area in known} | {ALL_AREAS.name: ALL_AREAS.suffix}
     result = []
     for name, bounds in ranges.items():
+        checks.text("a name in `area_ranges`", name)
         try:
             low, high = (checks.number(bound) for bound in bounds)
         except (TypeError, ValueError, OverflowError):

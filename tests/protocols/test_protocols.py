@@ -93,6 +93,7 @@ def test_fields_out_of_order_are_refused(field: str, value: Any, message: str) -
         (lambda: SummaryRow("AP", iou_threshold=NAN), "`iou_threshold` must be finite numbers, got [nan]"),
         (lambda: SummaryRow("AP", iou_threshold=50), "`iou_threshold` must lie in (0, 1], got [50.0]"),
         (lambda: AreaRange("odd", 9, 4, ""), "`area_ranges['odd']` must be (low, high) with low <= high, got (9, 4)"),
+        (lambda: COCO.customize(area_ranges={7: (0, 1)}), "a name in `area_ranges` must be a text, got 7"),
         (lambda: AreaRange("odd", NAN, 4, ""), "with low <= high, got (nan, 4)"),
         (lambda: AreaRange("odd", 0, True, ""), "with low <= high, got (0, True)"),
         (lambda: AreaRange(7, 0, 1, ""), "the `name` of an AreaRange must be a text, got 7"),
