@@ -112,7 +112,8 @@ def test_summary_by_hand() -> None:
     np.testing.assert_array_equal(result.normalized("true")[2], [math.nan] * 4)
     assert jax.jit(METRIC.compute)(state).counts.dtype == jnp.int32
     nothing = METRIC.summarize(METRIC.compute(METRIC.init()))
-    assert math.isnan(nothing["precision"]) and math.isnan(nothing["recall"])
+    assert math.isnan(nothing["precision"])
+    assert math.isnan(nothing["recall"])
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,8 @@ def test_numbers_of_both_routes_and_of_the_definition_are_the_same() -> None:
     for name in ("pq", "sq", "rq"):
         np.testing.assert_allclose(getattr(result, name), getattr(on_host, name), rtol=0, atol=1e-9)
     inside = jax.jit(METRIC.compute)(state)
-    assert inside.pq.dtype == np.float32 and inside.pq[3] == -1
+    assert inside.pq.dtype == np.float32
+    assert inside.pq[3] == -1
     assert METRIC.summarize(inside) == pytest.approx(numbers, rel=0, abs=1e-6)
 
 
