@@ -23,20 +23,20 @@ def records_on_device(images: ImageRows, filled: jax.Array, num_areas: int) -> R
     """Returns the records of `[I]` slots inside `jit`; `filled` is `[I]` bool, which slots have an image."""
     num_images, num_rows = images.scores.shape
     num_words, order = images.matched.shape[-1], order_of_ids(images)
-    labels = images.ground_truth_labels.astype(jnp.int32)
+    detection_labels, labels = jnp.asarray(images.labels), images.ground_truth_labels.astype(jnp.int32)
     bits = jnp.arange(num_areas, dtype=jnp.uint32)
     counted = (images.ground_truth_counted.astype(jnp.uint32)[..., None] >> bits[None, None]) & jnp.uint32(1)
     counted = (counted == 1) & ((labels >= 0) & filled[:, None])[..., None]
     return Records(
         detections=DetectionRecords(
-            scores=images.scores.ravel(),
-            labels=images.labels.ravel().astype(jnp.int32),
+            scores=jnp.asarray(images.scores).ravel(),
+            labels=detection_labels.ravel().astype(jnp.int32),
             image_index=jnp.repeat(order, num_rows),
             position=jnp.tile(jnp.arange(num_rows, dtype=jnp.int32), num_images),
-            rank=images.rank.ravel().astype(jnp.int32),
-            matched=images.matched.reshape(num_images * num_rows, num_words),
-            ignored=images.ignored.reshape(num_images * num_rows, num_words),
-            valid=((images.labels >= 0) & filled[:, None]).ravel(),
+            rank=jnp.asarray(images.rank).ravel().astype(jnp.int32),
+            matched=jnp.asarray(images.matched).reshape(num_images * num_rows, num_words),
+            ignored=jnp.asarray(images.ignored).reshape(num_images * num_rows, num_words),
+            valid=((detection_labels >= 0) & filled[:, None]).ravel(),
         ),
         ground_truths=GroundTruthRecords(
             labels=jnp.maximum(labels, 0).ravel(),
