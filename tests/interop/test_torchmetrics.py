@@ -36,7 +36,7 @@ class Tensor:
 
 
 class TensorWithGradient(Tensor):
-    """A tensor on another device that takes part in a gradient: it must be asked for its values."""
+    """A tensor on another device that requires a gradient, so its values must be asked for."""
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         raise RuntimeError("call detach() and cpu() first")
