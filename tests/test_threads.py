@@ -71,6 +71,7 @@ def is_refused():
 """
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_child_of_a_process_that_has_evaluated_says_so_and_does_not_hang() -> None:
     assert exit_code_of_child(f"{EVALUATE}evaluate()", "assert is_refused()") == 7

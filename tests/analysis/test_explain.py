@@ -209,6 +209,7 @@ def only(table: Any, rows: np.ndarray) -> Any:
     return take_rows(table, np.arange(len(table.ids))[rows])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("protocol", "num_checks"), [("coco", 60), ("voc2007", 20), ("voc2012", 20)])
 def test_costs_equal_evaluations_without_the_detection(protocol: str, num_checks: int) -> None:
     evaluation = jaxmap.evaluate(*io.demo_scene(40), protocol=protocol)

@@ -70,11 +70,13 @@ def test_collection_in_a_compiled_step_equals_evaluate_and_traces_once() -> None
     assert_expected(collection)
 
 
+@pytest.mark.slow
 def test_state_of_a_step_has_slots_for_its_batch_alone() -> None:
     update = EvalMetrics.single_from_model_output(**next(batches.batches()))
     assert len(update.coco.state.images.image_id) == 5
 
 
+@pytest.mark.slow
 def test_host_loop_may_start_from_its_first_step() -> None:
     collection = None
     for batch in batches.batches():

@@ -59,6 +59,7 @@ def test_loop_of_an_evaluator_equals_evaluate() -> None:
     assert list(numbers) == METRIC.__metric_names__()
 
 
+@pytest.mark.slow
 def test_states_merge_from_either_empty_state() -> None:
     for empty in (METRIC.empty(), METRIC.State.empty()):
         total = functools.reduce(lambda state, context: state.merge(step(context)), contexts(), empty)

@@ -49,6 +49,7 @@ def test_classic_hundred_images(fake_boxes: Any) -> None:
     assert run.stats[0] == pytest.approx(0.504581, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_official_annotations_of_188_images(exact_188: Any) -> None:
     run = assert_same(*exact_188)
     assert run.stats[0] == pytest.approx(0.4068, abs=1e-4)

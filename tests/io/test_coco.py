@@ -135,6 +135,7 @@ def test_the_input_is_not_changed(ground_truths):
 # ---- against pycocotools ----
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRS)
 def test_tables_hold_what_pycocotools_loads(shared_data, name):
     coco_module = pytest.importorskip("pycocotools.coco")

@@ -165,6 +165,7 @@ def test_room_and_what_only_reads_the_counts_are_no_configuration() -> None:
     assert (confusion[0].init().configuration == confusion[1].init().configuration).all()
 
 
+@pytest.mark.slow
 def test_words_survive_what_is_done_with_a_state() -> None:
     histogram, other, _ = PAIRS["histogram"]
     states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *3 * [histogram.init()])
@@ -204,6 +205,7 @@ def test_a_state_of_an_unknown_configuration_shows_both_fingerprints() -> None:
         EXACT.compute(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [1, 2, 6])
 def test_merge_keeps_the_room_of_its_first_state(slots: int) -> None:
     """A state with less room is filled up; of one with more, what finds no slot is counted."""

@@ -91,6 +91,7 @@ def test_what_needs_boxes_says_so(method: str) -> None:
         getattr(one.evaluation(state), method)()
 
 
+@pytest.mark.slow
 def test_overflow_raises_unless_it_is_allowed() -> None:
     small = metric(max_images=10)
     state = after_all_batches(small, compiled)

@@ -196,6 +196,7 @@ def test_one_state_serves_every_policy_for_empty_rows() -> None:
         assert mean == pytest.approx(np.average(values[kept], weights=wide[kept]), abs=1e-12, rel=0, nan_ok=True)
 
 
+@pytest.mark.slow
 def test_jit_vmap_and_an_eager_loop_over_rows_agree_to_the_last_bit() -> None:
     arrays, _, _ = random_rows()
     one = functools.partial(average_precision_at_k, k=K)
@@ -263,6 +264,7 @@ def test_classes_are_ranked_by_score_then_number() -> None:
     np.testing.assert_array_equal(rank(scores, k=4), [[0, 2, 1, 3], [2, 3, 0, 1]])
 
 
+@pytest.mark.slow
 def test_more_places_than_items_change_nothing() -> None:
     relevant, predicted = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[1, 9], [4, 5]])
     expected = average_precision_at_k(relevant, predicted, k=3)

@@ -66,6 +66,7 @@ def truth(shared_data: pathlib.Path) -> dict[str, Any]:
     return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("iou_type", ["bbox", "segm"])
 def test_real_annotations_equal_lvis_api(iou_type: str, truth: dict[str, Any], tmp_path: pathlib.Path) -> None:
     files = truth, jittered_results(truth, np.random.default_rng(0), masks=iou_type == "segm")
@@ -120,6 +121,7 @@ def test_inside_jit_equals_the_host(seed: int) -> None:
     np.testing.assert_allclose(values, [*expected.values()], rtol=0, atol=1e-6)  # float32
 
 
+@pytest.mark.slow
 def test_groups_need_the_group_of_every_class() -> None:
     files = federated_scene(np.random.default_rng(1), max_classes=K, max_objects=2)
     found, truth = arrays(evaluate_lvis(files))

@@ -28,6 +28,7 @@ def load(folder: pathlib.Path) -> tuple[DetectionTable, GroundTruthTable]:
     return io.read_voc_detections(folder / "yolov3_detections.tar.gz", ground_truths), ground_truths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("protocol", "chainercv"), [(VOC2007, 0.6774832454120603), (VOC2012, 0.6967566756851649)], ids=["2007", "2012"]
 )
