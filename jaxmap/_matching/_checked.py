@@ -205,4 +205,4 @@ def check_kinds(side: str, batch: Detections | GroundTruths) -> None:
         dtype = value.dtype if isinstance(value, jax.Array) else np.asarray(value).dtype
         is_number = dtype.kind == "b" or jnp.issubdtype(dtype, jnp.number)
         if not is_number or (name != "masks" and jnp.issubdtype(dtype, jnp.complexfloating)):
-            raise TypeError(f"`{side}.{name}` must be real numbers, got dtype {dtype}.")
+            raise TypeError(f"`{side}.{name}` must be real numbers, got dtype {dtype}; convert them first.")
