@@ -3,11 +3,14 @@
 A match needs a similarity of at least a threshold, and thresholds are sorted, so a pair is fully described by the
 number of thresholds that it reaches (its level); among the pairs of a detection only the order matters. Both are
 decided in double-float arithmetic. A typical detection reaches the lowest threshold with at most two or three ground
-truths of its class, so a short list per detection has all that matching needs.
+truths of its class, so a short list per detection has all that matching needs: `find_candidates`. Accelerators compare
+all pairs in less time than they need for lists: `reach_planes`.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable
 
 import jax
@@ -18,15 +21,25 @@ from .._geometry import _double_float as df
 from .._geometry._double_float import DoubleFloat
 from .._integer_bounds import level_dtype
 from .._planes import WORD_BITS
-from ..types import Candidates
+from ..types import Bools, Candidates, Words
 
-__all__ = ["find_candidates", "inside_ranges", "similarity_places"]
+__all__ = [
+    "ABSENT",
+    "TOLERANCE",
+    "find_candidates",
+    "inside_ranges",
+    "reach_planes",
+    "similarity_order",
+    "similarity_places",
+]
 
 # Two similarities, or a similarity and a threshold, that differ by less count as equal: the arithmetic is accurate to
 # about 2^-45, and equal values that are computed differently (300 / 600, 1 / 2) must compare as equal.
 TOLERANCE = 2.0**-44
 # The largest error of `approximate`; pairs this far below the lowest threshold are still computed exactly.
 MARGIN = 1e-5
+# The similarity of a pair that reaches no threshold, below every similarity.
+ABSENT = -4.0
 # Stands for any smaller limit of areas above 0, which float32 may not hold; only areas of 0 are below it here.
 _ABOVE_ZERO = 1e-30
 
@@ -66,19 +79,17 @@ def find_candidates(
     else:
         index, present, overflow = _first_columns(near, num_candidates)
     similarity = exact(index)
-    # pycocotools compares with min(t, 1 - 1e-10), so that a perfect overlap reaches t = 1 whatever the rounding.
-    bounds = [df.constant(min(threshold, 1 - 1e-10)) for threshold in iou_thresholds]
-    dtype = level_dtype(len(bounds))
-    level = sum((df.difference(similarity, bound) >= -TOLERANCE).astype(dtype) for bound in bounds)
+    dtype = level_dtype(len(iou_thresholds))
+    level = sum(_reaches(similarity, threshold).astype(dtype) for threshold in iou_thresholds)
     level = jnp.where(present, level, dtype(0))
     if best_only:
         place, num_places = jnp.full(level.shape, 2, jnp.int32), 2
         for number, of_kind in enumerate((~crowd[index], crowd[index])):
             reaches = (level > 0) & of_kind
-            first = reaches & (_places(similarity, reaches, first_wins=True) == 0)
+            first = reaches & (similarity_order(similarity, reaches, first_wins=True) == 0)
             place = jnp.where(first, number, place)
     else:
-        place, num_places = _places(similarity, level > 0, first_wins=False), index.shape[-1]
+        place, num_places = similarity_order(similarity, level > 0), index.shape[-1]
     to_place = place[..., None, :] == np.arange(num_places, dtype=np.int32)[None, :, None]  # [D, places, C]
     return (
         Candidates(
@@ -87,6 +98,61 @@ def find_candidates(
         ),
         overflow,
     )
+
+
+def reach_planes(
+    similarity: DoubleFloat,
+    allowed: jax.Array,
+    crowd: jax.Array,
+    *,
+    iou_thresholds: tuple[float, ...],
+    levels: Words,
+    best_only: bool = False,
+) -> tuple[DoubleFloat, jax.Array]:
+    """Says for all pairs of one image what `find_candidates` says for a list: the order and the thresholds reached.
+
+    Args:
+      similarity: `[D, G]`.
+      allowed: `[D, G]` bool, True if both are real and of the same class.
+      crowd: `[G]` bool.
+      iou_thresholds: T thresholds, ascending.
+      levels: `[T + 1, W]` uint32, the planes whose threshold a pair of each level reaches (`level_words`).
+      best_only: as in `find_candidates`.
+
+    Returns:
+      `[D, G]`, the similarity, by which candidates are preferred, of equal ones the later; `ABSENT` for those that
+      reach no threshold. And `[W, D, G]` uint32, the planes whose threshold is reached.
+    """
+    reaches = [allowed & _reaches(similarity, threshold) for threshold in iou_thresholds]
+    present = reaches[0]
+    if best_only:
+        first = [_first_of_best(similarity, present & of_kind[None, :]) for of_kind in (~crowd, crowd)]
+        present = first[0] | first[1]
+        similarity = df.where(crowd[None, :], df.constant(ABSENT / 2), similarity)  # after the other
+    planes = []
+    for word in range(levels.shape[1]):
+        steps = [np.uint32(after & ~before) for before, after in itertools.pairwise(levels[:, word].tolist())]
+        reached = (
+            jnp.where(present & reach, step, np.uint32(0)) for reach, step in zip(reaches, steps, strict=True) if step
+        )
+        planes.append(functools.reduce(jnp.bitwise_or, reached))
+    return df.where(present, similarity, df.constant(ABSENT)), jnp.stack(planes)
+
+
+def _reaches(similarity: DoubleFloat, threshold: float) -> jax.Array:
+    # pycocotools compares with min(t, 1 - 1e-10), so that a perfect overlap reaches t = 1 whatever the rounding.
+    return df.difference(similarity, df.constant(min(threshold, 1 - 1e-10))) >= -TOLERANCE
+
+
+def _first_of_best(similarity: DoubleFloat, present: jax.Array) -> jax.Array:
+    """Returns `[D, G]` bool, the first of the most similar ground truths of each detection."""
+    high = jnp.where(present, similarity.hi, ABSENT)
+    top = high.max(-1, keepdims=True)
+    low_of_top = jnp.where(high == top, similarity.lo, -1.0).max(-1, keepdims=True)
+    near = present & (df.difference(DoubleFloat(high, similarity.lo), DoubleFloat(top, low_of_top)) >= -TOLERANCE)
+    column = jnp.arange(present.shape[-1], dtype=jnp.int32)
+    column = jnp.broadcast_to(column, present.shape)
+    return near & (column == jnp.where(near, column, present.shape[-1]).min(-1, keepdims=True))
 
 
 def inside_ranges(area: DoubleFloat, ranges: tuple[tuple[float, float], ...]) -> jax.Array:
@@ -116,15 +182,26 @@ def similarity_places(similarity: DoubleFloat, present: jax.Array) -> jax.Array:
     return jnp.zeros_like(number).at[order].set(number).reshape(present.shape)
 
 
-def _places(similarity: DoubleFloat, present: jax.Array, *, first_wins: bool) -> jax.Array:
-    """Returns `[D, C]` int32, the rank of each candidate among those of its detection; absent ones last."""
+def similarity_order(similarity: DoubleFloat, present: jax.Array, *, first_wins: bool = False) -> jax.Array:
+    """Returns `[..., C]` int32, the place of each candidate among those of its detection, the most similar first.
+
+    Args:
+      similarity: `[..., C]`.
+      present: `[..., C]` bool; the others come last.
+      first_wins: whether the first of equal ones is preferred, and not the last.
+    """
     difference = df.difference(similarity.select((..., slice(None), None)), similarity.select((..., None, slice(None))))
     later = np.arange(present.shape[-1])[:, None] > np.arange(present.shape[-1])
     preferred = later.T if first_wins else later
-    beats = (difference > TOLERANCE) | ((difference >= -TOLERANCE) & preferred[None])
+    beats = (difference > TOLERANCE) | ((difference >= -TOLERANCE) & _like(preferred, difference))
     mine, other = present[..., :, None], present[..., None, :]
-    beats = jnp.where(mine == other, beats & ~np.eye(len(later), dtype=bool)[None], mine)
+    beats = jnp.where(mine == other, beats & ~_like(np.eye(len(later), dtype=bool), difference), mine)
     return beats.sum(-2, dtype=jnp.int32)
+
+
+def _like(pairs: Bools, array: jax.Array) -> jax.Array:
+    """Adds the leading axes of an array to `[C, C]`."""
+    return jnp.asarray(pairs).reshape((1,) * (array.ndim - 2) + pairs.shape)
 
 
 def _first_columns(near: jax.Array, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:

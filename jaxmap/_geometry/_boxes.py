@@ -14,6 +14,7 @@ so a box of zero or negative width or height overlaps nothing and its IoU is 0 w
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -34,6 +35,8 @@ __all__ = [
     "BBOX",
     "BoxGeometry",
     "BoxSimilarity",
+    "Side",
+    "approximate_extents",
     "approximate_iou",
     "box_geometry",
     "box_iou",
@@ -50,24 +53,42 @@ __all__ = [
 ]
 
 
-class BoxGeometry(NamedTuple):
-    """Boxes in double-float arithmetic, converted from any box format.
+class Side(NamedTuple):
+    """The extent of boxes along one axis, `[...]`.
 
     Attributes:
-      start: `[..., 2]`, x and y of the first corner.
-      size: `[..., 2]`, width and height.
-      stop: `[..., 2]`, start plus size.
-      area: `[...]`, width times height.
+      start: the lower end.
+      size: the length; negative for boxes that end before they start.
+      stop: start plus size.
     """
 
     start: DoubleFloat
     size: DoubleFloat
     stop: DoubleFloat
+
+
+class BoxGeometry(NamedTuple):
+    """Boxes in double-float arithmetic, converted from any box format. No axis is as short as 2, which a TPU would pad.
+
+    Attributes:
+      x: the extent along x.
+      y: the extent along y.
+      area: `[...]`, width times height.
+    """
+
+    x: Side
+    y: Side
     area: DoubleFloat
 
     def select(self, index: Any) -> BoxGeometry:
         """Indexes the boxes as `array[index]` does."""
-        return BoxGeometry(*(part.select(index) for part in self))
+        selected: BoxGeometry = jax.tree.map(lambda part: part[index], self)
+        return selected
+
+    @property
+    def is_solid(self) -> jax.Array:
+        """`[...]` bool, whether a box has a width and a height."""
+        return (self.x.size.hi > 0) & (self.y.size.hi > 0)
 
 
 def box_geometry(boxes: jax.Array, box_format: str) -> BoxGeometry:
@@ -80,20 +101,23 @@ def box_geometry(boxes: jax.Array, box_format: str) -> BoxGeometry:
     Raises:
       ValueError: if the box format is unknown.
     """
-    boxes = df.rounded(boxes)
-    if box_format == "yxyx":
-        boxes, box_format = boxes[..., jnp.array([1, 0, 3, 2])], "xyxy"
-    first, second = boxes[..., :2], boxes[..., 2:]
-    zero = jnp.zeros_like(first)
-    if box_format == "xywh":
-        start, size = DoubleFloat(first, zero), DoubleFloat(second, zero)
-    elif box_format == "cxcywh":
-        start, size = df.from_sum(first, -0.5 * second), DoubleFloat(second, zero)
-    elif box_format == "xyxy":
-        start, size = DoubleFloat(first, zero), df.from_sum(second, -first)
-    else:
+    if box_format not in BOX_FORMATS:
         raise ValueError(f"`box_format` must be one of {list(BOX_FORMATS)}, got {box_format!r}.")
-    return BoxGeometry(start, size, df.add(start, size), df.multiply(size.select((..., 0)), size.select((..., 1))))
+    columns = [df.rounded(boxes[..., column]) for column in range(4)]
+    x, y = (_side(columns[axis], columns[axis + 2], box_format) for axis in (0, 1))
+    if box_format == "yxyx":
+        x, y = y, x
+    return BoxGeometry(x, y, df.multiply(x.size, y.size))
+
+
+def _side(first: jax.Array, second: jax.Array, box_format: str) -> Side:
+    zero = jnp.zeros_like(first)
+    start, size = DoubleFloat(first, zero), DoubleFloat(second, zero)
+    if box_format == "cxcywh":
+        start = df.from_sum(first, -0.5 * second)
+    elif box_format != "xywh":
+        size = df.from_sum(second, -first)
+    return Side(start, size, df.add(start, size))
 
 
 def approximate_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: jax.Array) -> jax.Array:
@@ -110,13 +134,21 @@ def approximate_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: 
       `[D, G]` float32.
     """
     one, other = detections.select(np.s_[:, None]), ground_truths.select(np.s_[None, :])
-    offset = df.difference(one.start, other.start)
-    overlap = jnp.minimum(offset + one.size.hi, other.size.hi) - jnp.maximum(offset, 0.0)
-    width, height = overlap[..., 0], overlap[..., 1]
+    (width, _), (height, _) = approximate_extents(one, other)
     touches = (width > 0) & (height > 0)
     intersection = jnp.where(touches, width * height, 0.0)
     union = jnp.where(crowd[None, :], one.area.hi, one.area.hi + other.area.hi - intersection)
     return jnp.where(touches, intersection / jnp.where(touches, union, 1.0), 0.0)
+
+
+def approximate_extents(one: BoxGeometry, other: BoxGeometry) -> list[tuple[jax.Array, jax.Array]]:
+    """Returns the overlap of pairs of boxes and the extent of their hull, along x and along y, in float32."""
+    extents = []
+    for mine, theirs in ((one.x, other.x), (one.y, other.y)):
+        offset = df.difference(mine.start, theirs.start)
+        stops = offset + mine.size.hi, theirs.size.hi
+        extents.append((jnp.minimum(*stops) - jnp.maximum(offset, 0.0), jnp.maximum(*stops) - jnp.minimum(offset, 0.0)))
+    return extents
 
 
 def exact_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: jax.Array) -> DoubleFloat:
@@ -136,11 +168,11 @@ def exact_iou(detections: BoxGeometry, ground_truths: BoxGeometry, crowd: jax.Ar
 
 def exact_intersection(detections: BoxGeometry, ground_truths: BoxGeometry) -> tuple[DoubleFloat, jax.Array]:
     """Returns the intersection of pairs and whether they overlap; shapes as in `exact_iou`."""
-    start = df.maximum(detections.start, ground_truths.start)
-    stop = df.minimum(detections.stop, ground_truths.stop)
-    overlap = df.add(stop, df.negate(start))
-    touches = (overlap.hi > 0).all(-1)
-    return df.multiply(overlap.select((..., 0)), overlap.select((..., 1))), touches
+    width, height = (
+        df.add(df.minimum(one.stop, other.stop), df.negate(df.maximum(one.start, other.start)))
+        for one, other in ((detections.x, ground_truths.x), (detections.y, ground_truths.y))
+    )
+    return df.multiply(width, height), (width.hi > 0) & (height.hi > 0)
 
 
 def box_iou(
@@ -219,8 +251,15 @@ class BoxSimilarity(NamedTuple):
 
     def exact(self, index: jax.Array) -> DoubleFloat:
         """The similarities of each detection with the ground truths of its row, for `[D, C]` int32."""
-        detections = self.detections.select(np.s_[:, None])
-        return exact_iou(detections, self.ground_truths.select(index), self.crowd[index])
+        return self.of_pairs(self.ground_truths.select(index), self.crowd[index])
+
+    def exact_of_all(self) -> DoubleFloat:
+        """The similarities of all pairs, `[D, G]`."""
+        return self.of_pairs(self.ground_truths.select(None), self.crowd[None])
+
+    def of_pairs(self, ground_truths: BoxGeometry, crowd: jax.Array) -> DoubleFloat:
+        """The similarities of each detection with the ground truths of its row, `[D, n]`, or with those of one row."""
+        return exact_iou(self.detections.select(np.s_[:, None]), ground_truths, crowd)
 
     def reorder(self, rows: jax.Array, ground_truth_rows: jax.Array | None) -> BoxSimilarity:
         """Returns the similarity of some detections and some ground truths, given by their rows; None for all."""
@@ -301,20 +340,27 @@ def box_oddities(
     """Finds boxes of negative size, empty boxes, normalised boxes, and areas too small for the arithmetic."""
     boxes = shapes["boxes"], ground_truth_shapes["boxes"]
     sides = similarity.detections, similarity.ground_truths
-    return size_oddities(boxes, (sides[0].size.hi, sides[1].size.hi), (sides[0].area.hi, sides[1].area.hi))
+    sizes = [(side.x.size.hi, side.y.size.hi) for side in sides]
+    return size_oddities(boxes, (sizes[0], sizes[1]), (sides[0].area.hi, sides[1].area.hi))
 
 
 def size_oddities(
-    boxes: tuple[jax.Array, jax.Array], sizes: tuple[jax.Array, jax.Array], areas: tuple[jax.Array, jax.Array]
+    boxes: tuple[jax.Array, jax.Array],
+    sizes: tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
+    areas: tuple[jax.Array, jax.Array],
 ) -> Oddities:
-    """Like `box_oddities`, for boxes of any kind, given the sizes `[N, 2]` and areas `[N]` of both sides."""
-    zero, unit, tiny = [], [], []
-    for one, size, area in zip(boxes, sizes, areas, strict=True):
-        zero.append((one == 0).all(-1))
-        unit.append(((one >= 0) & (one <= 1)).all(-1) & ~zero[-1])
-        tiny.append((size > 0).all(-1) & (area < df.SMALLEST_AREA))
-    negative = (sizes[0] < 0).any(-1), (sizes[1] < 0).any(-1)
-    return Oddities(empty=zero[1], negative=negative, unit=(unit[0], unit[1]), tiny=(tiny[0], tiny[1]))
+    """Like `box_oddities`, for boxes of any kind, given the widths, heights and areas `[N]` of both sides."""
+    zero, unit, tiny, negative = [], [], [], []
+    for one, (width, height), area in zip(boxes, sizes, areas, strict=True):
+        numbers = [one[:, column] for column in range(one.shape[1])]
+        zero.append(functools.reduce(jnp.logical_and, (number == 0 for number in numbers)))
+        in_unit = functools.reduce(jnp.logical_and, ((number >= 0) & (number <= 1) for number in numbers))
+        unit.append(in_unit & ~zero[-1])
+        tiny.append((width > 0) & (height > 0) & (area < df.SMALLEST_AREA))
+        negative.append((width < 0) | (height < 0))
+    return Oddities(
+        empty=zero[1], negative=(negative[0], negative[1]), unit=(unit[0], unit[1]), tiny=(tiny[0], tiny[1])
+    )
 
 
 def _pairs(detections: DetectionTable, ground_truths: GroundTruthTable, _: Constants) -> PairSimilarity:

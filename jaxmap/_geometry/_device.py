@@ -33,6 +33,9 @@ class DeviceSimilarity(Protocol):
     def exact(self, index: jax.Array) -> DoubleFloat:
         """The similarities of each detection with the ground truths of its row, for `[D, C]` int32."""
 
+    def exact_of_all(self) -> DoubleFloat:
+        """The similarities of all pairs, `[D, G]`."""
+
     def reorder(self, rows: jax.Array, ground_truth_rows: jax.Array | None) -> DeviceSimilarity:
         """Returns the similarity of some detections and some ground truths, given by their rows; None for all."""
 
@@ -51,6 +54,10 @@ class DenseSimilarity(NamedTuple):
     def exact(self, index: jax.Array) -> DoubleFloat:
         """The similarities of each detection with the ground truths of its row, for `[D, C]` int32."""
         return DoubleFloat(*(jnp.take_along_axis(part, index, axis=-1) for part in self.values))
+
+    def exact_of_all(self) -> DoubleFloat:
+        """The similarities of all pairs, `[D, G]`."""
+        return self.values
 
     def reorder(self, rows: jax.Array, ground_truth_rows: jax.Array | None) -> DenseSimilarity:
         """Returns the similarity of some detections and some ground truths, given by their rows; None for all."""

@@ -28,6 +28,7 @@ from ._boxes import (
     BBOX,
     BoxGeometry,
     BoxSimilarity,
+    approximate_extents,
     approximate_iou,
     box_iou_pairs,
     box_similarity,
@@ -74,29 +75,24 @@ class GiouSimilarity(BoxSimilarity):
         """`[D, G]` float32, within `MARGIN` of the exact values."""
         one, other = self.detections.select(np.s_[:, None]), self.ground_truths.select(np.s_[None, :])
         iou = approximate_iou(self.detections, self.ground_truths, self.crowd)
-        offset = df.difference(one.start, other.start)
-        overlap = jnp.minimum(offset + one.size.hi, other.size.hi) - jnp.maximum(offset, 0.0)
-        size = jnp.maximum(offset + one.size.hi, other.size.hi) - jnp.minimum(offset, 0.0)
-        union = one.area.hi + other.area.hi - jnp.maximum(overlap, 0.0).prod(-1)
-        hull, has_hull = size.prod(-1), _solid(one, other) & ~self.crowd[None, :]
+        (width, hull_width), (height, hull_height) = approximate_extents(one, other)
+        union = one.area.hi + other.area.hi - jnp.maximum(width, 0.0) * jnp.maximum(height, 0.0)
+        hull, has_hull = hull_width * hull_height, one.is_solid & other.is_solid & ~self.crowd[None, :]
         return iou - jnp.where(has_hull, (hull - union) / jnp.where(has_hull, hull, 1.0), 0.0)
 
-    def exact(self, index: jax.Array) -> DoubleFloat:
-        """The similarities of each detection with the ground truths of its row, for `[D, C]` int32."""
-        one, other = self.detections.select(np.s_[:, None]), self.ground_truths.select(index)
-        crowd = self.crowd[index]
+    def of_pairs(self, ground_truths: BoxGeometry, crowd: jax.Array) -> DoubleFloat:
+        """The similarities of each detection with the ground truths of its row, `[D, n]`, or with those of one row."""
+        one, other = self.detections.select(np.s_[:, None]), ground_truths
         nothing = df.constant(0.0)
         shared, touches = exact_intersection(one, other)
         union = df.add(df.add(one.area, other.area), df.negate(df.where(touches, shared, nothing)))
-        size = df.add(df.maximum(one.stop, other.stop), df.negate(df.minimum(one.start, other.start)))
-        hull, has_hull = df.multiply(size.select((..., 0)), size.select((..., 1))), _solid(one, other) & ~crowd
+        width, height = (
+            df.add(df.maximum(mine.stop, theirs.stop), df.negate(df.minimum(mine.start, theirs.start)))
+            for mine, theirs in ((one.x, other.x), (one.y, other.y))
+        )
+        hull, has_hull = df.multiply(width, height), one.is_solid & other.is_solid & ~crowd
         beside = df.divide(df.add(hull, df.negate(union)), df.where(has_hull, hull, df.constant(1.0)))
         return df.add(exact_iou(one, other, crowd), df.negate(df.where(has_hull, beside, nothing)))
-
-
-def _solid(one: BoxGeometry, other: BoxGeometry) -> jax.Array:
-    """Whether both boxes of each pair have a width and a height."""
-    return (one.size.hi > 0).all(-1) & (other.size.hi > 0).all(-1)
 
 
 def _giou(one: DetectionTable, other: GroundTruthTable, rows: Ints, others: Ints) -> Floats:

@@ -161,7 +161,8 @@ def _image(
     keypoints, other_keypoints = shapes["keypoints"], ground_truth_shapes["keypoints"]
     geometry = box_geometry(ground_truth_shapes["boxes"], box_format)
     scale = (geometry.area if area is None else single(area)).hi
-    xywh = jnp.concatenate([geometry.start.hi, geometry.size.hi], axis=-1)
+    x, y = geometry.x, geometry.y
+    xywh = jnp.stack([x.start.hi, y.start.hi, x.size.hi, y.size.hi], axis=-1)
     similarity = keypoint_similarity(
         keypoints[:, None],
         other_keypoints[None, :],

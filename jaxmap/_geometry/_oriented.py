@@ -250,7 +250,8 @@ def _oddities(
     one, other = shapes["boxes"], ground_truth_shapes["boxes"]
     areas = similarity.area.hi, similarity.ground_truth_area.hi
     turned = jnp.abs(one[:, 4]) > np.float32(2 * np.pi), jnp.abs(other[:, 4]) > np.float32(2 * np.pi)
-    return size_oddities((one, other), (one[:, 2:4], other[:, 2:4]), areas)._replace(turned=turned)
+    sizes = (one[:, 2], one[:, 3]), (other[:, 2], other[:, 3])
+    return size_oddities((one, other), sizes, areas)._replace(turned=turned)
 
 
 OBB = Geometry(

@@ -65,9 +65,11 @@ def count_oddities(
         *(flags & real for flags, real in zip(negative, valid, strict=True)),
         empty & counted,
         *(flags & real for flags, real in zip(unit, valid, strict=True)),
-        *(jnp.concatenate([flags & real for flags, real in zip(kind, valid, strict=True)]) for kind in (tiny, turned)),
     )
-    return jnp.stack([*(column.sum(dtype=jnp.int32) for column in columns), *not_binary])
+    of_both = ([flags & real for flags, real in zip(kind, valid, strict=True)] for kind in (tiny, turned))
+    sums = [column.sum(dtype=jnp.int32) for column in columns]
+    sums += [one.sum(dtype=jnp.int32) + other.sum(dtype=jnp.int32) for one, other in of_both]
+    return jnp.stack([*sums, *not_binary])
 
 
 def checks_by_name(checks: Array) -> dict[str, Array]:

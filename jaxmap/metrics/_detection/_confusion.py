@@ -17,9 +17,10 @@ from ..._candidates._device import similarity_places
 from ..._display import short_repr
 from ..._geometry import GEOMETRIES, geometry_of
 from ..._integer_bounds import check_int32
+from ..._matching._backends import SHORT_LIST, with_candidate_lists
 from ..._matching._checked import BatchRules, CheckedDetections, CheckedGroundTruths, check_batch
 from ..._matching._data_checks import CHECKS, advise, checks_by_name
-from ..._matching._device import PreparedImage, prepare_image, with_candidate_lists
+from ..._matching._prepared import PreparedImage, prepare_image
 from ..._pairing._device import NO_PAIR, pair_greedily
 from ..._pairing._host import check_confusion_options, normalize_confusion
 from ...protocols import COCO, UNLIMITED, AreaRange
@@ -175,7 +176,11 @@ class ConfusionMatrix(Contract[ConfusionMatrixState, ConfusionMatrixResult]):
         area = truth.area if geometry_of(self.protocol.iou_type).scaled_by_area else None  # it is not used otherwise
         truth = dataclasses.replace(truth, area=area, verified=None, not_exhaustive=None)
         images = jax.vmap(partial(prepare_image, rules=rules))(_by_class(found), _by_class(truth), batch.odd_flags)
-        cells, left_out = with_candidate_lists(partial(_pair_image, metric=self), images)
+        num_ground_truths = images.truth_labels.shape[1]
+        short = partial(_pair_image, metric=self, num_candidates=min(SHORT_LIST, num_ground_truths))
+        cells, left_out = with_candidate_lists(
+            short, lambda image: _pair_image(image, metric=self, num_candidates=num_ground_truths)[0], images
+        )
         counts = jnp.zeros(state.counts.size, jnp.int32).at[cells.ravel()].add(1, mode="drop")
         return self.merge(
             state,

@@ -1,0 +1,144 @@
+"""Which kernel matches the images of a batch on which backend; all give the same bits.
+
+On a CPU, and wherever no kernel was made, each detection has a short list of candidates, and `match` runs over the
+lists. On a TPU and an NVIDIA GPU, all pairs are compared, and one kernel matches them (`_dense_kernel`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._candidates._device import ABSENT, reach_planes
+from .._planes import area_words, level_words, num_words
+from ..protocols import EvaluationProtocol
+from ._dense_kernel import DensePairs, fits_tpu, match_on_tpu, match_pairs
+from ._kernel import match
+from ._outcomes import counted_words, outcome
+from ._prepared import PreparedImage
+from ._rounds import MAX_GROUND_TRUTHS, match_by_rounds
+
+__all__ = ["SHORT_LIST", "match_by_lists", "match_dense", "match_images", "with_candidate_lists"]
+
+Result = TypeVar("Result")
+Words = tuple[jax.Array, jax.Array]  # matched and ignored
+SHORT_LIST = 8  # candidates per detection; typical images need two or three
+
+
+def match_images(images: PreparedImage, protocol: EvaluationProtocol) -> Words:
+    """Returns the planes in which each detection is matched, and ignored, `[I, D, W]` uint32 each."""
+    by_lists = partial(match_by_lists, protocol=protocol)
+    num_images, num_detections = images.scores.shape
+    num_ground_truths = images.truth_labels.shape[1]
+    if not num_images * num_detections * num_ground_truths:
+        return by_lists(images)
+    planes = num_words(len(protocol.iou_thresholds), len(protocol.area_ranges))
+    kernels: dict[str, Callable[[DensePairs], Words]] = {}
+    if fits_tpu(num_ground_truths, planes):
+        kernels["tpu"] = match_on_tpu
+    if num_ground_truths <= MAX_GROUND_TRUTHS:
+        kernels |= dict.fromkeys(("cuda", "rocm"), match_by_rounds)
+    of_platform = {name: partial(match_dense, kernel, protocol=protocol) for name, kernel in kernels.items()}
+    matched, ignored = jax.lax.platform_dependent(images, default=by_lists, **of_platform)
+    return matched, ignored
+
+
+def match_by_lists(images: PreparedImage, *, protocol: EvaluationProtocol) -> Words:
+    """Matches a batch with lists of candidates."""
+    num_candidates = min(SHORT_LIST, images.truth_labels.shape[1])
+    short = partial(_match_short_lists, protocol=protocol, num_candidates=num_candidates)
+    return with_candidate_lists(short, partial(_match_all_pairs, protocol=protocol), images)
+
+
+def match_dense(kernel: Callable[[DensePairs], Words], images: PreparedImage, *, protocol: EvaluationProtocol) -> Words:
+    """Matches a batch with a kernel that takes all pairs of a batch."""
+    pairs = jax.vmap(partial(_dense_pairs, protocol=protocol))(images)
+    return _outcome(images, *kernel(pairs), protocol=protocol)
+
+
+def with_candidate_lists(
+    with_short_lists: Callable[[PreparedImage], tuple[Result, jax.Array]],
+    with_all_pairs: Callable[[PreparedImage], Result],
+    images: PreparedImage,
+) -> Result:
+    """Returns the results of all images, on a CPU.
+
+    Short lists of candidates fit all pairs of typical images. Images in which a list is too short are done again, one
+    by one, with all their pairs, so the result never depends on the length of lists.
+
+    Args:
+      with_short_lists: returns the result of one image, and how many lists were too short.
+      with_all_pairs: returns the same result of one image.
+      images: `[I, ...]`.
+    """
+    result, overflow = jax.vmap(with_short_lists)(images)
+    if images.truth_labels.shape[1] <= SHORT_LIST:
+        return result
+
+    def redo(carry: tuple[jax.Array, Result]) -> tuple[jax.Array, Result]:
+        is_left, result = carry
+        place = jnp.argmax(is_left)
+        redone = with_all_pairs(jax.tree.map(lambda column: column[place], images))
+        return is_left.at[place].set(False), jax.tree.map(lambda old, new: old.at[place].set(new), result, redone)
+
+    fitting: Result = jax.lax.while_loop(lambda carry: carry[0].any(), redo, (overflow > 0, result))[1]
+    return fitting
+
+
+def _match_short_lists(
+    image: PreparedImage, *, protocol: EvaluationProtocol, num_candidates: int
+) -> tuple[Words, jax.Array]:
+    """Returns matched `[D, W]` and ignored `[D, W]`, and how many candidate lists were too short."""
+    grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
+    counted = counted_words(image.truth_counted, area_words(*grid))
+    candidates, overflow = image.candidates(
+        image.labels[:, None] == image.truth_labels[None, :],
+        iou_thresholds=protocol.iou_thresholds,
+        num_candidates=num_candidates,
+        best_only=protocol.candidates == "best",
+    )
+    chosen = match(
+        candidates,
+        counted=counted,
+        crowd=image.crowd,
+        levels=jnp.asarray(level_words(*grid)),
+        ignored_absorb=protocol.absorbing != "crowds",
+    )
+    inside = counted_words(image.inside, area_words(*grid))
+    return outcome(chosen, candidates.index, counted=counted, inside=inside), overflow
+
+
+def _match_all_pairs(image: PreparedImage, *, protocol: EvaluationProtocol) -> Words:
+    return _outcome(image, *match_pairs(_dense_pairs(image, protocol=protocol)), protocol=protocol)
+
+
+def _dense_pairs(image: PreparedImage, *, protocol: EvaluationProtocol) -> DensePairs:
+    grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
+    similarity, reached = reach_planes(
+        image.similarity.exact_of_all(),
+        image.allowed(image.labels[:, None] == image.truth_labels[None, :]),
+        image.crowd,
+        iou_thresholds=protocol.iou_thresholds,
+        levels=level_words(*grid),
+        best_only=protocol.candidates == "best",
+    )
+    counted = counted_words(image.truth_counted, area_words(*grid)).T
+    kept = jnp.where(image.crowd, np.uint32(0), np.uint32(2**32 - 1))[None, :]
+    kept = kept & counted if protocol.absorbing != "crowds" else jnp.broadcast_to(kept, counted.shape)
+    reached, counted, kept = (jax.lax.bitcast_convert_type(words, jnp.int32) for words in (reached, counted, kept))
+    num_candidates = (similarity.hi > ABSENT).sum(-1, dtype=jnp.int32)
+    return DensePairs(similarity.hi, similarity.lo, reached, counted, kept, num_candidates)
+
+
+def _outcome(
+    images: PreparedImage, matched: jax.Array, on_ignored: jax.Array, *, protocol: EvaluationProtocol
+) -> Words:
+    """Converts int32 words of matches to the two flags of a record, as `outcome` does."""
+    matched, on_ignored = (jax.lax.bitcast_convert_type(words, jnp.uint32) for words in (matched, on_ignored))
+    inside = counted_words(images.inside, area_words(len(protocol.iou_thresholds), len(protocol.area_ranges)))
+    return matched, on_ignored | ~(matched | inside)

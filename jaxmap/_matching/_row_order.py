@@ -1,0 +1,45 @@
+"""Sorting of the rows of an image, inside `jit`."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import jax
+
+__all__ = ["sort_rows"]
+
+Columns = TypeVar("Columns")
+
+
+def sort_rows(keys: tuple[jax.Array, ...], columns: Columns) -> tuple[jax.Array, Columns]:
+    """Sorts rows by all keys, in ascending order.
+
+    A CPU sorts the keys alone and gathers the columns, which takes a third of the time. On an accelerator, where a
+    gather is slow or a kernel of its own, the columns are sorted with the keys.
+
+    Args:
+      keys: `[D]` each; the last is the number of each row, and decides what is equal before.
+      columns: a pytree of columns `[..., D]`.
+
+    Returns:
+      `[D]` int32, the rows in order, and the columns in that order.
+    """
+
+    def gathered(keys: tuple[jax.Array, ...], columns: Columns) -> tuple[jax.Array, Columns]:
+        order = jax.lax.sort(keys, num_keys=len(keys))[-1]
+        ordered: Columns = jax.tree.map(lambda column: column[..., order], columns)
+        return order, ordered
+
+    def sorted_along(keys: tuple[jax.Array, ...], columns: Columns) -> tuple[jax.Array, Columns]:
+        leaves, structure = jax.tree.flatten(columns)
+        flat = [column for leaf in leaves for column in leaf.reshape(-1, leaf.shape[-1])]
+        *_, order = (operands := jax.lax.sort((*keys, *flat), num_keys=len(keys)))[: len(keys)]
+        moved = iter(operands[len(keys) :])
+        ordered = [
+            jax.numpy.stack([next(moved) for _ in range(leaf.size // max(leaf.shape[-1], 1))]).reshape(leaf.shape)
+            for leaf in leaves
+        ]
+        return order, jax.tree.unflatten(structure, ordered)
+
+    order, ordered = jax.lax.platform_dependent(keys, columns, cpu=gathered, default=sorted_along)
+    return order, ordered

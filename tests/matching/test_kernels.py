@@ -1,0 +1,163 @@
+"""All kernels give the bits of `match`: the scan over all pairs, rounds, and the kernel for TPUs in interpret mode."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmap import COCO, OPEN_IMAGES, VOC2012, Detections, GroundTruths
+from jaxmap._candidates._device import ABSENT
+from jaxmap._matching._backends import match_by_lists, match_dense
+from jaxmap._matching._checked import BatchRules, check_batch
+from jaxmap._matching._dense_kernel import LANES, DensePairs, fits_tpu, match_on_tpu, match_pairs
+from jaxmap._matching._kernel import match
+from jaxmap._matching._outcomes import outcome
+from jaxmap._matching._prepared import prepare_image
+from jaxmap._matching._rounds import match_by_rounds
+from jaxmap._planes import area_words, level_words
+from jaxmap.types import Candidates
+
+KERNELS = {
+    "scan over all pairs": jax.vmap(match_pairs),
+    "TPU": partial(match_on_tpu, interpret=True),
+    "rounds": match_by_rounds,
+}
+T, A = 10, 4
+
+
+def random_pairs(
+    seed: int, shape: tuple[int, int, int], *, ignored_absorb: bool
+) -> tuple[tuple[np.ndarray, ...], DensePairs]:
+    """Returns what `match` takes and what the kernels take, for one random batch with contention and equal values."""
+    rng = np.random.default_rng(seed)
+    num_images, _, num_ground_truths = shape
+    level = np.maximum(rng.integers(-6, T + 1, shape), 0)
+    similarity = ((level + rng.choice([0.0, 0.25, 0.5], shape)) / 16).astype(np.float32)
+    levels, areas = level_words(T, A), area_words(T, A)
+    inside = rng.random((num_images, num_ground_truths, A)) < 0.5
+    counted = np.bitwise_or.reduce(np.where(inside[..., None], areas, np.uint32(0)), axis=2)
+    crowd = rng.random((num_images, num_ground_truths)) < 0.2
+    counted[crowd] = 0
+    last_wins = np.broadcast_to(-np.arange(num_ground_truths), shape)
+    index = np.lexsort((last_wins, -np.where(level > 0, similarity, -1)), axis=-1).astype(np.int32)
+    lists = index, np.take_along_axis(level, index, -1).astype(np.int8), counted, crowd
+    kept = np.where(crowd[..., None], np.uint32(0), np.uint32(2**32 - 1)) & (counted if ignored_absorb else 2**32 - 1)
+    kept = np.broadcast_to(kept, counted.shape).astype(np.uint32)
+
+    def words(of_pairs: np.ndarray) -> np.ndarray:
+        return np.moveaxis(np.ascontiguousarray(of_pairs).view(np.int32), -1, 1)
+
+    pairs = DensePairs(
+        high=np.where(level > 0, similarity, np.float32(ABSENT)),
+        low=np.zeros(shape, np.float32),
+        reached=words(levels[level]),
+        counted=words(counted),
+        kept=words(kept),
+        num_candidates=(level > 0).sum(-1).astype(np.int32),
+    )
+    return lists, pairs
+
+
+@partial(jax.jit, static_argnames="ignored_absorb")
+def by_lists(
+    index: jax.Array, level: jax.Array, counted: jax.Array, crowd: jax.Array, *, ignored_absorb: bool
+) -> tuple[jax.Array, jax.Array]:
+    def one(index: jax.Array, level: jax.Array, counted: jax.Array, crowd: jax.Array) -> tuple[jax.Array, jax.Array]:
+        chosen = match(
+            Candidates(index=index, level=level),
+            counted=counted,
+            crowd=crowd,
+            levels=level_words(T, A),
+            ignored_absorb=ignored_absorb,
+        )
+        everywhere = jnp.full((len(index), counted.shape[1]), 2**32 - 1, jnp.uint32)
+        return outcome(chosen, index, counted=counted, inside=everywhere)
+
+    return jax.vmap(one)(index, level, counted, crowd)
+
+
+@pytest.mark.parametrize("ignored_absorb", [False, True])
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_equal_match(name: str, ignored_absorb: bool) -> None:
+    kernel = jax.jit(KERNELS[name])
+    for seed in range(25):
+        lists, pairs = random_pairs(seed, (5, 10, 7), ignored_absorb=ignored_absorb)
+        expected = by_lists(*lists, ignored_absorb=ignored_absorb)
+        for result, words in zip(kernel(pairs), expected, strict=True):
+            np.testing.assert_array_equal(np.asarray(result).view(np.uint32), np.asarray(words))
+
+
+@pytest.mark.parametrize("shape", [(LANES + 3, 17, 2), (1, 1, 1), (2, 34, 9)])
+@pytest.mark.parametrize("name", ["TPU", "rounds"])
+def test_any_number_of_images_detections_and_ground_truths(name: str, shape: tuple[int, int, int]) -> None:
+    _, pairs = random_pairs(1, shape, ignored_absorb=False)
+    expected = jax.jit(KERNELS["scan over all pairs"])(pairs)
+    for result, words in zip(jax.jit(KERNELS[name])(pairs), expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(result), np.asarray(words))
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_may_be_mapped(name: str) -> None:
+    batches = [random_pairs(seed, (3, 6, 4), ignored_absorb=False)[1] for seed in range(2)]
+    stacked = jax.tree.map(lambda *columns: np.stack(columns), *batches)
+    mapped = jax.jit(jax.vmap(KERNELS[name]))(stacked)
+    for place, pairs in enumerate(batches):
+        for result, words in zip(mapped, KERNELS[name](pairs), strict=True):
+            np.testing.assert_array_equal(np.asarray(result[place]), np.asarray(words))
+
+
+def test_the_kernel_for_tpus_says_what_fits() -> None:
+    assert fits_tpu(100, 2)
+    assert not fits_tpu(100_000, 2)
+
+
+def boxes_on_thresholds(seed: int, num_images: int = 4) -> tuple[Detections, GroundTruths]:
+    """Returns boxes with many equal IoUs, IoUs on thresholds, crowds, and more candidates than a short list holds."""
+    rng = np.random.default_rng(seed)
+    shape = num_images, 12
+    corner = rng.integers(0, 3, (*shape, 2)) * 20
+    side = rng.choice([20, 40, 100], (*shape, 1)).repeat(2, -1)
+    truth = np.concatenate([corner, corner + side], -1).astype(np.float32)
+    of_truth = rng.integers(0, shape[1], (num_images, 16))
+    found = np.take_along_axis(truth, of_truth[..., None], 1).copy()
+    found[..., 2] -= (found[..., 2] - found[..., 0]) * rng.integers(0, 11, of_truth.shape) / 20
+    labels = rng.integers(0, 2, shape)
+    return (
+        Detections(
+            boxes=found,
+            scores=np.round(rng.random(of_truth.shape), 1).astype(np.float32),
+            labels=np.take_along_axis(labels, of_truth, 1),
+            valid=rng.random(of_truth.shape) < 0.9,
+        ),
+        GroundTruths(boxes=truth, labels=labels, valid=rng.random(shape) < 0.9, crowd=rng.random(shape) < 0.15),
+    )
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        COCO,
+        VOC2012,  # only the most similar ground truth may match
+        OPEN_IMAGES,  # crowds take any number of detections
+        COCO.customize(iou_type="giou"),
+        COCO.customize(class_agnostic=True),
+    ],
+    ids=lambda protocol: f"{protocol.name}-{protocol.iou_type}-{protocol.class_agnostic}",
+)
+def test_a_batch_of_boxes_is_matched_alike(protocol: object, name: str) -> None:
+    rules = BatchRules(protocol, 2, "xyxy")
+    batch = check_batch(*boxes_on_thresholds(7), np.arange(4), None, rules)
+    images = jax.jit(jax.vmap(partial(prepare_image, rules=rules)))(
+        batch.detections, batch.ground_truths, batch.odd_flags
+    )
+    expected = jax.jit(partial(match_by_lists, protocol=protocol))(images)
+    assert np.asarray(expected[0]).any()
+    results = jax.jit(partial(match_dense, KERNELS[name], protocol=protocol))(images)
+    for result, words in zip(results, expected, strict=True):
+        valid = np.asarray(images.valid)
+        np.testing.assert_array_equal(np.asarray(result)[valid], np.asarray(words)[valid])
