@@ -40,6 +40,7 @@ TOLERANCE = 2.0**-44
 MARGIN = 1e-5
 # The similarity of a pair that reaches no threshold, below every similarity.
 ABSENT = -4.0
+HALF = WORD_BITS // 2
 # Stands for any smaller limit of areas above 0, which float32 may not hold; only areas of 0 are below it here.
 _ABOVE_ZERO = 1e-30
 
@@ -210,13 +211,13 @@ def _first_columns(near: jax.Array, count: int) -> tuple[jax.Array, jax.Array, j
     Rows are packed into words, and their lowest set bits are removed one by one, which costs a few operations on D x G
     / 32 words per column; a top-k over D x G floats costs a hundred times more on a CPU.
     """
-    num_rows, num_columns = near.shape
+    num_columns = near.shape[1]
     num_words = -(-num_columns // WORD_BITS)
-    padded = jnp.pad(near, ((0, 0), (0, num_words * WORD_BITS - num_columns)))
-    bits = np.uint32(1) << np.arange(WORD_BITS, dtype=np.uint32)
-    words = jnp.where(padded.reshape(num_rows, num_words, WORD_BITS), bits[None, None], np.uint32(0)).sum(
-        -1, dtype=jnp.uint32
-    )
+    # As a product, which is exact for 16 bits: XLA on a CPU would compute the input of a sum inside it, one by one.
+    column = np.arange(num_columns)[:, None]
+    halves = np.where(column // HALF == np.arange(2 * num_words), 2.0 ** (column % HALF), 0.0).astype(np.float32)
+    packed = jnp.matmul(near.astype(jnp.float32), halves, precision=jax.lax.Precision.HIGHEST).astype(jnp.uint32)
+    words = packed[:, 0::2] | packed[:, 1::2] << HALF
     overflow = (jax.lax.population_count(words).astype(jnp.int32).sum(-1) > count).sum(dtype=jnp.int32)
     place = jnp.arange(num_words, dtype=jnp.int32)[None]
     columns, present = [], []

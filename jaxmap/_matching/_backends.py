@@ -27,7 +27,7 @@ __all__ = ["SHORT_LIST", "match_by_lists", "match_dense", "match_images", "with_
 
 Result = TypeVar("Result")
 Words = tuple[jax.Array, jax.Array]  # matched and ignored
-SHORT_LIST = 8  # candidates per detection; typical images need two or three
+SHORT_LIST = 4  # candidates per detection; typical images need two or three
 
 
 def match_images(images: PreparedImage, protocol: EvaluationProtocol) -> Words:
