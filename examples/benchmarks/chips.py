@@ -1,0 +1,228 @@
+"""Compiles a program for a TPU or an NVIDIA H100 that is not there, and reads what it costs.
+
+Nothing runs. The compilers come with pip packages, and need neither the chip nor its driver. `prepare` has to be called
+before JAX is imported, because the compilers read their options from the environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import pathlib
+import re
+import resource
+import shutil
+import tempfile
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from kernel_bundles import KernelCost, count_bundles
+from optimized_hlo import ROW_OPCODES, Instruction, Module, Step, read
+
+if TYPE_CHECKING:
+    from programs import Program
+
+__all__ = ["CHIPS", "Compiled", "Compiler", "Rows", "missing_packages", "prepare"]
+
+CHIPS = ("tpu", "gpu")
+H100 = pathlib.Path(__file__).with_name("h100.txtpb")
+_MODULES = {"tpu": ("libtpu",), "gpu": ("jax_plugins.xla_cuda13", "nvidia.cu13.nvvm")}
+_INSTALL = {
+    "tpu": "pip install 'jax[tpu]' chex",
+    "gpu": "pip install jax jax-cuda13-plugin jax-cuda13-pjrt nvidia-cuda-nvcc chex",
+}
+_TPU_ENVIRONMENT = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # another process may have it open
+}
+_NO_LAUNCH = {"kSequential", "kCommandBuffer", "kWhile", "kConditional"}  # they hold others
+_WIDE = re.compile(r"\b(f64|s64|u64|c64|c128|bf16|f16)\[")
+_STRUCTURE = ("while", "conditional", "call")
+
+
+def missing_packages(chip: str) -> str | None:
+    """Returns what to install before programs can be compiled for a chip; None if nothing is missing."""
+
+    def is_there(module: str) -> bool:
+        try:
+            return importlib.util.find_spec(module) is not None
+        except ModuleNotFoundError:
+            return False
+
+    missing = [module for module in ("jax", "chex", *_MODULES[chip]) if not is_there(module)]
+    return f"{', '.join(missing)} not found; install: {_INSTALL[chip]}" if missing else None
+
+
+def prepare(chip: str) -> pathlib.Path:
+    """Sets the environment that a compiler reads, and returns the empty folder into which it dumps."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="compile_for_"))
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    if chip == "tpu":
+        kernels = "--xla_jf_dump_llo_text=true --xla_jf_dump_llo_pass_label_regex=.*final_bundles.*"
+        os.environ.update(_TPU_ENVIRONMENT, LIBTPU_INIT_ARGS=f"--xla_jf_dump_to={folder} {kernels}")
+    else:
+        found = importlib.util.find_spec("nvidia.cu13.nvvm")
+        places = list(found.submodule_search_locations or ()) if found else []
+        cuda = pathlib.Path(places[0]).parent if places else pathlib.Path()
+        options = f"--xla_gpu_autotune_level=0 --xla_gpu_cuda_data_dir={cuda} --xla_dump_to={folder}"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {options}"
+    return folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """A gather, scatter or sort: its opcode, rows of one run, number of runs, and where it comes from."""
+
+    opcode: str
+    rows: int
+    times: int
+    overflow: bool
+    op_name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """What the compiler says of a program. The chip decides what is known; the rest is None.
+
+    Attributes:
+      seconds: of CPU, to compile.
+      temporaries: bytes of memory beside inputs and outputs.
+      bytes_accessed: the compiler's estimate; it counts loops once and all branches.
+      steps: what one call executes.
+      costs: of each instruction by name: estimated cycles on a TPU, kernels and copies to launch on a GPU.
+      rows: its gathers, scatters and sorts.
+      kernels: its Pallas kernels by name, on a TPU.
+      unread_loops: where loops come from whose trips depend on the data.
+      text: the optimized HLO.
+      wide_types: types of more than 32 bits, and floats of 16, that it holds.
+    """
+
+    seconds: float
+    temporaries: int
+    bytes_accessed: float | None
+    steps: list[Step]
+    costs: dict[str, int]
+    rows: list[Rows]
+    kernels: dict[str, KernelCost]
+    unread_loops: list[str]
+    text: str
+    wide_types: tuple[str, ...]
+
+    def total(self, *, overflow: bool = False) -> int:
+        """Returns the cycles, or the launches, of the ordinary path, or of what only other branches execute."""
+        chosen = [step for step in self.steps if step.overflow == overflow]
+        return sum(self.costs.get(step.instruction.name, 0) * step.times for step in chosen)
+
+    def count(self, opcode: str) -> tuple[int, int]:
+        """Returns how many gathers, scatters or sorts are on the ordinary path, and the rows of all their runs."""
+        chosen = [row for row in self.rows if row.opcode == opcode and not row.overflow]
+        return len(chosen), sum(row.rows * row.times for row in chosen)
+
+
+class Compiler:
+    """Compiles for one chip.
+
+    Args:
+      chip: `tpu` or `gpu`.
+      topology: of the TPU, such as `v5e:2x2`; programs are compiled for one of its chips.
+      dumped: the folder that `prepare` returned.
+    """
+
+    def __init__(self, chip: str, topology: str, dumped: pathlib.Path) -> None:
+        import jax
+        from jax.experimental import topologies
+
+        if chip == "tpu":
+            described = topologies.get_topology_desc(platform="tpu", topology_name=topology)
+        else:
+            target = re.sub(r"^#.*\n", "", H100.read_text(), flags=re.MULTILINE)
+            described = topologies.get_topology_desc(platform="cuda", target_config=target, topology="1x1x1")
+        self.chip, self.dumped, self.device = chip, dumped, described.devices[0]
+        self.sharding = jax.sharding.SingleDeviceSharding(self.device)
+
+    def __call__(self, program: Program) -> Compiled:
+        """Compiles a program and reads the result."""
+        import jax
+
+        def placed(leaf: Any) -> Any:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.sharding)
+
+        function, arguments = program.make()
+        donated = (0,) if program.donates else ()
+        lowered = jax.jit(function, donate_argnums=donated).lower(*jax.tree.map(placed, arguments))
+        start = _cpu_seconds()
+        compiled = lowered.compile()
+        seconds = _cpu_seconds() - start
+        text = compiled.as_text()
+        module = read(text)
+        kernels = self._kernels(module) if self.chip == "tpu" else {}
+        costs = self._costs(module, kernels)
+        shutil.rmtree(self.dumped)
+        self.dumped.mkdir()
+        steps = module.steps(lambda instruction: costs.get(instruction.name, 0), program.assumed_trips)
+        analysis = compiled.cost_analysis() or {}
+        return Compiled(
+            seconds=seconds,
+            temporaries=compiled.memory_analysis().temp_size_in_bytes,
+            bytes_accessed=analysis.get("bytes accessed"),
+            steps=steps,
+            costs=costs,
+            rows=_rows(module, steps),
+            kernels=kernels,
+            unread_loops=[loop.op_name for loop in module.unread_loops()],
+            text=text,
+            wide_types=tuple(sorted(set(_WIDE.findall(text)))),
+        )
+
+    def _kernels(self, module: Module) -> dict[str, KernelCost]:
+        instructions = [instruction for computation in module.computations.values() for instruction in computation]
+        found = {}
+        for instruction in instructions:
+            if instruction.target == "tpu_custom_call":
+                paths = sorted(self.dumped.glob(f"*-{instruction.name}-*final_bundles.txt"))
+                paths = [path for path in paths if "schedule-analysis" not in path.name]
+                if not paths:
+                    raise ValueError(f"{instruction.name}: expected its final bundles in {self.dumped}, found none")
+                found[instruction.name] = count_bundles(paths[-1].read_text())
+        return found
+
+    def _costs(self, module: Module, kernels: dict[str, KernelCost]) -> dict[str, int]:
+        if self.chip == "gpu":
+            return _launches(max(self.dumped.glob("*.thunk_metadata.txt")).read_text())
+        instructions = [instruction for computation in module.computations.values() for instruction in computation]
+        return {instruction.name: instruction.cycles for instruction in instructions} | {
+            name: kernel.executed for name, kernel in kernels.items()
+        }
+
+
+def _launches(thunks: str) -> dict[str, int]:
+    """Returns how many kernels and copies each instruction launches: a sort is dozens of kernels."""
+    names: Counter[str] = Counter()
+    for thunk in thunks.split("thunk_metadata {")[1:]:
+        name, kind = (
+            re.search(pattern, thunk) for pattern in (r'profile_annotation: "([^"]*)"', r'thunk_kind: "(\w+)"')
+        )
+        if name and kind and kind[1] not in _NO_LAUNCH:
+            names[name[1]] += 1
+    return dict(names)
+
+
+def _rows(module: Module, steps: list[Step]) -> list[Rows]:
+    found = []
+    for step in steps:
+        if step.instruction.opcode not in _STRUCTURE:
+            fused: list[Instruction] = [
+                inner for inner in module.inside(step.instruction) if inner.opcode in ROW_OPCODES
+            ]
+            found += [
+                Rows(inner.opcode, module.rows(inner), step.times, step.overflow, inner.op_name) for inner in fused
+            ]
+    return found
+
+
+def _cpu_seconds() -> float:
+    """Returns the CPU time of this process and of those that it started and waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
