@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._candidates._device import find_candidates
-from ._geometry._boxes import approximate_iou, box_geometry, box_iou_pairs, exact_iou, to_xywh
+from ._geometry._boxes import BoxSimilarity, box_iou_pairs, box_similarity, to_xywh
 from .protocols import COCO
 from .types import Bools, Floats, Ints
 
@@ -158,11 +158,12 @@ def _decide_image(
     box_format: str, detections: jax.Array, ground_truths: jax.Array, crowd: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Decides for one image of detections `[D, 4]`, of which each may take two of the ground truths `[2 D, 4]`."""
-    mine, theirs = box_geometry(detections, box_format), box_geometry(ground_truths, box_format)
+    shapes = {"boxes": detections}, {"boxes": ground_truths}
+    similarity = box_similarity(BoxSimilarity, *shapes, crowd, None, constants=COCO, box_format=box_format)
     own = np.arange(len(ground_truths)) // 2 == np.arange(len(detections))[:, None]
     candidates, _ = find_candidates(
-        approximate_iou(mine, theirs, crowd),
-        lambda index: exact_iou(mine.select(np.s_[:, None]), theirs.select(index), crowd[index]),
+        similarity.approximate(),
+        similarity.exact,
         jnp.asarray(own),
         crowd,
         iou_thresholds=COCO.iou_thresholds,
