@@ -26,7 +26,7 @@ Kernel = Callable[..., Any]
 OPERATIONS: dict[str, Operation] = {**ELEMENTWISE, **ARRANGEMENT, **BY_ROWS, **STRUCTURE}
 ROUNDED = ("add", "subtract", "multiply", "divide")
 # A product passes through these on its way to the sum that takes it unrounded.
-PASSING = ("broadcast", "reshape", "bitcast", "slice", "transpose", "copy", "negate")
+PASSING = {*ARRANGEMENT, "negate", "select", "gather"} - {"bitcast-convert"}
 
 
 class Evaluator:
@@ -46,12 +46,13 @@ class Evaluator:
         self.arithmetic = arithmetic or Arithmetic()
         self.kernels = dict(kernels or {})
         self.divide = self.arithmetic.divide
-        self.branches: list[str] = []
+        self._products: dict[int, tuple[Any, Any]] = {}  # by the id of the rounded product: itself, and in float64
         computations = self.module.computations.values()
         self._types = {instruction.name: instruction.shape for each in computations for instruction in each}
 
     def __call__(self, *arguments: HostArray) -> tuple[HostArray, ...]:
         """Runs the program on its arguments, flattened, and returns its results, flattened."""
+        self._products.clear()
         with np.errstate(all="ignore"):
             result = self.call(self.module.entry, [np.asarray(argument) for argument in arguments])
         return result if isinstance(result, tuple) else (result,)
@@ -63,24 +64,18 @@ class Evaluator:
           RuntimeError: if an instruction cannot be evaluated; the message shows it.
         """
         values: dict[str, Any] = {}
-        products: dict[str, Any] = {}  # unrounded, in float64
         result = None
         for instruction in self.module.computations[computation]:
             if instruction.opcode == "parameter":
                 result = operands[int(instruction.inner)]
             else:
-                inputs = [values[name] for name in instruction.operands]
                 try:
-                    result = self._evaluate(instruction, inputs)
-                    if self.arithmetic.contract:
-                        result = self._contracted(instruction, inputs, result, products)
+                    result = self._evaluate(instruction, [values[name] for name in instruction.operands])
                 except RuntimeError:  # of a computation that it called
                     raise
                 except Exception as error:
                     shown = f"{instruction.shape} {instruction.opcode}({instruction.inner}){instruction.rest}"
                     raise RuntimeError(f"{computation}, {instruction.name}: {shown[:300]}: {error!r}") from error
-                if instruction.opcode in ROUNDED and result.dtype == np.float32:
-                    result = self.arithmetic.stored(result)
             values[instruction.name] = result
             if instruction.is_root:
                 return result
@@ -102,11 +97,17 @@ class Evaluator:
         return array_type(self._types[name])
 
     def _evaluate(self, instruction: Instruction, inputs: list[Any]) -> Any:
-        if instruction.opcode == "custom-call":
+        opcode = instruction.opcode
+        if opcode == "custom-call":
             return self._custom_call(instruction, inputs)
-        if instruction.opcode not in OPERATIONS:
-            raise NotImplementedError(f"the opcode {instruction.opcode}: add it to a table of support.hlo")
-        return OPERATIONS[instruction.opcode](self, instruction, inputs)
+        if opcode not in OPERATIONS:
+            raise NotImplementedError(f"the opcode {opcode}: add it to a table of support.hlo")
+        result = OPERATIONS[opcode](self, instruction, inputs)
+        if getattr(result, "dtype", None) != np.float32:
+            return result
+        if self.arithmetic.contract:
+            result = self._contracted(instruction, inputs, result)
+        return self.arithmetic.stored(result) if opcode in ROUNDED else result
 
     def _custom_call(self, instruction: Instruction, inputs: list[Any]) -> Any:
         kernel = re.search(r"([^/]+)/pallas_call", instruction.op_name)
@@ -124,21 +125,27 @@ class Evaluator:
             return np.concatenate(inputs, axes[0]) if axes else inputs[0]
         raise NotImplementedError(f"the custom call {instruction.target}: add it to support.hlo")
 
-    def _contracted(self, instruction: Instruction, inputs: list[Any], result: Any, products: dict[str, Any]) -> Any:
-        """Returns a sum with its product unrounded, where it has one; remembers products."""
-        opcode, names = instruction.opcode, instruction.operands
-        if getattr(result, "dtype", None) != np.float32:
-            return result
+    def _contracted(self, instruction: Instruction, inputs: list[Any], result: Any) -> Any:
+        """Returns a sum with a product unrounded, where it has one; remembers products.
+
+        A product also reaches the sums of other fusions, because a compiler may compute it anew in each.
+        """
+        opcode, operation = instruction.opcode, OPERATIONS[instruction.opcode]
+        unrounded = [self._products[id(value)][1] if id(value) in self._products else None for value in inputs]
         if opcode == "multiply":
-            products[instruction.name] = inputs[0].astype(np.float64) * inputs[1].astype(np.float64)
-        elif opcode in PASSING and names[0] in products and self.type_of(names[0]).dtype is np.float32:
-            products[instruction.name] = OPERATIONS[opcode](self, instruction, [products[names[0]]])
-        elif opcode in ("add", "subtract") and any(name in products for name in names):
-            # A multiply-add has one unrounded product.
-            first = names[0] in products
-            wide = [products[names[0]] if first else inputs[0].astype(np.float64)]
-            wide.append(inputs[1].astype(np.float64) if first else products[names[1]])
-            return OPERATIONS[opcode](self, instruction, wide).astype(np.float32)
+            product = np.multiply(*(value.astype(np.float64) for value in inputs))
+        elif all(product is None for product in unrounded):
+            return result
+        elif opcode in ("add", "subtract"):  # a multiply-add takes one product
+            taken = 0 if unrounded[0] is not None else 1
+            wide = [unrounded[k] if k == taken else value.astype(np.float64) for k, value in enumerate(inputs)]
+            return operation(self, instruction, wide).astype(np.float32)
+        elif opcode in PASSING and result is not inputs[0]:
+            wide = [value if product is None else product for value, product in zip(inputs, unrounded, strict=True)]
+            product = operation(self, instruction, wide)
+        else:
+            return result
+        self._products[id(result)] = result, product  # with the result, so that no other value gets its id
         return result
 
 

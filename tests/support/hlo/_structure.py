@@ -48,7 +48,15 @@ def _start_slice(run: Run, instruction: Instruction, operands: list[Any]) -> Any
 
 
 def _start_call(run: Run, instruction: Instruction, operands: list[Any]) -> Any:
-    return operands, run.call(instruction.called[0], operands)
+    computation = instruction.called[0]
+    if not operands:  # they come with `call-update`
+        return computation, None
+    return operands, run.call(computation, operands)
+
+
+def _update_call(run: Run, instruction: Instruction, operands: list[Any]) -> Any:
+    (computation, _), *given = operands
+    return given, run.call(computation, given)
 
 
 def _done(run: Run, instruction: Instruction, operands: list[Any]) -> Any:
@@ -63,6 +71,7 @@ STRUCTURE: dict[str, Operation] = {
     "get-tuple-element": _element,
     "copy-start": _start_copy,
     "slice-start": _start_slice,
-    "async-start": _start_call,
-    **dict.fromkeys(("copy-done", "slice-done", "async-done"), _done),
+    **dict.fromkeys(("async-start", "call-start"), _start_call),
+    "call-update": _update_call,
+    **dict.fromkeys(("copy-done", "slice-done", "async-done", "call-done"), _done),
 }
