@@ -6,8 +6,11 @@ before JAX is imported, because the compilers read their options from the enviro
 
 from __future__ import annotations
 
+import atexit
+import concurrent.futures
 import dataclasses
 import importlib.util
+import multiprocessing
 import os
 import pathlib
 import re
@@ -21,6 +24,7 @@ from kernel_bundles import KernelCost, count_bundles
 from optimized_hlo import ROW_OPCODES, Instruction, Module, Step, read
 
 if TYPE_CHECKING:
+    import jax
     from programs import Program
 
 __all__ = ["CHIPS", "Compiled", "Compiler", "Rows", "missing_packages", "prepare"]
@@ -39,6 +43,7 @@ _TPU_ENVIRONMENT = {
 }
 _NO_LAUNCH = {"kSequential", "kCommandBuffer", "kWhile", "kConditional"}  # they hold others
 _WIDE = re.compile(r"\b(f64|s64|u64|c64|c128|bf16|f16)\[")
+_KERNEL, _ANALYSIS = "tpu_custom_call", "schedule-analysis"  # the target of a Pallas kernel; a dump beside its code
 _STRUCTURE = ("while", "conditional", "call")
 
 
@@ -55,13 +60,21 @@ def missing_packages(chip: str) -> str | None:
     return f"{', '.join(missing)} not found; install: {_INSTALL[chip]}" if missing else None
 
 
-def prepare(chip: str) -> pathlib.Path:
-    """Sets the environment that a compiler reads, and returns the empty folder into which it dumps."""
+def prepare(chip: str, *, dumps_kernels: bool = False) -> pathlib.Path:
+    """Sets the environment that a compiler reads, and returns the empty folder into which it dumps.
+
+    Args:
+      chip: `tpu` or `gpu`.
+      dumps_kernels: whether the TPU compiler dumps final code, which costs a third more time.
+    """
     folder = pathlib.Path(tempfile.mkdtemp(prefix="compile_for_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["JAX_PLATFORMS"] = "cpu"
     if chip == "tpu":
-        kernels = "--xla_jf_dump_llo_text=true --xla_jf_dump_llo_pass_label_regex=.*final_bundles.*"
-        os.environ.update(_TPU_ENVIRONMENT, LIBTPU_INIT_ARGS=f"--xla_jf_dump_to={folder} {kernels}")
+        os.environ.update(_TPU_ENVIRONMENT)
+        if dumps_kernels:
+            what = "--xla_jf_dump_llo_text=true --xla_jf_dump_llo_pass_label_regex=.*final_bundles.*"
+            os.environ["LIBTPU_INIT_ARGS"] = f"--xla_jf_dump_to={folder} {what}"
     else:
         found = importlib.util.find_spec("nvidia.cu13.nvvm")
         places = list(found.submodule_search_locations or ()) if found else []
@@ -94,6 +107,7 @@ class Compiled:
       costs: of each instruction by name: estimated cycles on a TPU, kernels and copies to launch on a GPU.
       rows: its gathers, scatters and sorts.
       kernels: its Pallas kernels by name, on a TPU.
+      spills: whether registers spill in any of its kernels, on a GPU.
       unread_loops: where loops come from whose trips depend on the data.
       text: the optimized HLO.
       wide_types: types of more than 32 bits, and floats of 16, that it holds.
@@ -106,6 +120,7 @@ class Compiled:
     costs: dict[str, int]
     rows: list[Rows]
     kernels: dict[str, KernelCost]
+    spills: bool
     unread_loops: list[str]
     text: str
     wide_types: tuple[str, ...]
@@ -139,62 +154,106 @@ class Compiler:
         else:
             target = re.sub(r"^#.*\n", "", H100.read_text(), flags=re.MULTILINE)
             described = topologies.get_topology_desc(platform="cuda", target_config=target, topology="1x1x1")
-        self.chip, self.dumped, self.device = chip, dumped, described.devices[0]
+        self.chip, self.topology, self.dumped = chip, topology, dumped
+        self.device: Any = described.devices[0]  # has attributes that its type does not declare
         self.sharding = jax.sharding.SingleDeviceSharding(self.device)
 
     def __call__(self, program: Program) -> Compiled:
         """Compiles a program and reads the result."""
-        import jax
-
-        def placed(leaf: Any) -> Any:
-            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.sharding)
-
-        function, arguments = program.make()
-        donated = (0,) if program.donates else ()
-        lowered = jax.jit(function, donate_argnums=donated).lower(*jax.tree.map(placed, arguments))
-        start = _cpu_seconds()
-        compiled = lowered.compile()
-        seconds = _cpu_seconds() - start
+        lowered = self.lower(program)
+        compiled, seconds, spills = self._compile(lowered)
         text = compiled.as_text()
         module = read(text)
-        kernels = self._kernels(module) if self.chip == "tpu" else {}
+        has_kernels = any(instruction.target == _KERNEL for instruction in module.instructions.values())
+        kernels = _kernels_of_another_process(self.topology, program.name) if has_kernels else {}
         costs = self._costs(module, kernels)
         shutil.rmtree(self.dumped)
         self.dumped.mkdir()
         steps = module.steps(lambda instruction: costs.get(instruction.name, 0), program.assumed_trips)
-        analysis = compiled.cost_analysis() or {}
         return Compiled(
             seconds=seconds,
             temporaries=compiled.memory_analysis().temp_size_in_bytes,
-            bytes_accessed=analysis.get("bytes accessed"),
+            bytes_accessed=(compiled.cost_analysis() or {}).get("bytes accessed"),
             steps=steps,
             costs=costs,
             rows=_rows(module, steps),
             kernels=kernels,
+            spills=spills,
             unread_loops=[loop.op_name for loop in module.unread_loops()],
             text=text,
             wide_types=tuple(sorted(set(_WIDE.findall(text)))),
         )
 
-    def _kernels(self, module: Module) -> dict[str, KernelCost]:
-        instructions = [instruction for computation in module.computations.values() for instruction in computation]
-        found = {}
-        for instruction in instructions:
-            if instruction.target == "tpu_custom_call":
-                paths = sorted(self.dumped.glob(f"*-{instruction.name}-*final_bundles.txt"))
-                paths = [path for path in paths if "schedule-analysis" not in path.name]
-                if not paths:
-                    raise ValueError(f"{instruction.name}: expected its final bundles in {self.dumped}, found none")
-                found[instruction.name] = count_bundles(paths[-1].read_text())
-        return found
+    def lower(self, program: Program) -> jax.stages.Lowered:
+        """Returns the program as JAX gives it to the compiler."""
+        import jax
+
+        def placed(leaf: Any) -> Any:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.sharding)  # type: ignore[no-untyped-call]
+
+        function, arguments = program.make()
+        jitted = jax.jit(function, donate_argnums=(0,) if program.donates else ())
+        shapes = jax.tree.map(placed, arguments)
+        if self.chip == "tpu":
+            return jitted.lower(*shapes)
+        # Triton kernels ask for the facts of a GPU while they are lowered.
+        cores = self.device.core_count
+        device = jax.sharding.AbstractDevice(self.device.device_kind, cores, "gpu")
+        with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), (), abstract_device=device)):
+            return jitted.lower(*shapes)
+
+    def _compile(self, lowered: jax.stages.Lowered) -> tuple[Any, float, bool]:
+        """Returns the compiled program, the seconds of CPU, and whether registers of any of its kernels spill."""
+        import jax
+
+        start = _cpu_seconds()
+        if self.chip == "gpu":
+            try:
+                compiled = lowered.compile({"xla_gpu_fail_ptx_compilation_on_register_spilling": True})
+                return compiled, _cpu_seconds() - start, False
+            except jax.errors.JaxRuntimeError as error:
+                if "register spilling" not in str(error):
+                    raise
+                start = _cpu_seconds()
+        compiled = lowered.compile()
+        return compiled, _cpu_seconds() - start, self.chip == "gpu"
 
     def _costs(self, module: Module, kernels: dict[str, KernelCost]) -> dict[str, int]:
         if self.chip == "gpu":
-            return _launches(max(self.dumped.glob("*.thunk_metadata.txt")).read_text())
-        instructions = [instruction for computation in module.computations.values() for instruction in computation]
-        return {instruction.name: instruction.cycles for instruction in instructions} | {
-            name: kernel.executed for name, kernel in kernels.items()
-        }
+            launches = _launches(max(self.dumped.glob("*.thunk_metadata.txt")).read_text())
+            unknown = launches.keys() - module.instructions
+            if unknown:
+                raise ValueError(f"expected every launch to be that of an instruction, got {sorted(unknown)}")
+            return launches
+        estimated = {name: instruction.cycles for name, instruction in module.instructions.items()}
+        return estimated | {name: kernel.executed for name, kernel in kernels.items()}
+
+
+def _kernels_of_another_process(topology: str, name: str) -> dict[str, KernelCost]:
+    """Compiles a program once more, with dumps, for which the compiler has to be started with other options."""
+    spawned = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawned) as pool:
+        return pool.submit(_kernels, topology, name).result()
+
+
+def _kernels(topology: str, name: str) -> dict[str, KernelCost]:
+    """Returns what the Pallas kernels of a program cost, by the names of their instructions."""
+    dumped = prepare("tpu", dumps_kernels=True)
+    from programs import PROGRAMS
+
+    program = next(program for program in PROGRAMS if program.name == name)
+    compiled: Any = Compiler("tpu", topology, dumped).lower(program).compile()
+    module = read(compiled.as_text())
+    found = {}
+    for instruction in module.instructions.values():
+        if instruction.target == _KERNEL:
+            paths = [
+                path for path in dumped.glob(f"*-{instruction.name}-*final_bundles.txt") if _ANALYSIS not in path.name
+            ]
+            if not paths:
+                raise ValueError(f"{instruction.name}: expected its final code among the dumps, found none")
+            found[instruction.name] = count_bundles(max(paths).read_text())
+    return found
 
 
 def _launches(thunks: str) -> dict[str, int]:

@@ -11,9 +11,10 @@ compiler, or counted in its output:
 - compile: seconds of CPU on this machine.
 - temporaries: memory beside inputs and outputs. Updates donate their state.
 - bytes: accessed in memory. The compiler counts the body of a loop once, and all branches.
-- cycles (TPU): of one call, loops times their trips. The compiler has none for gathers, scatters and sorts, so these are
-  counted, with the rows of all their runs. Pallas kernels count by the bundles of their final code.
+- cycles (TPU): of one call, loops times their trips. The compiler has none for gathers, scatters and sorts, so these
+  are counted, with the rows of all their runs. Pallas kernels count by the bundles of their final code.
 - launches (GPU): kernels and copies of one call, loops times their trips.
+- spills (GPU): whether a kernel, of XLA or of jaxmap, keeps registers in memory because it has too few.
 - overflow: what only the more expensive branch of a conditional adds. Ordinary data do not take it.
 """
 
@@ -47,7 +48,7 @@ COLUMNS = {
         "scatters (rows)",
         "sorts (rows)",
     ),
-    "gpu": ("compile", "temporaries", "launches", "overflow"),
+    "gpu": ("compile", "temporaries", "launches", "overflow", "spills"),
 }
 
 
@@ -55,7 +56,11 @@ def record(chip: str, compiled: Compiled) -> dict[str, Any]:
     """Returns the figures of a program as a record file holds them."""
     figures: dict[str, Any] = {"compile_seconds": round(compiled.seconds, 1), "temporaries": compiled.temporaries}
     if chip == "gpu":
-        return figures | {"launches": compiled.total(), "overflow_launches": compiled.total(overflow=True)}
+        return figures | {
+            "launches": compiled.total(),
+            "overflow_launches": compiled.total(overflow=True),
+            "spills": compiled.spills,
+        }
     rows = {f"{opcode}s": compiled.count(opcode) for opcode in ROW_OPCODES}
     return {
         **figures,
@@ -72,7 +77,8 @@ def cells(chip: str, figures: dict[str, Any]) -> list[str]:
     """Returns the columns of a table."""
     first = [f"{figures['compile_seconds']:.1f} s", size(figures["temporaries"])]
     if chip == "gpu":
-        return [*first, f"{figures['launches']:,}", f"{figures['overflow_launches']:,}"]
+        launches = (f"{figures[name]:,}" for name in ("launches", "overflow_launches"))
+        return [*first, *launches, "yes" if figures["spills"] else "no"]
     rows = [f"{figures[f'{opcode}s']} ({count(figures[f'{opcode}s_rows'])})" for opcode in ROW_OPCODES]
     return [*first, size(figures["bytes"]), count(figures["cycles"]), count(figures["overflow_cycles"]), *rows]
 
@@ -87,10 +93,10 @@ def count(number: float) -> str:
     return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number / 1e3:.0f} k" if number >= 1e4 else f"{number:,}"
 
 
-def markdown(chip: str, figures: dict[str, dict[str, Any]], titles: dict[str, str]) -> str:
-    """Returns the table of the README."""
+def markdown(chip: str, figures: dict[str, dict[str, Any] | None]) -> str:
+    """Returns the table of the README, from the figures by title; programs without any are left out."""
     lines = ["| program | " + " | ".join(COLUMNS[chip]) + " |", "|---" + "|---:" * len(COLUMNS[chip]) + "|"]
-    lines += [f"| {titles[name]} | " + " | ".join(cells(chip, values)) + " |" for name, values in figures.items()]
+    lines += [f"| {title} | " + " | ".join(cells(chip, values)) + " |" for title, values in figures.items() if values]
     return "\n".join(lines)
 
 
@@ -129,6 +135,8 @@ def complaints(program: Program, figures: dict[str, Any], recorded: dict[str, An
     if recorded is None:
         yield "not in the record; write the record again"
         return
+    if figures.get("spills") and not recorded.get("spills"):
+        yield "registers of a kernel spill, which none did before"
     for name, slack in SLACK.items():
         before, now = recorded.get(name), figures.get(name)
         if before is not None and now is not None and now > max(before * TOLERANCE, before + slack):
@@ -141,10 +149,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--topology", default="v5e:2x2", help="of the TPU: v4:2x2x1, v5e:2x2, v5p:2x2x1, v6e:2x2, ...")
     parser.add_argument("--case", action="append", default=[], help="name of a program, or a pattern such as 'update*'")
     parser.add_argument("--quick", action="store_true", help="only the programs that compile fast")
-    parser.add_argument("--markdown", action="store_true", help="print the table of the README at the end")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the table of the README, with --json of all that the file has"
+    )
     parser.add_argument("--top", type=int, default=0, help="print as many of the most expensive instructions")
     parser.add_argument("--text", type=pathlib.Path, help="folder for the optimized HLO of each program")
-    parser.add_argument("--json", type=pathlib.Path, help="write the figures to this file")
+    parser.add_argument(
+        "--json", type=pathlib.Path, help="write the figures to this file; it keeps those of other programs"
+    )
     parser.add_argument("--check", type=pathlib.Path, help="fail where a program needs more than this file says")
     return parser.parse_args(arguments)
 
@@ -172,8 +184,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"no program is named {options.case}; there are {names}", file=sys.stderr)
         return 2
     compiler = Compiler(options.chip, options.topology, compiler_input)
-    print(f"compiled for: {compiler.device.device_kind}; jax {jax.__version__}")
-    figures: dict[str, dict[str, Any]] = {}
+    device: str = compiler.device.device_kind
+    print(f"compiled for: {device}; jax {jax.__version__}")
+    before = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    figures: dict[str, dict[str, Any]] = before.get("programs", {}) if before.get("device") == device else {}
     failures = []
     for program in chosen:
         try:
@@ -183,6 +197,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(failures[-1], flush=True)
             continue
         values = figures[program.name] = record(options.chip, compiled)
+        if options.json:  # after each, because all take many minutes
+            content = {"device": device, "jax": jax.__version__, "programs": figures}
+            options.json.write_text(json.dumps(content, indent=1) + "\n")
         labels = zip(COLUMNS[options.chip], cells(options.chip, values), strict=True)
         print(f"{program.name}: " + ", ".join(f"{label} {value}" for label, value in labels))
         for line in (*details(options.chip, program, compiled), *most_expensive(compiled, options.top)):
@@ -197,10 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.text.mkdir(parents=True, exist_ok=True)
             (options.text / f"{options.chip}-{program.name}.hlo").write_text(compiled.text)
     if options.markdown:
-        print(markdown(options.chip, figures, {program.name: program.title for program in chosen}))
-    if options.json:
-        content = {"chip": compiler.device.device_kind, "jax": jax.__version__, "programs": figures}
-        options.json.write_text(json.dumps(content, indent=1) + "\n")
+        print(markdown(options.chip, {program.title: figures.get(program.name) for program in PROGRAMS}))
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
     return 1 if failures else 0

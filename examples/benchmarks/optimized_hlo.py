@@ -123,7 +123,8 @@ class Module:
     entry: str
 
     @functools.cached_property
-    def _instructions(self) -> dict[str, Instruction]:
+    def instructions(self) -> dict[str, Instruction]:
+        """All instructions by name."""
         return {
             instruction.name: instruction for computation in self.computations.values() for instruction in computation
         }
@@ -144,8 +145,8 @@ class Module:
         root = next(instruction for instruction in condition if instruction.is_root)
         compares = [inner for inner in self.inside(root) if inner.opcode == "compare"]
         steps = [inner for inner in self.inside(root) if inner.opcode in ("and", "or", "reduce")]
-        limits = [self._constant(name) for name in [*root.operands, *(compares[0].operands if compares else ())]]
-        limits = [limit for limit in limits if limit is not None]
+        places = [*root.operands, *(compares[0].operands if compares else ())]
+        limits = [limit for limit in map(self._constant, places) if limit is not None]
         direction = re.search(r"direction=(\w+)", compares[0].rest) if len(compares) == 1 else None
         if not direction or direction[1] not in _ORDERS or steps or not limits:
             return None
@@ -153,15 +154,15 @@ class Module:
 
     def _constant(self, name: str) -> int | None:
         """Returns the value of an integer constant, also through copies; None for anything else."""
-        instruction = self._instructions[name]
+        instruction = self.instructions[name]
         while instruction.opcode in ("copy", "bitcast") and instruction.operands:
-            instruction = self._instructions[instruction.operands[0]]
+            instruction = self.instructions[instruction.operands[0]]
         is_integer = instruction.opcode == "constant" and re.fullmatch(r"-?\d+", instruction.inner.strip())
         return int(instruction.inner) if is_integer else None
 
     def unread_loops(self) -> list[Instruction]:
         """Returns the loops whose number of trips depends on the data."""
-        loops = [instruction for instruction in self._instructions.values() if instruction.opcode == "while"]
+        loops = [instruction for instruction in self.instructions.values() if instruction.opcode == "while"]
         return [loop for loop in loops if self.trips(loop) is None]
 
     def steps(self, weight: Callable[[Instruction], int], assumed_trips: int = 1) -> list[Step]:
@@ -197,7 +198,7 @@ class Module:
 
     def rows(self, instruction: Instruction) -> int:
         """Returns how many rows a gather reads, a scatter writes or a sort orders."""
-        operands = [self._instructions[name] for name in instruction.operands]
+        operands = [self.instructions[name] for name in instruction.operands]
         if instruction.opcode == "sort":
             return math.prod(shape_of(operands[0].shape)[1])
         indices = operands[len(operands) // 2]  # of a gather: the second of two; of a scatter: between N and N arrays

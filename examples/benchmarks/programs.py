@@ -1,4 +1,4 @@
-"""The programs inside `jit` that `compile_for.py` compiles: functions and the shapes of their arguments, without data."""
+"""The programs inside `jit` that `compile_for.py` compiles: functions, and the shapes of their arguments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import ShapeDtypeStruct as Shape
 
 import jaxmap
 from jaxmap import metrics
@@ -18,7 +17,10 @@ from jaxmap.types import Detections, GroundTruths
 __all__ = ["PROGRAMS", "Program"]
 
 f32, i32, flag = jnp.float32, jnp.int32, jnp.bool_
-BOXES, MASKS, ORIENTED, KEYPOINTS = (4,), (640, 640), (5,), (17, 3)
+BOXES: tuple[int, ...] = (4,)
+MASKS: tuple[int, ...] = (640, 640)
+ORIENTED: tuple[int, ...] = (5,)
+KEYPOINTS: tuple[int, ...] = (17, 3)
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -48,12 +50,17 @@ class Program:
     allowed_types: tuple[str, ...] = ()
 
 
+def array(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Returns the shape and dtype of an argument."""
+    return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
+
+
 def detections(images: int, slots: int, shape: tuple[int, ...] = BOXES) -> Detections:
     """Returns the shapes of padded detections."""
     return Detections(
-        scores=Shape((images, slots), f32),
-        labels=Shape((images, slots), i32),
-        valid=Shape((images, slots), flag),
+        scores=array((images, slots), f32),
+        labels=array((images, slots), i32),
+        valid=array((images, slots), flag),
         **geometry(images, slots, shape),
     )
 
@@ -62,22 +69,22 @@ def ground_truths(images: int, slots: int, shape: tuple[int, ...] = BOXES, class
     """Returns the shapes of padded ground truths; those of LVIS and Open Images also say which classes were judged."""
     more = {}
     if classes is not None:
-        more = {name: Shape((images, classes), flag) for name in ("verified", "not_exhaustive")}
+        more = {name: array((images, classes), flag) for name in ("verified", "not_exhaustive")}
     if shape == KEYPOINTS:
-        more["boxes"] = Shape((images, slots, *BOXES), f32)
+        more["boxes"] = array((images, slots, *BOXES), f32)
     return GroundTruths(
-        labels=Shape((images, slots), i32),
-        valid=Shape((images, slots), flag),
-        crowd=Shape((images, slots), flag),
-        area=Shape((images, slots), f32),
+        labels=array((images, slots), i32),
+        valid=array((images, slots), flag),
+        crowd=array((images, slots), flag),
+        area=array((images, slots), f32),
         **geometry(images, slots, shape),
         **more,
     )
 
 
-def geometry(images: int, slots: int, shape: tuple[int, ...]) -> dict[str, Shape]:
+def geometry(images: int, slots: int, shape: tuple[int, ...]) -> dict[str, Any]:
     name = {MASKS: "masks", KEYPOINTS: "keypoints"}.get(shape, "boxes")
-    return {name: Shape((images, slots, *shape), flag if shape == MASKS else f32)}
+    return {name: array((images, slots, *shape), flag if shape == MASKS else f32)}
 
 
 def state_of(metric: Any) -> Any:
@@ -92,7 +99,7 @@ def update_of(
     def update(state: Any, detections: Detections, ground_truths: GroundTruths, ids: jax.Array) -> Any:
         return metric.update(state, detections, ground_truths, image_id=ids)
 
-    batch = detections(images, found, shape), ground_truths(images, truth, shape, classes), Shape((images,), i32)
+    batch = detections(images, found, shape), ground_truths(images, truth, shape, classes), array((images,), i32)
     return update, (state_of(metric), *batch)
 
 
@@ -104,8 +111,8 @@ def merge_of(metric: Any) -> Call:
     return metric.merge, (state_of(metric), state_of(metric))
 
 
-def coco(**options: Any) -> jaxmap.AveragePrecision:
-    return jaxmap.AveragePrecision(**{"num_classes": 80, "max_images": 5000, "box_format": "xywh"} | options)
+def coco(box_format: str = "xywh") -> jaxmap.AveragePrecision:
+    return jaxmap.AveragePrecision(num_classes=80, max_images=5000, box_format=box_format)
 
 
 def of_iou_type(iou_type: str, images: int, found: int, truth: int, shape: tuple[int, ...]) -> Call:
@@ -143,63 +150,84 @@ def panoptic_update() -> Call:
     def update(state: Any, found: jax.Array, truth: jax.Array, labels: jax.Array, true_labels: jax.Array) -> Any:
         return metric.update(state, found, truth, predicted_labels=labels, truth_labels=true_labels)
 
-    maps, labels = Shape((8, 640, 640), i32), Shape((8, 100), i32)
+    maps, labels = array((8, 640, 640), i32), array((8, 100), i32)
     return update, (state_of(metric), maps, maps, labels, labels)
 
 
 def semantic_update() -> Call:
     metric = metrics.SemanticSegmentation(num_classes=150)
-    return metric.update, (state_of(metric), Shape((8, 640, 640), i32), Shape((8, 640, 640), i32))
+    return metric.update, (state_of(metric), array((8, 640, 640), i32), array((8, 640, 640), i32))
 
 
 def pixel_update() -> Call:
     metric = metrics.PixelAveragePrecision(num_classes=19)
-    return metric.update, (state_of(metric), Shape((4, 512, 512, 19), f32), Shape((4, 512, 512), i32))
+    return metric.update, (state_of(metric), array((4, 512, 512, 19), f32), array((4, 512, 512), i32))
 
 
 def at_k_update() -> Call:
     metric = metrics.MeanAveragePrecisionAtK(k=10)
-    return metric.update, (state_of(metric), Shape((1024, 20), i32), Shape((1024, 100), i32))
+    return metric.update, (state_of(metric), array((1024, 20), i32), array((1024, 100), i32))
 
 
 def segments() -> Call:
     function = functools.partial(metrics.category_instance_to_segments, num_classes=133, max_segments=100)
-    return function, (Shape((8, 640, 640, 2), i32),)
+    return function, (array((8, 640, 640, 2), i32),)
 
 
-CHUNKS = {"assumed_trips": 3, "assumption": "36,000 matching rows, in chunks of 16,384"}
+def matching() -> Call:
+    """Returns the matching of the update alone: 8 candidates of each detection, two words of planes."""
+    levels = jaxmap.level_words(10, 4)
+
+    def match(index: jax.Array, level: jax.Array, counted: jax.Array, crowd: jax.Array) -> jax.Array:
+        candidates = jaxmap.Candidates(index=index, level=level)
+        return jaxmap.match(candidates, counted=counted, crowd=crowd, levels=jnp.asarray(levels))
+
+    found, truth = (64, 100, 8), (64, 100)
+    shapes = array(found, i32), array(found, jnp.int8), array((*truth, 2), jnp.uint32), array(truth, flag)
+    return jax.vmap(match), shapes
+
+
+def curves(name: str, title: str, metric: Callable[[], Any]) -> Program:
+    """Returns the `compute` of a metric of average precision. Its matched rows are processed in chunks."""
+    assumption = "36,000 matching rows, in chunks of 16,384"
+    return Program(name, title, lambda: compute_of(metric()), assumed_trips=3, assumption=assumption)
+
 
 PROGRAMS = (
     Program("update", "`update` 64 x 100 x 100, 80 classes", lambda: update_of(coco(), 64, 100, 100), True, True),
-    Program("update-xyxy", "the same, boxes as xyxy", lambda: update_of(coco(box_format="xyxy"), 64, 100, 100), True),
-    Program("compute", "`compute` 5,000 x 100", lambda: compute_of(coco()), **CHUNKS),
-    Program("merge", "`merge` 5,000 + 5,000", lambda: merge_of(coco()), True, True),
-    Program("average_precision", "`average_precision` 64 x 100 x 100", average_precision),
+    Program("update-xyxy", "the same, boxes as xyxy", lambda: update_of(coco("xyxy"), 64, 100, 100), True),
+    Program("match", "`match` 64 x 100 x 100, 8 candidates each", matching, quick=True),
+    curves("compute", "`compute` 5,000 x 100", coco),
+    Program("merge", "`merge` 5,000 + 5,000", lambda: merge_of(coco()), quick=True),
+    Program(
+        "average_precision",
+        "`average_precision` 64 x 100 x 100",
+        average_precision,
+        assumption="at most 6,400 matching rows, which are one chunk",
+    ),
     Program(
         "update-segm",
         "`update` segm 8 x 100 x 20, 640 x 640",
         lambda: of_iou_type("segm", 8, 100, 20, MASKS),
         True,
-        allowed_types=("bf16",),
     ),
     Program(
         "update-boundary",
         "`update` boundary, the same",
         lambda: of_iou_type("boundary", 8, 100, 20, MASKS),
         True,
-        allowed_types=("bf16",),
     ),
     Program("update-obb", "`update` oriented 8 x 100 x 100", lambda: of_iou_type("obb", 8, 100, 100, ORIENTED), True),
     Program("update-keypoints", "`update` keypoints 64 x 20 x 20", keypoints, True),
     Program("update-lvis", "`update` LVIS 16 x 300 x 100", lambda: update_of(lvis(), 16, 300, 100, BOXES, 1203), True),
-    Program("compute-lvis", "`compute` LVIS 5,000 x 300", lambda: compute_of(lvis()), **CHUNKS),
+    curves("compute-lvis", "`compute` LVIS 5,000 x 300", lvis),
     Program(
         "update-open-images",
         "`update` Open Images 64 x 100 x 100",
         lambda: update_of(open_images(), 64, 100, 100, BOXES, 500),
         True,
     ),
-    Program("compute-open-images", "`compute` Open Images 5,000 x 100", lambda: compute_of(open_images()), **CHUNKS),
+    curves("compute-open-images", "`compute` Open Images 5,000 x 100", open_images),
     Program(
         "update-histogram",
         "`HistogramAveragePrecision.update` 64 x 100 x 100",
@@ -238,19 +266,19 @@ PROGRAMS = (
     Program(
         "rank_classes",
         "`rank_classes` 1,024 x 1,000",
-        lambda: (functools.partial(metrics.rank_classes, k=10), (Shape((1024, 1000), f32),)),
+        lambda: (functools.partial(metrics.rank_classes, k=10), (array((1024, 1000), f32),)),
         quick=True,
     ),
     Program("segments", "`category_instance_to_segments` 8 x 640 x 640", segments),
     Program(
         "box_iou",
         "`box_iou` 100 x 100",
-        lambda: (functools.partial(jaxmap.box_iou, box_format="xywh"), (Shape((100, 4), f32), Shape((100, 4), f32))),
+        lambda: (functools.partial(jaxmap.box_iou, box_format="xywh"), (array((100, 4), f32), array((100, 4), f32))),
         quick=True,
     ),
     Program(
         "oriented_box_iou",
         "`oriented_box_iou` 100 x 100",
-        lambda: (jaxmap.oriented_box_iou, (Shape((100, 5), f32), Shape((100, 5), f32))),
+        lambda: (jaxmap.oriented_box_iou, (array((100, 5), f32), array((100, 5), f32))),
     ),
 )
