@@ -101,21 +101,21 @@ def test_products_that_are_not_rounded_are_seen(topology: str, tmp_path_factory:
 MULTIPLY_ADD = """
 HloModule m
 
-fused {
-  a = f32[3]{0} parameter(0)
+%fused {
+  %a = f32[3]{0} parameter(0)
   %b = f32[3]{0} parameter(1)
   %c = f32[3]{0} parameter(2)
   %product = f32[3]{0} multiply(%a, %b)
   ROOT %sum = f32[3]{0} OPERATION
 }
 
-ENTRY main {
+ENTRY %main {
   %x = f32[3]{0} parameter(0)
   %y = f32[3]{0} parameter(1)
   %z = f32[3]{0} parameter(2)
   ROOT %fusion = f32[3]{0} fusion(%x, %y, %z), kind=kLoop, calls=%fused
 }
-""".replace("  a =", "  %a =")
+"""
 
 
 def run_by_hand(operation: str, arithmetic: Arithmetic, *arguments: Any) -> HostArray:
@@ -145,10 +145,11 @@ def test_subnormals_are_flushed_and_quotients_are_coarse() -> None:
     np.testing.assert_array_equal(exact, np.float32(1) / np.array(three, np.float32))
 
 
-def test_kernels_are_called_by_their_name() -> None:
+@pytest.mark.parametrize("place", ["vmap()/add_up", "vmap(add_up)"])
+def test_kernels_are_called_by_their_name(place: str) -> None:
     call = (
         'custom-call(%product, %c), custom_call_target="tpu_custom_call", '
-        'metadata={op_name="jit(f)/vmap()/add_up/pallas_call"}'
+        f'metadata={{op_name="jit(f)/{place}/pallas_call"}}'
     )
     text, one = MULTIPLY_ADD.replace("OPERATION", call), np.ones(3, np.float32)
     [result] = Evaluator(text, kernels={"add_up": lambda a, b: jax.numpy.add(a, 2 * b)})(one, 3 * one, one)

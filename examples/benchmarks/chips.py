@@ -184,15 +184,20 @@ class Compiler:
             wide_types=tuple(sorted(set(_WIDE.findall(text)))),
         )
 
-    def lower(self, program: Program) -> jax.stages.Lowered:
-        """Returns the program as JAX gives it to the compiler."""
+    def lower(self, program: Program, *, keep_unused: bool = False) -> jax.stages.Lowered:
+        """Returns the program as JAX gives it to the compiler.
+
+        Args:
+          program: what to lower.
+          keep_unused: whether arguments that it does not use stay parameters.
+        """
         import jax
 
         def placed(leaf: Any) -> Any:
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.sharding)  # type: ignore[no-untyped-call]
 
         function, arguments = program.make()
-        jitted = jax.jit(function, donate_argnums=(0,) if program.donates else ())
+        jitted = jax.jit(function, donate_argnums=(0,) if program.donates else (), keep_unused=keep_unused)
         shapes = jax.tree.map(placed, arguments)
         if self.chip == "tpu":
             return jitted.lower(*shapes)

@@ -10,7 +10,6 @@ process of its own, because the compilers read their options once, from the envi
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
@@ -116,8 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from chips import Compiler, prepare
 
     dumped = prepare(options.chip)
-    import jax
     from jaxlib import _hlo
+    from programs import Program
 
     from jaxmap._geometry import _double_float
 
@@ -127,25 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     printing = _hlo.HloPrintOptions()
     printing.print_large_constants = True
 
-    def placed(leaf: Any) -> Any:
-        return jax.ShapeDtypeStruct(np.shape(leaf), np.asarray(leaf).dtype, sharding=compiler.sharding)
-
     for name, (function, scenes) in programs(filled=False).items():
         if name in options.only:
-            with _lowering_for(compiler.device):
-                lowered = jax.jit(function, keep_unused=True).lower(*jax.tree.map(placed, scenes[0]))
-            [module] = lowered.compile().runtime_executable().hlo_modules()
+            program = Program(name, name, lambda function=function, scenes=scenes: (function, scenes[0]))
+            compiled = compiler.lower(program, keep_unused=True).compile()
+            [module] = compiled.runtime_executable().hlo_modules()
             (options.folder / f"{name}.hlo").write_text(module.to_string(printing))
-
-
-def _lowering_for(device: Any) -> contextlib.AbstractContextManager[Any]:
-    """Says which GPU a program is for, which Pallas asks."""
-    import jax
-
-    if device.platform == "tpu":
-        return contextlib.nullcontext()
-    described = jax.sharding.AbstractDevice(device.device_kind, device.core_count, "gpu")
-    return jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), (), abstract_device=described))
 
 
 if __name__ == "__main__":

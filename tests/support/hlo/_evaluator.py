@@ -37,6 +37,7 @@ class Evaluator:
       arithmetic: the model of the device's arithmetic.
       kernels: what computes the same as each Pallas kernel of the program, by the `name` of its `pallas_call`: a
         function of the operands that returns an array, or a tuple of arrays; for example the kernel in interpret mode.
+        Under `jax.vmap`, the operands are those of all images.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Evaluator:
         return self.arithmetic.stored(result) if opcode in ROUNDED else result
 
     def _custom_call(self, instruction: Instruction, inputs: list[Any]) -> Any:
-        kernel = re.search(r"([^/]+)/pallas_call", instruction.op_name)
+        kernel = re.search(r"([\w.\-]+)\)*/pallas_call", instruction.op_name)  # `name/`, or `vmap(name)/`
         if kernel:
             if kernel[1] not in self.kernels:
                 raise NotImplementedError(f"the kernel {kernel[1]}: pass what computes the same in `kernels`")
