@@ -70,7 +70,8 @@ def _iota(run: Run, instruction: Instruction, operands: list[Any]) -> Any:
 
 
 def _convert(run: Run, instruction: Instruction, operands: list[Any]) -> Any:
-    dtype, [value] = array_type(instruction.shape).dtype, operands
+    dtype: Any = array_type(instruction.shape).dtype
+    [value] = operands
     if value.dtype.kind == "f" and np.issubdtype(dtype, np.integer):  # saturates; NaN becomes 0
         limits = np.iinfo(dtype)
         whole = np.clip(np.trunc(value.astype(np.float64)), limits.min, limits.max)

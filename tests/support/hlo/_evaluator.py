@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from examples.benchmarks.optimized_hlo import Instruction, read
-from jaxmap.types import HostArray
+from jaxmap.types import Floats, HostArray
 
 from ._arithmetic import Arithmetic
 from ._arrangement import ARRANGEMENT
@@ -46,7 +46,6 @@ class Evaluator:
         self.module = read(text)
         self.arithmetic = arithmetic or Arithmetic()
         self.kernels = dict(kernels or {})
-        self.divide = self.arithmetic.divide
         self._products: dict[int, tuple[Any, Any]] = {}  # by the id of the rounded product: itself, and in float64
         computations = self.module.computations.values()
         self._types = {instruction.name: instruction.shape for each in computations for instruction in each}
@@ -81,6 +80,10 @@ class Evaluator:
             if instruction.is_root:
                 return result
         return result
+
+    def divide(self, a: Floats, b: Floats) -> Floats:
+        """Returns the quotient of two float32 arrays, as the device computes it."""
+        return self.arithmetic.divide(a, b)
 
     def combiner(self, computation: str) -> str:
         """Returns the opcode by which a computation combines its two parameters; `parameter` where it replaces."""

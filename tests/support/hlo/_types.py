@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from examples.benchmarks.optimized_hlo import Instruction
+from jaxmap.types import Floats
 
 __all__ = ["ArrayType", "Operation", "Run", "array_type", "named", "number", "numbers", "windows"]
 
@@ -38,7 +39,8 @@ class ArrayType(NamedTuple):
 class Run(Protocol):
     """What an operation may ask of the evaluator."""
 
-    divide: Callable[[Any, Any], Any]
+    def divide(self, a: Floats, b: Floats) -> Floats:
+        """Returns the quotient of two float32 arrays, as the device computes it."""
 
     def call(self, computation: str, operands: Sequence[Any]) -> Any:
         """Runs a computation of the module."""
