@@ -195,7 +195,7 @@ def test_script_goes_on_after_a_part_that_fails_or_is_slow(tmp_path: Path) -> No
     ended = dict(line.split(": ", 1) for line in (results / "summary.txt").read_text().splitlines()[:-1])
     assert len(ended) == len(list(results.glob("*.log"))) == 10
     assert ended.pop("c-updates").startswith("FAILED with status 3, see c-updates.log")
-    assert ended.pop("g-bootstrap").startswith("stopped at its limit of 5 s")
+    assert ended.pop("g-bootstrap").startswith("stopped at its limit of 10 s")
     assert all(how.startswith("done") for how in ended.values())
     assert (results / "c-updates.log").read_text() == "broken\n"
     assert (results / "g-bootstrap.txt").read_text() == "begun\n"

@@ -277,12 +277,8 @@ def _rows(module: Module, steps: list[Step]) -> list[Rows]:
     found = []
     for step in steps:
         if step.instruction.opcode not in _STRUCTURE:
-            fused: list[Instruction] = [
-                inner for inner in module.inside(step.instruction) if inner.opcode in ROW_OPCODES
-            ]
-            found += [
-                Rows(inner.opcode, module.rows(inner), step.times, step.overflow, inner.op_name) for inner in fused
-            ]
+            fused: list[Instruction] = [inner for inner in module.inside(step.instruction) if inner.kind in ROW_OPCODES]
+            found += [Rows(inner.kind, module.rows(inner), step.times, step.overflow, inner.op_name) for inner in fused]
     return found
 
 

@@ -130,7 +130,7 @@ def most_expensive(compiled: Compiled, number: int) -> Iterable[str]:
         )
 
 
-def complaints(program: Program, figures: dict[str, Any], recorded: dict[str, Any] | None) -> Iterable[str]:
+def complaints(figures: dict[str, Any], recorded: dict[str, Any] | None) -> Iterable[str]:
     """Yields what is worse than recorded."""
     if recorded is None:
         yield "not in the record; write the record again"
@@ -186,6 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compiler = Compiler(options.chip, options.topology, compiler_input)
     device: str = compiler.device.device_kind
     print(f"compiled for: {device}; jax {jax.__version__}")
+    if options.check and recorded["device"] != device:
+        print(f"expected a record of {device}, got that of {recorded['device']} in {options.check}", file=sys.stderr)
+        return 2
     before = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
     figures: dict[str, dict[str, Any]] = before.get("programs", {}) if before.get("device") == device else {}
     failures = []
@@ -208,13 +211,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wide = sorted(set(compiled.wide_types) - set(program.allowed_types))
         found = [f"holds the types {', '.join(wide)}"] if wide else []
         if options.check:
-            found += complaints(program, values, recorded["programs"].get(program.name))
+            found += complaints(values, recorded["programs"].get(program.name))
         failures += [f"{program.name}: {text}" for text in found]
         if options.text:
             options.text.mkdir(parents=True, exist_ok=True)
             (options.text / f"{options.chip}-{program.name}.hlo").write_text(compiled.text)
     if options.markdown:
         print(markdown(options.chip, {program.title: figures.get(program.name) for program in PROGRAMS}))
+    if failures and options.check and recorded["jax"] != jax.__version__:
+        print(f"recorded with jax {recorded['jax']}, compiled with {jax.__version__}", file=sys.stderr)
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
     return 1 if failures else 0

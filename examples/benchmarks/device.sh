@@ -62,10 +62,10 @@ part 50 b-exactness "$parts" scenes "${quick[@]}"
 part 45 b-decisions "$here/exactness.py" --pairs "$pairs"
 part 100 c-updates "$parts" updates "${quick[@]}"
 part 40 d-resident "$here/in_jit.py" --images "$images" --batch "$batch" --repeats 6
-part 70 d-resident-large "$here/in_jit.py" --images "$more_images" --batch "$batch" --repeats 3
+part 65 d-resident-large "$here/in_jit.py" --images "$more_images" --batch "$batch" --repeats 3
 part 60 e-fetched "$parts" fetched "${quick[@]}"
 part 60 f-maps "$parts" maps "${quick[@]}"
-part 5 g-bootstrap "$parts" bootstrap "${quick[@]}"
+part 10 g-bootstrap "$parts" bootstrap "${quick[@]}"
 part 30 h-profile "$parts" profile "${quick[@]}"
 printf 'In all %s s; the figures are in %s\n' "$SECONDS" "$output" | tee -a "$output/summary.txt"
 exit "$failed"

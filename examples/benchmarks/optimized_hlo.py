@@ -74,6 +74,11 @@ class Instruction:
         found = re.search(r'custom_call_target="([^"]*)"', self.rest)
         return found[1] if found else ""
 
+    @property
+    def kind(self) -> str:
+        """Its opcode; that of a sort for the TPU compiler's own way to find the largest elements."""
+        return "sort" if self.target == "TopK" else self.opcode
+
     def attribute(self, name: str) -> str:
         """Returns the name of the computation in one attribute, such as `body`."""
         found = re.search(rf"\b{name}=%?([\w.\-]+)", self.rest)
@@ -148,9 +153,19 @@ class Module:
         places = [*root.operands, *(compares[0].operands if compares else ())]
         limits = [limit for limit in map(self._constant, places) if limit is not None]
         direction = re.search(r"direction=(\w+)", compares[0].rest) if len(compares) == 1 else None
-        if not direction or direction[1] not in _ORDERS or steps or not limits:
+        start = self._start(loop, places)
+        if not direction or direction[1] not in _ORDERS or steps or not limits or start is None:
             return None
-        return max(limits[0] + _ORDERS[direction[1]], 0)
+        return max(limits[0] + _ORDERS[direction[1]] - start, 0)
+
+    def _start(self, loop: Instruction, places: list[str]) -> int | None:
+        """Returns the constant with which the counter of a loop starts: the element that its condition reads."""
+        for place in places:
+            found = re.search(r"\bindex=(\d+)", self.instructions[place].rest)
+            initial = self.instructions[loop.operands[0]]
+            if self.instructions[place].opcode == "get-tuple-element" and found and initial.opcode == "tuple":
+                return self._constant(initial.operands[int(found[1])])
+        return None
 
     def _constant(self, name: str) -> int | None:
         """Returns the value of an integer constant, also through copies; None for anything else."""
@@ -199,7 +214,7 @@ class Module:
     def rows(self, instruction: Instruction) -> int:
         """Returns how many rows a gather reads, a scatter writes or a sort orders."""
         operands = [self.instructions[name] for name in instruction.operands]
-        if instruction.opcode == "sort":
+        if instruction.kind == "sort":
             return math.prod(shape_of(operands[0].shape)[1])
         indices = operands[len(operands) // 2]  # of a gather: the second of two; of a scatter: between N and N arrays
         shape = list(shape_of(indices.shape)[1])
