@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from . import adapters, analysis, distributed, interop, io, metrics, plots, protocols, report, types
     from ._compilation import warmup, warmup_metric
     from ._curves._device import precision_recall
+    from ._device_check import DeviceCheck, check_device
     from ._evaluation import Evaluation, evaluate
     from ._geometry._boxes import box_iou
     from ._geometry._oriented import oriented_box_iou
@@ -59,6 +60,7 @@ __all__ = [
     "DetectionRecords",
     "DetectionTable",
     "Detections",
+    "DeviceCheck",
     "Evaluation",
     "EvaluationProtocol",
     "GroundTruthRecords",
@@ -72,6 +74,7 @@ __all__ = [
     "area_words",
     "average_precision",
     "box_iou",
+    "check_device",
     "confusion_matrix",
     "distributed",
     "evaluate",
@@ -97,6 +100,7 @@ _MODULES = {
     "_compilation": ("warmup", "warmup_metric"),
     "analysis": ("Confusion", "confusion_matrix"),
     "_curves._device": ("precision_recall",),
+    "_device_check": ("DeviceCheck", "check_device"),
     "_evaluation": ("Evaluation", "evaluate"),
     "_matching._kernel": ("match",),
     "metrics": ("AveragePrecision", "average_precision"),

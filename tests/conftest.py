@@ -26,7 +26,7 @@ QUICK = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"
 OPTIMIZED = tuple(
     f"tests/{start}"
     for start in (
-        *("candidates/", "curves/", "geometry/", "matching/", "pairing/", "reference/"),
+        *("candidates/", "curves/", "geometry/", "matching/", "pairing/", "reference/", "test_device_check.py"),
         *("adapters/test_detr.py::test_boxes_made", "metrics/test_average_precision.py"),
         *("metrics/test_laws.py::test_eager_equals_jit", "test_in_jit.py::test_random_scenes"),
         *("test_in_jit.py::test_other_protocols", "test_in_jit.py::test_real"),

@@ -41,7 +41,7 @@ LAYERS = {
     "analysis": {"analysis"},
     "evaluation": {"_evaluation"},
     "metric": {"metrics"},
-    "around metrics": {"distributed", "adapters", "_compilation"},
+    "around metrics": {"distributed", "adapters", "_compilation", "_device_check"},
     "shell": {"interop", "plots"},
     "page": {"report"},
     "program": {"_cli"},

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -165,3 +167,63 @@ def test_integer_boxes_are_decided_exactly(exactness: ModuleType, box_format: st
     assert found["on a threshold"] > 100
     assert found["ties"] > 1_000
     assert found["wrong levels"] == found["wrong winners"] == 0
+
+
+# ---- the script for a machine with an accelerator ----
+
+# Stands for the interpreter: notes each call, fails in one part, and takes too long in another.
+STUB = """#!/usr/bin/env bash
+echo "$*" >> "$CALLS"
+case "$*" in
+  *"device_parts.py updates"*) echo broken >&2; exit 3 ;;
+  *"device_parts.py bootstrap"*) echo begun; sleep 60 ;;
+  *-c*) echo "Some Chip (v5)" ;;
+  *) echo figures ;;
+esac
+"""
+
+
+def test_script_goes_on_after_a_part_that_fails_or_is_slow(tmp_path: Path) -> None:
+    stub = tmp_path / "python"
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    environment = os.environ | {"PYTHON": str(stub), "CALLS": str(tmp_path / "calls")}
+    command = ["bash", str(FOLDER / "device.sh"), "--quick"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+    assert run.returncode == 1, run.stdout + run.stderr
+    results = tmp_path / "results-Some-Chip-v5-"
+    ended = dict(line.split(": ", 1) for line in (results / "summary.txt").read_text().splitlines()[:-1])
+    assert len(ended) == len(list(results.glob("*.log"))) == 10
+    assert ended.pop("c-updates").startswith("FAILED with status 3, see c-updates.log")
+    assert ended.pop("g-bootstrap").startswith("stopped at its limit of 10 s")
+    assert all(how.startswith("done") for how in ended.values())
+    assert (results / "c-updates.log").read_text() == "broken\n"
+    assert (results / "g-bootstrap.txt").read_text() == "begun\n"
+    assert "exactness.py --pairs 20000" in (tmp_path / "calls").read_text()
+
+
+def test_limits_of_the_script_add_up_to_eight_minutes() -> None:
+    limits = re.findall(r"^part (\d+) ", (FOLDER / "device.sh").read_text(), re.MULTILINE)
+    assert len(limits) == 10
+    assert sum(map(int, limits)) == 480
+
+
+@pytest.mark.parametrize("part", ["facts", "scenes", "updates", "fetched", "maps", "bootstrap", "profile"])
+def test_parts_of_the_script_run(part: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    assert importlib.import_module("device_parts").main([part, "--quick"]) == 0
+    printed = capfd.readouterr().out
+    expected = {
+        "facts": "jax ",
+        "scenes": "IoUs on thresholds: 100 images, AP",
+        "updates": "compute of 500 images, 16 filled, as chosen: compiled in",
+        "fetched": "StreamingEval" if importlib.util.find_spec("hotcoco") else "skipped: hotcoco",
+        "maps": "SemanticSegmentation.update 8 x 640 x 640",
+        "bootstrap": "skipped",
+        "profile": " us in all",
+    }
+    assert expected[part] in printed
+    if part == "scenes":
+        assert "all matches equal those of the host" in printed
+    if part == "fetched" and "StreamingEval" in printed:  # three evaluations of the same predictions
+        assert len(set(re.findall(r"AP (0\.\d{5})", printed))) == 1

@@ -60,6 +60,24 @@ def batches(num_images: int, batch_size: int, slots: int) -> list[tuple[Any, ...
     return jax.device_put(result)
 
 
+def update_of(metric: Any) -> Callable[..., Any]:
+    """Returns the update of a metric, with image ids by position."""
+    return lambda state, found, truth, ids: metric.update(state, found, truth, image_id=ids)
+
+
+def evaluation(metric: Any, data: Sequence[tuple[Any, ...]]) -> Callable[[], Any]:
+    """Returns what scores all batches on the device, from an empty state to the result of `compute`."""
+    step, compute = jax.jit(update_of(metric), donate_argnums=0), jax.jit(metric.compute)
+
+    def evaluate() -> Any:
+        state = metric.init()
+        for batch in data:
+            state = step(state, *batch)
+        return compute(state)
+
+    return evaluate
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -71,22 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = batches(options.images, options.batch, options.slots)
     slots = {"max_detections_per_image": options.slots, "max_ground_truths_per_image": options.slots}
     metric = jaxmap.AveragePrecision(num_classes=80, max_images=options.images, box_format="xywh", **slots)
-    step = jax.jit(lambda state, found, truth, ids: metric.update(state, found, truth, image_id=ids))
-    compute = jax.jit(metric.compute)
+    step = jax.jit(update_of(metric))
     print(f"device: {jax.devices()[0].device_kind}, {platform.machine()}, jax {jax.__version__}")
     _, first, later = timed(lambda: step(metric.init(), *data[0]), options.repeats)
 
     size = f"{options.batch} x {options.slots} x {options.slots}"
     print(f"update of {size}: first {first:.2f} s, then {later * 1e3:.2f} ms")
-    donating = jax.jit(step, donate_argnums=0)
-
-    def evaluate() -> Any:
-        state = metric.init()
-        for batch in data:
-            state = donating(state, *batch)
-        return compute(state)
-
-    result, first, later = timed(evaluate, max(options.repeats // 3, 1))
+    result, first, later = timed(evaluation(metric, data), max(options.repeats // 3, 1))
     print(f"{len(data) * options.batch} images, updates and compute: first {first:.2f} s, then {later:.3f} s")
     print("AP", metric.summarize(result)["AP"])
 

@@ -1,0 +1,180 @@
+"""What the compilers of TPUs and of an H100 make of the metrics decides as on the CPU, whatever the chip's arithmetic.
+
+Nothing runs on a chip: small programs are compiled for it ahead of time, and the result is evaluated in NumPy under
+models of arithmetic (`support.hlo`), on scenes full of IoUs exactly on thresholds. The compilers come with packages
+that the usual environment of the tests lacks. Where they are installed:
+
+    JAX_PLATFORMS=cpu python -m pytest tests/test_other_compilers.py
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from jaxmap.types import HostArray
+from support.device_programs import NAMES, programs
+from support.hlo import MODELS, Arithmetic, Evaluator, Kernel
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BENCHMARKS = ROOT / "examples" / "benchmarks"
+QUICK = ("v5e:2x2", "H100")
+CHIPS = {"v4:2x2x1": "tpu", "v5e:2x2": "tpu", "v5p:2x2x1": "tpu", "v6e:2x2": "tpu", "H100": "gpu"}
+# Precision and recall are float32 quotients, which a device and the CPU round differently.
+CLOSE = {"IEEE": 1.2e-7, "all products contracted": 1.2e-7, "flushed subnormals, division good to 22 bits": 3e-7}
+# What computes the same as each Pallas kernel of the programs, by its name (`Evaluator`).
+KERNELS: dict[str, Kernel] = {}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in CHIPS])
+def topology(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A chip for which programs can be compiled here."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    missing = importlib.import_module("chips").missing_packages(CHIPS[request.param])
+    if missing:
+        pytest.skip(missing)
+    return str(request.param)
+
+
+@functools.cache
+def compiled(topology: str, folder: pathlib.Path, *options: str) -> pathlib.Path:
+    """Returns the folder with the programs for a chip, after compiling them in a process of its own."""
+    folder = folder / "-".join((topology.replace(":", "_"), *options))
+    folder.mkdir()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(BENCHMARKS), *sys.path])}
+    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "0"
+    command = [sys.executable, "-m", "support.device_programs", CHIPS[topology], topology, folder, *options]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=900)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return folder
+
+
+@functools.cache
+def expected() -> dict[str, list[tuple[list[HostArray], list[HostArray]]]]:
+    """Returns the flattened arguments and results on the CPU of every program in every scene."""
+    return {
+        name: [(jax.tree.leaves(scene), jax.tree.leaves(jax.device_get(jax.jit(run)(*scene)))) for scene in scenes]
+        for name, (run, scenes) in programs().items()
+    }
+
+
+def differences(text: str, name: str, arithmetic: Arithmetic, close: float = 0.0) -> int:
+    """Counts the numbers of a program's results that differ from the CPU's by more than `close`, in all scenes."""
+    count = 0
+    for arguments, results in expected()[name]:
+        for found, result in zip(Evaluator(text, arithmetic, KERNELS)(*arguments), results, strict=True):
+            assert (found.dtype, found.shape) == (result.dtype, result.shape)
+            allowed = close if result.dtype.kind == "f" else 0.0
+            same = (found == result) | ((found != found) & (result != result))
+            near = np.abs(found.astype(np.float64) - result.astype(np.float64)) <= allowed
+            count += int((~(same | near)).sum())
+    return count
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_decides_as_on_the_cpu(topology: str, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    text = (compiled(topology, tmp_path_factory.getbasetemp()) / f"{name}.hlo").read_text()
+    for model, arithmetic in MODELS.items():
+        assert differences(text, name, arithmetic, CLOSE[model] if name == "compute" else 0.0) == 0, model
+
+
+@pytest.mark.parametrize("topology", QUICK, indirect=True)
+def test_products_that_are_not_rounded_are_seen(topology: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = compiled(topology, tmp_path_factory.getbasetemp(), "--without-rounded", "--only", "update")
+    text = (folder / "update.hlo").read_text()
+    found = {model: differences(text, "update", arithmetic) for model, arithmetic in MODELS.items()}
+    assert found.pop("all products contracted") > 0
+    assert set(found.values()) == {0}
+
+
+# ---- the evaluator itself, on programs written by hand ----
+
+MULTIPLY_ADD = """
+HloModule m
+
+%fused {
+  %a = f32[3]{0} parameter(0)
+  %b = f32[3]{0} parameter(1)
+  %c = f32[3]{0} parameter(2)
+  %product = f32[3]{0} multiply(%a, %b)
+  ROOT %sum = f32[3]{0} OPERATION
+}
+
+ENTRY %main {
+  %x = f32[3]{0} parameter(0)
+  %y = f32[3]{0} parameter(1)
+  %z = f32[3]{0} parameter(2)
+  ROOT %fusion = f32[3]{0} fusion(%x, %y, %z), kind=kLoop, calls=%fused
+}
+"""
+
+
+def run_by_hand(operation: str, arithmetic: Arithmetic, *arguments: Any) -> HostArray:
+    text = MULTIPLY_ADD.replace("OPERATION", operation)
+    [result] = Evaluator(text, arithmetic)(*(np.array(value, np.float32) for value in arguments))
+    return result
+
+
+def test_contraction_takes_a_product_unrounded() -> None:
+    step = 2.0**-12  # (1 + step)^2 = 1 + 2 step + step^2, of which float32 holds the first two
+    x, y, z = [1 + step] * 3, [1 + step] * 3, [-1.0, -1 - 2 * step, 0.0]
+    plain = [2 * step, 0.0, 1 + 2 * step]
+    fused = [2 * step + step**2, step**2, 1 + 2 * step]
+    np.testing.assert_array_equal(run_by_hand("add(%product, %c)", MODELS["IEEE"], x, y, z), plain)
+    np.testing.assert_array_equal(run_by_hand("add(%c, %product)", Arithmetic(contract=True), x, y, z), fused)
+    negated = run_by_hand("subtract(%c, %product)", Arithmetic(contract=True), x, y, np.negative(z))
+    np.testing.assert_array_equal(negated, np.negative(fused))
+
+
+def test_subnormals_are_flushed_and_quotients_are_coarse() -> None:
+    tiny, one, three = [2.0**-130] * 3, [1.0] * 3, [3.0, 5.0, 7.0]
+    np.testing.assert_array_equal(run_by_hand("add(%product, %c)", Arithmetic(flush=True), tiny, one, [0.0] * 3), 0)
+    quotient = run_by_hand("divide(%a, %b)", Arithmetic(division_bits=12), one, three, one)
+    error = np.abs(quotient * np.array(three) - 1)
+    assert 2.0**-20 < error.max() <= 2.0**-12 + 2.0**-22
+    exact = run_by_hand("divide(%a, %b)", Arithmetic(), one, three, one)
+    np.testing.assert_array_equal(exact, np.float32(1) / np.array(three, np.float32))
+
+
+@pytest.mark.parametrize("place", ["vmap()/add_up", "vmap(add_up)"])
+def test_kernels_are_called_by_their_name(place: str) -> None:
+    call = (
+        'custom-call(%product, %c), custom_call_target="tpu_custom_call", '
+        f'metadata={{op_name="jit(f)/{place}/pallas_call"}}'
+    )
+    text, one = MULTIPLY_ADD.replace("OPERATION", call), np.ones(3, np.float32)
+    [result] = Evaluator(text, kernels={"add_up": lambda a, b: jax.numpy.add(a, 2 * b)})(one, 3 * one, one)
+    np.testing.assert_array_equal(result, [5, 5, 5])
+    with pytest.raises(RuntimeError, match="the kernel add_up: pass what computes the same"):
+        Evaluator(text)(one, one, one)
+
+
+def test_unknown_operations_are_refused_by_name() -> None:
+    with pytest.raises(RuntimeError, match="the opcode fft: add it to a table"):
+        run_by_hand("fft(%a)", Arithmetic(), [1.0] * 3, [1.0] * 3, [1.0] * 3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_evaluates_the_cpus_own_programs(seed: int) -> None:
+    # Sorts, gathers, scatters, loops, reductions and windows as this JAX compiles them here, against their results.
+    def mixed(values: jax.Array, rows: jax.Array) -> Any:
+        order = jax.numpy.argsort(values, axis=1)
+        picked = jax.numpy.take_along_axis(values, rows % 5, axis=1)
+        spread = jax.numpy.zeros((4, 7)).at[:, rows[0] % 9].max(values[:, : rows.shape[1]], mode="drop")
+        total = jax.lax.fori_loop(0, 3, lambda k, state: state * 2 + k, rows)
+        return order, picked, spread, total, values.max(0), jax.numpy.cumsum(rows, 1), jax.lax.population_count(rows)
+
+    rng = np.random.default_rng(seed)
+    arguments = rng.normal(size=(4, 6)).astype(np.float32), rng.integers(0, 20, (4, 5)).astype(np.int32)
+    program = jax.jit(mixed).lower(*arguments).compile()
+    for found, result in zip(Evaluator(program.as_text())(*arguments), program(*arguments), strict=True):
+        np.testing.assert_array_equal(found, result)
