@@ -19,7 +19,7 @@ from ..._planes import num_words
 from ..._summary import summarize_on_device
 from ...protocols import COCO, EvaluationProtocol
 from ...types import Detections, GroundTruths, PrecisionRecall
-from .._contract import in_jit
+from .._contract import in_jit, register_metric
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
 from ._records import class_names_of, curves_on_host, dataset_of_images, records_on_device
 from ._result import AveragePrecisionResult, CurveMetric, check_overflow, summarize_result, warn_of_oddities
@@ -38,7 +38,7 @@ from ._state import (
 __all__ = ["AveragePrecision", "average_precision"]
 
 
-@jax.tree_util.register_static
+@register_metric
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AveragePrecision(CurveMetric[AveragePrecisionState]):
     """Exact COCO average precision, accumulated batch by batch on the device.

@@ -19,8 +19,9 @@ from ..._matching._checked import check_kinds
 from ..._matching._data_checks import checks_by_name
 from ..._matching._device import match_batch
 from ..._planes import num_words
+from ..._pytrees import register_container
 from ...types import Array, Detections, GroundTruths, Scalar
-from .._contract import in_jit
+from .._contract import in_jit, register_metric
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
 from ._records import class_names_of, curves_on_host, dataset_of_images
 from ._result import AveragePrecisionResult, CurveMetric, warn_of_oddities
@@ -31,6 +32,7 @@ __all__ = ["HostAveragePrecision", "HostState"]
 IN_FLIGHT = 2  # batches that may still be copied; older ones have arrived, so reading them does not wait
 
 
+@register_container
 class _Batch(NamedTuple):
     """The rows of one update, possibly still being copied to the host."""
 
@@ -38,7 +40,7 @@ class _Batch(NamedTuple):
     valid: Array  # [I]
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, eq=False)
 class HostState:
     """The batches in the order of arrival, all but the last few as NumPy arrays.
@@ -55,7 +57,7 @@ class HostState:
         return described(self, images=sum(len(batch.valid) for batch in self.batches))
 
 
-@jax.tree_util.register_static
+@register_metric
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HostAveragePrecision(CurveMetric[HostState]):
     """Exact average precision with a state on the host, to which each update copies its rows; there are no capacities.

@@ -16,8 +16,9 @@ from ..._display import short_repr
 from ..._geometry import _double_float as df
 from ..._geometry._double_float import DoubleFloat
 from ..._integers import as_flags
+from ..._pytrees import register_container
 from ...types import UNDEFINED, Array, Scalar
-from .._contract import Contract, in_jit
+from .._contract import Contract, in_jit, register_metric
 from .._options import check_sizes
 from ._at_k import as_items, exact, get_definition, rank_rows, total
 
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class MeanAveragePrecisionAtKState:
     """Sums over all rows, independent of the policy for empty rows; float sums have 47 bits.
@@ -61,6 +62,7 @@ SUMS = ("total", "weight", "empty_weight")
 COUNTERS = ("num_rows", "num_empty_rows", "num_padded_rows", "num_bad_weights")
 
 
+@register_container
 class MeanAveragePrecisionAtKResult(NamedTuple):
     """The result of `compute`.
 
@@ -78,7 +80,7 @@ class MeanAveragePrecisionAtKResult(NamedTuple):
         return short_repr(self)
 
 
-@jax.tree_util.register_static
+@register_metric
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeanAveragePrecisionAtK(Contract[MeanAveragePrecisionAtKState, MeanAveragePrecisionAtKResult]):
     """The mean of AP@k over rows, `sum(weight * AP@k) / sum(weight)`, accumulated batch by batch.
