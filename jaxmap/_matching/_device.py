@@ -117,15 +117,31 @@ def with_candidate_lists(of_image: Callable[..., tuple[Result, jax.Array]], imag
     """
     num_ground_truths = images.truth_labels.shape[1]
 
-    def run(num_candidates: int) -> tuple[Result, jax.Array]:
+    def run(images: PreparedImage, num_candidates: int) -> tuple[Result, jax.Array]:
         results: tuple[Result, jax.Array] = jax.vmap(partial(of_image, num_candidates=num_candidates))(images)
         return results
 
-    result, overflow = run(min(SHORT_LIST, num_ground_truths))
-    if num_ground_truths <= SHORT_LIST:
-        return result
-    fitting: Result = jax.lax.cond((overflow > 0).any(), lambda: run(num_ground_truths)[0], lambda: result)
-    return fitting
+    @jax.custom_batching.custom_vmap
+    def of_batch(images: PreparedImage) -> Result:
+        result, overflow = run(images, min(SHORT_LIST, num_ground_truths))
+        if num_ground_truths <= SHORT_LIST:
+            return result
+        fitting: Result = jax.lax.cond((overflow > 0).any(), lambda: run(images, num_ground_truths)[0], lambda: result)
+        return fitting
+
+    @of_batch.def_vmap
+    def of_batches(size: int, batched: list[PreparedImage], images: PreparedImage) -> tuple[Result, Result]:
+        # As one batch: `vmap` of the condition would run both of its branches, and fails in a checked `shard_map`.
+        def joined(column: jax.Array, is_batched: bool) -> jax.Array:
+            every = column if is_batched else jnp.broadcast_to(column, (size, *column.shape))
+            return every.reshape(-1, *every.shape[2:])
+
+        results = of_batch(jax.tree.map(joined, images, *batched))
+        split = jax.tree.map(lambda column: column.reshape(size, -1, *column.shape[1:]), results)
+        return split, jax.tree.map(lambda _: True, results)
+
+    results: Result = of_batch(images)
+    return results
 
 
 class PreparedImage(NamedTuple):

@@ -34,6 +34,7 @@ from .._matching._data_checks import warn_once
 from .._pytrees import register_static
 from ..protocols import AreaRange, EvaluationProtocol, SummaryRow
 from ..types import Array, Scalar
+from ._placement import in_jit, keeps_sharding
 
 __all__ = [
     "Contract",
@@ -41,7 +42,6 @@ __all__ = [
     "check_alike",
     "configuration",
     "difference",
-    "in_jit",
     "initial_shapes",
     "register_metric",
     "shapes_by_name",
@@ -77,6 +77,7 @@ class Contract(Generic[State, Result]):
         None  # the fields of the protocol that counts depend on; None for all
     )
 
+    @keeps_sharding
     def merge(self, state: State, other: State) -> State:
         """Returns the combination of two states.
 
@@ -194,11 +195,6 @@ def register_metric(kind: type[Metric]) -> type[Metric]:
 def as_integers(counters: Mapping[str, Scalar]) -> dict[str, int]:
     """Returns counters as Python's integers, which do not wrap."""
     return {name: int(value) for name, value in counters.items()}
-
-
-def in_jit(tree: Any) -> bool:
-    """Returns whether values are traced, so that results stay on the device; else they are computed on the host."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def check_alike(name: str, words: Array, own: Array) -> None:

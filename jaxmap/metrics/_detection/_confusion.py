@@ -27,6 +27,7 @@ from ...protocols import COCO, UNLIMITED, AreaRange
 from ...types import UNMATCHED, Array, Candidates, Detections, GroundTruths, HostArray, Scalar
 from .._contract import Contract, as_integers, register_metric
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes
+from .._placement import keeps_sharding, reads_any_sharding
 
 __all__ = ["ConfusionMatrix", "ConfusionMatrixResult", "ConfusionMatrixState"]
 
@@ -154,6 +155,7 @@ class ConfusionMatrix(Contract[ConfusionMatrixState, ConfusionMatrixResult]):
             configuration=jnp.asarray(self._words()),
         )
 
+    @keeps_sharding
     def update(
         self,
         state: ConfusionMatrixState,
@@ -193,6 +195,7 @@ class ConfusionMatrix(Contract[ConfusionMatrixState, ConfusionMatrixResult]):
             ),
         )
 
+    @reads_any_sharding
     def compute(self, state: ConfusionMatrixState) -> ConfusionMatrixResult:
         """Returns the counts; jittable."""
         configuration = self._accept(state=state)

@@ -29,6 +29,7 @@ from .._options import (
     check_sizes,
     take_class_group,
 )
+from .._placement import keeps_sharding, reads_any_sharding
 from ._result import AveragePrecisionResult, CurveMetric
 
 __all__ = ["HistogramAveragePrecision", "HistogramState"]
@@ -133,6 +134,7 @@ class HistogramAveragePrecision(CurveMetric[HistogramState]):
             configuration=jnp.asarray(self._words()),
         )
 
+    @keeps_sharding
     def update(
         self,
         state: HistogramState,
@@ -193,6 +195,7 @@ class HistogramAveragePrecision(CurveMetric[HistogramState]):
             ),
         )
 
+    @reads_any_sharding
     def compute(self, state: HistogramState) -> AveragePrecisionResult:
         """Integrates the state into float32 curves; jittable. Only the largest limit has precision and scores.
 

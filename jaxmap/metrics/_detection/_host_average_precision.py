@@ -21,8 +21,9 @@ from ..._matching._device import match_batch
 from ..._planes import num_words
 from ..._pytrees import register_container
 from ...types import Array, Detections, GroundTruths, Scalar
-from .._contract import in_jit, register_metric
+from .._contract import register_metric
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
+from .._placement import in_jit, reads_any_sharding
 from ._records import class_names_of, curves_on_host, dataset_of_images
 from ._result import AveragePrecisionResult, CurveMetric, warn_of_oddities
 from ._state import ImageRows, content_of, contents_differ, empty_rows, rows_of_batch, whole_ids
@@ -186,6 +187,7 @@ class HostAveragePrecision(CurveMetric[HostState]):
 
 
 @partial(jax.jit, static_argnums=0)
+@reads_any_sharding
 def _match(
     metric: HostAveragePrecision,
     detections: Detections,

@@ -18,8 +18,9 @@ from ..._geometry._double_float import DoubleFloat
 from ..._integers import as_flags
 from ..._pytrees import register_container
 from ...types import UNDEFINED, Array, Scalar
-from .._contract import Contract, in_jit, register_metric
+from .._contract import Contract, register_metric
 from .._options import check_sizes
+from .._placement import in_jit, keeps_sharding, reads_any_sharding
 from ._at_k import as_items, exact, get_definition, rank_rows, total
 
 __all__ = [
@@ -121,6 +122,7 @@ class MeanAveragePrecisionAtK(Contract[MeanAveragePrecisionAtKState, MeanAverage
         counts: dict[str, Any] = {name: jnp.zeros((), jnp.int32) for name in COUNTERS}
         return MeanAveragePrecisionAtKState(**sums, **counts, configuration=jnp.asarray(self._words()))
 
+    @keeps_sharding
     def update(
         self,
         state: MeanAveragePrecisionAtKState,
@@ -177,6 +179,7 @@ class MeanAveragePrecisionAtK(Contract[MeanAveragePrecisionAtKState, MeanAverage
             ),
         )
 
+    @reads_any_sharding
     def compute(self, state: MeanAveragePrecisionAtKState) -> MeanAveragePrecisionAtKResult:
         """Divides the sums, in float64 outside `jit` and in float32 inside."""
         configuration = self._accept(state=state)

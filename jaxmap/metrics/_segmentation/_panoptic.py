@@ -21,6 +21,7 @@ from ..._pytrees import register_container
 from ...types import UNDEFINED, Array, Scalar
 from .._contract import Contract, register_metric
 from .._options import check_memory, check_sizes
+from .._placement import keeps_sharding, reads_any_sharding
 from ._label_maps import check_map, real_pixels
 
 __all__ = [
@@ -150,6 +151,7 @@ class PanopticQuality(Contract[PanopticQualityState, PanopticQualityResult]):
             configuration=jnp.asarray(self._words()),
         )
 
+    @keeps_sharding
     def update(
         self,
         state: PanopticQualityState,
@@ -214,6 +216,7 @@ class PanopticQuality(Contract[PanopticQualityState, PanopticQualityResult]):
         )
         return self.merge(state, batch)
 
+    @reads_any_sharding
     def compute(self, state: PanopticQualityState) -> PanopticQualityResult:
         """Computes the numbers from the counts, in float64 on the host or, inside `jit`, in float32 on the device."""
         return self._computed(_numbers, state, class_groups(self.things, self.num_classes))

@@ -18,6 +18,7 @@ from ..._pytrees import register_container
 from ...types import Array, Scalar
 from .._contract import Contract, register_metric
 from .._options import check_bins, check_memory, check_sizes
+from .._placement import keeps_sharding, reads_any_sharding
 from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, ReadsLabels, advise_on_maps, check_map
 
 __all__ = ["PixelAveragePrecision", "PixelAveragePrecisionResult", "PixelAveragePrecisionState"]
@@ -134,6 +135,7 @@ class PixelAveragePrecision(ReadsLabels, Contract[PixelAveragePrecisionState, Pi
             configuration=jnp.asarray(self._words()),
         )
 
+    @keeps_sharding
     def update(
         self, state: PixelAveragePrecisionState, scores: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None
     ) -> PixelAveragePrecisionState:
@@ -192,6 +194,7 @@ class PixelAveragePrecision(ReadsLabels, Contract[PixelAveragePrecisionState, Pi
             ),
         )
 
+    @reads_any_sharding
     def compute(self, state: PixelAveragePrecisionState) -> PixelAveragePrecisionResult:
         """Integrates the counts, in float64 on the host or, inside `jit`, in float32 on the device."""
         return self._computed(_integrate, state)

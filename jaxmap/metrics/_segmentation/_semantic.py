@@ -19,8 +19,9 @@ from ..._integer_bounds import check_int32
 from ..._matching._data_checks import warn_once
 from ..._pytrees import register_container
 from ...types import Array, Scalar
-from .._contract import Contract, in_jit, register_metric
+from .._contract import Contract, register_metric
 from .._options import check_memory, check_sizes
+from .._placement import in_jit, keeps_sharding, reads_any_sharding
 from ._label_maps import (
     BAD,
     IGNORED,
@@ -144,6 +145,7 @@ class SemanticSegmentation(ReadsLabels, Contract[SegmentationState, Segmentation
             configuration=jnp.asarray(self._words()),
         )
 
+    @keeps_sharding
     def update(
         self, state: SegmentationState, predicted: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None
     ) -> SegmentationState:
@@ -179,6 +181,7 @@ class SemanticSegmentation(ReadsLabels, Contract[SegmentationState, Segmentation
         )
         return self.merge(state, batch)
 
+    @reads_any_sharding
     def compute(self, state: SegmentationState) -> SegmentationResult:
         """Computes the numbers from the counts, in float64 on the host or, inside `jit`, in float32 on the device."""
         return self._computed(_numbers, state)
