@@ -46,7 +46,7 @@ def test_capacity_follows_from_shapes(capacity: ModuleType, capsys: pytest.Captu
 
 
 def test_capacity_is_what_fits_into_memory(capacity: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    capacity.main(["gpu", "--temporaries", "0", "1000", "--markdown"])  # more than the compiler says
+    capacity.main(["gpu", "--temporaries", "1000", "--markdown"])  # more than the compiler says
     state, result, _ = capacity.shapes(capacity.COCO)
     held = capacity.rounded((80e9 - result) / (state / 5_000 + 1000 * 100))
     header, _, row, *_ = (line for line in capsys.readouterr().out.splitlines() if line.startswith("|"))

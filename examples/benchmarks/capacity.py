@@ -4,8 +4,8 @@
     python examples/benchmarks/capacity.py gpu --markdown   and `compute`, compiled for an H100 that need not be there
     python examples/benchmarks/capacity.py tpu --markdown   or for a v5e; takes minutes
 
-Nothing runs. `compile_for.py` says which packages the compilers need. They compile `compute` of COCO at the two sizes
-of `--images`; its temporaries at other sizes and for other datasets are scaled by the number of detections. A device
+Nothing runs. `compile_for.py` says which packages the compilers need. They compile `compute` of COCO for
+`--images`; its temporaries at other sizes and for other datasets are scaled by the number of detections. A device
 holds as many images as fit beside what `compute` needs, if there is nothing else in its memory.
 
 A state that is spread over a slice needs its share on each chip. `update` needs 29 bytes beside for every image of the
@@ -83,26 +83,23 @@ def shapes(dataset: Dataset) -> tuple[int, int, int]:
     return num_bytes(state), num_bytes(result), max(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
 
 
-def temporaries(chip: str, images: Sequence[int]) -> tuple[float, float]:
-    """Returns the temporaries of `compute` of COCO, compiled for a chip: bytes at any size, and bytes per detection."""
+def temporaries(chip: str, images: int) -> float:
+    """Returns the temporaries of `compute` of COCO, compiled for a chip, in bytes per detection."""
     from chips import Compiler, prepare
 
     folder = prepare(chip)  # before JAX is imported
     import jax
 
-    place, found = Compiler(chip, "v5e:2x2", folder).sharding, []
-    for size in images:
-        metric = COCO.metric(size)
-        state = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), jax.eval_shape(metric.init)
-        )
-        found.append(jax.jit(metric.compute).lower(state).compile().memory_analysis().temp_size_in_bytes)
+    place, metric = Compiler(chip, "v5e:2x2", folder).sharding, COCO.metric(images)
+    state = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), jax.eval_shape(metric.init)
+    )
+    memory = jax.jit(metric.compute).lower(state).compile().memory_analysis()
     shutil.rmtree(folder)
-    per_detection = (found[1] - found[0]) / ((images[1] - images[0]) * COCO.detections)
-    return max(found[0] - per_detection * images[0] * COCO.detections, 0.0), per_detection
+    return memory.temp_size_in_bytes / (images * COCO.detections)
 
 
-def row(dataset: Dataset, chip: Chip | None, fixed: float, per_detection: float) -> dict[str, str]:
+def row(dataset: Dataset, chip: Chip | None, per_detection: float) -> dict[str, str]:
     """Returns the columns of a row of the table."""
     state, result, values = shapes(dataset)
     columns = {
@@ -116,11 +113,11 @@ def row(dataset: Dataset, chip: Chip | None, fixed: float, per_detection: float)
     of_image = state / dataset.images
     beside_of_image = per_detection * dataset.detections
     most = MAX_VALUES * dataset.images // values
-    one = (chip.memory - fixed - result) / (of_image + beside_of_image)
+    one = (chip.memory - result) / (of_image + beside_of_image)
     many = chip.memory / (of_image / chip.slice_size + ID_BYTES)
-    inside = (chip.memory - fixed - result) / (of_image / chip.slice_size + beside_of_image)
+    inside = (chip.memory - result) / (of_image / chip.slice_size + beside_of_image)
     return columns | {
-        "`compute` beside": megabytes(fixed + result + beside_of_image * dataset.images),
+        "`compute` beside": megabytes(result + beside_of_image * dataset.images),
         f"images on one {chip.name}": rounded(min(one, most)),
         f"on {chip.slice_size} {chip.name}, `compute` in `jit`": rounded(min(inside, most)),
         f"on {chip.slice_size} {chip.name}, outside": f"{rounded(min(many, most))}{' (limit)' if most < many else ''}",
@@ -141,14 +138,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("chip", nargs="?", choices=CHIPS, help="for which `compute` is compiled")
-    parser.add_argument("--images", type=int, nargs=2, default=(2_000, 8_000), metavar=("FEW", "MORE"))
-    parser.add_argument("--temporaries", type=float, nargs=2, metavar=("FIXED", "PER_DETECTION"), help="bytes, known")
+    parser.add_argument("--images", type=int, default=8_000)
+    parser.add_argument("--temporaries", type=float, metavar="BYTES", help="per detection, if they are known")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args(arguments)
-    known = options.temporaries or (temporaries(options.chip, options.images) if options.chip else (0.0, 0.0))
+    known = options.temporaries or (temporaries(options.chip, options.images) if options.chip else 0.0)
     if options.chip:
-        print(f"Beside the state, `compute` needs {megabytes(known[0])} and {known[1]:.0f} bytes per detection.\n")
-    rows = [row(dataset, CHIPS.get(options.chip), *known) for dataset in DATASETS]
+        print(f"Beside the state, `compute` needs {known:.0f} bytes per detection, and its result.\n")
+    rows = [row(dataset, CHIPS.get(options.chip), known) for dataset in DATASETS]
     lines = [list(rows[0]), *([":--", *["--:"] * (len(rows[0]) - 1)] for _ in range(options.markdown))]
     for line in [*lines, *(list(columns.values()) for columns in rows)]:
         print(f"| {' | '.join(line)} |" if options.markdown else "  ".join(f"{cell:>20}" for cell in line))
