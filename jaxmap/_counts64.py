@@ -19,6 +19,7 @@ import numpy as np
 
 from ._display import short_repr
 from ._integer_bounds import INT32_MAX
+from ._pytrees import register_container
 from .types import UNDEFINED
 
 __all__ = [
@@ -43,6 +44,7 @@ State = TypeVar("State")
 Result = TypeVar("Result")
 
 
+@register_container
 class WideCount(NamedTuple):
     """The counts `low + 2^32 * high`; both uint32 of one shape."""
 

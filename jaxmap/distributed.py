@@ -2,8 +2,8 @@
 
 There are three ways to evaluate on more than one device, and all give the same numbers to the last bit:
 
-- `jit` on arrays that are sharded over the whole mesh: nothing to do, the state is the same as on one device. (On a
-  mesh of explicit axes wrap `update` in `jax.sharding.auto_axes(..., out_sharding=PartitionSpec())`.)
+- `jit` on arrays that are sharded over the whole mesh: nothing to do, the state is the same as on one device. Its rows
+  may be sharded by image too: each device then keeps the rows of its images.
 - inside `shard_map`, `pmap` or `vmap`: each device updates its own state, and `reduce` merges them.
 - one state per process: call `gather` once per evaluation.
 

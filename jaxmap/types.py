@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._display import described, short_repr
+from ._pytrees import register_container
 
 __all__ = [
     "BOX_FORMATS",
@@ -64,7 +65,7 @@ UNMATCHED = -1  # the index that stands for no ground truth
 UNDEFINED = -1.0  # an undefined number on the device, for lack of ground truth; NaN on the host
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Detections:
     """Predictions of a batch of images, padded to one length. Give the geometry that the protocol compares.
@@ -89,7 +90,7 @@ class Detections:
     __repr__ = short_repr
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class GroundTruths:
     """Annotated objects of a batch of images, padded to one length; geometries as in `Detections`.
@@ -129,7 +130,7 @@ class GroundTruths:
     __repr__ = short_repr
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Candidates(Generic[AnyArray]):
     """For each detection the ground truths that it may match, best first: all that matching knows of the geometry.
@@ -145,7 +146,7 @@ class Candidates(Generic[AnyArray]):
     __repr__ = short_repr
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class DetectionRecords(Generic[AnyArray]):
     """The result of matching for each detection, one small row per detection.
@@ -173,7 +174,7 @@ class DetectionRecords(Generic[AnyArray]):
     __repr__ = short_repr
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class GroundTruthRecords(Generic[AnyArray]):
     """Whether each ground truth is counted, and in which area ranges; one small row per ground truth.
@@ -191,7 +192,7 @@ class GroundTruthRecords(Generic[AnyArray]):
     __repr__ = short_repr
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Records(Generic[AnyArray]):
     """The result of matching, from files, arrays or the state of a metric. Curves and analyses read nothing else.
@@ -207,7 +208,7 @@ class Records(Generic[AnyArray]):
     __repr__ = short_repr
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PrecisionRecall(Generic[AnyArray]):
     """Interpolated curves; entries without ground truth are `UNDEFINED` on the device and NaN on the host.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -24,6 +25,7 @@ MAX_LINES = 400
 LAYERS = {
     "text": {"_outputs"},
     "display": {"_display"},
+    "containers": {"_pytrees"},
     "data": {
         *("types", "_version", "_planes", "_integer_bounds", "_expected"),
         *("_threads", "_garbage_collection"),
@@ -124,6 +126,13 @@ def test_module_imports_only_from_below(path: pathlib.Path) -> None:
     assert not inside_imports(source, path) - below, f"the {layer} layer may import only from those below it"
     if layer in MAY_IMPORT_OUTSIDE:
         assert not outside_imports(source, path) - MAY_IMPORT_OUTSIDE[layer]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_containers_are_registered_in_one_place(path: pathlib.Path) -> None:
+    # A container that is a pytree and nothing more cannot be written by `jax.export`. Those of matching stay inside.
+    if path.name != "_pytrees.py" and path.parent.name != "_matching":
+        assert not re.search(r"tree_util\.register_", path.read_text()), "use `_pytrees.register_container`"
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name == "_host.py"], ids=str)

@@ -28,9 +28,32 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
+def capacity(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("capacity")
+
+
+@pytest.fixture
 def exactness(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(FOLDER))
     return importlib.import_module("exactness")
+
+
+def test_capacity_follows_from_shapes(capacity: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    capacity.main([])
+    images, slots = 5_000, 100
+    of_image = slots * (28 + 3) + 4 * (2 + 4 + 11)  # rows, the two words of the id, four counters, eleven checks
+    assert capacity.shapes(capacity.COCO)[0] == images * of_image + 4 * 7
+    assert f"{images * of_image / 1e6:.0f} MB" in capsys.readouterr().out
+
+
+def test_capacity_is_what_fits_into_memory(capacity: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    capacity.main(["gpu", "--temporaries", "1000", "--markdown"])  # more than the compiler says
+    state, result, _ = capacity.shapes(capacity.COCO)
+    held = capacity.rounded((80e9 - result) / (state / 5_000 + 1000 * 100))
+    header, _, row, *_ = (line for line in capsys.readouterr().out.splitlines() if line.startswith("|"))
+    columns = dict(zip(header.split(" | "), row.split(" | "), strict=True))
+    assert columns["images on one H100"] == held == "770,000"
 
 
 def test_load_is_deterministic(loads: ModuleType) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -179,19 +180,42 @@ def test_update_and_reduce_inside_one_shard_map() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
-def test_jit_on_sharded_arrays_gives_the_same_bits(axis_type: AxisType) -> None:
-    images = split(1)[0]
-    arguments = share(images, 16)
-    expected = update_jit(batches.metric().init(), *arguments)
-    mesh = mesh_of(8, axis_type)
-    explicit = axis_type == AxisType.Explicit
-    step = jax.sharding.auto_axes(update, out_sharding=EVERYWHERE) if explicit else update
-    state = jax.device_put(batches.metric().init(), NamedSharding(mesh, EVERYWHERE))
+def test_a_state_that_is_spread_over_devices_stays_so_and_gives_the_same_bits(axis_type: AxisType) -> None:
+    metric, mesh, arguments = batches.metric(max_images=40), mesh_of(8, axis_type), share(split(1)[0], 16)
+    expected = update_jit(metric.init(), *arguments)
+    empty = jax.device_put(metric.init(), shardings_of(metric.init(), mesh))
+    out_shardings = shardings_of(empty, mesh) if axis_type == AxisType.Auto else None  # explicit axes follow the state
     with jax.set_mesh(mesh):
-        state = jax.jit(step)(state, *jax.device_put(arguments, NamedSharding(mesh, SPLIT)))
-    for one, other in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert_expected(state, num_padded_images=4)
+        batch = jax.device_put(arguments, NamedSharding(mesh, SPLIT))
+        step = jax.jit(update, out_shardings=out_shardings)
+        state = step(empty, *batch)
+        merged = jax.jit(metric.merge, out_shardings=out_shardings)(empty, state)
+        result = jax.jit(metric.compute)(merged)
+        program = step.lower(empty, *batch).compile().as_text()
+    for one in (state, merged):
+        assert one.images.matched.addressable_shards[0].data.shape == (5, *expected.images.matched.shape[1:])
+    assert_equal(state, expected)
+    assert_equal(result.curves, jax.jit(metric.compute)(expected).curves)
+    assert_expected(jax.device_get(state), num_padded_images=4)
+    # Every device learns which images are in the state, and the rows of the batch, but not those of the state.
+    assert {shape for shape in gathered(program) if "[40" in shape} <= {"s32[40]", "pred[40]"}
+    assert any("[16," in shape for shape in gathered(program))
+
+
+def shardings_of(state: State, mesh: Mesh) -> State:
+    """Returns the shardings of a state whose images are spread over the devices."""
+    everywhere = jax.tree.map(lambda _: NamedSharding(mesh, EVERYWHERE), state)
+    return dataclasses.replace(everywhere, images=jax.tree.map(lambda _: NamedSharding(mesh, SPLIT), state.images))
+
+
+def gathered(program: str) -> set[str]:
+    """Returns the types of all arrays that a compiled program gathers from several devices, such as `s32[40]`."""
+    results = re.findall(r"= (.*) all-gather(?:-start)?\(", program)
+    return {shape for result in results for shape in re.findall(r"\w+\[[\d,]*\]", result)}
+
+
+def assert_equal(one: Any, other: Any) -> None:
+    jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 def test_gather_with_one_process_returns_the_state() -> None:

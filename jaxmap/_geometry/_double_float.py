@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._pytrees import register_container
+
 __all__ = [
     "LARGEST",
     "SMALLEST_AREA",
@@ -43,6 +45,7 @@ LARGEST = 2.0**62
 SMALLEST_AREA = 2.0**-72
 
 
+@register_container
 class DoubleFloat(NamedTuple):
     """The number `hi + lo`, with `lo` at most half a unit in the last place of `hi`; both float32 of one shape."""
 

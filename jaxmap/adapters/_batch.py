@@ -11,11 +11,13 @@ import numpy as np
 
 from .._display import short_repr
 from .._integers import as_labels, as_numbers, as_words, image_id_words
+from .._pytrees import register_container
 from ..types import Array, Detections, GroundTruths
 
 __all__ = ["EvaluationBatch", "entry", "floats", "ids_from", "image_ids", "integers"]
 
 
+@register_container
 class EvaluationBatch(NamedTuple):
     """The arguments of `update`.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +11,13 @@ from numpy.typing import NDArray
 
 from .._display import short_repr
 from .._integers import as_words
+from .._pytrees import register_container
 from ..types import Array, Floats, GroundTruths, GroundTruthTable, HostArray
 
 __all__ = ["GroundTruthLookup"]
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["image_id", "first_row", "rows"],
-    meta_fields=["max_ground_truths_per_image"],
-)
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class GroundTruthLookup:
     """All ground truths of a dataset, built once, so that an evaluation step needs only detections and image ids.
@@ -52,7 +48,7 @@ class GroundTruthLookup:
     image_id: Array  # [S]
     first_row: Array  # [S + 1]
     rows: GroundTruths  # [N + 1, ...]
-    max_ground_truths_per_image: int
+    max_ground_truths_per_image: int = dataclasses.field(metadata={"static": True})
 
     __repr__ = short_repr
 

@@ -11,9 +11,10 @@ import flax.serialization
 import jax
 import jax.numpy as jnp
 
+from .. import metrics
 from .._integers import as_words
 from ..metrics import AveragePrecision, AveragePrecisionState
-from ..metrics._contract import check_alike
+from ..metrics._contract import Contract, check_alike
 from ..types import Array, Detections, GroundTruths
 
 __all__ = ["Adapter", "evaluate_batch", "merge", "update"]
@@ -86,21 +87,24 @@ def _named_so(*, detections: Detections, ground_truths: GroundTruths, **_: Any) 
     return detections, ground_truths
 
 
-def _to_state_dict(state: AveragePrecisionState) -> dict[str, Array]:
+def _to_state_dict(state: Any) -> dict[str, Array]:
     leaves = jax.tree_util.tree_leaves_with_path(state)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
-def _from_state_dict(state: AveragePrecisionState, saved: dict[str, Array]) -> AveragePrecisionState:
+def _from_state_dict(state: Any, saved: dict[str, Array]) -> Any:
     names = list(_to_state_dict(state))
     if set(names) != set(saved):
         raise ValueError(f"the saved state must have {sorted(names)}, got {sorted(saved)}; it is from another version.")
-    restored: AveragePrecisionState = jax.tree.unflatten(jax.tree.structure(state), [saved[name] for name in names])
+    restored = jax.tree.unflatten(jax.tree.structure(state), [saved[name] for name in names])
     check_alike("the saved state", restored.configuration, state.configuration)
     return restored
 
 
-# Without this, `flax.serialization` treats the state as one leaf and cannot write it.
-flax.serialization.register_serialization_state(  # type: ignore[no-untyped-call]
-    AveragePrecisionState, _to_state_dict, _from_state_dict, override=True
-)
+# Without this, `flax.serialization` treats a state as one leaf and cannot write it. It needs the names of all leaves
+# before it reads, so it cannot read a `HostState`, whose batches grow in number.
+for _metric in vars(metrics).values():
+    if isinstance(_metric, type) and issubclass(_metric, Contract) and _metric is not metrics.HostAveragePrecision:
+        flax.serialization.register_serialization_state(  # type: ignore[no-untyped-call]
+            _metric._STATE, _to_state_dict, _from_state_dict, override=True
+        )

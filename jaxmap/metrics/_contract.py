@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -30,8 +31,10 @@ from .._expected import expect
 from .._geometry import _double_float as df
 from .._geometry._double_float import DoubleFloat
 from .._matching._data_checks import warn_once
-from ..protocols import AreaRange, EvaluationProtocol
+from .._pytrees import register_static
+from ..protocols import AreaRange, EvaluationProtocol, SummaryRow
 from ..types import Array, Scalar
+from ._placement import in_jit, keeps_sharding
 
 __all__ = [
     "Contract",
@@ -39,8 +42,8 @@ __all__ = [
     "check_alike",
     "configuration",
     "difference",
-    "in_jit",
     "initial_shapes",
+    "register_metric",
     "shapes_by_name",
 ]
 
@@ -57,6 +60,7 @@ _ADD: dict[type, Callable[[Any, Any], Any]] = {WideCount: add, DoubleFloat: df.a
 
 State = TypeVar("State")
 Result = TypeVar("Result")
+Metric = TypeVar("Metric")
 
 _known: dict[int, dict[str, Any]] = {}  # the configurations in this process, by fingerprint
 
@@ -73,6 +77,7 @@ class Contract(Generic[State, Result]):
         None  # the fields of the protocol that counts depend on; None for all
     )
 
+    @keeps_sharding
     def merge(self, state: State, other: State) -> State:
         """Returns the combination of two states.
 
@@ -172,14 +177,24 @@ class Contract(Generic[State, Result]):
             )
 
 
+def register_metric(kind: type[Metric]) -> type[Metric]:
+    """Registers the class of a metric: its values are static in `jit`, and exported programs hold their options."""
+
+    def from_options(text: str) -> Any:
+        options = json.loads(text, object_hook=lambda found: {name: _as_tuple(value) for name, value in found.items()})
+        if "protocol" in options:
+            protocol = options["protocol"]
+            protocol["area_ranges"] = [AreaRange(**one) for one in protocol["area_ranges"]]
+            protocol["summary"] = [SummaryRow(**row) for row in protocol["summary"]]
+            options["protocol"] = EvaluationProtocol(**protocol)
+        return kind(**options)
+
+    return register_static(kind, lambda metric: json.dumps(dataclasses.asdict(metric)), from_options)
+
+
 def as_integers(counters: Mapping[str, Scalar]) -> dict[str, int]:
     """Returns counters as Python's integers, which do not wrap."""
     return {name: int(value) for name, value in counters.items()}
-
-
-def in_jit(tree: Any) -> bool:
-    """Returns whether values are traced, so that results stay on the device; else they are computed on the host."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def check_alike(name: str, words: Array, own: Array) -> None:
@@ -273,6 +288,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int | float | np.number) and not isinstance(value, bool):
         return int(value) if float(value).is_integer() else float(value)
     return value
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _short(value: Any) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import jaxmap.interop.nnx  # noqa: F401  # tells flax.serialization how to write a state
-from support.metric_cases import NUM_IMAGES, batches, runner_of
+from support.metric_cases import CASES, NUM_IMAGES, batches, runner_of
 from support.scenes import odd_scenes
 
 pytestmark = [odd_scenes, pytest.mark.slow]
@@ -31,6 +31,15 @@ def test_evaluation_resumes_from_a_state_that_flax_wrote() -> None:
     for old, new in zip(jax.tree.leaves(saved), jax.tree.leaves(state), strict=True):
         np.testing.assert_array_equal(old, new, strict=True)
     RUNNER.assert_same_state(functools.reduce(RUNNER.update, rest, state), RUNNER.whole)
+
+
+@pytest.mark.parametrize("row", [row for row, case in CASES.items() if not case.slow] + ["histogram"])
+def test_flax_writes_the_state_of_every_metric(row: str) -> None:
+    runner = runner_of(row)
+    saved = runner.update(runner.metric.init(), batches(runner.data)[0])
+    state = flax.serialization.from_bytes(runner.metric.init(), flax.serialization.to_bytes(saved))
+    assert type(state) is type(saved)
+    jax.tree.map(functools.partial(np.testing.assert_array_equal, strict=True), state, jax.device_get(saved))
 
 
 def test_evaluation_resumes_with_more_room() -> None:

@@ -63,9 +63,9 @@ def thirds(runner: Runner) -> list[Any]:
     return [runner.state_of(runner.data, shuffled()[start:stop]) for start, stop in itertools.pairwise(edges)]
 
 
-def mesh_of(num_devices: int) -> Mesh:
+def mesh_of(num_devices: int, axis_type: AxisType = AxisType.Auto) -> Mesh:
     devices = jax.devices()[:num_devices]
-    return jax.make_mesh((num_devices,), ("devices",), axis_types=(AxisType.Auto,), devices=devices)
+    return jax.make_mesh((num_devices,), ("devices",), axis_types=(axis_type,), devices=devices)
 
 
 def stack(*trees: Any) -> Any:
@@ -288,6 +288,36 @@ def test_update_runs_inside_shard_map_on_eight_devices(runner: Runner) -> None:
         return distributed.reduce(runner.metric, runner.step(runner.metric.init(), batch), "devices")
 
     runner.assert_same_result(evaluate(runner.data), runner.whole, but=[runner.case.padding])
+
+
+@law
+def test_a_vmap_inside_a_checked_shard_map_equals_a_loop(runner: Runner) -> None:
+    def of_image(image: Batch) -> Any:
+        return runner.step(runner.metric.init(), jax.tree.map(lambda column: column[None], image))
+
+    images = take(runner.data, range(2 * NUM_DEVICES))
+    states = jax.jit(
+        jax.shard_map(jax.vmap(of_image), mesh=mesh_of(NUM_DEVICES), in_specs=P("devices"), out_specs=P("devices"))
+    )(images)
+    state, _ = jax.lax.scan(lambda one, more: (runner.metric.merge(one, more), None), runner.metric.init(), states)
+    expected = runner.state_of(runner.data, range(2 * NUM_DEVICES))
+    runner.assert_same_result(state, expected, but=[runner.case.padding])
+
+
+@law
+def test_a_mesh_of_explicit_axes_needs_nothing(runner: Runner) -> None:
+    mesh, metric = mesh_of(NUM_DEVICES, AxisType.Explicit), runner.metric
+    everywhere, spread = NamedSharding(mesh, P()), NamedSharding(mesh, P("devices"))
+    with jax.set_mesh(mesh):
+        empty = jax.device_put(metric.init(), everywhere)
+        state = jax.jit(runner.step)(empty, jax.device_put(runner.data, spread))
+        merged = jax.jit(metric.merge)(empty, state)
+        inside, outside = jax.jit(metric.compute)(merged), metric.compute(merged)
+    assert all(leaf.sharding.is_equivalent_to(everywhere, leaf.ndim) for leaf in jax.tree.leaves((merged, inside)))
+    state = jax.device_get(merged)
+    runner.assert_same_result(state, runner.whole, but=[runner.case.padding])
+    jax.tree.map(np.testing.assert_array_equal, outside, metric.compute(state))
+    jax.tree.map(np.testing.assert_array_equal, inside, runner.compute_in_jit(state))
 
 
 @pytest.mark.parametrize("runner", [row for row, case in CASES.items() if not case.slow], indirect=True)

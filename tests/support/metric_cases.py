@@ -229,6 +229,8 @@ CASES = {
                 "compute_inside_jit_agrees_with_the_host",
                 "devices_reduce_to_the_state_of_all_images",
                 "a_vmap_over_shards_equals_a_loop",
+                "a_vmap_inside_a_checked_shard_map_equals_a_loop",
+                "a_mesh_of_explicit_axes_needs_nothing",
                 "update_runs_inside_shard_map_on_eight_devices",
                 "an_evaluation_resumes_from_a_state_that_orbax_wrote",
             ),

@@ -19,8 +19,9 @@ from ..._planes import num_words
 from ..._summary import summarize_on_device
 from ...protocols import COCO, EvaluationProtocol
 from ...types import Detections, GroundTruths, PrecisionRecall
-from .._contract import in_jit
+from .._contract import register_metric
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
+from .._placement import in_jit, keeps_sharding, reads_any_sharding
 from ._records import class_names_of, curves_on_host, dataset_of_images, records_on_device
 from ._result import AveragePrecisionResult, CurveMetric, check_overflow, summarize_result, warn_of_oddities
 from ._state import (
@@ -38,7 +39,7 @@ from ._state import (
 __all__ = ["AveragePrecision", "average_precision"]
 
 
-@jax.tree_util.register_static
+@register_metric
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AveragePrecision(CurveMetric[AveragePrecisionState]):
     """Exact COCO average precision, accumulated batch by batch on the device.
@@ -96,6 +97,7 @@ class AveragePrecision(CurveMetric[AveragePrecisionState]):
             configuration=jnp.asarray(self._words()),
         )
 
+    @keeps_sharding
     def update(
         self,
         state: AveragePrecisionState,
@@ -126,6 +128,7 @@ class AveragePrecision(CurveMetric[AveragePrecisionState]):
         state = insert_images(state, rows_of_batch(batch, state.images), batch.image_valid)
         return dataclasses.replace(state, configuration=configuration)
 
+    @keeps_sharding
     def merge(self, state: AveragePrecisionState, other: AveragePrecisionState) -> AveragePrecisionState:
         """Returns the combination of two states; images that are in both are counted once.
 
@@ -147,6 +150,7 @@ class AveragePrecision(CurveMetric[AveragePrecisionState]):
             configuration=configuration,
         )
 
+    @reads_any_sharding
     def compute(self, state: AveragePrecisionState) -> AveragePrecisionResult:
         """Integrates the state into curves: in float64 on the host, or, inside `jit`, in float32 on the device."""
         configuration = self._accept(state=state)
@@ -186,7 +190,7 @@ class AveragePrecision(CurveMetric[AveragePrecisionState]):
                 warnings.warn(
                     f"the batch has {rows} {side} per image and the state has room for {slots}; if more than {slots} "
                     f"are valid, `summarize` raises: set `max_{side}_per_image={rows}`, or pass fewer.",
-                    stacklevel=3,
+                    stacklevel=4,  # the caller of `update`, which is decorated
                 )
 
     def _with_room_of(self, state: AveragePrecisionState) -> AveragePrecision:
@@ -199,6 +203,7 @@ class AveragePrecision(CurveMetric[AveragePrecisionState]):
             max_ground_truths_per_image=ground_truths,
         )
 
+    @reads_any_sharding
     def evaluation(
         self,
         state: AveragePrecisionState,
@@ -223,7 +228,7 @@ class AveragePrecision(CurveMetric[AveragePrecisionState]):
         self._accept(state=state)
         state, counters, checks = jax.device_get((state, total_counters(state), total_checks(state)))
         check_overflow(counters, allow_overflow=allow_overflow)
-        warn_of_oddities(counters, checks, self._rules, stacklevel=3)
+        warn_of_oddities(counters, checks, self._rules, stacklevel=4)
         dataset = dataset_of_images(
             [_used(state)], self.protocol, class_names_of(self.num_classes, class_names), image_names, self.class_group
         )

@@ -23,10 +23,12 @@ from ..._matching._data_checks import CHECKS, advise, checks_by_name
 from ..._matching._prepared import PreparedImage, prepare_image
 from ..._pairing._device import NO_PAIR, pair_greedily
 from ..._pairing._host import check_confusion_options, normalize_confusion
+from ..._pytrees import register_container
 from ...protocols import COCO, UNLIMITED, AreaRange
 from ...types import UNMATCHED, Array, Candidates, Detections, GroundTruths, HostArray, Scalar
-from .._contract import Contract, as_integers
+from .._contract import Contract, as_integers, register_metric
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes
+from .._placement import keeps_sharding, reads_any_sharding
 
 __all__ = ["ConfusionMatrix", "ConfusionMatrixResult", "ConfusionMatrixState"]
 
@@ -38,7 +40,7 @@ _NO_LIMITS = dataclasses.replace(
 COMPARED = ("iou_type", *(kind.constant for kind in GEOMETRIES.values() if kind.constant is not None))
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ConfusionMatrixState:
     """Counts over all batches. Every field is additive, but stops at 2^31 - 1, which `summarize` refuses.
@@ -69,6 +71,7 @@ class ConfusionMatrixState:
 COUNTERS = ("num_images", "num_padded_images", "num_not_finite", "num_bad_labels")
 
 
+@register_container
 class ConfusionMatrixResult(NamedTuple):
     """The result of `compute`.
 
@@ -94,7 +97,7 @@ class ConfusionMatrixResult(NamedTuple):
         return normalize_confusion(np.asarray(self.counts), by)
 
 
-@jax.tree_util.register_static
+@register_metric
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConfusionMatrix(Contract[ConfusionMatrixState, ConfusionMatrixResult]):
     """The confusion matrix of a detector; `jaxmap.confusion_matrix` explains the pairing rules.
@@ -153,6 +156,7 @@ class ConfusionMatrix(Contract[ConfusionMatrixState, ConfusionMatrixResult]):
             configuration=jnp.asarray(self._words()),
         )
 
+    @keeps_sharding
     def update(
         self,
         state: ConfusionMatrixState,
@@ -196,6 +200,7 @@ class ConfusionMatrix(Contract[ConfusionMatrixState, ConfusionMatrixResult]):
             ),
         )
 
+    @reads_any_sharding
     def compute(self, state: ConfusionMatrixState) -> ConfusionMatrixResult:
         """Returns the counts; jittable."""
         configuration = self._accept(state=state)

@@ -15,9 +15,11 @@ from ..._integer_bounds import INT32_MAX, check_int32
 from ..._matching._data_checks import CHECKS, checks_by_name
 from ..._matching._device import match_batch
 from ..._planes import WORD_BITS
+from ..._pytrees import register_container
 from ..._records._device import count_ground_truths
 from ...protocols import OfCounts
 from ...types import UNDEFINED, Array, Detections, GroundTruths, PrecisionRecall
+from .._contract import register_metric
 from .._options import (
     COCO_OR_OTHER,
     NamedProtocol,
@@ -27,12 +29,13 @@ from .._options import (
     check_sizes,
     take_class_group,
 )
+from .._placement import keeps_sharding, reads_any_sharding
 from ._result import AveragePrecisionResult, CurveMetric
 
 __all__ = ["HistogramAveragePrecision", "HistogramState"]
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class HistogramState:
     """Counts over all batches. Every field is additive, but stops at 2^31 - 1, which `summarize` refuses.
@@ -69,7 +72,7 @@ class HistogramState:
 COUNTERS = tuple(field.name for field in dataclasses.fields(HistogramState) if field.name.startswith("num_"))[1:]
 
 
-@jax.tree_util.register_static
+@register_metric
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HistogramAveragePrecision(CurveMetric[HistogramState]):
     """Approximate average precision from binned scores, for evaluations whose exact state does not fit.
@@ -131,6 +134,7 @@ class HistogramAveragePrecision(CurveMetric[HistogramState]):
             configuration=jnp.asarray(self._words()),
         )
 
+    @keeps_sharding
     def update(
         self,
         state: HistogramState,
@@ -191,6 +195,7 @@ class HistogramAveragePrecision(CurveMetric[HistogramState]):
             ),
         )
 
+    @reads_any_sharding
     def compute(self, state: HistogramState) -> AveragePrecisionResult:
         """Integrates the state into float32 curves; jittable. Only the largest limit has precision and scores.
 

@@ -19,9 +19,11 @@ from ..._matching._checked import check_kinds
 from ..._matching._data_checks import checks_by_name
 from ..._matching._device import match_batch
 from ..._planes import num_words
+from ..._pytrees import register_container
 from ...types import Array, Detections, GroundTruths, Scalar
-from .._contract import in_jit
+from .._contract import register_metric
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
+from .._placement import in_jit, reads_any_sharding
 from ._records import class_names_of, curves_on_host, dataset_of_images
 from ._result import AveragePrecisionResult, CurveMetric, warn_of_oddities
 from ._state import ImageRows, content_of, contents_differ, empty_rows, rows_of_batch, whole_ids
@@ -31,6 +33,7 @@ __all__ = ["HostAveragePrecision", "HostState"]
 IN_FLIGHT = 2  # batches that may still be copied; older ones have arrived, so reading them does not wait
 
 
+@register_container
 class _Batch(NamedTuple):
     """The rows of one update, possibly still being copied to the host."""
 
@@ -38,7 +41,7 @@ class _Batch(NamedTuple):
     valid: Array  # [I]
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, eq=False)
 class HostState:
     """The batches in the order of arrival, all but the last few as NumPy arrays.
@@ -55,7 +58,7 @@ class HostState:
         return described(self, images=sum(len(batch.valid) for batch in self.batches))
 
 
-@jax.tree_util.register_static
+@register_metric
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HostAveragePrecision(CurveMetric[HostState]):
     """Exact average precision with a state on the host, to which each update copies its rows; there are no capacities.
@@ -184,6 +187,7 @@ class HostAveragePrecision(CurveMetric[HostState]):
 
 
 @partial(jax.jit, static_argnums=0)
+@reads_any_sharding
 def _match(
     metric: HostAveragePrecision,
     detections: Detections,

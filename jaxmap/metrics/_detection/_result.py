@@ -13,6 +13,7 @@ from ..._counts64 import check_counts
 from ..._display import short_repr
 from ..._matching._checked import BatchRules
 from ..._matching._data_checks import advise, warn_once
+from ..._pytrees import register_container
 from ..._summary import summarize
 from ...types import UNDEFINED, Array, Floats, PrecisionRecall, Scalar
 from .._contract import Contract, as_integers
@@ -29,6 +30,7 @@ OVERFLOWS = {
 }
 
 
+@register_container
 class AveragePrecisionResult(NamedTuple):
     """The result of `compute`.
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..._display import short_repr
 from ..._matching._data_checks import CHECKS, checks_by_name
 from ..._matching._device import MatchedBatch
+from ..._pytrees import register_container
 from ...types import Array, Ints
 
 __all__ = [
@@ -33,7 +34,7 @@ __all__ = [
 EMPTY = -1  # label of an unused slot
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ImageRows:
     """The rows kept per image, without boxes or logits: for COCO, 28 bytes per detection and 3 per ground truth.
@@ -75,7 +76,7 @@ class ImageRows:
     __repr__ = short_repr
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class AveragePrecisionState:
     """The state of exact average precision. The first `num_images` slots are filled, in the order of arrival.

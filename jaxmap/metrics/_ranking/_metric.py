@@ -16,9 +16,11 @@ from ..._display import short_repr
 from ..._geometry import _double_float as df
 from ..._geometry._double_float import DoubleFloat
 from ..._integers import as_flags
+from ..._pytrees import register_container
 from ...types import UNDEFINED, Array, Scalar
-from .._contract import Contract, in_jit
+from .._contract import Contract, register_metric
 from .._options import check_sizes
+from .._placement import in_jit, keeps_sharding, reads_any_sharding
 from ._at_k import as_items, exact, get_definition, rank_rows, total
 
 __all__ = [
@@ -29,7 +31,7 @@ __all__ = [
 ]
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class MeanAveragePrecisionAtKState:
     """Sums over all rows, independent of the policy for empty rows; float sums have 47 bits.
@@ -61,6 +63,7 @@ SUMS = ("total", "weight", "empty_weight")
 COUNTERS = ("num_rows", "num_empty_rows", "num_padded_rows", "num_bad_weights")
 
 
+@register_container
 class MeanAveragePrecisionAtKResult(NamedTuple):
     """The result of `compute`.
 
@@ -78,7 +81,7 @@ class MeanAveragePrecisionAtKResult(NamedTuple):
         return short_repr(self)
 
 
-@jax.tree_util.register_static
+@register_metric
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeanAveragePrecisionAtK(Contract[MeanAveragePrecisionAtKState, MeanAveragePrecisionAtKResult]):
     """The mean of AP@k over rows, `sum(weight * AP@k) / sum(weight)`, accumulated batch by batch.
@@ -119,6 +122,7 @@ class MeanAveragePrecisionAtK(Contract[MeanAveragePrecisionAtKState, MeanAverage
         counts: dict[str, Any] = {name: jnp.zeros((), jnp.int32) for name in COUNTERS}
         return MeanAveragePrecisionAtKState(**sums, **counts, configuration=jnp.asarray(self._words()))
 
+    @keeps_sharding
     def update(
         self,
         state: MeanAveragePrecisionAtKState,
@@ -175,6 +179,7 @@ class MeanAveragePrecisionAtK(Contract[MeanAveragePrecisionAtKState, MeanAverage
             ),
         )
 
+    @reads_any_sharding
     def compute(self, state: MeanAveragePrecisionAtKState) -> MeanAveragePrecisionAtKResult:
         """Divides the sums, in float64 outside `jit` and in float32 inside."""
         configuration = self._accept(state=state)

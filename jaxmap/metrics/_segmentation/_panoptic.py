@@ -17,9 +17,11 @@ from ..._display import short_repr
 from ..._integers import as_flags, as_labels
 from ..._panoptic._device import joint_histogram, match_segments
 from ..._panoptic._host import check_things, class_groups
+from ..._pytrees import register_container
 from ...types import UNDEFINED, Array, Scalar
-from .._contract import Contract
+from .._contract import Contract, register_metric
 from .._options import check_memory, check_sizes
+from .._placement import keeps_sharding, reads_any_sharding
 from ._label_maps import check_map, real_pixels
 
 __all__ = [
@@ -41,7 +43,7 @@ _PIXEL_COUNTERS = (
 _ONE = 2.0**32  # an IoU of 1 in the fixed-point numbers of the state
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PanopticQualityState:
     """Sums over all batches in 64-bit integers; states merge by addition, in any order, to equal bits.
@@ -61,6 +63,7 @@ class PanopticQualityState:
     __repr__ = short_repr
 
 
+@register_container
 class PanopticQualityResult(NamedTuple):
     """The result of `compute`: float64 and int64 NumPy, NaN where undefined; inside `jit` float32 and `UNDEFINED`.
 
@@ -91,7 +94,7 @@ class PanopticQualityResult(NamedTuple):
         return short_repr(self)
 
 
-@jax.tree_util.register_static
+@register_metric
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PanopticQuality(Contract[PanopticQualityState, PanopticQualityResult]):
     """Panoptic quality of segment maps, PQ = SQ * RQ for each class, by the rules of panopticapi.
@@ -148,6 +151,7 @@ class PanopticQuality(Contract[PanopticQualityState, PanopticQualityResult]):
             configuration=jnp.asarray(self._words()),
         )
 
+    @keeps_sharding
     def update(
         self,
         state: PanopticQualityState,
@@ -212,6 +216,7 @@ class PanopticQuality(Contract[PanopticQualityState, PanopticQualityResult]):
         )
         return self.merge(state, batch)
 
+    @reads_any_sharding
     def compute(self, state: PanopticQualityState) -> PanopticQualityResult:
         """Computes the numbers from the counts, in float64 on the host or, inside `jit`, in float32 on the device."""
         return self._computed(_numbers, state, class_groups(self.things, self.num_classes))

@@ -14,15 +14,17 @@ from jax.typing import ArrayLike
 from ... import _counts64 as wide
 from ..._counts64 import WideCount
 from ..._display import short_repr
+from ..._pytrees import register_container
 from ...types import Array, Scalar
-from .._contract import Contract
+from .._contract import Contract, register_metric
 from .._options import check_bins, check_memory, check_sizes
+from .._placement import keeps_sharding, reads_any_sharding
 from ._label_maps import BAD, IGNORED, NUM_ROWS, PADDING, ReadsLabels, advise_on_maps, check_map
 
 __all__ = ["PixelAveragePrecision", "PixelAveragePrecisionResult", "PixelAveragePrecisionState"]
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PixelAveragePrecisionState:
     """Counts over all batches, in 64 bits.
@@ -47,6 +49,7 @@ class PixelAveragePrecisionState:
     __repr__ = short_repr
 
 
+@register_container
 class PixelAveragePrecisionResult(NamedTuple):
     """The result of `compute`: float64 and int64 NumPy, NaN where undefined; inside `jit` float32 and `UNDEFINED`.
 
@@ -77,7 +80,7 @@ class PixelAveragePrecisionResult(NamedTuple):
         return short_repr(self)
 
 
-@jax.tree_util.register_static
+@register_metric
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PixelAveragePrecision(ReadsLabels, Contract[PixelAveragePrecisionState, PixelAveragePrecisionResult]):
     """Average precision of pixels from binned scores, in constant memory, with bounds of the exact number.
@@ -132,6 +135,7 @@ class PixelAveragePrecision(ReadsLabels, Contract[PixelAveragePrecisionState, Pi
             configuration=jnp.asarray(self._words()),
         )
 
+    @keeps_sharding
     def update(
         self, state: PixelAveragePrecisionState, scores: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None
     ) -> PixelAveragePrecisionState:
@@ -190,6 +194,7 @@ class PixelAveragePrecision(ReadsLabels, Contract[PixelAveragePrecisionState, Pi
             ),
         )
 
+    @reads_any_sharding
     def compute(self, state: PixelAveragePrecisionState) -> PixelAveragePrecisionResult:
         """Integrates the counts, in float64 on the host or, inside `jit`, in float32 on the device."""
         return self._computed(_integrate, state)

@@ -13,12 +13,14 @@ from jax.typing import ArrayLike
 from ..._display import short_repr
 from ..._integers import as_numbers
 from ..._panoptic._host import class_groups
+from ..._pytrees import register_container
 from ...types import Array
 from ._label_maps import check_map
 
 __all__ = ["SegmentMaps", "category_instance_to_segments"]
 
 
+@register_container
 class SegmentMaps(NamedTuple):
     """Segments of a batch of images.
 

@@ -17,9 +17,11 @@ from ..._counts64 import WideCount
 from ..._display import short_repr
 from ..._integer_bounds import check_int32
 from ..._matching._data_checks import warn_once
+from ..._pytrees import register_container
 from ...types import Array, Scalar
-from .._contract import Contract, in_jit
+from .._contract import Contract, register_metric
 from .._options import check_memory, check_sizes
+from .._placement import in_jit, keeps_sharding, reads_any_sharding
 from ._label_maps import (
     BAD,
     IGNORED,
@@ -35,7 +37,7 @@ from ._label_maps import (
 __all__ = ["SegmentationResult", "SegmentationState", "SemanticSegmentation", "semantic_segmentation"]
 
 
-@jax.tree_util.register_dataclass
+@register_container
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class SegmentationState:
     """Counts over all batches, in 64 bits; every pixel is counted in one entry.
@@ -55,6 +57,7 @@ class SegmentationState:
     __repr__ = short_repr
 
 
+@register_container
 class SegmentationResult(NamedTuple):
     """The result of `compute`: float64 and int64 NumPy, NaN where undefined; inside `jit` float32 and `UNDEFINED`.
 
@@ -89,7 +92,7 @@ class SegmentationResult(NamedTuple):
         return short_repr(self)
 
 
-@jax.tree_util.register_static
+@register_metric
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SemanticSegmentation(ReadsLabels, Contract[SegmentationState, SegmentationResult]):
     """IoU, Dice and accuracy of label maps from the confusion matrix of the whole dataset, exact up to 2^63 pixels.
@@ -142,6 +145,7 @@ class SemanticSegmentation(ReadsLabels, Contract[SegmentationState, Segmentation
             configuration=jnp.asarray(self._words()),
         )
 
+    @keeps_sharding
     def update(
         self, state: SegmentationState, predicted: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None
     ) -> SegmentationState:
@@ -177,6 +181,7 @@ class SemanticSegmentation(ReadsLabels, Contract[SegmentationState, Segmentation
         )
         return self.merge(state, batch)
 
+    @reads_any_sharding
     def compute(self, state: SegmentationState) -> SegmentationResult:
         """Computes the numbers from the counts, in float64 on the host or, inside `jit`, in float32 on the device."""
         return self._computed(_numbers, state)
