@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._candidates._device import find_candidates
+from ._candidates._device import find_candidates, reach_planes, similarity_order
 from ._geometry._boxes import BoxSimilarity, box_iou_pairs, box_similarity, to_xywh
+from ._planes import level_words
 from .protocols import COCO
 from .types import Bools, Floats, Ints
 
@@ -117,15 +118,16 @@ def check_device(device: jax.Device | None = None) -> DeviceCheck:
     shares = pairs._replace(detections=pairs.detections / _SCALE, ground_truths=pairs.ground_truths / _SCALE)
     pairs = shares._replace(detections=shares.detections * _SCALE, ground_truths=shares.ground_truths * _SCALE)
 
-    levels, winners = jax.device_get(jax.jit(_decide_scaled)(*jax.device_put((shares, _SCALE), device)))
+    both_paths = jax.device_get(jax.jit(_decide_scaled)(*jax.device_put((shares, _SCALE), device)))
+    levels, winners = map(np.stack, zip(*both_paths, strict=True))
     true_levels, true_winners, _ = decide_on_host(pairs, _FORMAT)
     is_choice = (true_levels > 0).all(-1)
     check = DeviceCheck(
         device=device.device_kind,
-        num_pairs=levels.size,
-        wrong_levels=int((levels != true_levels).sum()),
+        num_pairs=true_levels.size,
+        wrong_levels=int((levels != true_levels).any(0).sum()),
         num_choices=int(is_choice.sum()),
-        wrong_winners=int((is_choice & (winners != true_winners)).sum()),
+        wrong_winners=int((is_choice & (winners != true_winners).any(0)).sum()),
         division_bits=_division_bits(rng, device),
     )
     if not check.passed:
@@ -138,10 +140,16 @@ def check_device(device: jax.Device | None = None) -> DeviceCheck:
     return check
 
 
-def decide(pairs: Pairs, box_format: str) -> tuple[jax.Array, jax.Array]:
-    """Returns, by the path that a metric takes inside `jit`, the levels `[B, 2]` and the winners `[B]`.
+def decide(pairs: Pairs, box_format: str, *, by_lists: bool) -> tuple[jax.Array, jax.Array]:
+    """Returns, by a path that a metric takes inside `jit`, the levels `[B, 2]` and the winners `[B]`.
 
-    The winner is the ground truth that the detection prefers; meaningful if it reaches a threshold with both.
+    Args:
+      pairs: the boxes.
+      box_format: their format.
+      by_lists: whether to list candidates, as a CPU does, or to compare all pairs, as accelerators do.
+
+    Returns:
+      The levels, and the ground truth that each detection prefers; meaningful if it reaches a threshold with both.
     """
     count = len(pairs.detections)
     images = -(-count // _IN_AN_IMAGE)
@@ -150,17 +158,30 @@ def decide(pairs: Pairs, box_format: str) -> tuple[jax.Array, jax.Array]:
         filled = jnp.pad(column, [(0, images * _IN_AN_IMAGE - count)] + [(0, 0)] * (column.ndim - 1))
         return filled.reshape(images, -1, *column.shape[2:])
 
-    levels, winners = jax.vmap(partial(_decide_image, box_format))(*(packed(jnp.asarray(column)) for column in pairs))
+    levels, winners = jax.vmap(partial(_decide_image, box_format, by_lists))(
+        *(packed(jnp.asarray(column)) for column in pairs)
+    )
     return levels.reshape(-1, 2)[:count], winners.ravel()[:count]
 
 
 def _decide_image(
-    box_format: str, detections: jax.Array, ground_truths: jax.Array, crowd: jax.Array
+    box_format: str, by_lists: bool, detections: jax.Array, ground_truths: jax.Array, crowd: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Decides for one image of detections `[D, 4]`, of which each may take two of the ground truths `[2 D, 4]`."""
     shapes = {"boxes": detections}, {"boxes": ground_truths}
     similarity = box_similarity(BoxSimilarity, *shapes, crowd, None, constants=COCO, box_format=box_format)
     own = np.arange(len(ground_truths)) // 2 == np.arange(len(detections))[:, None]
+    if not by_lists:
+        values, planes = reach_planes(
+            similarity.exact_of_all(),
+            jnp.asarray(own),
+            crowd,
+            iou_thresholds=COCO.iou_thresholds,
+            levels=level_words(len(COCO.iou_thresholds), 1),
+        )
+        levels = jax.lax.population_count(planes[0]).astype(jnp.int32)
+        place = jnp.where(own, similarity_order(values, levels > 0), len(ground_truths))
+        return levels.reshape(len(detections), -1, 2).sum(1), place.argmin(-1).astype(jnp.int32) % 2
     candidates, _ = find_candidates(
         similarity.approximate(),
         similarity.exact,
@@ -252,9 +273,9 @@ def _draw(rng: np.random.Generator, kind: _Kind, count: int) -> Pairs:
     return Pairs(boxes[:, :1], boxes[:, 1:], rng.random((count, 2)) < kind.crowd_share)
 
 
-def _decide_scaled(shares: Pairs, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
-    detections, ground_truths = shares.detections * scale, shares.ground_truths * scale
-    return decide(Pairs(detections, ground_truths, shares.crowd), _FORMAT)
+def _decide_scaled(shares: Pairs, scale: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
+    pairs = Pairs(shares.detections * scale, shares.ground_truths * scale, shares.crowd)
+    return [decide(pairs, _FORMAT, by_lists=by_lists) for by_lists in (True, False)]
 
 
 def _division_bits(rng: np.random.Generator, device: jax.Device) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -64,11 +65,12 @@ def test_coarse_division_is_seen(other_arithmetic: pytest.MonkeyPatch) -> None:
         jaxmap.check_device()
 
 
-def test_pairs_lie_on_thresholds_and_are_decided_in_any_number() -> None:
+@pytest.mark.parametrize("by_lists", [False, True])
+def test_pairs_lie_on_thresholds_and_are_decided_in_any_number(by_lists: bool) -> None:
     corners = draw_corners_on_thresholds(np.random.default_rng(0), 37).astype(np.float32)
     pairs = Pairs(corners[:, :1], corners[:, 1:], np.zeros((37, 2), bool))
     levels, winners, iou = decide_on_host(pairs, "xyxy")
     np.testing.assert_array_equal(iou * 20, np.round(iou * 20))
-    found = jax.jit(decide, static_argnames="box_format")(pairs, box_format="xyxy")
+    found = jax.jit(partial(decide, box_format="xyxy", by_lists=by_lists))(pairs)
     np.testing.assert_array_equal(found[0], levels)
     np.testing.assert_array_equal(found[1][(levels > 0).all(1)], winners[(levels > 0).all(1)])

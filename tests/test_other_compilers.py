@@ -21,6 +21,8 @@ import jax
 import numpy as np
 import pytest
 
+from jaxmap._candidates._device import ABSENT
+from jaxmap._matching._dense_kernel import DensePairs, match_pairs
 from jaxmap.types import HostArray
 from support.device_programs import NAMES, programs
 from support.hlo import MODELS, Arithmetic, Evaluator, Kernel
@@ -31,8 +33,20 @@ QUICK = ("v5e:2x2", "H100")
 CHIPS = {"v4:2x2x1": "tpu", "v5e:2x2": "tpu", "v5p:2x2x1": "tpu", "v6e:2x2": "tpu", "H100": "gpu"}
 # Precision and recall are float32 quotients, which a device and the CPU round differently.
 CLOSE = {"IEEE": 1.2e-7, "all products contracted": 1.2e-7, "flushed subnormals, division good to 22 bits": 3e-7}
+
+
+def match_in_lanes(
+    _: HostArray, high: HostArray, low: HostArray, reached: HostArray, counted: HostArray, kept: HostArray
+) -> HostArray:
+    """Computes what the kernel of `match_on_tpu` does, from its arguments, by the scan over all pairs."""
+    in_front = (np.moveaxis(column, -1, 0) for column in (high, low, reached, counted, kept))
+    pairs = DensePairs(*in_front, num_candidates=(np.moveaxis(high, -1, 0) > ABSENT).sum(-1).astype(np.int32))
+    words = np.stack(jax.device_get(jax.jit(jax.vmap(match_pairs))(pairs)), axis=-1)  # [I, D, W, 2]
+    return np.moveaxis(words.reshape(*words.shape[:2], -1), 0, -1)
+
+
 # What computes the same as each Pallas kernel of the programs, by its name (`Evaluator`).
-KERNELS: dict[str, Kernel] = {}
+KERNELS: dict[str, Kernel] = {"jaxmap_match": match_in_lanes}
 
 
 @pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in CHIPS])

@@ -80,7 +80,12 @@ def in_float32(pairs: Pairs, box_format: str) -> tuple[jax.Array, jax.Array]:
     return levels, (iou[:, 1] >= iou[:, 0]).astype(int)
 
 
-ROUTES = tuple(jax.jit(route, static_argnames="box_format") for route in (decide, in_float32))
+def as_in_a_metric(pairs: Pairs, box_format: str) -> tuple[jax.Array, jax.Array]:
+    """Returns the levels and winners by the path that a metric takes on JAX's default device."""
+    return decide(pairs, box_format, by_lists=jax.default_backend() == "cpu")
+
+
+ROUTES = tuple(jax.jit(route, static_argnames="box_format") for route in (as_in_a_metric, in_float32))
 
 
 def count(rng: np.random.Generator, kind: str, num_detections: int, box_format: str) -> np.ndarray:

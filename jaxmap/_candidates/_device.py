@@ -214,8 +214,8 @@ def _first_columns(near: jax.Array, count: int) -> tuple[jax.Array, jax.Array, j
     num_columns = near.shape[1]
     num_words = -(-num_columns // WORD_BITS)
     # As a product, which is exact for 16 bits: XLA on a CPU would compute the input of a sum inside it, one by one.
-    column = np.arange(num_columns)[:, None]
-    halves = np.where(column // HALF == np.arange(2 * num_words), 2.0 ** (column % HALF), 0.0).astype(np.float32)
+    bit = np.arange(num_columns)[:, None]
+    halves = np.where(bit // HALF == np.arange(2 * num_words), 2.0 ** (bit % HALF), 0.0).astype(np.float32)
     packed = jnp.matmul(near.astype(jnp.float32), halves, precision=jax.lax.Precision.HIGHEST).astype(jnp.uint32)
     words = packed[:, 0::2] | packed[:, 1::2] << HALF
     overflow = (jax.lax.population_count(words).astype(jnp.int32).sum(-1) > count).sum(dtype=jnp.int32)
