@@ -101,7 +101,8 @@ def multiply(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
 
 def divide(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
     """Returns `a / b` with an error of a few parts in 2^46, however inaccurate the device's division is."""
-    first = a.hi / b.hi
+    # A device may divide by a product with the reciprocal, which must not be contracted into the sums that follow.
+    first = rounded(a.hi / b.hi)
     rest = add(a, negate(multiply(DoubleFloat(first, jnp.zeros_like(first)), b)))
     second = rest.hi / b.hi
     rest = add(rest, negate(multiply(DoubleFloat(second, jnp.zeros_like(second)), b)))

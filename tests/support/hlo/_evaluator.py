@@ -16,6 +16,7 @@ from ._arithmetic import Arithmetic
 from ._arrangement import ARRANGEMENT
 from ._by_rows import BY_ROWS
 from ._elementwise import ELEMENTWISE
+from ._products import PRODUCTS
 from ._structure import STRUCTURE
 from ._types import ArrayType, Operation, array_type
 
@@ -23,7 +24,7 @@ __all__ = ["Evaluator", "Kernel"]
 
 Kernel = Callable[..., Any]
 
-OPERATIONS: dict[str, Operation] = {**ELEMENTWISE, **ARRANGEMENT, **BY_ROWS, **STRUCTURE}
+OPERATIONS: dict[str, Operation] = {**ELEMENTWISE, **ARRANGEMENT, **BY_ROWS, **PRODUCTS, **STRUCTURE}
 ROUNDED = ("add", "subtract", "multiply", "divide")
 # A product passes through these on its way to the sum that takes it unrounded.
 PASSING = {*ARRANGEMENT, "negate", "select", "gather"} - {"bitcast-convert"}
