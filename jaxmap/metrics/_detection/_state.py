@@ -164,11 +164,10 @@ def whole_ids(images: ImageRows) -> Ints:
 
 
 def order_of_ids(images: ImageRows) -> jax.Array:
-    """Returns `[I]` int32, the position of each image in ascending order of ids."""
-    place = jnp.arange(len(images.image_id), dtype=jnp.int32)
+    """Returns `[I]` int32, the slots of images in ascending order of ids."""
+    slots = jnp.arange(len(images.image_id), dtype=jnp.int32)
     low = jnp.asarray(images.image_id).astype(jnp.uint32)
-    order = jax.lax.sort((jnp.asarray(images.image_id_high), low, place), num_keys=2)[-1]
-    return jnp.zeros_like(place).at[order].set(place, unique_indices=True)
+    return jax.lax.sort((jnp.asarray(images.image_id_high), low, slots), num_keys=3, is_stable=False)[-1]
 
 
 def total_counters(state: AveragePrecisionState) -> dict[str, jax.Array]:
