@@ -71,9 +71,9 @@ def _curves(
     # A point that needs no true positive is reached by the first row of the class, matched or not.
     first = rows.rows_at(jnp.minimum(rows.starts[:-1], rows.size - 1))
     top = jnp.where(jnp.diff(rows.starts) > 0, detections.scores[first].astype(jnp.float32), 0.0)
-    at_zero = np.array([point <= 0 for point in protocol.recall_points])
-    scores = jnp.where(at_zero, top[:, None], scores)
-    recall = divide(curves.found, num_ground_truths.T[:, None])
+    at_zero = np.array([point <= 0 for point in protocol.recall_points]).reshape(1, 1, 1, 1, -1)
+    scores = jnp.where(at_zero, top[None, None, None, :, None], scores)
+    recall = divide(curves.found, num_ground_truths.T[None, :, None])
     axes = 2, 4, 3, 1, 0  # of [M, A, T, K, R]
     shaped = [precision.transpose(axes), recall.transpose(2, 3, 1, 0), scores.transpose(axes)]
     if curves.areas is not None:

@@ -57,13 +57,16 @@ def recall_grid(recall_points: tuple[float, ...]) -> RecallGrid:
 
 
 def first_to_reach(recall_points: tuple[float, ...], totals: jax.Array) -> jax.Array:
-    """Returns `[..., R]` int32, the least number of true positives that reaches each point, for totals `[...]` int32."""
+    """Returns `[..., R]` int32, the least true positives to reach each point, for totals `[...]` int32."""
     grid = recall_grid(recall_points)
     denominator = np.int32(grid.denominator)
+    numerators, above = (
+        jnp.asarray(column).reshape(*(1,) * totals.ndim, -1) for column in (grid.numerators, grid.above)
+    )
     whole, rest = (operation(totals[..., None], denominator) for operation in (jax.lax.div, jax.lax.rem))
-    scaled = rest * grid.numerators  # below 1000 * 1000, so nothing exceeds int32
-    more = grid.above | (jax.lax.rem(scaled, denominator) > 0)
-    needed: jax.Array = whole * grid.numerators + jax.lax.div(scaled, denominator) + more
+    scaled = rest * numerators  # below 1000 * 1000, so nothing exceeds int32
+    more = (above | (jax.lax.rem(scaled, denominator) > 0)).astype(jnp.int32)
+    needed: jax.Array = whole * numerators + jax.lax.div(scaled, denominator) + more
     return needed
 
 
@@ -76,36 +79,46 @@ def at_recall_points(
       true_positives: `[..., L]` int32, ascending.
       needed: `[..., R]` int32, the least number of true positives at each point.
       precision: `[..., L]` float32.
-      scores: float32 that broadcasts to `[..., L]`.
+      scores: `[..., L]` float32; axes in front of the last may have length 1.
 
     Returns:
       Two arrays `[..., R]` float32.
     """
-
-    def compared(*arguments: jax.Array) -> tuple[jax.Array, ...]:  # a TPU compares faster than it gathers
-        true_positives, needed, *columns = arguments
-        is_reached = true_positives[..., None, :] >= needed[..., :, None]
-        return tuple(jnp.where(is_reached, column[..., None, :], -jnp.inf).max(-1) for column in columns)
-
-    def searched(*arguments: jax.Array) -> tuple[jax.Array, ...]:
-        true_positives, needed, *columns = arguments
-        size = true_positives.shape[-1]
-        first = _first_at_least(true_positives, needed)
-
-        def at_first(column: jax.Array) -> jax.Array:
-            onwards = jax.lax.cummax(column, axis=column.ndim - 1, reverse=True)
-            best = _take(jnp.broadcast_to(onwards, true_positives.shape), jnp.minimum(first, size - 1))
-            return jnp.where(first < size, best, -jnp.inf)
-
-        return tuple(map(at_first, columns))
-
     arguments = true_positives, needed, precision, scores
-    best: tuple[jax.Array, jax.Array] = jax.lax.platform_dependent(*arguments, tpu=compared, default=searched)
+    best: tuple[jax.Array, jax.Array] = jax.lax.platform_dependent(*arguments, tpu=_compared, default=_searched)
     return best
 
 
+def _compared(
+    true_positives: jax.Array, needed: jax.Array, precision: jax.Array, scores: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """`at_recall_points` for a TPU, which compares faster than it gathers."""
+    flat = (-1, true_positives.shape[-1])  # one long axis in front, which fills the lanes
+    is_reached = true_positives.reshape(flat)[:, None] >= needed.reshape(-1, needed.shape[-1], 1)
+
+    def best(column: jax.Array) -> jax.Array:
+        values = jnp.broadcast_to(column, true_positives.shape).reshape(flat)[:, None]
+        return jnp.where(is_reached, values, -jnp.inf).max(-1).reshape(needed.shape)
+
+    return best(precision), best(scores)
+
+
+def _searched(
+    true_positives: jax.Array, needed: jax.Array, precision: jax.Array, scores: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """`at_recall_points` for other devices, by binary search and the best from each row on."""
+    size, first = true_positives.shape[-1], _first_at_least(true_positives, needed)
+
+    def at_first(column: jax.Array) -> jax.Array:
+        onwards = jax.lax.cummax(column, axis=column.ndim - 1, reverse=True)
+        best = _take(jnp.broadcast_to(onwards, true_positives.shape), jnp.minimum(first, size - 1))
+        return jnp.where(first < size, best, -jnp.inf)
+
+    return at_first(precision), at_first(scores)
+
+
 def _first_at_least(ascending: jax.Array, sought: jax.Array) -> jax.Array:
-    """Returns `[..., R]` int32, the first of ascending `[..., L]` that is at least each sought `[..., R]`; L if none is."""
+    """Returns `[..., R]` int32, the first of ascending `[..., L]` to be at least each sought `[..., R]`, or L."""
     size = ascending.shape[-1]
     first = jnp.zeros_like(sought)
     for power in reversed(range(size.bit_length())):  # unrolled: a loop is several kernels a step on a GPU
@@ -119,7 +132,9 @@ def _take(values: jax.Array, index: jax.Array) -> jax.Array:
     """Returns `[..., R]`, the values `[..., L]` at some index `[..., R]` on the last axis."""
     size = values.shape[-1]
     starts = jnp.arange(values.size // size, dtype=jnp.int32).reshape(*values.shape[:-1], 1) * size
-    return values.reshape(-1).at[starts + index].get(mode="promise_in_bounds")  # one number per index: no tuples of them
+    return (
+        values.reshape(-1).at[starts + index].get(mode="promise_in_bounds")
+    )  # one number per index: no tuples of them
 
 
 def divide(part: jax.Array, whole: jax.Array) -> jax.Array:

@@ -21,7 +21,7 @@ from .._planes import plane_bit
 from ..protocols import EvaluationProtocol
 from ..types import DetectionRecords
 
-__all__ = ["MatchedRows", "RankedRows", "count_at_most", "rank_rows"]
+__all__ = ["MatchedRows", "RankedRows", "count_at_most", "rank_rows", "running_counts"]
 
 BLOCK = 128  # rows per block: the lanes of a TPU
 WORD = 32  # bits of a sorted word
@@ -91,8 +91,8 @@ class RankedRows:
     Attributes:
       words: each `[blocks, BLOCK]` uint32, the sorted words.
       fields: what these words hold.
-      counters: each `[blocks, BLOCK]` uint32, four 8-bit counters, for every limit and area range: 1 where a row without
-        a match is counted.
+      counters: each `[blocks, BLOCK]` uint32, four 8-bit counters, for every limit and area range: 1 where a row
+        without a match is counted.
       others_before: `[M, A, blocks]` int32, how many such rows are before each block.
       matched: `[blocks, BLOCK]` int32, how many rows are matched up to each, and including it.
       starts: `[K + 1]` int32, how many rows are before each class.
@@ -121,9 +121,9 @@ class RankedRows:
         return MatchedRows(_read(words, *self.fields.row), self.fields.codes(words) - 1, self.others(places))
 
     def others(self, places: jax.Array) -> jax.Array:
-        """Returns `[M, A, n]` int32, how many rows without a match are counted before some places `[n]` in the order."""
+        """Returns `[M, A, n]` int32, how many rows without a match are counted before places `[n]` in the order."""
         block = places // BLOCK
-        is_before = jnp.arange(BLOCK, dtype=jnp.int32) < (places % BLOCK)[:, None]
+        is_before = jnp.arange(BLOCK, dtype=jnp.int32)[None] < (places % BLOCK)[:, None]
         of_block = [jnp.where(is_before, word[block], np.uint32(0)).sum(-1, dtype=jnp.uint32) for word in self.counters]
         return self.others_before[..., block] + self.fields.unpacked(of_block)
 
@@ -175,20 +175,21 @@ def rank_rows(
         num_limits=num_limits,
         num_areas=num_areas,
     )
-    columns = [(jnp.pad(column, (0, -size % BLOCK), constant_values=fill), width) for column, width, fill in keys + status]
+    columns = [
+        (jnp.pad(column, (0, -size % BLOCK), constant_values=filler), width) for column, width, filler in keys + status
+    ]
     words = jax.lax.sort(_packed(columns), num_keys=-(-key_width // WORD), is_stable=False)
     return _counted([word.reshape(-1, BLOCK) for word in words], fields, num_classes)
 
 
 def _counted(words: Sequence[jax.Array], fields: _Fields, num_classes: int) -> RankedRows:
     counters = fields.counters(words)
-    of_blocks = fields.unpacked([word.sum(-1, dtype=jnp.uint32) for word in counters])  # at most BLOCK, so a byte holds it
+    of_blocks = fields.unpacked([word.sum(-1, dtype=jnp.uint32) for word in counters])
     is_matched = fields.codes(words) > 0
-    # A product, exact for counts this small, in place of a long cumulative sum, which takes seconds to compile for a TPU.
-    in_block = jnp.matmul(is_matched.astype(jnp.float32), np.triu(np.ones((BLOCK, BLOCK), np.float32))).astype(jnp.int32)
-    starts = count_at_most(
-        _read(words, *fields.label).reshape(-1), jnp.arange(num_classes + 1, dtype=jnp.int32) - 1
+    in_block = jnp.matmul(is_matched.astype(jnp.float32), np.triu(np.ones((BLOCK, BLOCK), np.float32))).astype(
+        jnp.int32
     )
+    starts = count_at_most(_read(words, *fields.label).reshape(-1), jnp.arange(num_classes + 1, dtype=jnp.int32) - 1)
     rows = RankedRows(
         words=tuple(words),
         fields=fields,
@@ -216,6 +217,14 @@ def count_at_most(ascending: jax.Array, values: jax.Array) -> jax.Array:
     table = jnp.pad(ascending, (0, -size % BLOCK), mode="edge").reshape(-1, BLOCK)
     row = jnp.minimum(count_at_most(table[:, -1], values), len(table) - 1)
     return jnp.minimum(row * BLOCK + _count(table[row] <= values[:, None]), size)
+
+
+def running_counts(flags: jax.Array) -> jax.Array:
+    """Returns int32, how many of at most 256 flags on the last axis are set up to each, and including it."""
+    size = flags.shape[-1]
+    # A product of zeros and ones, exact in any precision; a long cumulative sum takes seconds to compile for a TPU.
+    counts = jnp.matmul(flags.astype(jnp.float32), np.triu(np.ones((size, size), np.float32)))
+    return counts.astype(jnp.int32)
 
 
 def _count(flags: jax.Array) -> jax.Array:

@@ -1,8 +1,8 @@
 """One pass over the matched rows for all thresholds, area ranges and limits, inside `jit`.
 
-Matched rows are processed in tiles, several at once. A tile holds rows of one class, so nothing in it depends on a class:
-what is known of its class so far is carried from tile to tile. Every class has a tile, if only an empty one, so that the
-classes of the tiles that are processed at once follow each other, and their results are written as one slice.
+Matched rows are processed in tiles, several at once. A tile holds rows of one class, and what is known of its class so
+far is carried from tile to tile. Every class has a tile, if only an empty one. So the classes of tiles that are
+processed at once follow each other, and their results are written as one slice.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .._planes import WORD_BITS
 from ..protocols import EvaluationProtocol
 from ..types import DetectionRecords
 from ._interpolation_device import at_recall_points, divide, first_to_reach
-from ._ranked_rows_device import RankedRows, count_at_most
+from ._ranked_rows_device import RankedRows, count_at_most, running_counts
 
 __all__ = ["Integrated", "integrate"]
 
-# Rows of a tile, and how many tiles are processed at once. Many small ones fill an accelerator with few kernels (128 rows
-# are the lanes of a TPU); one at a time stays in the cache of a CPU.
+# Rows of a tile, and how many tiles are processed at once. Many small tiles fill an accelerator with few kernels (128
+# are the lanes of a TPU); one tile at a time stays in the cache of a CPU.
 ON_ACCELERATOR, ON_CPU = (128, 16), (256, 1)
 HALF_BITS = 11  # bits of a precision as a multiple of 2^-22: sums of either half over a tile fit uint32
 
@@ -64,7 +64,7 @@ class _Read(NamedTuple):
     def precision(self, before: jax.Array) -> jax.Array:
         """Returns `[P, B, L]` float32, -inf beyond the last row, given the counts `[2, P, B]` before each tile."""
         hits, counted = self.running + before[..., None]
-        return jnp.where(self.is_real, divide(hits, counted + self.others), -jnp.inf)
+        return jnp.where(self.is_real[None], divide(hits, counted + self.others), -jnp.inf)
 
 
 class _Tiles:
@@ -97,20 +97,19 @@ class _Tiles:
         known = jnp.clip(labels, 0, len(self.ends) - 1)
         starts = self.rows.matched_starts
         first = starts[known] + (numbers - self.starts[known]) * self.length
-        places = first[:, None] + jnp.arange(self.length, dtype=jnp.int32)
+        places = first[:, None] + jnp.arange(self.length, dtype=jnp.int32)[None]
         is_real = (places < starts[known + 1][:, None]) & (labels == known)[:, None]
         matched = self.rows.matched_rows(places.reshape(-1))
-        bits = jnp.arange(WORD_BITS, dtype=jnp.uint32)[:, None]
+        bits = jnp.arange(WORD_BITS, dtype=jnp.uint32)[None, :, None]
         flags = self.words[:, matched.row][:, None] >> bits & np.uint32(1) == 1  # [2 * W, 32, B * L]
         flags = flags.reshape(2, -1, *places.shape)[:, : num_areas * num_thresholds]
         limits = jnp.arange(num_limits, dtype=jnp.int32)[:, None, None]
-        is_within = (matched.level.reshape(places.shape) <= limits) & is_real
-        steps = jnp.stack([flags[0] & ~flags[1], ~flags[1]])[:, None] & is_within[:, None]
+        is_within = (matched.level.reshape(1, *places.shape) <= limits) & is_real[None]
+        steps = jnp.stack([flags[0] & ~flags[1], ~flags[1]])[:, None] & is_within[None, :, None]
         steps = steps.reshape(2, -1, *places.shape)
-        # A product, exact for counts this small, as a cumulative sum.
-        running = jnp.matmul(steps.astype(jnp.float32), np.triu(np.ones((self.length, self.length), np.float32))).astype(jnp.int32)
+        running = running_counts(steps)
         others = matched.others.reshape(num_limits, num_areas, 1, *places.shape)
-        others = others - self.rows.others_starts[..., None, known, None]
+        others = others - self.rows.others_starts[:, :, None, known, None]
         others = jnp.broadcast_to(others, (*self.shape, *places.shape)).reshape(-1, *places.shape)
         scores = self.records.scores[matched.row].astype(jnp.float32).reshape(places.shape)
         return _Read(steps, running, others, jnp.where(is_real, scores, -jnp.inf), is_real)
@@ -119,14 +118,14 @@ class _Tiles:
 def _over_class(
     values: jax.Array, carried: jax.Array, labels: jax.Array, operation: Callable[[jax.Array, jax.Array], jax.Array]
 ) -> jax.Array:
-    """Combines each of `[..., B, n]` with all before it of the same class, of which `carried` `[..., 1, n]` is the first.
+    """Combines each of `[..., B, n]` with all before it of its class, of which `carried` `[..., 1, n]` is the first.
 
     `labels` is `[1 + B]`, with the class of `carried` in front; equal classes are next to each other.
     """
     values, size = jnp.concatenate([carried, values], axis=-2), len(labels)
     for power in range((size - 1).bit_length()):
         step = 1 << power
-        is_same = (labels[step:] == labels[:-step])[:, None]
+        is_same = (labels[step:] == labels[:-step]).reshape(*(1,) * (values.ndim - 2), -1, 1)
         later, earlier = values[..., step:, :], values[..., :-step, :]
         later = jnp.where(is_same, operation(later, earlier), later)
         values = jnp.concatenate([values[..., :step, :], later], axis=-2)
@@ -158,7 +157,12 @@ def integrate(
 
 
 def _integrate(tiles: _Tiles, positives: jax.Array, protocol: EvaluationProtocol) -> Integrated:
-    group, num_planes, num_points, num_classes = tiles.group, tiles.num_planes, len(protocol.recall_points), len(positives)
+    group, num_planes, num_points, num_classes = (
+        tiles.group,
+        tiles.num_planes,
+        len(protocol.recall_points),
+        len(positives),
+    )
     needed = jnp.moveaxis(first_to_reach(protocol.recall_points, positives), 1, 0)[None, :, None]  # [1, A, 1, K, R]
     averages_area = protocol.average == "area"
     in_group = jnp.arange(group, dtype=jnp.int32)
@@ -174,7 +178,7 @@ def _integrate(tiles: _Tiles, positives: jax.Array, protocol: EvaluationProtocol
         precision = tile.precision(before[..., 0])
         of_class = jnp.broadcast_to(needed[..., labels, :], (*tiles.shape, group, num_points))
         of_class = of_class.reshape(num_planes, group, num_points) - before[0]
-        reached = jnp.stack(at_recall_points(tile.running[0], of_class, precision, tile.scores))
+        reached = jnp.stack(at_recall_points(tile.running[0], of_class, precision, tile.scores[None]))
         best = _over_class(reached, best, around, jnp.maximum)
         all_best, all_counts = _write(all_best, best, labels), _write(all_counts, after, labels)
         all_before = [jax.lax.dynamic_update_slice_in_dim(values, before, number, 2) for values in all_before]
@@ -182,7 +186,7 @@ def _integrate(tiles: _Tiles, positives: jax.Array, protocol: EvaluationProtocol
 
     zero = jnp.zeros_like(tiles.count)  # varies over the devices of a `shard_map` like the data
 
-    def filled(value: float | int, *shape: int) -> jax.Array:
+    def filled(value: int | np.float32, *shape: int) -> jax.Array:
         return jnp.broadcast_to(zero.astype(jnp.asarray(value).dtype) + value, shape)
 
     size = num_classes + 2 * group
@@ -190,8 +194,8 @@ def _integrate(tiles: _Tiles, positives: jax.Array, protocol: EvaluationProtocol
         zero,
         zero - 1,
         filled(0, 2, num_planes, 1, 1),
-        filled(-np.float32(np.inf), 2, num_planes, 1, num_points),
-        filled(-np.float32(np.inf), 2, num_planes, size, num_points),
+        filled(np.float32(-np.inf), 2, num_planes, 1, num_points),
+        filled(np.float32(-np.inf), 2, num_planes, size, num_points),
         filled(0, 2, num_planes, size, 1),
     )
     if averages_area:
@@ -226,15 +230,23 @@ def _areas(tiles: _Tiles, all_before: jax.Array, positives: jax.Array) -> jax.Ar
         onwards = jax.lax.cummax(whole, axis=2, reverse=True)
         best_onwards = _over_class(onwards[..., :1], best, around, jnp.maximum)
         later = jnp.concatenate([best, best_onwards[..., :-1, :]], axis=-2)
-        onwards = jnp.maximum(onwards, jnp.where((around[1:] == around[:-1])[:, None], later, np.uint32(0)))
+        onwards = jnp.maximum(onwards, jnp.where((around[1:] == around[:-1])[None, :, None], later, np.uint32(0)))
         counted = jnp.where(whole > 0, onwards, np.uint32(0))
         halves = jnp.stack([counted >> HALF_BITS, counted & np.uint32(2**HALF_BITS - 1)])
         added = halves.sum(-1, keepdims=True, dtype=jnp.uint32)
         added = _over_class(added, jnp.zeros_like(added[..., :1, :]), around, jnp.add)
-        sums = jnp.where((from_last == label)[:, None], sums, np.uint32(0))  # and how often they exceeded 32 bits
+        sums = jnp.where(
+            (from_last == label)[None, None, None, :, None], sums, np.uint32(0)
+        )  # and how often they exceeded 32 bits
         total = sums[0] + added
         sums = jnp.stack([total, sums[1] + (total < added).astype(jnp.uint32)])
-        return number - group, from_last[-1], best_onwards[..., -1:, :], sums[..., -1:, :], _write(all_sums, sums, from_last)
+        return (
+            number - group,
+            from_last[-1],
+            best_onwards[..., -1:, :],
+            sums[..., -1:, :],
+            _write(all_sums, sums, from_last),
+        )
 
     zero = jnp.zeros_like(tiles.count)
     nothing = zero.astype(jnp.uint32)
@@ -248,5 +260,6 @@ def _areas(tiles: _Tiles, all_before: jax.Array, positives: jax.Array) -> jax.Ar
     sums = jax.lax.while_loop(lambda carry: carry[0] >= 0, step, start)[4]
     sums = sums[..., group : group + num_classes, 0][..., ::-1].astype(jnp.float32)
     whole = (sums[0] + sums[1] * 2.0**32).reshape(2, *tiles.shape, num_classes)
-    high, low = whole / jnp.maximum(positives, 1).astype(jnp.float32).T[:, None]
-    return high * 2.0**-HALF_BITS + low * 2.0 ** (-2 * HALF_BITS)
+    high, low = whole / jnp.maximum(positives, 1).astype(jnp.float32).T[None, None, :, None]
+    areas: jax.Array = high * 2.0**-HALF_BITS + low * 2.0 ** (-2 * HALF_BITS)
+    return areas

@@ -210,14 +210,12 @@ class HistogramAveragePrecision(CurveMetric[HistogramState]):
         num_ground_truths = jnp.where(is_over.T, INT32_MAX, state.num_ground_truths)
 
         # The score at recall 0 is that of the first bin with a detection.
-        is_after_first = jax.lax.cummax(state.counted.any(0), axis=2)
-        hits = jnp.where(is_after_first, running[0], -1)
-        needed = first_to_reach(self.protocol.recall_points, state.num_ground_truths.T)  # [A, K, R]
+        hits = jnp.where((running[1] > 0).any(0)[None], running[0], -1)
+        needed = first_to_reach(self.protocol.recall_points, jnp.asarray(state.num_ground_truths).T)  # [A, K, R]
         needed = jnp.broadcast_to(needed, (len(hits), *needed.shape))
-        reached = at_recall_points(hits, needed, divide(*running), edges)  # precision and scores, each [T, A, K, R]
-        precision, scores = (
-            jnp.where(reached[1] > -jnp.inf, values, 0.0).transpose(0, 3, 2, 1) for values in reached
-        )
+        at_edges = divide(*running), edges.reshape(1, 1, 1, -1)
+        reached = at_recall_points(hits, needed, *at_edges)  # precision and scores, each [T, A, K, R]
+        precision, scores = (jnp.where(reached[1] > -jnp.inf, values, 0.0).transpose(0, 3, 2, 1) for values in reached)
         positives = jnp.maximum(state.num_ground_truths, 1).astype(jnp.float32)
         recall = state.found.astype(jnp.float32) / positives.T[None, :, None, :]
         limits = len(self.protocol.max_detections)

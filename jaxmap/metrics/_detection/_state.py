@@ -243,7 +243,7 @@ def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Arra
     num_taken = jnp.minimum(num_new, capacity - state.num_images)
     return dataclasses.replace(
         state,
-        images=_write_rows(state.images, state.num_images, rows, new),
+        images=_write_rows(state.images, jnp.asarray(state.num_images), rows, new),
         num_images=state.num_images + num_taken,
         num_repeated_images=state.num_repeated_images + repeated.sum(dtype=jnp.int32),
         num_conflicting_images=state.num_conflicting_images + (repeated & conflicting).sum(dtype=jnp.int32),
