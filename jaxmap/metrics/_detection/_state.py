@@ -299,9 +299,9 @@ def _first_by_comparison(
     real: jax.Array, high: jax.Array, low: jax.Array, place: jax.Array, capacity: int
 ) -> jax.Array:
     """Returns `[I]` int32, the first place with the id of each of the last I places; its own if it is not real."""
-    is_same = (high == high[capacity:, None]) & (low == low[capacity:, None]) & real
+    is_same = (high[None] == high[capacity:, None]) & (low[None] == low[capacity:, None]) & real[None]
     own = place[capacity:, None]
-    return jnp.where(is_same & (place < own), place, own).min(-1)
+    return jnp.where(is_same & (place[None] < own), place[None], own).min(-1)
 
 
 def _first_by_sorting(real: jax.Array, high: jax.Array, low: jax.Array, place: jax.Array, capacity: int) -> jax.Array:
