@@ -93,12 +93,17 @@ def _compared(
     true_positives: jax.Array, needed: jax.Array, precision: jax.Array, scores: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """`at_recall_points` for a TPU, which compares faster than it gathers."""
-    flat = (-1, true_positives.shape[-1])  # one long axis in front, which fills the lanes
-    is_reached = true_positives.reshape(flat)[:, None] >= needed.reshape(-1, needed.shape[-1], 1)
 
-    def best(column: jax.Array) -> jax.Array:
-        values = jnp.broadcast_to(column, true_positives.shape).reshape(flat)[:, None]
-        return jnp.where(is_reached, values, -jnp.inf).max(-1).reshape(needed.shape)
+    def columns(
+        values: jax.Array,
+    ) -> jax.Array:  # one long axis, which fills the lanes of the device, in the last place
+        return values.reshape(-1, values.shape[-1]).T
+
+    is_reached = columns(true_positives)[None] >= columns(needed)[:, None]  # [R, L, n]
+
+    def best(values: jax.Array) -> jax.Array:
+        values = columns(jnp.broadcast_to(values, true_positives.shape))
+        return jnp.where(is_reached, values[None], -jnp.inf).max(1).T.reshape(needed.shape)
 
     return best(precision), best(scores)
 

@@ -17,7 +17,7 @@ from jaxmap._curves import _host as host
 from jaxmap._curves import _interpolation_device as interpolation
 from jaxmap._curves import _tiles_device as tiles
 from jaxmap._curves._interpolation_device import first_to_reach, recall_grid
-from jaxmap._records._device import _added, _compared
+from jaxmap._records._device import _added, _multiplied
 from jaxmap.protocols import EvaluationProtocol
 from jaxmap.types import UNDEFINED, DetectionRecords, GroundTruthRecords, PrecisionRecall, Records
 from support.curve_cases import K, N, assert_equal_curves, ground_truths_of, on_host, random_records
@@ -102,7 +102,7 @@ def test_kernels_for_a_tpu_and_for_others_agree() -> None:
     chex.assert_trees_all_equal(compared, searched)
     assert np.isinf(searched[0]).any()
     labels, counted = rng.integers(0, K, 50), rng.random((50, 3)) < 0.5
-    counts = [kernel(jnp.asarray(labels), jnp.asarray(counted), num_classes=K + 1) for kernel in (_compared, _added)]
+    counts = [kernel(jnp.asarray(labels), jnp.asarray(counted), num_classes=K + 1) for kernel in (_multiplied, _added)]
     chex.assert_trees_all_equal(*counts)
 
 
