@@ -10,7 +10,7 @@
 | places of pairs in a confusion matrix | int32 | 2^30 pairs of an image | `check_int32`, while tracing |
 | counts of rows, inside `jit` | int32 | 2^31 - 1 | the number of rows |
 | counts of a class in states that add up | int32 | 2^31 - 1 | `add_counts` stops there, `summarize` raises |
-| recall times q, inside `jit` | int32, or a long division | 2^31 - 1 true positives | `curves` |
+| true positives that reach a recall point, inside `jit` | int32 | 2^31 - 1 | quotient and remainder of q, in `curves` |
 | sums of precisions, inside `jit` | uint32 and their carries | 2^31 - 1 true positives | `curves` |
 | counts of pixels and of segments | two words of uint32 | 2^64 - 1 | `metrics`, whose batches hold below 2^32 |
 | limits of detections; ranks on the host | int32 | 2^31 - 1, which stands for all | `protocols` |

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 import jaxmap
 from jaxmap._curves import _device as curves
+from jaxmap._curves._interpolation_device import first_to_reach
 from jaxmap._integer_bounds import INT32_MAX, check_int32, level_dtype
 from jaxmap._matching._data_checks import CHECKS
 from jaxmap._matching._device import MatchedBatch
@@ -24,7 +26,7 @@ from jaxmap.metrics import (
     SemanticSegmentation,
 )
 from jaxmap.metrics._detection._state import rows_of_batch
-from jaxmap.protocols import COCO, AreaRange, SummaryRow
+from jaxmap.protocols import ALL_AREAS, COCO, VOC2012, AreaRange, SummaryRow
 from jaxmap.types import DetectionRecords, GroundTruthRecords, Records
 
 FOUND = {"boxes": [[0.0, 0.0, 10.0, 10.0]], "scores": [0.9], "labels": [0]}
@@ -105,32 +107,35 @@ def test_more_limits_than_a_byte_holds() -> None:
 
 @pytest.mark.parametrize("denominator", [1, 100, 997, 1000])
 def test_recall_is_decided_in_integers_up_to_the_largest(denominator: int) -> None:
-    bound = INT32_MAX // denominator
-    rng = np.random.default_rng(denominator)
-    for largest in (1000, bound - 1, bound, min(bound + 1, INT32_MAX), INT32_MAX - 1, INT32_MAX):
-        total = np.concatenate([[largest, largest, largest, 1, 2], rng.integers(1, largest, 40)])
-        part = np.concatenate([[0, largest, largest - 1, 1, 1], rng.integers(0, total[5:] + 1)])
-        multiples = total // denominator * denominator
-        total, part = (
-            np.append(total, multiples[multiples > 0]),
-            np.append(part, multiples[multiples > 0] // denominator),
-        )
-        step, exact = curves._recall_step(
-            jnp.asarray(part, jnp.int32), jnp.asarray(total, jnp.int32), denominator, largest
-        )
-        expected = [
-            denominator * Fraction(one, other) for one, other in zip(part.tolist(), total.tolist(), strict=True)
-        ]
-        assert step.tolist() == [value.__floor__() for value in expected]
-        assert exact.tolist() == [value.denominator == 1 for value in expected]
+    numerators = np.unique([0, 1, denominator // 3, denominator // 2, denominator - 1, denominator])
+    points = tuple((numerators / denominator).tolist())
+    bound, rng = INT32_MAX // denominator, np.random.default_rng(denominator)
+    totals = [1, 2, 1000, bound - 1, bound, min(bound + 1, INT32_MAX), INT32_MAX - 1, INT32_MAX]
+    totals += rng.integers(1, INT32_MAX, 40).tolist()
+    needed = first_to_reach(points, jnp.asarray(totals, jnp.int32))
+    for total, row in zip(totals, needed.tolist(), strict=True):
+        exact = [Fraction(int(n) * total, denominator) for n in numerators]
+        assert row == [math.ceil(value) for value in exact]
 
 
 @pytest.mark.parametrize("count", [2**21 - 1, 2**21, 2**21 + 1, 2**22 + 5])
 def test_areas_of_millions_of_true_positives(count: int) -> None:
-    areas = jax.jit(curves._areas)(
-        jnp.ones((count, 1), jnp.float32), jnp.zeros(count, jnp.int32), jnp.int32(count), jnp.array([count], jnp.int32)
+    protocol = dataclasses.replace(
+        VOC2012, iou_thresholds=(0.5,), area_ranges=(ALL_AREAS,), summary=(SummaryRow("AP"),)
     )
-    np.testing.assert_allclose(areas, 1.0, atol=1e-6)
+    zeros, ones = jnp.zeros(count, jnp.int32), jnp.ones((count, 1), jnp.uint32)
+    records = Records(
+        detections=DetectionRecords(
+            scores=jnp.ones(count),
+            **dict.fromkeys(("labels", "image_index", "position", "rank"), zeros),
+            matched=ones,
+            ignored=ones * 0,
+            valid=ones[:, 0] == 1,
+        ),
+        ground_truths=GroundTruthRecords(labels=zeros, image_index=zeros, counted=ones == 1),
+    )
+    compute = jax.jit(lambda records: curves.curves_in_order(records, protocol=protocol, num_classes=1))
+    np.testing.assert_allclose(compute(records).average_precision, 1.0, atol=1e-6)
 
 
 def test_rows_and_cells_beyond_int32_are_refused_while_tracing() -> None:

@@ -8,29 +8,38 @@ import jax.numpy as jnp
 from .._planes import WORD_BITS
 from ..protocols import EvaluationProtocol, OfCounts
 from ..types import DetectionRecords
+from ._ranked_rows_device import RankedRows
 
 __all__ = ["best_over_scores"]
 
 
 def best_over_scores(
-    rows: DetectionRecords[jax.Array], starts: jax.Array, *, protocol: EvaluationProtocol, num_ground_truths: jax.Array
+    ranked: RankedRows,
+    detections: DetectionRecords[jax.Array],
+    *,
+    protocol: EvaluationProtocol,
+    num_ground_truths: jax.Array,
 ) -> dict[str, jax.Array]:
     """Returns `[T, K, A, M]` float32 by name, for each such quantity of the protocol's summary.
 
     Args:
-      rows: detections by class, then by descending score; padding last.
-      starts: `[K + 1]` int32, the first row of each class.
+      ranked: the order of the detections.
+      detections: the detections, in any order.
       protocol: the protocol, static.
       num_ground_truths: `[K, A]` int32.
     """
     functions = protocol.functions_of_counts
     if not functions:
         return {}
+    order = ranked.rows_at(jnp.arange(len(detections.scores), dtype=jnp.int32))
+    rows: DetectionRecords[jax.Array] = jax.tree.map(lambda leaf: leaf[order], detections)
+    starts = ranked.starts
+    valid = jnp.arange(len(order), dtype=jnp.int32) < starts[-1]
     num_thresholds, limits = len(protocol.iou_thresholds), jnp.asarray(protocol.max_detections, jnp.int32)
     num_areas, num_classes = num_ground_truths.shape[1], num_ground_truths.shape[0]
-    labels = jnp.where(rows.valid, rows.labels, num_classes).astype(jnp.int32)
+    labels = jnp.where(valid, rows.labels, num_classes).astype(jnp.int32)
     following = (labels[1:] == labels[:-1]) & (rows.scores[1:] == rows.scores[:-1])
-    is_threshold = ~jnp.append(following, False) & rows.valid  # the last of equal scores, which are reported together
+    is_threshold = ~jnp.append(following, False) & valid  # the last of equal scores, which are reported together
 
     def of_plane(number: jax.Array) -> dict[str, jax.Array]:
         plane, limit = number // len(limits), limits[number % len(limits)]
@@ -38,7 +47,7 @@ def best_over_scores(
         matched, ignored = (
             (jnp.take(words, word, axis=1) >> bit) & jnp.uint32(1) == 1 for words in (rows.matched, rows.ignored)
         )
-        counted = ~ignored & rows.valid & (rows.rank < limit)
+        counted = ~ignored & valid & (rows.rank < limit)
         of_class = jnp.minimum(labels, num_classes - 1)
         hits, reported = (_count_in_class(flags, starts[of_class]) for flags in (matched & counted, counted))
         positives = jnp.maximum(num_ground_truths[:, plane // num_thresholds], 1)[of_class].astype(jnp.float32)

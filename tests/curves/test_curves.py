@@ -7,13 +7,17 @@ from functools import partial
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxmap
 from jaxmap import COCO
 from jaxmap._curves import _host as host
-from jaxmap._curves._device import RecallGrid, recall_grid
+from jaxmap._curves import _interpolation_device as interpolation
+from jaxmap._curves import _tiles_device as tiles
+from jaxmap._curves._interpolation_device import first_to_reach, recall_grid
+from jaxmap._records._device import _added, _multiplied
 from jaxmap.protocols import EvaluationProtocol
 from jaxmap.types import UNDEFINED, DetectionRecords, GroundTruthRecords, PrecisionRecall, Records
 from support.curve_cases import K, N, assert_equal_curves, ground_truths_of, on_host, random_records
@@ -75,6 +79,33 @@ def test_order_of_rows_and_padding_change_nothing() -> None:
     chex.assert_trees_all_equal(on_device(shuffled, COCO), expected)
 
 
+@pytest.mark.parametrize("tile", [(1, 1), (4, 2), (16, 5), tiles.ON_ACCELERATOR])
+def test_tiles_change_nothing(tile: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = COCO.customize(max_detections=(1, 3, 100), recall_points=GRIDS["elevenths"])
+    records = random_records(0, protocol)
+    expected = on_device(records, protocol)
+    monkeypatch.setattr(tiles, "ON_CPU", tile)
+    compute = jax.jit(lambda records: jaxmap.precision_recall(records, protocol=protocol, num_classes=K))
+    chex.assert_trees_all_equal(compute(records), expected)
+
+
+def test_kernels_for_a_tpu_and_for_others_agree() -> None:
+    rng = np.random.default_rng(0)
+    hits = np.cumsum(rng.random((5, 3, 40)) < 0.3, axis=-1, dtype=np.int32)
+    needed = np.sort(rng.integers(-3, 20, (5, 3, 11)), axis=-1).astype(np.int32)
+    precision = np.where(np.arange(40) < 37, rng.random(hits.shape), -np.inf).astype(np.float32)
+    scores = np.where(np.arange(40) < 37, -np.sort(-rng.random(40)), -np.inf).astype(np.float32)
+    compared, searched = (
+        jax.jit(kernel)(hits, needed, precision, scores)
+        for kernel in (interpolation._compared, interpolation._searched)
+    )
+    chex.assert_trees_all_equal(compared, searched)
+    assert np.isinf(searched[0]).any()
+    labels, counted = rng.integers(0, K, 50), rng.random((50, 3)) < 0.5
+    counts = [kernel(jnp.asarray(labels), jnp.asarray(counted), num_classes=K + 1) for kernel in (_multiplied, _added)]
+    chex.assert_trees_all_equal(*counts)
+
+
 def test_no_rows_and_no_ground_truths() -> None:
     records = random_records(0, COCO)
     counts = np.random.default_rng(2).integers(0, 3, (K, len(COCO.area_ranges)))
@@ -102,32 +133,31 @@ def test_equal_shapes_are_traced_once() -> None:
     assert (results[0].precision != results[1].precision).any()
 
 
-def points_reached(grid: RecallGrid, true_positives: np.ndarray, total: int) -> np.ndarray:
-    """Returns how many recall points each count reaches, by the integer rule of the grid."""
-    scaled = grid.denominator * true_positives
-    step = scaled // total
-    return grid.reached[step] - ((scaled == step * total) & grid.above[step])
+def counts_near(points: np.ndarray, total: int) -> np.ndarray:
+    """Returns the counts beside each point, which alone can be wrong: all of them for small totals."""
+    near = np.floor(points * total)[:, None] + [-1, 0, 1]
+    return np.arange(total + 1) if total <= 200 else np.unique(np.clip(near, 0, total).astype(np.int64))
 
 
-@pytest.mark.parametrize("grid", [name for name in GRIDS if name != "thousandths"])
+@pytest.mark.parametrize("grid", GRIDS)
 def test_integer_rule_equals_float64_for_every_number_of_ground_truths(grid: str) -> None:
-    points, integers = np.array(GRIDS[grid]), recall_grid(GRIDS[grid])
-    for total in range(1, 4001):
-        # Only counts beside a point can be wrong: all of them for small totals, three around each point for large ones.
-        near = np.unique(np.clip(np.floor(points * total)[:, None] + [-1, 0, 1], 0, total).astype(np.int64))
-        counts = np.arange(total + 1) if total <= 200 else near
+    points, totals = np.array(GRIDS[grid]), np.arange(4001)
+    needed = np.asarray(first_to_reach(GRIDS[grid], jnp.asarray(totals, jnp.int32)))
+    assert needed.dtype == np.int32
+    for total, row in zip(totals[1:].tolist(), needed[1:], strict=True):
+        counts = counts_near(points, total)
         expected = np.searchsorted(points, counts / total, side="right")
-        np.testing.assert_array_equal(points_reached(integers, counts, total), expected, err_msg=str(total))
+        np.testing.assert_array_equal((row <= counts[:, None]).sum(-1), expected, err_msg=str(total))
 
 
 def test_integer_rule_equals_float64_on_thousandths_and_large_totals() -> None:
     for name in ("thousandths", "coco"):
-        points, integers = np.array(GRIDS[name]), recall_grid(GRIDS[name])
+        points = np.array(GRIDS[name])
         for total in (1, 7, 10, 1000, 3999, 4000, 36_781, 100_000, 999_999, 1_000_000, 2_000_000):
-            counts = np.unique(np.clip(np.floor(points * total)[:, None] + [-1, 0, 1], 0, total).astype(np.int64))
+            row = np.asarray(first_to_reach(GRIDS[name], jnp.int32(total)))
+            counts = counts_near(points, total)
             expected = np.searchsorted(points, counts / total, side="right")
-            np.testing.assert_array_equal(points_reached(integers, counts, total), expected)
-            assert integers.denominator * total < 2**31  # what the device counts in
+            np.testing.assert_array_equal((row <= counts[:, None]).sum(-1), expected)
 
 
 def test_points_that_exceed_their_fraction_are_those_of_linspace() -> None:

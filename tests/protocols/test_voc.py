@@ -13,7 +13,7 @@ import pytest
 
 import jaxmap
 from jaxmap import ALL_POINT, COCO, VOC2007, VOC2012
-from jaxmap._curves import _device as curves
+from jaxmap._curves import _tiles_device as tiles
 from jaxmap.metrics import HistogramAveragePrecision
 from jaxmap.protocols import PROTOCOLS, UNLIMITED, EvaluationProtocol, get_protocol
 from jaxmap.types import UNDEFINED
@@ -226,8 +226,8 @@ def test_state_equals_the_host_and_its_curves_inside_jit_are_close() -> None:
 
 
 def test_areas_inside_jit_are_those_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Many thresholds, area ranges and limits, and chunks so short that they end within classes.
-    monkeypatch.setattr(curves, "CHUNK", 16)
+    # Many thresholds, area ranges and limits, and tiles so short that they end within classes, a few at once.
+    monkeypatch.setattr(tiles, "ON_CPU", (8, 3))
     compute = jax.jit(functools.partial(jaxmap.precision_recall, protocol=ALL_POINT, num_classes=4))
     for seed in range(8):
         records = random_records(seed, ALL_POINT)

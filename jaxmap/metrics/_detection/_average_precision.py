@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ..._curves._device import precision_recall
+from ..._curves._device import curves_in_order
 from ..._display import short_repr
 from ..._evaluation import Evaluation, evaluation_of
 from ..._matching._device import MatchedBatch, match_batch
@@ -237,7 +237,7 @@ class AveragePrecision(CurveMetric[AveragePrecisionState]):
     def _compute_on_device(self, state: AveragePrecisionState) -> PrecisionRecall[jax.Array]:
         filled = jnp.arange(len(state.images.image_id), dtype=jnp.int32) < state.num_images
         records = records_on_device(state.images, filled, len(self.protocol.area_ranges))
-        return precision_recall(records, protocol=self.protocol, num_classes=self.num_classes)
+        return curves_in_order(records, protocol=self.protocol, num_classes=self.num_classes)
 
 
 def _used(state: AveragePrecisionState) -> ImageRows:

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ..._curves._device import interpolate, mask_undefined
+from ..._curves._device import mask_undefined
+from ..._curves._interpolation_device import at_recall_points, divide, first_to_reach
 from ..._display import short_repr
 from ..._integer_bounds import INT32_MAX, check_int32
 from ..._matching._data_checks import CHECKS, checks_by_name
@@ -208,26 +209,18 @@ class HistogramAveragePrecision(CurveMetric[HistogramState]):
     def _curves(self, state: HistogramState) -> PrecisionRecall[Array]:
         low, high = self.score_range
         edges = high - (high - low) / self.num_bins * jnp.arange(1, self.num_bins + 1, dtype=jnp.float32)
-        labels = jnp.repeat(jnp.arange(self.num_classes, dtype=jnp.int32), self.num_bins)
-
-        scores = jnp.tile(edges, self.num_classes)
-
         running = [jnp.cumsum(counts, axis=-1, dtype=jnp.int32) for counts in (state.true_positives, state.counted)]
         # A sum that wraps is negative at that step, because no step is large enough to skip the negative numbers.
         is_over = ((running[1] < 0) | (running[1] == INT32_MAX)).any((0, 3))
         num_ground_truths = jnp.where(is_over.T, INT32_MAX, state.num_ground_truths)
 
-        def of_area(area: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-            hits, total, counted, positives = area
-            found, seen = (counts.reshape(len(counts), -1).T for counts in (hits, total))
-            # The score at recall 0 is that of the first bin with a detection.
-            taking_part = jnp.where(counted.any(0).ravel(), labels, self.num_classes)
-            return interpolate(found, seen, scores, taking_part, positives, self.protocol.recall_points)
-
-        areas = (jnp.moveaxis(counts, 1, 0) for counts in (*running, state.counted))
-        precision, scores = (
-            jnp.moveaxis(values, 0, -1) for values in jax.lax.map(of_area, (*areas, state.num_ground_truths.T))
-        )
+        # The score at recall 0 is that of the first bin with a detection.
+        hits = jnp.where((running[1] > 0).any(0)[None], running[0], -1)
+        needed = first_to_reach(self.protocol.recall_points, jnp.asarray(state.num_ground_truths).T)  # [A, K, R]
+        needed = jnp.broadcast_to(needed, (len(hits), *needed.shape))
+        at_edges = divide(*running), edges.reshape(1, 1, 1, -1)
+        reached = at_recall_points(hits, needed, *at_edges)  # precision and scores, each [T, A, K, R]
+        precision, scores = (jnp.where(reached[1] > -jnp.inf, values, 0.0).transpose(0, 3, 2, 1) for values in reached)
         positives = jnp.maximum(state.num_ground_truths, 1).astype(jnp.float32)
         recall = state.found.astype(jnp.float32) / positives.T[None, :, None, :]
         limits = len(self.protocol.max_detections)

@@ -20,27 +20,33 @@ __all__ = ["class_names_of", "curves_on_host", "dataset_of_images", "records_on_
 
 
 def records_on_device(images: ImageRows, filled: jax.Array, num_areas: int) -> Records[jax.Array]:
-    """Returns the records of `[I]` slots inside `jit`; `filled` is `[I]` bool, which slots have an image."""
+    """Returns the records of `[I]` slots inside `jit`; `filled` is `[I]` bool, which slots have an image.
+
+    Detections are in ascending order of image ids, then of positions.
+    """
     num_images, num_rows = images.scores.shape
-    num_words, order = images.matched.shape[-1], order_of_ids(images)
-    detection_labels, labels = jnp.asarray(images.labels), images.ground_truth_labels.astype(jnp.int32)
+    order = order_of_ids(images)
+    found: ImageRows = jax.tree.map(lambda leaf: jnp.asarray(leaf)[order], images)
+    truth_labels = images.ground_truth_labels.astype(jnp.int32)
     bits = jnp.arange(num_areas, dtype=jnp.uint32)
     counted = (images.ground_truth_counted.astype(jnp.uint32)[..., None] >> bits[None, None]) & jnp.uint32(1)
-    counted = (counted == 1) & ((labels >= 0) & filled[:, None])[..., None]
+    counted = (counted == 1) & ((truth_labels >= 0) & filled[:, None])[..., None]
+    image_index = jnp.arange(num_images, dtype=jnp.int32)
+    of_slot = jnp.zeros_like(order).at[order].set(image_index, unique_indices=True)
     return Records(
         detections=DetectionRecords(
-            scores=jnp.asarray(images.scores).ravel(),
-            labels=detection_labels.ravel().astype(jnp.int32),
-            image_index=jnp.repeat(order, num_rows),
+            scores=found.scores.ravel(),
+            labels=found.labels.ravel().astype(jnp.int32),
+            image_index=jnp.repeat(image_index, num_rows),
             position=jnp.tile(jnp.arange(num_rows, dtype=jnp.int32), num_images),
-            rank=jnp.asarray(images.rank).ravel().astype(jnp.int32),
-            matched=jnp.asarray(images.matched).reshape(num_images * num_rows, num_words),
-            ignored=jnp.asarray(images.ignored).reshape(num_images * num_rows, num_words),
-            valid=((detection_labels >= 0) & filled[:, None]).ravel(),
+            rank=found.rank.ravel().astype(jnp.int32),
+            matched=found.matched.reshape(num_images * num_rows, -1),
+            ignored=found.ignored.reshape(num_images * num_rows, -1),
+            valid=((found.labels >= 0) & filled[order][:, None]).ravel(),
         ),
         ground_truths=GroundTruthRecords(
-            labels=jnp.maximum(labels, 0).ravel(),
-            image_index=jnp.repeat(order, labels.shape[1]),
+            labels=jnp.maximum(truth_labels, 0).ravel(),
+            image_index=jnp.repeat(of_slot, truth_labels.shape[1]),
             counted=counted.reshape(-1, num_areas),
         ),
     )

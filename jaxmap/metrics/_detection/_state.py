@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 EMPTY = -1  # label of an unused slot
+MOST_COMPARISONS = 2**26  # of image ids; beyond it, sorting is faster on a CPU
 
 
 @register_container
@@ -165,11 +166,10 @@ def whole_ids(images: ImageRows) -> Ints:
 
 
 def order_of_ids(images: ImageRows) -> jax.Array:
-    """Returns `[I]` int32, the position of each image in ascending order of ids."""
-    place = jnp.arange(len(images.image_id), dtype=jnp.int32)
+    """Returns `[I]` int32, the slots of images in ascending order of ids."""
+    slots = jnp.arange(len(images.image_id), dtype=jnp.int32)
     low = jnp.asarray(images.image_id).astype(jnp.uint32)
-    order = jax.lax.sort((jnp.asarray(images.image_id_high), low, place), num_keys=2)[-1]
-    return jnp.zeros_like(place).at[order].set(place, unique_indices=True)
+    return jax.lax.sort((jnp.asarray(images.image_id_high), low, slots), num_keys=3, is_stable=False)[-1]
 
 
 def total_counters(state: AveragePrecisionState) -> dict[str, jax.Array]:
@@ -234,22 +234,48 @@ def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Arra
     state = jax.tree.map(jnp.asarray, state)  # it may come from a checkpoint, as NumPy arrays
     capacity = len(state.images.image_id)
     repeated, first = _find_repeated(state, rows, valid)
-    conflicting = repeated & contents_differ(content_of(_at_places(state.images, rows, first)), content_of(rows))
+    conflicting = jax.lax.cond(
+        repeated.any(),
+        lambda: contents_differ(content_of(_at_places(state.images, rows, first)), content_of(rows)),
+        lambda: jnp.zeros_like(repeated),
+    )
     new = valid & ~repeated
-    slot = state.num_images + jnp.cumsum(new, dtype=jnp.int32) - 1
-    slot = jnp.where(new, slot, capacity)  # beyond the last slot: dropped, like images over capacity, which are counted
-    images = jax.tree.map(lambda old, row: old.at[slot].set(row, mode="drop"), state.images, rows)
     num_new = new.sum(dtype=jnp.int32)
     num_taken = jnp.minimum(num_new, capacity - state.num_images)
     return dataclasses.replace(
         state,
-        images=images,
+        images=_write_rows(state.images, jnp.asarray(state.num_images), rows, new),
         num_images=state.num_images + num_taken,
         num_repeated_images=state.num_repeated_images + repeated.sum(dtype=jnp.int32),
-        num_conflicting_images=state.num_conflicting_images + conflicting.sum(dtype=jnp.int32),
+        num_conflicting_images=state.num_conflicting_images + (repeated & conflicting).sum(dtype=jnp.int32),
         num_padded_images=state.num_padded_images + (~valid).sum(dtype=jnp.int32),
         num_images_over_capacity=state.num_images_over_capacity + num_new - num_taken,
     )
+
+
+def _write_rows(images: ImageRows, num_images: jax.Array, rows: ImageRows, new: jax.Array) -> ImageRows:
+    """Writes the new rows to the slots from `num_images` on, as one slice; those that do not fit are dropped."""
+    capacity, size = len(images.image_id), min(len(images.image_id), len(new))
+    start = jnp.minimum(num_images, capacity - size)
+    number = start - num_images + jnp.arange(size, dtype=jnp.int32)  # of the new row in each slot of the slice
+    is_written = (number >= 0) & (number < new.sum(dtype=jnp.int32))
+    upto = jnp.cumsum(new, dtype=jnp.int32)
+    source = jnp.minimum((upto[None] <= number[:, None]).sum(-1, dtype=jnp.int32), len(new) - 1)
+    is_in_place = (source == jnp.arange(size, dtype=jnp.int32)) | ~is_written
+    # Mostly all images are new, those that only pad the batch are last, and there is room: then no row moves.
+    moved: ImageRows = jax.lax.cond(
+        is_in_place.all(),
+        lambda: jax.tree.map(lambda leaf: leaf[:size], rows),
+        lambda: jax.tree.map(lambda leaf: leaf[source], rows),
+    )
+
+    def write(old: jax.Array, values: jax.Array) -> jax.Array:
+        kept = jax.lax.dynamic_slice_in_dim(old, start, size)
+        values = jnp.where(is_written.reshape(-1, *(1,) * (old.ndim - 1)), values, kept)
+        return jax.lax.dynamic_update_slice_in_dim(old, values, start, 0)
+
+    written: ImageRows = jax.tree.map(write, images, moved)
+    return written
 
 
 def _find_repeated(state: AveragePrecisionState, rows: ImageRows, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -265,11 +291,26 @@ def _find_repeated(state: AveragePrecisionState, rows: ImageRows, valid: jax.Arr
         for name in ("image_id_high", "image_id")
     )
     place = jnp.arange(len(real), dtype=jnp.int32)
+    find = _first_by_comparison if len(valid) * len(real) <= MOST_COMPARISONS else _first_by_sorting
+    first = find(real, high, low, place, capacity)
+    return valid & (first != place[capacity:]), first
+
+
+def _first_by_comparison(
+    real: jax.Array, high: jax.Array, low: jax.Array, place: jax.Array, capacity: int
+) -> jax.Array:
+    """Returns `[I]` int32, the first place with the id of each of the last I places; its own if it is not real."""
+    is_same = (high[None] == high[capacity:, None]) & (low[None] == low[capacity:, None]) & real[None]
+    own = place[capacity:, None]
+    return jnp.where(is_same & (place[None] < own), place[None], own).min(-1)
+
+
+def _first_by_sorting(real: jax.Array, high: jax.Array, low: jax.Array, place: jax.Array, capacity: int) -> jax.Array:
+    """As `_first_by_comparison`, for many images."""
     _, high, low, order = jax.lax.sort((~real, high, low, place), num_keys=3)
     is_first = jnp.concatenate([jnp.ones(1, bool), (high[1:] != high[:-1]) | (low[1:] != low[:-1])])
     start = jax.lax.cummax(jnp.where(is_first, place, 0))
-    first = jnp.zeros_like(order).at[order].set(order[start], unique_indices=True)[capacity:]
-    return valid & (first != place[capacity:]), first
+    return jnp.zeros_like(order).at[order].set(order[start], unique_indices=True)[capacity:]
 
 
 def _at_places(images: ImageRows, rows: ImageRows, place: jax.Array) -> ImageRows:
