@@ -28,7 +28,7 @@ def random_masks(seed: int, count: int, height: int, width: int) -> np.ndarray:
 def test_pixels_are_counted_on_every_platform(size: tuple[int, int]) -> None:
     masks, others = random_masks(0, 5, *size), random_masks(1, 3, *size)
     words, other_words = packed(jnp.asarray(masks)), packed(jnp.asarray(others))
-    assert words.shape[0] == 5 and words.shape[2] == size[1]
+    assert words.shape[::2] == (5, size[1])
     shared = (masks[:, None] & others[None]).sum((2, 3))
     ways = [
         partial(intersections, height=size[0]),
