@@ -129,11 +129,11 @@ def _boundary_image(
     constants: Constants,
     box_format: str,
 ) -> DenseSimilarity:
-    height = shapes["masks"].shape[1]
-    sides = [packed(side["masks"]) for side in (shapes, ground_truth_shapes)]
-    edges = [boundary_of(words, height, constants.boundary_ratio) for words in sides]
-    of_masks = _similarity(*sides, height, crowd, area)
-    of_edges = _similarity(*edges, height, crowd, None).values
+    height, ratio = shapes["masks"].shape[1], constants.boundary_ratio
+    masks, others = packed(shapes["masks"]), packed(ground_truth_shapes["masks"])
+    edges, other_edges = boundary_of(masks, height, ratio), boundary_of(others, height, ratio)
+    of_masks = _similarity(masks, others, height, crowd, area)
+    of_edges = _similarity(edges, other_edges, height, crowd, None).values
     lesser = crowd[None, :] | (df.difference(of_masks.values, of_edges) <= 0)
     return of_masks._replace(values=df.where(lesser, of_masks.values, of_edges))
 

@@ -44,7 +44,10 @@ def intersections(words: jax.Array, other_words: jax.Array, height: int) -> jax.
     pairs to memory, unless they are added up without a reduction. A TPU has a unit for products of matrices.
     """
     products = partial(_products, num_bits=-(-height // words.shape[1]))
-    return jax.lax.platform_dependent(words, other_words, cpu=_unrolled, tpu=products, default=_counted_bits)
+    shared: jax.Array = jax.lax.platform_dependent(
+        words, other_words, cpu=_unrolled, tpu=products, default=_counted_bits
+    )
+    return shared
 
 
 def boundary_of(words: jax.Array, height: int, ratio: float) -> jax.Array:
@@ -67,7 +70,8 @@ def _common(words: jax.Array, axis: int, distance: int, *, padding: int) -> jax.
     """Returns the bits that all words within a distance along an axis have."""
     window, pads = [1, 1, 1], [(0, 0)] * 3
     window[axis], pads[axis] = 2 * distance + 1, (padding, padding)
-    return jax.lax.reduce_window(words, ALL_BITS, jax.lax.bitwise_and, window, (1, 1, 1), pads)
+    eroded: jax.Array = jax.lax.reduce_window(words, ALL_BITS, jax.lax.bitwise_and, window, (1, 1, 1), pads)
+    return eroded
 
 
 def _shifted(words: jax.Array, bits: int) -> jax.Array:
@@ -96,7 +100,6 @@ def _unrolled(words: jax.Array, other_words: jax.Array) -> jax.Array:
 def _products(words: jax.Array, other_words: jax.Array, num_bits: int) -> jax.Array:
     # Factors of 0 and 1 are exact in the least precision of any device, and float32 holds the sum of each bit.
     dtype = jnp.float32 if words.shape[1] * words.shape[2] <= LARGEST_SUM else jnp.int32
-
     # Flat, because XLA would else bring the masks, and not the much smaller words, to the layout of a TPU's product.
     sides = [side.reshape(len(side), side.shape[1] * side.shape[2]) for side in (words, other_words)]
 
@@ -104,4 +107,5 @@ def _products(words: jax.Array, other_words: jax.Array, num_bits: int) -> jax.Ar
         one, other = (((side >> bit) & 1).astype(dtype) for side in sides)
         return jnp.matmul(one, other.T, precision=jax.lax.Precision.DEFAULT).astype(jnp.int32)
 
-    return jax.lax.map(of_bit, jnp.arange(num_bits, dtype=jnp.uint32)).sum(0, dtype=jnp.int32)
+    products: jax.Array = jax.lax.map(of_bit, jnp.arange(num_bits, dtype=jnp.uint32))
+    return products.sum(0, dtype=jnp.int32)

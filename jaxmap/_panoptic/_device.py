@@ -13,8 +13,8 @@ from .._counts64 import WideCount
 __all__ = ["MatchedSegments", "count_pairs", "fixed_point", "joint_histogram", "match_segments"]
 
 # What a TPU counts by products of matrices.
-ROWS = 32  # of pixels in a block
-MOST_PIXELS = 1 << 20  # in a block; far below 2^24, up to which float32 holds every integer
+ROWS = 32  # a block has a multiple of them
+MANY_PIXELS, MOST_PIXELS = 1 << 14, 1 << 20  # in a block; float32 holds every integer up to 2^24
 MOST_CELLS = 1 << 18  # pairs of numbers, beyond which a scatter is not slower
 
 
@@ -95,35 +95,28 @@ def count_pairs(
     Returns:
       `[I, P, G]` uint32.
     """
-    sizes = {"num_places": num_places, "num_true_places": num_true_places}
-    scattered, products = partial(_scattered, **sizes), jax.vmap(partial(_products, **sizes))
+    sizes = num_places, num_true_places
+    scattered, products = partial(_scattered, sizes=sizes), jax.vmap(partial(_products, sizes=sizes))
     few = place.size > 0 and num_places * num_true_places <= MOST_CELLS
-    return jax.lax.platform_dependent(
-        place,
-        true_place,
-        jnp.broadcast_to(real, place.shape),
-        tpu=products if few else scattered,
-        default=scattered,
-    )
+    arguments = place, true_place, jnp.broadcast_to(real, place.shape)
+    counts: jax.Array = jax.lax.platform_dependent(*arguments, tpu=products if few else scattered, default=scattered)
+    return counts
 
 
-def _scattered(
-    place: jax.Array, true_place: jax.Array, real: jax.Array, num_places: int, num_true_places: int
-) -> jax.Array:
-    num_images, cells = len(place), num_places * num_true_places
+def _scattered(place: jax.Array, true_place: jax.Array, real: jax.Array, *, sizes: tuple[int, int]) -> jax.Array:
+    num_images, cells = len(place), sizes[0] * sizes[1]
     image = jnp.arange(num_images, dtype=jnp.int32)[:, None, None]
-    cell = image * cells + place * num_true_places + true_place
+    cell = image * cells + place * sizes[1] + true_place
     counts = jax.ops.segment_sum(real.astype(jnp.uint32).ravel(), cell.ravel(), num_images * cells)
-    return counts.reshape(num_images, num_places, num_true_places)
+    return counts.reshape(num_images, *sizes)
 
 
-def _products(
-    place: jax.Array, true_place: jax.Array, real: jax.Array, num_places: int, num_true_places: int
-) -> jax.Array:
+def _products(place: jax.Array, true_place: jax.Array, real: jax.Array, *, sizes: tuple[int, int]) -> jax.Array:
     """Returns the histogram `[P, G]` of one image `[H, W]`, as products of matrices of 0 and 1 for blocks of pixels."""
     height, width = place.shape
     # Whole rows stay where they are in memory. A block has few enough pixels for an exact sum in float32.
-    shape = (ROWS, width) if ROWS * width <= MOST_PIXELS else (1, MOST_PIXELS)
+    rows = ROWS * max(MANY_PIXELS // (ROWS * max(width, 1)), 1)
+    shape = (rows, width) if rows * width <= MOST_PIXELS else (1, MOST_PIXELS)
     num_blocks = -(-height * width // (shape[0] * shape[1]))
     place = jnp.where(real, place, -1)
     missing = num_blocks * shape[0] * shape[1] - height * width
@@ -136,9 +129,13 @@ def _products(
     def of_block(block: jax.Array | int) -> jax.Array:
         one, other = (
             (side[block][None] == jnp.arange(size, dtype=jnp.int32)[:, None, None]).astype(jnp.float32)
-            for side, size in zip(blocks, (num_places, num_true_places), strict=True)
+            for side, size in zip(blocks, sizes, strict=True)
         )
         both_axes = (((1, 2), (1, 2)), ((), ()))  # 0 and 1 are exact in the least precision of a product
         return jax.lax.dot_general(one, other, both_axes, jax.lax.Precision.DEFAULT).astype(jnp.uint32)
 
-    return jax.lax.fori_loop(1, num_blocks, lambda block, counts: counts + of_block(block), of_block(0))
+    def add(block: jax.Array, counts: jax.Array) -> jax.Array:
+        return counts + of_block(block)
+
+    counts: jax.Array = jax.lax.fori_loop(1, num_blocks, add, of_block(0))
+    return counts

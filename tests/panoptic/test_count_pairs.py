@@ -28,10 +28,13 @@ def test_every_platform_counts_the_same(
     image = np.broadcast_to(np.arange(shape[0])[:, None, None], shape)
     np.add.at(expected, (image[real], place[real], true_place[real]), 1)
     arguments = jnp.asarray(place, jnp.int32), jnp.asarray(true_place, jnp.int32), jnp.asarray(real)
-    sizes = {"num_places": NUM_PLACES, "num_true_places": NUM_TRUE_PLACES}
-    ways = [partial(count_pairs, **sizes), partial(_device._scattered, **sizes)]
+    sizes = NUM_PLACES, NUM_TRUE_PLACES
+    ways = [
+        partial(count_pairs, num_places=NUM_PLACES, num_true_places=NUM_TRUE_PLACES),
+        partial(_device._scattered, sizes=sizes),
+    ]
     if real.size:
-        ways.append(jax.vmap(partial(_device._products, **sizes)))
+        ways.append(jax.vmap(partial(_device._products, sizes=sizes)))
     for way in ways:
         got = jax.jit(way)(*arguments)
         assert got.dtype == jnp.uint32

@@ -84,7 +84,7 @@ def _numbered(labels: jax.Array, instances: jax.Array, is_stuff: Array, *, max_s
     A pixel's segment is the number of segments whose pair of class and instance is smaller. The pairs are found in
     ascending order, one per round and image. Sorting the pixels instead takes longer, up to several hundred segments.
     """
-    num_classes, last = len(is_stuff), jnp.iinfo(instances.dtype).max
+    num_classes, last = len(is_stuff), np.iinfo(instances.dtype).max
     is_class = (labels >= 0) & (labels < num_classes)
     pixels = _Pairs(jnp.where(is_class, labels, num_classes), instances)  # void comes last
     is_whole = jnp.append(jnp.asarray(is_stuff), True)  # all pixels of the class are one segment
