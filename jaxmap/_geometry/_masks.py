@@ -1,7 +1,6 @@
 """Masks and boundaries: run-length encoded on the host, dense inside `jit`, with integer pixel counts.
 
-Intersections of dense masks are a product of matrices, `[D, pixels] x [pixels, G]`, in float32 without reduced
-precision, in blocks that are small enough for exact partial sums; blocks are added up in int32.
+Dense masks are packed to bits first (`_packed_masks.py`).
 """
 
 from __future__ import annotations
@@ -21,73 +20,11 @@ from . import _double_float as df
 from . import _rle as rle
 from ._boxes import overlap_pairs
 from ._device import DenseSimilarity, dense_similarity
-from ._double_float import DoubleFloat
 from ._host import PairSimilarity
+from ._packed_masks import areas, boundary_of, intersections, packed
 from ._record import Constants, Geometry, Oddities, Shape
 
-__all__ = ["BOUNDARY", "SEGM", "boundary_of", "mask_iou"]
-
-PIXELS_AT_ONCE = 1 << 14  # of every mask; as float32, because masks are stored as bytes
-
-
-def mask_iou(
-    masks: jax.Array, other_masks: jax.Array, crowd: jax.Array
-) -> tuple[DoubleFloat, DoubleFloat, DoubleFloat]:
-    """Returns the IoU of every pair of masks, or for crowds the share of the detection inside, and the areas.
-
-    Args:
-      masks: `[D, H, W]` bool, detections.
-      other_masks: `[G, H, W]` bool, ground truths.
-      crowd: `[G]` bool.
-
-    Returns:
-      `[D, G]`, 0 where a union is empty; `[D]` and `[G]`, the numbers of pixels.
-    """
-    intersection, area, other_area = _counts(masks, other_masks)
-    union = jnp.where(crowd[None, :], area[:, None], area[:, None] + other_area[None, :] - intersection)
-    quotient = df.divide(df.from_integers(intersection), df.from_integers(jnp.maximum(union, 1)))
-    iou = df.where(union > 0, quotient, df.constant(0.0))
-    return iou, df.from_integers(area), df.from_integers(other_area)
-
-
-def boundary_of(masks: jax.Array, ratio: float) -> jax.Array:
-    """Returns the pixels of `[N, H, W]` masks within a share of the diagonal from their contour, as in `_rle`."""
-    height, width = masks.shape[1:]
-    distance = max(round(ratio * float((height**2 + width**2) ** 0.5)), 1)
-    eroded = masks
-    for axis in (1, 2):
-        window = [1, 1, 1]
-        window[axis] = 2 * distance + 1
-        padding = [(0, 0)] * 3
-        padding[axis] = (distance, distance)  # outside the image no pixel is set
-        padded = jnp.pad(eroded, padding)
-        eroded = jax.lax.reduce_window(padded, True, jax.lax.bitwise_and, tuple(window), (1, 1, 1), "valid")
-    return masks & ~eroded
-
-
-def _counts(masks: jax.Array, other_masks: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns the numbers of pixels that pairs share, `[D, G]` int32, and of each mask, `[D]` and `[G]`.
-
-    All sums are computed in one loop over blocks: a sum over whole masks would first make a copy four times as large.
-    """
-    num_pixels = masks.shape[1] * masks.shape[2]
-    size = min(PIXELS_AT_ONCE, num_pixels)
-    sides = masks.reshape(len(masks), num_pixels), other_masks.reshape(len(other_masks), num_pixels)
-
-    def add(block: jax.Array, totals: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        start = jnp.minimum(block * size, num_pixels - size)  # the last block is moved back to fit
-        new = start + jnp.arange(size, dtype=jnp.int32) >= block * size
-        one, other = (
-            (jax.lax.dynamic_slice_in_dim(side, start, size, axis=1) & new[None]).astype(jnp.float32) for side in sides
-        )
-        shared = jnp.matmul(one, other.T, precision=jax.lax.Precision.HIGHEST)
-        counts = (shared, one.sum(1), other.sum(1))
-        return tuple(total + count.astype(jnp.int32) for total, count in zip(totals, counts, strict=True))
-
-    shapes = ((len(masks), len(other_masks)), (len(masks),), (len(other_masks),))
-    nothing = tuple(jnp.zeros(shape, jnp.int32) for shape in shapes)
-    shared, area, other_area = jax.lax.fori_loop(0, -(-num_pixels // max(size, 1)), add, nothing)
-    return shared, area, other_area
+__all__ = ["BOUNDARY", "SEGM"]
 
 
 def _columns(fields: Mapping[str, Any], _: str) -> dict[str, Any]:
@@ -179,8 +116,8 @@ def _image(
     constants: Constants,
     box_format: str,
 ) -> DenseSimilarity:
-    values, own_area, other_area = mask_iou(shapes["masks"], ground_truth_shapes["masks"], crowd)
-    return dense_similarity(values, own_area, other_area, area)
+    masks, others = shapes["masks"], ground_truth_shapes["masks"]
+    return _similarity(packed(masks), packed(others), masks.shape[1], crowd, area)
 
 
 def _boundary_image(
@@ -192,13 +129,24 @@ def _boundary_image(
     constants: Constants,
     box_format: str,
 ) -> DenseSimilarity:
-    of_masks = _image(shapes, ground_truth_shapes, crowd, area, constants=constants, box_format=box_format)
-    edges, other_edges = (
-        boundary_of(side["masks"], constants.boundary_ratio) for side in (shapes, ground_truth_shapes)
-    )
-    of_edges, _, _ = mask_iou(edges, other_edges, crowd)
+    height, ratio = shapes["masks"].shape[1], constants.boundary_ratio
+    masks, others = packed(shapes["masks"]), packed(ground_truth_shapes["masks"])
+    edges, other_edges = boundary_of(masks, height, ratio), boundary_of(others, height, ratio)
+    of_masks = _similarity(masks, others, height, crowd, area)
+    of_edges = _similarity(edges, other_edges, height, crowd, None).values
     lesser = crowd[None, :] | (df.difference(of_masks.values, of_edges) <= 0)
     return of_masks._replace(values=df.where(lesser, of_masks.values, of_edges))
+
+
+def _similarity(
+    words: jax.Array, other_words: jax.Array, height: int, crowd: jax.Array, given_area: jax.Array | None
+) -> DenseSimilarity:
+    """Returns the IoU of every pair of packed masks, 0 where a union is empty; for crowds the share that is inside."""
+    intersection, area, other_area = intersections(words, other_words, height), areas(words), areas(other_words)
+    union = jnp.where(crowd[None, :], area[:, None], area[:, None] + other_area[None, :] - intersection)
+    quotient = df.divide(df.from_integers(intersection), df.from_integers(jnp.maximum(union, 1)))
+    iou = df.where(union > 0, quotient, df.constant(0.0))
+    return dense_similarity(iou, df.from_integers(area), df.from_integers(other_area), given_area)
 
 
 def _oddities(_: dict[str, jax.Array], __: dict[str, jax.Array], similarity: DenseSimilarity) -> Oddities:

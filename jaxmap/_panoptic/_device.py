@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,12 @@ import jax.numpy as jnp
 
 from .._counts64 import WideCount
 
-__all__ = ["MatchedSegments", "fixed_point", "joint_histogram", "match_segments"]
+__all__ = ["MatchedSegments", "count_pairs", "fixed_point", "joint_histogram", "match_segments"]
+
+# What a TPU counts by products of matrices.
+ROWS = 32  # a block has a multiple of them
+MANY_PIXELS, MOST_PIXELS = 1 << 14, 1 << 20  # in a block; float32 holds every integer up to 2^24
+MOST_CELLS = 1 << 18  # pairs of numbers, beyond which a scatter is not slower
 
 
 class MatchedSegments(NamedTuple):
@@ -68,8 +74,68 @@ def joint_histogram(
             "an image must have fewer than 2^31 pixels, and a batch fewer than 2^31 pairs of a predicted and a true "
             f"segment, got {[num_images, height, width]} with {num_images} times {cells} pairs; split the batch."
         )
+    return count_pairs(place, true_place, real, num_places, num_true_places).astype(jnp.int32)
+
+
+def count_pairs(
+    place: jax.Array, true_place: jax.Array, real: jax.Array, num_places: int, num_true_places: int
+) -> jax.Array:
+    """Returns how many pixels of each image have each pair of a predicted and a true number.
+
+    A TPU adds up the elements of a scatter one after another, so that it multiplies matrices instead unless they are
+    large. A GPU adds integers in parallel, and on a CPU a scatter is 9 times (19 numbers) to 90 times (150) faster.
+
+    Args:
+      place: `[I, H, W]` int32, from 0 to P - 1.
+      true_place: likewise, from 0 to G - 1.
+      real: bool that broadcasts to `[I, H, W]`, False for pixels that are not counted.
+      num_places: P.
+      num_true_places: G; I * P * G is below 2^31.
+
+    Returns:
+      `[I, P, G]` uint32.
+    """
+    sizes = num_places, num_true_places
+    scattered, products = partial(_scattered, sizes=sizes), jax.vmap(partial(_products, sizes=sizes))
+    few = place.size > 0 and num_places * num_true_places <= MOST_CELLS
+    arguments = place, true_place, jnp.broadcast_to(real, place.shape)
+    counts: jax.Array = jax.lax.platform_dependent(*arguments, tpu=products if few else scattered, default=scattered)
+    return counts
+
+
+def _scattered(place: jax.Array, true_place: jax.Array, real: jax.Array, *, sizes: tuple[int, int]) -> jax.Array:
+    num_images, cells = len(place), sizes[0] * sizes[1]
     image = jnp.arange(num_images, dtype=jnp.int32)[:, None, None]
-    cell = image * cells + place * num_true_places + true_place
-    counted = jnp.broadcast_to(real, cell.shape).astype(jnp.int32)
-    counts = jax.ops.segment_sum(counted.ravel(), cell.ravel(), num_images * cells)
-    return counts.reshape(num_images, num_places, num_true_places)
+    cell = image * cells + place * sizes[1] + true_place
+    counts = jax.ops.segment_sum(real.astype(jnp.uint32).ravel(), cell.ravel(), num_images * cells)
+    return counts.reshape(num_images, *sizes)
+
+
+def _products(place: jax.Array, true_place: jax.Array, real: jax.Array, *, sizes: tuple[int, int]) -> jax.Array:
+    """Returns the histogram `[P, G]` of one image `[H, W]`, as products of matrices of 0 and 1 for blocks of pixels."""
+    height, width = place.shape
+    # Whole rows stay where they are in memory. A block has few enough pixels for an exact sum in float32.
+    rows = ROWS * max(MANY_PIXELS // (ROWS * max(width, 1)), 1)
+    shape = (rows, width) if rows * width <= MOST_PIXELS else (1, MOST_PIXELS)
+    num_blocks = -(-height * width // (shape[0] * shape[1]))
+    place = jnp.where(real, place, -1)
+    missing = num_blocks * shape[0] * shape[1] - height * width
+    if missing:
+        sides = [jnp.pad(side.ravel(), (0, missing), constant_values=-1) for side in (place, true_place)]
+    else:
+        sides = [place, true_place]
+    blocks = [side.reshape(num_blocks, *shape) for side in sides]
+
+    def of_block(block: jax.Array | int) -> jax.Array:
+        one, other = (
+            (side[block][None] == jnp.arange(size, dtype=jnp.int32)[:, None, None]).astype(jnp.float32)
+            for side, size in zip(blocks, sizes, strict=True)
+        )
+        both_axes = (((1, 2), (1, 2)), ((), ()))  # 0 and 1 are exact in the least precision of a product
+        return jax.lax.dot_general(one, other, both_axes, jax.lax.Precision.DEFAULT).astype(jnp.uint32)
+
+    def add(block: jax.Array, counts: jax.Array) -> jax.Array:
+        return counts + of_block(block)
+
+    counts: jax.Array = jax.lax.fori_loop(1, num_blocks, add, of_block(0))
+    return counts

@@ -19,6 +19,8 @@ from ._label_maps import check_map
 
 __all__ = ["SegmentMaps", "category_instance_to_segments"]
 
+COMPARED_AT_ONCE = 16  # segments, with each pixel, so that few passes over the pixels are needed
+
 
 @register_container
 class SegmentMaps(NamedTuple):
@@ -46,7 +48,7 @@ def category_instance_to_segments(
     Args:
       maps: `[I, H, W, 2]` int, class and instance number of each pixel; classes outside 0 to K - 1 are void.
       num_classes: K.
-      max_segments: S, the most segments per image; pixels of further segments get a number of at least S, which
+      max_segments: S, the most segments per image; pixels of further segments get the number S, which
         `PanopticQuality` counts as bad.
       things: the classes whose instances are distinguished; None for all.
 
@@ -79,19 +81,58 @@ def category_instance_to_segments(
 
 @partial(jax.jit, static_argnames="max_segments")
 def _numbered(labels: jax.Array, instances: jax.Array, is_stuff: Array, *, max_segments: int) -> SegmentMaps:
-    return jax.vmap(partial(_number_image, is_stuff=is_stuff, max_segments=max_segments))(labels, instances)
+    """Returns the segment of each pixel `[I, P]`, and the labels `[I, S]` of the segments.
 
-
-def _number_image(labels: jax.Array, instances: jax.Array, *, is_stuff: Array, max_segments: int) -> SegmentMaps:
-    """Returns the segment of each pixel `[H * W]` of an image, and the labels `[S]` of its segments."""
-    num_classes = len(is_stuff)
+    A pixel's segment is the number of segments whose pair of class and instance is smaller. The pairs are found in
+    ascending order, one per round and image. Sorting the pixels instead takes longer, up to several hundred segments.
+    """
+    num_classes, last = len(is_stuff), np.iinfo(instances.dtype).max
     is_class = (labels >= 0) & (labels < num_classes)
-    label = jnp.where(is_class, labels, num_classes)  # void comes last
-    instance = jnp.where(jnp.append(is_stuff, True)[label], 0, instances)
-    order = jnp.lexsort((instance, label))
-    label, instance = label[order], instance[order]
-    is_new = jnp.concatenate([jnp.ones(1, bool), (label[1:] != label[:-1]) | (instance[1:] != instance[:-1])])
-    number = jnp.cumsum(is_new, dtype=jnp.int32) - 1
-    of_segment = jnp.full(max_segments, num_classes, jnp.int32).at[number].set(label, mode="drop")
-    segments = jnp.zeros_like(label).at[order].set(jnp.where(label < num_classes, number, -1), unique_indices=True)
-    return SegmentMaps(segments, jnp.where(of_segment < num_classes, of_segment, -1))
+    pixels = _Pairs(jnp.where(is_class, labels, num_classes), instances)  # void comes last
+    is_whole = jnp.append(jnp.asarray(is_stuff), True)  # all pixels of the class are one segment
+
+    def is_missing(carry: tuple[jax.Array, _Pairs, _Pairs]) -> jax.Array:
+        number, before, _ = carry
+        return (number < max_segments) & (before.label < num_classes).any()
+
+    def find(carry: tuple[jax.Array, _Pairs, _Pairs]) -> tuple[jax.Array, _Pairs, _Pairs]:
+        number, before, found = carry
+        left = _is_above(pixels, before)
+        start = _Pairs(jnp.int32(num_classes), jnp.asarray(last, instances.dtype))
+        rest = _Pairs(*(jnp.where(left, values, end) for values, end in zip(pixels, start, strict=True)))
+        label, instance = jax.lax.reduce(rest, start, _lesser, (1,))
+        least = _Pairs(label, jnp.where(is_whole[label], start.instance, instance))
+        return number + 1, least, _Pairs(*(all_.at[:, number].set(one) for all_, one in zip(found, least, strict=True)))
+
+    size = -(-max_segments // COMPARED_AT_ONCE) * COMPARED_AT_ONCE
+    zeros = _Pairs(*(jnp.zeros_like(values, shape=(len(values), size)) for values in pixels))
+    before, none = zeros.label.min(1, initial=-1), _Pairs(zeros.label + num_classes, zeros.instance)
+    number, _, found = jax.lax.while_loop(
+        is_missing, find, (jnp.int32(0), _Pairs(before, zeros.instance.min(1, initial=0)), none)
+    )
+
+    def count(block: jax.Array, segments: jax.Array) -> jax.Array:
+        columns = [jax.lax.dynamic_slice_in_dim(all_, block * COMPARED_AT_ONCE, COMPARED_AT_ONCE, 1) for all_ in found]
+        for column in range(COMPARED_AT_ONCE):
+            segments += _is_above(pixels, _Pairs(*(values[:, column] for values in columns))).astype(jnp.int32)
+        return segments
+
+    segments = jax.lax.fori_loop(0, -(-number // COMPARED_AT_ONCE), count, jnp.zeros_like(labels))
+    of_segment = found.label[:, :max_segments]
+    return SegmentMaps(jnp.where(is_class, segments, -1), jnp.where(of_segment < num_classes, of_segment, -1))
+
+
+class _Pairs(NamedTuple):
+    label: jax.Array  # int32
+    instance: jax.Array  # int32, or int64 under x64
+
+
+def _is_above(pixels: _Pairs, pairs: _Pairs) -> jax.Array:
+    """Returns which pixels `[I, P]` have a larger pair than the one `[I]` of their image."""
+    label, instance = pairs.label[:, None], pairs.instance[:, None]
+    return (pixels.label > label) | ((pixels.label == label) & (pixels.instance > instance))
+
+
+def _lesser(one: _Pairs, other: _Pairs) -> _Pairs:
+    first = (one.label < other.label) | ((one.label == other.label) & (one.instance < other.instance))
+    return _Pairs(*(jnp.where(first, mine, theirs) for mine, theirs in zip(one, other, strict=True)))
