@@ -131,6 +131,8 @@ def _dense_pairs(image: PreparedImage, *, protocol: EvaluationProtocol) -> Dense
     kept = jnp.where(image.crowd, np.uint32(0), np.uint32(2**32 - 1))[None, :]
     kept = kept & counted if protocol.absorbing != "crowds" else jnp.broadcast_to(kept, counted.shape)
     reached, counted, kept = (jax.lax.bitcast_convert_type(words, jnp.int32) for words in (reached, counted, kept))
+    # Without the barrier, XLA would compute the similarities again for every use.
+    similarity, reached = jax.lax.optimization_barrier((similarity, reached))
     num_candidates = (similarity.hi > ABSENT).sum(-1, dtype=jnp.int32)
     return DensePairs(similarity.hi, similarity.lo, reached, counted, kept, num_candidates)
 

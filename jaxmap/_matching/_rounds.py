@@ -43,24 +43,24 @@ def match_by_rounds(pairs: DensePairs) -> tuple[jax.Array, jax.Array]:
     rank = ((place << bits) | number[None, None]) << 1
     counted, once = (_spread(words[:, :, None]) for words in (pairs.counted, pairs.kept))  # [I, W, 32, 1, G]
     ignored = np.int32(2 << 2 * bits)
+    nobody = -1 - jnp.arange(num_detections, dtype=jnp.int32)[None, None, None]
     earlier = np.tri(num_detections, k=-1, dtype=bool)
 
     def propose(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         choice, refused = carry  # [I, W, 32, D]; those of the last round
-        bound = jnp.where(refused, choice + 1, choice)
+        bound = choice + refused.astype(jnp.int32)
         # What a detection prefers, the smallest first: counted ground truths, then ignored ones, each by similarity.
         keys = rank[:, None, None] | jnp.where(counted, np.int32(0), ignored) | once.astype(jnp.int32)
         keys = jnp.where(_spread(pairs.reached) & (keys >= bound[..., None]), keys, _NOTHING)  # [I, W, 32, D, G]
         choice = keys.min(-1)
-        # Proposers to a ground truth that may be taken once refuse each other by its number; others by none.
-        number = jnp.where((choice & 1 == 1) & (choice != _NOTHING), (choice >> 1) & ((1 << bits) - 1), -1)
-        same = (number[..., :, None] == number[..., None, :]) & earlier[None, None, None]
-        return choice, same.any(-1) & (number >= 0)
+        # Who proposes to a ground truth that may be taken once meets others there; all others meet nobody.
+        meets = (choice & 1 == 1) & (choice != _NOTHING)
+        meeting = jnp.where(meets, (choice >> 1) & ((1 << bits) - 1), nobody)
+        return choice, ((meeting[..., :, None] == meeting[..., None, :]) & earlier[None, None, None]).any(-1)
 
-    nobody = jnp.broadcast_to(
-        pairs.counted[:, :, None, :1] * 0 - 1, (*pairs.counted.shape[:2], WORD_BITS, num_detections)
-    )
-    choice, _ = jax.lax.while_loop(lambda carry: carry[1].any(), propose, (nobody, nobody < 0))
+    shape = (*pairs.counted.shape[:2], WORD_BITS, num_detections)
+    unbound = jnp.broadcast_to(jnp.full_like(pairs.counted[:, :, None, :1], -1), shape)
+    choice, _ = jax.lax.while_loop(lambda carry: carry[1].any(), propose, (unbound, unbound < 0))
     matched = choice != _NOTHING
     return _packed(matched), _packed(matched & (choice & ignored != 0))
 
