@@ -79,8 +79,10 @@ class _Fields(NamedTuple):
 
     def unpacked(self, counters: Sequence[jax.Array]) -> jax.Array:
         """Returns `[M, A, ...]` int32 from words of four counters."""
-        bytes_of = [_read([word], 8 * byte, 8) for word in counters for byte in range(4)]
-        counts = jnp.stack(bytes_of[: self.num_limits * self.num_areas])
+        words = jnp.stack(counters)[:, None]  # [words, 1, ...]
+        shifts = jnp.arange(WORD - 8, -1, -8, dtype=jnp.uint32).reshape(1, -1, *(1,) * (words.ndim - 2))
+        counts = (words >> shifts & np.uint32(255)).astype(jnp.int32).reshape(-1, *words.shape[2:])
+        counts = counts[: self.num_limits * self.num_areas]
         return counts.reshape(self.num_limits, self.num_areas, *counts.shape[1:])
 
 

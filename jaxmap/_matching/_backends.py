@@ -132,7 +132,7 @@ def _dense_pairs(image: PreparedImage, *, protocol: EvaluationProtocol) -> Dense
     kept = kept & counted if protocol.absorbing != "crowds" else jnp.broadcast_to(kept, counted.shape)
     reached, counted, kept = (jax.lax.bitcast_convert_type(words, jnp.int32) for words in (reached, counted, kept))
     # Without the barrier, XLA would compute the similarities again for every use.
-    similarity, reached = jax.lax.optimization_barrier((similarity, reached))
+    similarity, reached = jax.lax.optimization_barrier((similarity, reached))  # type: ignore[no-untyped-call]
     num_candidates = (similarity.hi > ABSENT).sum(-1, dtype=jnp.int32)
     return DensePairs(similarity.hi, similarity.lo, reached, counted, kept, num_candidates)
 
