@@ -35,7 +35,7 @@ class Program:
       make: returns the function and the shapes of its arguments.
       donates: whether its first argument, the state, is donated.
       quick: whether it is among the few that `--quick` compiles.
-      assumed_trips: of loops whose number depends on the data.
+      assumed_trips: of loops whose number depends on the data, on a TPU and on a GPU.
       assumption: why as many.
       allowed_types: types of 16 or 64 bits that it may hold, because what they hold is exact.
     """
@@ -45,8 +45,8 @@ class Program:
     make: Callable[[], Call]
     donates: bool = False
     quick: bool = False
-    assumed_trips: int = 1
-    assumption: str = ""
+    assumed_trips: tuple[int, int] = (3, 3)
+    assumption: str = "three rounds of matching"
     allowed_types: tuple[str, ...] = ()
 
 
@@ -188,9 +188,17 @@ def matching() -> Call:
 
 
 def curves(name: str, title: str, metric: Callable[[], Any]) -> Program:
-    """Returns the `compute` of a metric of average precision. Its matched rows are processed in chunks."""
-    assumption = "36,000 matching rows of 80 classes, 16 tiles of 128 rows at once"
-    return Program(name, title, lambda: compute_of(metric()), assumed_trips=23, assumption=assumption)
+    """Returns the `compute` of a metric of average precision. 16 tiles of 128 matched rows of a class are a trip."""
+    num_classes = metric().num_classes
+    tiles = 36_000 // 128 + num_classes
+    return Program(
+        name,
+        title,
+        lambda: compute_of(metric()),
+        assumed_trips=(-(-tiles // 16), -(-tiles // 256)),
+        assumption=f"36,000 matching rows of {num_classes} classes in tiles of 128, 16 at once, or 256 on a GPU",
+        allowed_types=("bf16",),  # sums of 128 flags, as a product with zeros and ones
+    )
 
 
 PROGRAMS = (
@@ -209,7 +217,9 @@ PROGRAMS = (
         "average_precision",
         "`average_precision` 64 x 100 x 100",
         average_precision,
-        assumption="at most 6,400 matching rows, which are one chunk",
+        assumed_trips=(9, 3),
+        assumption="at most 6,400 matching rows of 80 classes in tiles of 128, 16 at once; three rounds on a GPU",
+        allowed_types=("bf16",),
     ),
     Program(
         "update-segm",
@@ -257,7 +267,6 @@ PROGRAMS = (
         "`ConfusionMatrix.update` 64 x 100 x 100",
         lambda: update_of(metrics.ConfusionMatrix(num_classes=80), 64, 100, 100),
         donates=True,
-        assumed_trips=3,
         assumption="three rounds of pairing",
     ),
     Program(
