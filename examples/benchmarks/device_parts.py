@@ -15,8 +15,10 @@ import statistics
 import sys
 import tempfile
 import time
+import unittest.mock
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,20 @@ from loads import pad
 
 import jaxmap
 from jaxmap._device_check import draw_corners_on_thresholds
+from jaxmap._matching._backends import match_by_lists, match_dense
+from jaxmap._matching._rounds import match_by_rounds
 
-# Ways to compile the same update, by name: each is entered around its compilation. A kernel that can be chosen by hand
-# gets a line here, so that it is timed beside the others.
-VARIANTS: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {"as chosen": contextlib.nullcontext}
+
+def matched_by(matching: Callable[..., Any]) -> Callable[[], contextlib.AbstractContextManager[Any]]:
+    """Returns what is entered so that updates compiled inside match by a given function."""
+    return partial(unittest.mock.patch, "jaxmap._matching._device.match_images", matching)
+
+
+# Ways to compile the same update, by name, which are timed at the smallest size beside the one that jaxmap chooses.
+VARIANTS = {
+    "lists of candidates": matched_by(lambda images, protocol: match_by_lists(images, protocol=protocol)),
+    "rounds": matched_by(lambda images, protocol: match_dense(match_by_rounds, images, protocol=protocol)),
+}
 MAPS = ("update-segm", "update-boundary", "update-obb", "update-panoptic", "update-semantic", "segments")
 QUICK_MAPS = ("update-panoptic", "update-semantic")
 SLOTS = 100  # detections and ground truths per image
@@ -125,15 +137,15 @@ def updates(quick: bool) -> int:
     """Times one update at several sizes of a batch, and `compute`, in every variant."""
     images = 500 if quick else 5_000
     metric = average_precision(images)
-    for size in (16,) if quick else (64, 256, 1024):
+    sizes = (16,) if quick else (64, 256, 1024)
+    for size in sizes:
         [batch] = batches(size, size, SLOTS)
-        for name, variant in VARIANTS.items():
-            with variant():
-                update, title = update_of(metric), f"update of {size} images, {name}"
-                state = measure(title, update, lambda batch=batch: (metric.init(), *batch))
+        state = measure(f"update of {size} images", update_of(metric), lambda batch=batch: (metric.init(), *batch))
+    measure(f"compute of {images} images, {size} filled", metric.compute, lambda: (state,), donate=())
+    [batch] = batches(sizes[0], sizes[0], SLOTS)
     for name, variant in VARIANTS.items():
         with variant():
-            measure(f"compute of {images} images, {size} filled, {name}", metric.compute, lambda: (state,), donate=())
+            measure(f"update of {sizes[0]} images by {name}", update_of(metric), lambda: (metric.init(), *batch))
     return 0
 
 
