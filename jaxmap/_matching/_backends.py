@@ -1,7 +1,8 @@
 """Which kernel matches the images of a batch on which backend; all give the same bits.
 
-On a CPU, and wherever no kernel was made, each detection has a short list of candidates, and `match` runs over the
-lists. On a TPU and an NVIDIA GPU, all pairs are compared, and one kernel matches them (`_dense_kernel`).
+On a CPU, and for shapes that no other kernel serves, each detection has a short list of candidates, and `match` runs
+over the lists. On accelerators all pairs are compared: on a TPU one kernel matches them (`_dense_kernel`), on a GPU a
+few rounds (`_rounds`).
 """
 
 from __future__ import annotations

@@ -94,12 +94,18 @@ def prepare_image(
     keys = (-scores, labels, rows) if protocol.class_agnostic else (-scores, rows)
     # A few numbers per row are sorted with it. Larger shapes are compared first, and their similarity is sorted.
     small = {name: column.T for name, column in shapes.items() if column.ndim == 2}
+    as_given = valid
     order, (scores, labels, valid, small) = sort_rows(keys, (scores, labels, valid, small))
     shapes |= {name: columns.T for name, columns in small.items()}
     similarity = geometry.image(shapes, truth_shapes, crowd, area, constants=protocol, box_format=box_format)
     counted = truth_valid & ~truth.crowd & ~ignore
     checks = count_oddities(
-        (shapes, truth_shapes), (valid, truth_valid), counted, similarity, (masks_not_binary, odd_flags), protocol
+        (shapes, truth_shapes),
+        (valid if small else as_given, truth_valid),
+        counted,
+        similarity,
+        (masks_not_binary, odd_flags),
+        protocol,
     )
     if protocol.class_agnostic:
         truth_order = jnp.argsort(truth_labels, stable=True)
