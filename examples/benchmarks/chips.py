@@ -169,9 +169,7 @@ class Compiler:
         costs = self._costs(module, kernels)
         shutil.rmtree(self.dumped)
         self.dumped.mkdir()
-        steps = module.steps(
-            lambda instruction: costs.get(instruction.name, 0), program.assumed_trips[self.chip == "gpu"]
-        )
+        steps = module.steps(lambda instruction: costs.get(instruction.name, 0), program.assumed_trips)
         return Compiled(
             seconds=seconds,
             temporaries=compiled.memory_analysis().temp_size_in_bytes,

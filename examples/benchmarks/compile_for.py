@@ -108,8 +108,7 @@ def details(chip: str, program: Program, compiled: Compiled) -> Iterable[str]:
         )
         yield f"  kernel {name}: {kernel.bundles:,} bundles, {kernel.executed:,} executed{unread}"
     for place in sorted(set(compiled.unread_loops)):
-        trips = program.assumed_trips[chip == "gpu"]
-        yield f"  assumed: {trips} trips ({program.assumption}) of the loop {place}"
+        yield f"  assumed: {program.assumed_trips} trips ({program.assumption}) of the loop {place}"
     if chip == "tpu":
         found: dict[tuple[str, int, int, str], int] = defaultdict(int)
         for row in compiled.rows:

@@ -23,9 +23,8 @@ from ._ranked_rows_device import RankedRows, count_at_most, running_counts
 __all__ = ["Integrated", "integrate"]
 
 # Rows of a tile, and how many tiles are processed at once. Many small tiles fill an accelerator with few kernels (128
-# are the lanes of a TPU), and more of them a GPU, where each kernel is a launch; one tile at a time stays in the cache
-# of a CPU.
-ON_ACCELERATOR, ON_GPU, ON_CPU = (128, 16), (128, 256), (256, 1)
+# are the lanes of a TPU); one tile at a time stays in the cache of a CPU.
+ON_ACCELERATOR, ON_CPU = (128, 64), (256, 1)
 HALF_BITS = 11  # bits of a precision as a multiple of 2^-22: sums of either half over a tile fit uint32
 
 
@@ -153,10 +152,7 @@ def integrate(
     def on(length: int, group: int) -> Callable[[], Integrated]:
         return lambda: _integrate(_Tiles(rows, records, protocol, length, group), positives, protocol)
 
-    on_gpu = on(*ON_GPU)
-    result: Integrated = jax.lax.platform_dependent(
-        cpu=on(*ON_CPU), cuda=on_gpu, rocm=on_gpu, default=on(*ON_ACCELERATOR)
-    )
+    result: Integrated = jax.lax.platform_dependent(cpu=on(*ON_CPU), default=on(*ON_ACCELERATOR))
     return result
 
 

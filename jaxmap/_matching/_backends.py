@@ -38,14 +38,11 @@ def match_images(images: PreparedImage, protocol: EvaluationProtocol) -> Words:
     num_ground_truths = images.truth_labels.shape[1]
     if not num_images * num_detections * num_ground_truths:
         return by_lists(images)
-    planes = num_words(len(protocol.iou_thresholds), len(protocol.area_ranges))
-    kernels: dict[str, Callable[[DensePairs], Words]] = {}
-    if fits_tpu(num_ground_truths, planes):
-        kernels["tpu"] = match_on_tpu
-    if num_ground_truths <= MAX_GROUND_TRUTHS:
-        kernels |= dict.fromkeys(("cuda", "rocm"), match_by_rounds)
-    of_platform = {name: partial(match_dense, kernel, protocol=protocol) for name, kernel in kernels.items()}
-    matched, ignored = jax.lax.platform_dependent(images, default=by_lists, **of_platform)
+    on_tpu = fits_tpu(num_ground_truths, num_words(len(protocol.iou_thresholds), len(protocol.area_ranges)))
+    of_tpu = partial(match_dense, match_on_tpu, protocol=protocol) if on_tpu else by_lists
+    on_gpu = num_ground_truths <= MAX_GROUND_TRUTHS
+    of_gpu = partial(match_dense, match_by_rounds, protocol=protocol) if on_gpu else by_lists
+    matched, ignored = jax.lax.platform_dependent(images, cpu=by_lists, tpu=of_tpu, default=of_gpu)
     return matched, ignored
 
 
@@ -58,8 +55,7 @@ def match_by_lists(images: PreparedImage, *, protocol: EvaluationProtocol) -> Wo
 
 def match_dense(kernel: Callable[[DensePairs], Words], images: PreparedImage, *, protocol: EvaluationProtocol) -> Words:
     """Matches a batch with a kernel that takes all pairs of a batch."""
-    pairs = jax.vmap(partial(_dense_pairs, protocol=protocol))(images)
-    return _outcome(images, *kernel(pairs), protocol=protocol)
+    return _outcome(images, *kernel(_dense_batch(images, protocol)), protocol=protocol)
 
 
 def with_candidate_lists(
@@ -116,6 +112,11 @@ def _match_short_lists(
 
 def _match_all_pairs(image: PreparedImage, *, protocol: EvaluationProtocol) -> Words:
     return _outcome(image, *match_pairs(_dense_pairs(image, protocol=protocol)), protocol=protocol)
+
+
+@partial(jax.jit, static_argnames="protocol", inline=True)  # so that it is traced once for all backends
+def _dense_batch(images: PreparedImage, protocol: EvaluationProtocol) -> DensePairs:
+    return jax.vmap(partial(_dense_pairs, protocol=protocol))(images)
 
 
 def _dense_pairs(image: PreparedImage, *, protocol: EvaluationProtocol) -> DensePairs:

@@ -52,7 +52,5 @@ def sort_rows(keys: tuple[jax.Array, ...], columns: Columns) -> tuple[jax.Array,
         ]
         return order, jax.tree.unflatten(structure, ordered)
 
-    order, ordered = jax.lax.platform_dependent(
-        keys, columns, cpu=gathered, cuda=counted, rocm=counted, default=sorted_along
-    )
+    order, ordered = jax.lax.platform_dependent(keys, columns, cpu=gathered, tpu=sorted_along, default=counted)
     return order, ordered
