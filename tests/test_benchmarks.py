@@ -239,7 +239,7 @@ def test_parts_of_the_script_run(part: str, monkeypatch: pytest.MonkeyPatch, cap
     expected = {
         "facts": "jax ",
         "scenes": "IoUs on thresholds: 100 images, AP",
-        "updates": "compute of 500 images, 16 filled, as chosen: compiled in",
+        "updates": "update of 16 images by rounds: compiled in",
         "fetched": "StreamingEval" if importlib.util.find_spec("hotcoco") else "skipped: hotcoco",
         "maps": "SemanticSegmentation.update 8 x 640 x 640",
         "bootstrap": "skipped",

@@ -75,7 +75,8 @@ def take_candidates(
     """
     row = jax.lax.broadcasted_iota(jnp.int32, high.shape, 0)
     free = [planes & ~gone for planes, gone in zip(reached, taken, strict=True)]
-    nothing = [jnp.zeros((1, *high.shape[1:]), jnp.int32)] * len(reached)
+    # Like the data, so that they vary over the devices of a `shard_map` as they do.
+    nothing = [jnp.zeros_like(planes[:1]) for planes in free]
 
     def take(_: Any, carry: tuple[jax.Array, Words, Words, Words]) -> tuple[jax.Array, Words, Words, Words]:
         left, *words = carry
@@ -92,7 +93,7 @@ def take_candidates(
             marks[word] = marks[word] | jnp.where(best, first[0] | first[1], np.int32(0))
         return jnp.where(best, jnp.float32(ABSENT), left), marks, on_counted, on_ignored
 
-    start = high, [jnp.zeros(high.shape, jnp.int32) for _ in reached], nothing, nothing
+    start = high, [jnp.zeros_like(planes) for planes in free], nothing, nothing
     _, marks, on_counted, on_ignored = jax.lax.fori_loop(np.int32(0), num_candidates, take, start)
     # An ignored ground truth was marked before all counted ones were seen: the mark holds where none was free.
     taken = [
@@ -186,7 +187,9 @@ def match_on_tpu(pairs: DensePairs, *, interpret: bool = False) -> tuple[jax.Arr
         ],
         out_specs=spec(rows, 2 * num_words, row_axis=0),
         out_shape=jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
-            (num_detections, 2 * num_words, num_blocks * lanes), jnp.int32
+            (num_detections, 2 * num_words, num_blocks * lanes),
+            jnp.int32,
+            manual_axis_type=jax.typeof(pairs.high).manual_axis_type,  # as `shard_map` demands
         ),
         scratch_shapes=[pltpu.VMEM((num_words, num_ground_truths, lanes), jnp.int32)],
         interpret=interpret,

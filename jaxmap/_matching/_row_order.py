@@ -47,10 +47,11 @@ def sort_rows(keys: tuple[jax.Array, ...], columns: Columns) -> tuple[jax.Array,
         operands = jax.lax.sort((*keys, *flat), num_keys=len(keys))
         order, moved = operands[len(keys) - 1], iter(operands[len(keys) :])
         ordered = [
-            jnp.stack([next(moved) for _ in range(leaf.size // max(leaf.shape[-1], 1))]).reshape(leaf.shape)
-            for leaf in leaves
+            jnp.stack([next(moved) for _ in range(leaf.size // leaf.shape[-1])]).reshape(leaf.shape) for leaf in leaves
         ]
         return order, jax.tree.unflatten(structure, ordered)
 
+    if not len(keys[-1]):
+        return keys[-1], columns
     order, ordered = jax.lax.platform_dependent(keys, columns, cpu=gathered, tpu=sorted_along, default=counted)
     return order, ordered

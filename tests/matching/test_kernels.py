@@ -137,6 +137,19 @@ def boxes_on_thresholds(seed: int, num_images: int = 4) -> tuple[Detections, Gro
     )
 
 
+def test_long_lists_are_matched_inside_shard_map() -> None:
+    rules = BatchRules(COCO, 2, "xyxy")
+    batch = check_batch(*boxes_on_thresholds(7), np.arange(4), None, rules)
+    prepare = jax.vmap(partial(prepare_image, rules=rules))
+    images = jax.jit(prepare)(batch.detections, batch.ground_truths, batch.odd_flags)
+    matching = partial(match_by_lists, protocol=COCO)
+    over_images = jax.P("images")
+    mesh = jax.make_mesh((1,), ("images",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharded = jax.jit(jax.shard_map(matching, mesh=mesh, in_specs=over_images, out_specs=over_images))
+    for result, words in zip(sharded(images), jax.jit(matching)(images), strict=True):
+        np.testing.assert_array_equal(np.asarray(result), np.asarray(words))
+
+
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize(
     "protocol",
