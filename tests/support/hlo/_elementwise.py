@@ -56,7 +56,8 @@ def _constant(run: Run, instruction: Instruction, operands: list[Any]) -> Any:
     dtype, shape, _ = array_type(instruction.shape)
     if "..." in instruction.inner:
         raise ValueError("the text must hold large constants in full (`print_large_constants`)")
-    words = re.findall(r"-?inf|-?nan|true|false|-?[\d.]+(?:e[+-]?\d+)?", instruction.inner)
+    without_places = re.sub(r"/\*.*?\*/", "", instruction.inner)
+    words = re.findall(r"-?inf|-?nan|true|false|-?[\d.]+(?:e[+-]?\d+)?", without_places)
     whole = np.dtype(dtype).kind in "iu"
     values = [word == "true" if word in ("true", "false") else int(word) if whole else float(word) for word in words]
     return np.array(values).astype(dtype).reshape(shape)

@@ -42,8 +42,8 @@ def _dot(_: Run, instruction: Instruction, operands: list[Any]) -> Any:
 
 def _convolution(_: Run, instruction: Instruction, operands: list[Any]) -> Any:
     window = re.search(r"\bwindow=\{([^}]*)\}", instruction.rest)
-    if window is None or set(window[1].replace("size=", "").split("x")) != {"1"}:
-        raise NotImplementedError(f"the window {window and window[1]}")
+    if window is not None and set(window[1].replace("size=", "").split("x")) != {"1"}:
+        raise NotImplementedError(f"the window {window[1]}")
     found = re.search(r"\bdim_labels=(\w+)_(\w+)->(\w+)", instruction.rest)
     assert found is not None
     # The features of the left side are summed with the inputs of the right one, whose window has one number.

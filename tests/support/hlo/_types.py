@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import ml_dtypes
 import numpy as np
 
 from examples.benchmarks.optimized_hlo import Instruction
@@ -19,6 +20,7 @@ DTYPES = {
     **{f"s{bits}": np.dtype(f"int{bits}").type for bits in (8, 16, 32, 64)},
     **{f"u{bits}": np.dtype(f"uint{bits}").type for bits in (8, 16, 32, 64)},
     **{f"f{bits}": np.dtype(f"float{bits}").type for bits in (32, 64)},
+    "bf16": ml_dtypes.bfloat16,  # in products of zeros and ones
 }
 
 
