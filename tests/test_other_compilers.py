@@ -96,8 +96,6 @@ def differences(text: str, name: str, arithmetic: Arithmetic, close: float = 0.0
 
 @pytest.mark.parametrize("name", NAMES)
 def test_decides_as_on_the_cpu(topology: str, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    if name == "compute" and CHIPS[topology] == "tpu":
-        pytest.skip("the evaluator does not know the convolutions that a TPU's compiler makes of the sums of `compute`")
     text = (compiled(topology, tmp_path_factory.getbasetemp()) / f"{name}.hlo").read_text()
     for model, arithmetic in MODELS.items():
         assert differences(text, name, arithmetic, CLOSE[model] if name == "compute" else 0.0) == 0, model
@@ -172,6 +170,50 @@ def test_kernels_are_called_by_their_name(place: str) -> None:
     np.testing.assert_array_equal(result, [5, 5, 5])
     with pytest.raises(RuntimeError, match="the kernel add_up: pass what computes the same"):
         Evaluator(text)(one, one, one)
+
+
+TILED = """\
+HloModule module, entry_computation_layout={(f32[4,8]{1,0})->f32[2,2,8]{2,1,0}}
+
+ENTRY %main {
+  %x = f32[4,8]{1,0:T(2,4)} parameter(0)
+  ROOT %bitcast = f32[2,2,8]{2,1,0:T(2,4)} bitcast(%x)
+}
+"""
+
+
+def test_memory_is_read_tile_by_tile() -> None:
+    x = np.arange(32, dtype=np.float32).reshape(4, 8)
+    np.testing.assert_array_equal(Evaluator(TILED)(x)[0], x.reshape(2, 2, 8))
+    # Untiled, the memory of a tile is two halves of rows, one after the other.
+    half = np.concatenate([x[:2, :4].ravel(), x[:2, 4:].ravel()]).reshape(2, 8)
+    plain = TILED.replace("f32[2,2,8]{2,1,0:T(2,4)} bitcast", "f32[2,2,8]{2,1,0} bitcast")
+    np.testing.assert_array_equal(Evaluator(plain)(x)[0][0], half)
+    padded = TILED.replace("T(2,4)} parameter", "T(4,4)} parameter").replace(
+        "f32[2,2,8]{2,1,0:T(2,4)}", "f32[4,8]{1,0}"
+    )
+    columns = np.concatenate([x[:, :4].ravel(), x[:, 4:].ravel()]).reshape(4, 8)
+    np.testing.assert_array_equal(Evaluator(padded)(x)[0], columns)
+
+
+@pytest.mark.parametrize("labels", ["0bf_io0->0bf", "b0f_io0->b0f", "bf_io->bf"])
+def test_convolutions_with_windows_of_one_number_are_products(labels: str) -> None:
+    rng = np.random.default_rng(0)
+    axes = {"0": 3, "b": 4, "f": 5}
+    left = rng.integers(0, 9, [axes[label] for label in labels.split("_")[0]]).astype(np.float32)
+    right = rng.integers(0, 9, (5, 2)).astype(np.float32)
+    kernel = right[..., None] if "0" in labels else right
+    result = left @ right
+
+    def written(value: HostArray) -> str:
+        return f"f32[{','.join(map(str, value.shape))}]"
+
+    window = "window={size=1}, " if "0" in labels else ""
+    text = (
+        f"HloModule module\n\nENTRY %main {{\n  %x = {written(left)} parameter(0)\n  %y = {written(kernel)} parameter(1)\n"
+        f"  ROOT %c = {written(result)} convolution(%x, %y), {window}dim_labels={labels}\n}}\n"
+    )
+    np.testing.assert_array_equal(Evaluator(text)(left, kernel)[0], result)
 
 
 def test_unknown_operations_are_refused_by_name() -> None:

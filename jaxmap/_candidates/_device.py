@@ -40,7 +40,6 @@ TOLERANCE = 2.0**-44
 MARGIN = 1e-5
 # The similarity of a pair that reaches no threshold, below every similarity.
 ABSENT = -4.0
-HALF = WORD_BITS // 2
 # Stands for any smaller limit of areas above 0, which float32 may not hold; only areas of 0 are below it here.
 _ABOVE_ZERO = 1e-30
 
@@ -87,8 +86,7 @@ def find_candidates(
         place, num_places = jnp.full(level.shape, 2, jnp.int32), 2
         for number, of_kind in enumerate((~crowd[index], crowd[index])):
             reaches = (level > 0) & of_kind
-            first = reaches & (similarity_order(similarity, reaches, first_wins=True) == 0)
-            place = jnp.where(first, number, place)
+            place = jnp.where(_first_of_best(similarity, reaches), number, place)
     else:
         place, num_places = similarity_order(similarity, level > 0), index.shape[-1]
     to_place = place[..., None, :] == np.arange(num_places, dtype=np.int32)[None, :, None]  # [D, places, C]
@@ -146,13 +144,12 @@ def _reaches(similarity: DoubleFloat, threshold: float) -> jax.Array:
 
 
 def _first_of_best(similarity: DoubleFloat, present: jax.Array) -> jax.Array:
-    """Returns `[D, G]` bool, the first of the most similar ground truths of each detection."""
+    """Returns `[D, C]` bool, the first of the most similar ground truths of each detection."""
     high = jnp.where(present, similarity.hi, ABSENT)
     top = high.max(-1, keepdims=True)
     low_of_top = jnp.where(high == top, similarity.lo, -1.0).max(-1, keepdims=True)
     near = present & (df.difference(DoubleFloat(high, similarity.lo), DoubleFloat(top, low_of_top)) >= -TOLERANCE)
-    column = jnp.arange(present.shape[-1], dtype=jnp.int32)
-    column = jnp.broadcast_to(column, present.shape)
+    column = jax.lax.broadcasted_iota(jnp.int32, present.shape, present.ndim - 1)
     return near & (column == jnp.where(near, column, present.shape[-1]).min(-1, keepdims=True))
 
 
@@ -183,18 +180,14 @@ def similarity_places(similarity: DoubleFloat, present: jax.Array) -> jax.Array:
     return jnp.zeros_like(number).at[order].set(number).reshape(present.shape)
 
 
-def similarity_order(similarity: DoubleFloat, present: jax.Array, *, first_wins: bool = False) -> jax.Array:
+def similarity_order(similarity: DoubleFloat, present: jax.Array) -> jax.Array:
     """Returns `[..., C]` int32, the place of each candidate among those of its detection, the most similar first.
 
-    Args:
-      similarity: `[..., C]`.
-      present: `[..., C]` bool; the others come last.
-      first_wins: whether the first of equal ones is preferred, and not the last.
+    Of equal ones the later comes first; those that are not present, `[..., C]` bool, come last.
     """
     difference = df.difference(similarity.select((..., slice(None), None)), similarity.select((..., None, slice(None))))
     later = np.arange(present.shape[-1])[:, None] > np.arange(present.shape[-1])
-    preferred = later.T if first_wins else later
-    beats = (difference > TOLERANCE) | ((difference >= -TOLERANCE) & _like(preferred, difference))
+    beats = (difference > TOLERANCE) | ((difference >= -TOLERANCE) & _like(later, difference))
     mine, other = present[..., :, None], present[..., None, :]
     beats = jnp.where(mine == other, beats & ~_like(np.eye(len(later), dtype=bool), difference), mine)
     return beats.sum(-2, dtype=jnp.int32)
@@ -214,10 +207,10 @@ def _first_columns(near: jax.Array, count: int) -> tuple[jax.Array, jax.Array, j
     num_columns = near.shape[1]
     num_words = -(-num_columns // WORD_BITS)
     # As a product, which is exact for 16 bits: XLA on a CPU would compute the input of a sum inside it, one by one.
-    bit = np.arange(num_columns)[:, None]
-    halves = np.where(bit // HALF == np.arange(2 * num_words), 2.0 ** (bit % HALF), 0.0).astype(np.float32)
+    bit, half = np.arange(num_columns)[:, None], WORD_BITS // 2
+    halves = np.where(bit // half == np.arange(2 * num_words), 2.0 ** (bit % half), 0.0).astype(np.float32)
     packed = jnp.matmul(near.astype(jnp.float32), halves, precision=jax.lax.Precision.HIGHEST).astype(jnp.uint32)
-    words = packed[:, 0::2] | packed[:, 1::2] << HALF
+    words = packed[:, 0::2] | packed[:, 1::2] << half
     overflow = (jax.lax.population_count(words).astype(jnp.int32).sum(-1) > count).sum(dtype=jnp.int32)
     place = jnp.arange(num_words, dtype=jnp.int32)[None]
     columns, present = [], []

@@ -188,9 +188,7 @@ def _counted(words: Sequence[jax.Array], fields: _Fields, num_classes: int) -> R
     counters = fields.counters(words)
     of_blocks = fields.unpacked([word.sum(-1, dtype=jnp.uint32) for word in counters])
     is_matched = fields.codes(words) > 0
-    in_block = jnp.matmul(is_matched.astype(jnp.float32), np.triu(np.ones((BLOCK, BLOCK), np.float32))).astype(
-        jnp.int32
-    )
+    in_block = running_counts(is_matched)
     starts = count_at_most(_read(words, *fields.label).reshape(-1), jnp.arange(num_classes + 1, dtype=jnp.int32) - 1)
     rows = RankedRows(
         words=tuple(words),

@@ -36,17 +36,15 @@ def _broadcast(run: Run, instruction: Instruction, operands: list[Any]) -> Any:
 
 def _bitcast(run: Run, instruction: Instruction, operands: list[Any]) -> Any:
     """Reads the same memory with another type, shape or layout."""
-    [value], (dtype, shape, layout) = operands, array_type(instruction.shape)
-    before = run.type_of(instruction.operands[0])
+    [value], after = operands, array_type(instruction.shape)
+    dtype, before = after.dtype, run.type_of(instruction.operands[0])
     if value.shape != before.shape:  # scalars of a comparator, which runs on all pairs at once
         return value if dtype == before.dtype else np.array(value, order="C").view(dtype)
-    memory = value.transpose(before.layout[::-1])
-    sizes = [shape[axis] for axis in reversed(layout)]
-    if memory.size != math.prod(sizes):  # a vector and its padded tile
-        padded = np.zeros(math.prod(sizes), memory.dtype)
-        padded[: memory.size] = memory.ravel()[: padded.size]
-        memory = padded
-    moved = memory.reshape(sizes).transpose(np.argsort(layout[::-1]).tolist())
+    taken, given = (kind.memory[: min(len(before.memory), len(after.memory))] for kind in (before, after))
+    real = (taken >= 0) & (given >= 0)  # the rest is padding of a tile
+    moved = np.zeros(math.prod(after.shape), value.dtype)
+    moved[given[real]] = value.ravel()[taken[real]]
+    moved = moved.reshape(after.shape)
     return moved if dtype == before.dtype else np.array(moved, order="C").view(dtype)
 
 

@@ -53,7 +53,7 @@ _COMPARISONS = {
 
 
 def _constant(run: Run, instruction: Instruction, operands: list[Any]) -> Any:
-    dtype, shape, _ = array_type(instruction.shape)
+    dtype, shape, *_ = array_type(instruction.shape)
     if "..." in instruction.inner:
         raise ValueError("the text must hold large constants in full (`print_large_constants`)")
     without_places = re.sub(r"/\*.*?\*/", "", instruction.inner)
@@ -64,7 +64,7 @@ def _constant(run: Run, instruction: Instruction, operands: list[Any]) -> Any:
 
 
 def _iota(run: Run, instruction: Instruction, operands: list[Any]) -> Any:
-    dtype, shape, _ = array_type(instruction.shape)
+    dtype, shape, *_ = array_type(instruction.shape)
     axis = int(named(instruction.rest, "iota_dimension"))
     line = np.arange(shape[axis]).astype(dtype)
     return np.broadcast_to(line.reshape([-1 if place == axis else 1 for place in range(len(shape))]), shape)

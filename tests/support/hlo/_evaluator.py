@@ -120,7 +120,7 @@ class Evaluator:
             if kernel[1] not in self.kernels:
                 raise NotImplementedError(f"the kernel {kernel[1]}: pass what computes the same in `kernels`")
             return _on_host(self.kernels[kernel[1]](*inputs))
-        dtype, shape, _ = array_type(instruction.shape)
+        dtype, shape, *_ = array_type(instruction.shape)
         if instruction.target == "AllocateBuffer":
             return np.zeros(shape, dtype)
         if instruction.target in ("GatherScatterIndicesBitpacked", "AssumeGatherIndicesInBound"):

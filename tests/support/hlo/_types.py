@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -11,7 +12,7 @@ import ml_dtypes
 import numpy as np
 
 from examples.benchmarks.optimized_hlo import Instruction
-from jaxmap.types import Floats
+from jaxmap.types import Floats, Ints
 
 __all__ = ["ArrayType", "Operation", "Run", "array_type", "named", "number", "numbers", "windows"]
 
@@ -31,11 +32,18 @@ class ArrayType(NamedTuple):
       dtype: of its elements.
       shape: of the array.
       layout: its axes, from the fastest to the slowest in memory.
+      tiles: the sizes of its tiles on the fastest axes, and of the tiles inside these; none on a GPU.
     """
 
     dtype: type[np.generic]
     shape: tuple[int, ...]
     layout: tuple[int, ...]
+    tiles: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def memory(self) -> Ints:
+        """The index, row by row, of the element at each place in memory; -1 for the padding of tiles."""
+        return _memory(self.shape, self.layout, self.tiles)
 
 
 class Run(Protocol):
@@ -64,11 +72,31 @@ def array_type(text: str) -> ArrayType:
     Raises:
       ValueError: if it is no array, or its dtype is not one that jaxmap's programs hold.
     """
-    found = re.match(r"(\w+)\[([\d,]*)\](?:\{([\d,]*)[^}]*\})?", text)
+    found = re.match(r"(\w+)\[([\d,]*)\](?:\{([\d,]*)(?::T((?:\([\d,]+\))+))?[^}]*\})?", text)
     if not found or found[1] not in DTYPES:
         raise ValueError(f"expected an array of {', '.join(DTYPES)}, got {text[:80]!r}")
     shape = _integers(found[2])
-    return ArrayType(DTYPES[found[1]], shape, _integers(found[3]) if found[3] else tuple(range(len(shape)))[::-1])
+    layout = _integers(found[3]) if found[3] else tuple(range(len(shape)))[::-1]
+    tiles = tuple(_integers(tile) for tile in re.findall(r"\(([\d,]+)\)", found[4] or ""))
+    return ArrayType(DTYPES[found[1]], shape, layout, tiles)
+
+
+@functools.cache
+def _memory(shape: tuple[int, ...], layout: tuple[int, ...], tiles: tuple[tuple[int, ...], ...]) -> Ints:
+    places = np.arange(math.prod(shape)).reshape(shape).transpose(layout[::-1])
+    for tile in tiles:
+        count = len(tile)
+        places = places.reshape((1,) * (count - places.ndim) + places.shape)
+        whole = places.shape[:-count] if count < places.ndim else ()
+        widths = [(0, 0)] * len(whole) + [
+            (0, -size % side) for size, side in zip(places.shape[-count:], tile, strict=True)
+        ]
+        places = np.pad(places, widths, constant_values=-1)
+        split = [part for size, side in zip(places.shape[-count:], tile, strict=True) for part in (size // side, side)]
+        first = len(whole)
+        order = [*range(first), *range(first, first + 2 * count, 2), *range(first + 1, first + 2 * count, 2)]
+        places = places.reshape(*whole, *split).transpose(order)
+    return places.ravel()
 
 
 @functools.cache
