@@ -189,9 +189,8 @@ def test_memory_is_read_tile_by_tile() -> None:
     half = np.concatenate([x[:2, :4].ravel(), x[:2, 4:].ravel()]).reshape(2, 8)
     plain = TILED.replace("f32[2,2,8]{2,1,0:T(2,4)} bitcast", "f32[2,2,8]{2,1,0} bitcast")
     np.testing.assert_array_equal(Evaluator(plain)(x)[0][0], half)
-    padded = TILED.replace("T(2,4)} parameter", "T(4,4)} parameter").replace(
-        "f32[2,2,8]{2,1,0:T(2,4)}", "f32[4,8]{1,0}"
-    )
+    padded = TILED.replace("T(2,4)} parameter", "T(4,4)} parameter")
+    padded = padded.replace("f32[2,2,8]{2,1,0:T(2,4)}", "f32[4,8]{1,0}")
     columns = np.concatenate([x[:, :4].ravel(), x[:, 4:].ravel()]).reshape(4, 8)
     np.testing.assert_array_equal(Evaluator(padded)(x)[0], columns)
 
@@ -205,14 +204,18 @@ def test_convolutions_with_windows_of_one_number_are_products(labels: str) -> No
     kernel = right[..., None] if "0" in labels else right
     result = left @ right
 
-    def written(value: HostArray) -> str:
-        return f"f32[{','.join(map(str, value.shape))}]"
+    text = """\
+HloModule module
 
-    window = "window={size=1}, " if "0" in labels else ""
-    text = (
-        f"HloModule module\n\nENTRY %main {{\n  %x = {written(left)} parameter(0)\n  %y = {written(kernel)} parameter(1)\n"
-        f"  ROOT %c = {written(result)} convolution(%x, %y), {window}dim_labels={labels}\n}}\n"
-    )
+ENTRY %main {
+  %x = LEFT parameter(0)
+  %y = RIGHT parameter(1)
+  ROOT %c = RESULT convolution(%x, %y), ATTRIBUTES
+}
+"""
+    for name, value in {"LEFT": left, "RIGHT": kernel, "RESULT": result}.items():
+        text = text.replace(name, f"f32[{','.join(map(str, value.shape))}]")
+    text = text.replace("ATTRIBUTES", ("window={size=1}, " if "0" in labels else "") + f"dim_labels={labels}")
     np.testing.assert_array_equal(Evaluator(text)(left, kernel)[0], result)
 
 
