@@ -141,7 +141,7 @@ class Compiler:
 
     Args:
       chip: `tpu` or `gpu`.
-      topology: of the TPU, such as `v5e:2x2`; programs are compiled for one of its chips.
+      topology: of the TPU, such as `v5e:2x2`; programs are compiled for one of its chips, unless they are spread.
       dumped: the folder that `prepare` returned.
     """
 
@@ -156,7 +156,7 @@ class Compiler:
             described = topologies.get_topology_desc(platform="cuda", target_config=target, topology="1x1x1")
         self.chip, self.topology, self.dumped = chip, topology, dumped
         self.device: Any = described.devices[0]  # has attributes that its type does not declare
-        self.sharding = jax.sharding.SingleDeviceSharding(self.device)
+        self.mesh = jax.sharding.Mesh(described.devices, ("chips",))
 
     def __call__(self, program: Program) -> Compiled:
         """Compiles a program and reads the result."""
@@ -193,8 +193,14 @@ class Compiler:
         """
         import jax
 
+        def sharding(leaf: Any) -> jax.sharding.Sharding:
+            if not program.spread:
+                return jax.sharding.SingleDeviceSharding(self.device)
+            axes = ["chips"] if leaf.ndim and leaf.shape[0] % self.mesh.size == 0 else []
+            return jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec(*axes))
+
         def placed(leaf: Any) -> Any:
-            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.sharding)  # type: ignore[no-untyped-call]
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding(leaf))  # type: ignore[no-untyped-call]
 
         function, arguments = program.make()
         jitted = jax.jit(function, donate_argnums=(0,) if program.donates else (), keep_unused=keep_unused)

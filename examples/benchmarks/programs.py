@@ -35,6 +35,7 @@ class Program:
       make: returns the function and the shapes of its arguments.
       donates: whether its first argument, the state, is donated.
       quick: whether it is among the few that `--quick` compiles.
+      spread: whether arrays are divided over all chips of the topology, by their first axis where that is possible.
       assumed_trips: of loops whose number depends on the data.
       assumption: why as many.
       allowed_types: types of 16 or 64 bits that it may hold, because what they hold is exact.
@@ -45,6 +46,7 @@ class Program:
     make: Callable[[], Call]
     donates: bool = False
     quick: bool = False
+    spread: bool = False
     assumed_trips: int = 3
     assumption: str = "three rounds of matching"
     allowed_types: tuple[str, ...] = ()
@@ -187,7 +189,7 @@ def matching() -> Call:
     return jax.vmap(match), shapes
 
 
-def curves(name: str, title: str, metric: Callable[[], Any]) -> Program:
+def curves(name: str, title: str, metric: Callable[[], Any], *, spread: bool = False) -> Program:
     """Returns the `compute` of a metric of average precision. 16 tiles of 128 matched rows of a class are a trip."""
     num_classes = metric().num_classes
     tiles = 36_000 // 128 + num_classes
@@ -198,6 +200,7 @@ def curves(name: str, title: str, metric: Callable[[], Any]) -> Program:
         assumed_trips=-(-tiles // 64),
         assumption=f"36,000 matching rows of {num_classes} classes in tiles of 128, 64 at once",
         allowed_types=("bf16",),  # sums of 128 flags, as a product with zeros and ones
+        spread=spread,
     )
 
 
@@ -209,10 +212,20 @@ PROGRAMS = (
         donates=True,
         quick=True,
     ),
+    Program(
+        "update-spread",
+        "the same, state and batch divided over 4 chips",
+        lambda: update_of(coco(), 64, 100, 100),
+        donates=True,
+        quick=True,
+        spread=True,
+    ),
     Program("update-xyxy", "the same, boxes as xyxy", lambda: update_of(coco("xyxy"), 64, 100, 100), donates=True),
     Program("match", "`match` 64 x 100 x 100, 8 candidates each", matching, quick=True),
     curves("compute", "`compute` 5,000 x 100", coco),
+    curves("compute-spread", "the same, state divided over 4 chips", coco, spread=True),
     Program("merge", "`merge` 5,000 + 5,000", lambda: merge_of(coco()), quick=True),
+    Program("merge-spread", "the same, states divided over 4 chips", lambda: merge_of(coco()), spread=True),
     Program(
         "average_precision",
         "`average_precision` 64 x 100 x 100",

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._lowering import by_backend
 from ..types import Bools, Ints
 
 __all__ = ["RecallGrid", "at_recall_points", "divide", "first_to_reach", "recall_grid"]
@@ -85,7 +86,7 @@ def at_recall_points(
       Two arrays `[..., R]` float32.
     """
     arguments = true_positives, needed, precision, scores
-    best: tuple[jax.Array, jax.Array] = jax.lax.platform_dependent(*arguments, tpu=_compared, default=_searched)
+    best: tuple[jax.Array, jax.Array] = by_backend(*arguments, tpu=_compared, default=_searched)
     return best
 
 

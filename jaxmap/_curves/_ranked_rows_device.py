@@ -86,6 +86,7 @@ class _Fields(NamedTuple):
         return counts.reshape(self.num_limits, self.num_areas, *counts.shape[1:])
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RankedRows:
     """Rows by class, then by descending score, then by what breaks ties; padding last.
@@ -103,7 +104,7 @@ class RankedRows:
     """
 
     words: tuple[jax.Array, ...]
-    fields: _Fields
+    fields: _Fields = dataclasses.field(metadata={"static": True})
     counters: tuple[jax.Array, ...]
     others_before: jax.Array
     matched: jax.Array

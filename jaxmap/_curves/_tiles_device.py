@@ -8,12 +8,14 @@ processed at once follow each other, and their results are written as one slice.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._lowering import by_backend
 from .._planes import WORD_BITS
 from ..protocols import EvaluationProtocol
 from ..types import DetectionRecords
@@ -148,21 +150,22 @@ def integrate(
     rows: RankedRows, records: DetectionRecords[jax.Array], positives: jax.Array, protocol: EvaluationProtocol
 ) -> Integrated:
     """Integrates the rows; `positives` is `[K, A]` int32, the number of ground truths."""
-
-    def on(length: int, group: int) -> Callable[[], Integrated]:
-        return lambda: _integrate(_Tiles(rows, records, protocol, length, group), positives, protocol)
-
-    result: Integrated = jax.lax.platform_dependent(cpu=on(*ON_CPU), default=on(*ON_ACCELERATOR))
+    on_cpu, on_accelerator = (partial(_integrate, protocol=protocol, sizes=sizes) for sizes in (ON_CPU, ON_ACCELERATOR))
+    result: Integrated = by_backend(rows, records, positives, cpu=on_cpu, default=on_accelerator)
     return result
 
 
-def _integrate(tiles: _Tiles, positives: jax.Array, protocol: EvaluationProtocol) -> Integrated:
-    group, num_planes, num_points, num_classes = (
-        tiles.group,
-        tiles.num_planes,
-        len(protocol.recall_points),
-        len(positives),
-    )
+def _integrate(
+    rows: RankedRows,
+    records: DetectionRecords[jax.Array],
+    positives: jax.Array,
+    *,
+    protocol: EvaluationProtocol,
+    sizes: tuple[int, int],
+) -> Integrated:
+    tiles = _Tiles(rows, records, protocol, *sizes)
+    group, num_planes = tiles.group, tiles.num_planes
+    num_points, num_classes = len(protocol.recall_points), len(positives)
     needed = jnp.moveaxis(first_to_reach(protocol.recall_points, positives), 1, 0)[None, :, None]  # [1, A, 1, K, R]
     averages_area = protocol.average == "area"
     in_group = jnp.arange(group, dtype=jnp.int32)
@@ -186,20 +189,20 @@ def _integrate(tiles: _Tiles, positives: jax.Array, protocol: EvaluationProtocol
 
     zero = jnp.zeros_like(tiles.count)  # varies over the devices of a `shard_map` like the data
 
-    def filled(value: int | np.float32, *shape: int) -> jax.Array:
-        return jnp.broadcast_to(zero.astype(jnp.asarray(value).dtype) + value, shape)
+    def filled(value: np.int32 | np.float32, *shape: int) -> jax.Array:
+        return jnp.broadcast_to(zero.astype(value.dtype) + value, shape)
 
     size = num_classes + 2 * group
     start: tuple[jax.Array, ...] = (
         zero,
         zero - 1,
-        filled(0, 2, num_planes, 1, 1),
+        filled(np.int32(0), 2, num_planes, 1, 1),
         filled(np.float32(-np.inf), 2, num_planes, 1, num_points),
         filled(np.float32(-np.inf), 2, num_planes, size, num_points),
-        filled(0, 2, num_planes, size, 1),
+        filled(np.int32(0), 2, num_planes, size, 1),
     )
     if averages_area:
-        start += (filled(0, 2, num_planes, tiles.most, 1),)
+        start += (filled(np.int32(0), 2, num_planes, tiles.most, 1),)
     carry = jax.lax.while_loop(lambda carry: carry[0] < tiles.count, step, start)
 
     of_classes = slice(group, group + num_classes)

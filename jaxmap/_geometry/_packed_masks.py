@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._lowering import by_backend
+
 __all__ = ["areas", "boundary_of", "intersections", "packed"]
 
 BITS = 32
@@ -44,9 +46,7 @@ def intersections(words: jax.Array, other_words: jax.Array, height: int) -> jax.
     pairs to memory, unless they are added up without a reduction. A TPU has a unit for products of matrices.
     """
     products = partial(_products, num_bits=-(-height // words.shape[1]))
-    shared: jax.Array = jax.lax.platform_dependent(
-        words, other_words, cpu=_unrolled, tpu=products, default=_counted_bits
-    )
+    shared: jax.Array = by_backend(words, other_words, cpu=_unrolled, tpu=products, default=_counted_bits)
     return shared
 
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._candidates._device import ABSENT, reach_planes
+from .._lowering import by_backend
 from .._planes import area_words, level_words, num_words
 from ..protocols import EvaluationProtocol
 from ._dense_kernel import DensePairs, fits_tpu, match_on_tpu, match_pairs
@@ -33,17 +34,31 @@ SHORT_LIST = 4  # candidates per detection; typical images need two or three
 
 def match_images(images: PreparedImage, protocol: EvaluationProtocol) -> Words:
     """Returns the planes in which each detection is matched, and ignored, `[I, D, W]` uint32 each."""
-    by_lists = partial(match_by_lists, protocol=protocol)
+    by_lists, on_tpu, on_gpu = (
+        partial(match, protocol=protocol) for match in (match_by_lists, _match_on_tpu, _match_on_gpu)
+    )
     num_images, num_detections = images.scores.shape
     num_ground_truths = images.truth_labels.shape[1]
     if not num_images * num_detections * num_ground_truths:
         return by_lists(images)
-    on_tpu = fits_tpu(num_ground_truths, num_words(len(protocol.iou_thresholds), len(protocol.area_ranges)))
-    of_tpu = partial(match_dense, match_on_tpu, protocol=protocol) if on_tpu else by_lists
-    on_gpu = num_ground_truths <= MAX_GROUND_TRUTHS
-    of_gpu = partial(match_dense, match_by_rounds, protocol=protocol) if on_gpu else by_lists
-    matched, ignored = jax.lax.platform_dependent(images, cpu=by_lists, tpu=of_tpu, default=of_gpu)
+    fits = fits_tpu(num_ground_truths, num_words(len(protocol.iou_thresholds), len(protocol.area_ranges)))
+    matched, ignored = by_backend(
+        images,
+        cpu=by_lists,
+        tpu=on_tpu if fits else by_lists,
+        default=on_gpu if num_ground_truths <= MAX_GROUND_TRUTHS else by_lists,
+    )
     return matched, ignored
+
+
+def _match_on_tpu(images: PreparedImage, *, protocol: EvaluationProtocol) -> Words:
+    # JAX cannot divide a Pallas kernel over several devices.
+    kernel = partial(by_backend, default=match_on_tpu, partitioned=match_by_rounds)
+    return match_dense(kernel, images, protocol=protocol)
+
+
+def _match_on_gpu(images: PreparedImage, *, protocol: EvaluationProtocol) -> Words:
+    return match_dense(match_by_rounds, images, protocol=protocol)
 
 
 def match_by_lists(images: PreparedImage, *, protocol: EvaluationProtocol) -> Words:

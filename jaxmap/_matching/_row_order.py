@@ -7,6 +7,8 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
+from .._lowering import by_backend
+
 __all__ = ["sort_rows"]
 
 Columns = TypeVar("Columns")
@@ -25,33 +27,35 @@ def sort_rows(keys: tuple[jax.Array, ...], columns: Columns) -> tuple[jax.Array,
     Returns:
       `[D]` int32, the rows in order, and the columns in that order.
     """
-
-    def gathered(keys: tuple[jax.Array, ...], columns: Columns) -> tuple[jax.Array, Columns]:
-        order = jax.lax.sort(keys, num_keys=len(keys))[-1]
-        ordered: Columns = jax.tree.map(lambda column: column[..., order], columns)
-        return order, ordered
-
-    def counted(keys: tuple[jax.Array, ...], columns: Columns) -> tuple[jax.Array, Columns]:
-        *others, rows = keys
-        before = rows[None, :] < rows[:, None]
-        for key in reversed(others):
-            before = (key[None, :] < key[:, None]) | ((key[None, :] == key[:, None]) & before)
-        place = before.sum(1, dtype=jnp.int32)
-        order = jnp.where(place[None, :] == rows[:, None], rows[None, :], 0).sum(1, dtype=jnp.int32)
-        ordered: Columns = jax.tree.map(lambda column: column[..., order], columns)
-        return order, ordered
-
-    def sorted_along(keys: tuple[jax.Array, ...], columns: Columns) -> tuple[jax.Array, Columns]:
-        leaves, structure = jax.tree.flatten(columns)
-        flat = [column for leaf in leaves for column in leaf.reshape(-1, leaf.shape[-1])]
-        operands = jax.lax.sort((*keys, *flat), num_keys=len(keys))
-        order, moved = operands[len(keys) - 1], iter(operands[len(keys) :])
-        ordered = [
-            jnp.stack([next(moved) for _ in range(leaf.size // leaf.shape[-1])]).reshape(leaf.shape) for leaf in leaves
-        ]
-        return order, jax.tree.unflatten(structure, ordered)
-
     if not len(keys[-1]):
         return keys[-1], columns
-    order, ordered = jax.lax.platform_dependent(keys, columns, cpu=gathered, tpu=sorted_along, default=counted)
+    order, ordered = by_backend(keys, columns, cpu=_gathered, tpu=_sorted_along, default=_counted)
     return order, ordered
+
+
+def _gathered(keys: tuple[jax.Array, ...], columns: Columns) -> tuple[jax.Array, Columns]:
+    order = jax.lax.sort(keys, num_keys=len(keys))[-1]
+    ordered: Columns = jax.tree.map(lambda column: column[..., order], columns)
+    return order, ordered
+
+
+def _counted(keys: tuple[jax.Array, ...], columns: Columns) -> tuple[jax.Array, Columns]:
+    *others, rows = keys
+    before = rows[None, :] < rows[:, None]
+    for key in reversed(others):
+        before = (key[None, :] < key[:, None]) | ((key[None, :] == key[:, None]) & before)
+    place = before.sum(1, dtype=jnp.int32)
+    order = jnp.where(place[None, :] == rows[:, None], rows[None, :], 0).sum(1, dtype=jnp.int32)
+    ordered: Columns = jax.tree.map(lambda column: column[..., order], columns)
+    return order, ordered
+
+
+def _sorted_along(keys: tuple[jax.Array, ...], columns: Columns) -> tuple[jax.Array, Columns]:
+    leaves, structure = jax.tree.flatten(columns)
+    flat = [column for leaf in leaves for column in leaf.reshape(-1, leaf.shape[-1])]
+    operands = jax.lax.sort((*keys, *flat), num_keys=len(keys))
+    order, moved = operands[len(keys) - 1], iter(operands[len(keys) :])
+    ordered = [
+        jnp.stack([next(moved) for _ in range(leaf.size // leaf.shape[-1])]).reshape(leaf.shape) for leaf in leaves
+    ]
+    return order, jax.tree.unflatten(structure, ordered)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from .._counts64 import WideCount
+from .._lowering import by_backend
 
 __all__ = ["MatchedSegments", "count_pairs", "fixed_point", "joint_histogram", "match_segments"]
 
@@ -96,10 +97,10 @@ def count_pairs(
       `[I, P, G]` uint32.
     """
     sizes = num_places, num_true_places
-    scattered, products = partial(_scattered, sizes=sizes), jax.vmap(partial(_products, sizes=sizes))
+    scattered, products = (partial(count, sizes=sizes) for count in (_scattered, _products))
     few = place.size > 0 and num_places * num_true_places <= MOST_CELLS
     arguments = place, true_place, jnp.broadcast_to(real, place.shape)
-    counts: jax.Array = jax.lax.platform_dependent(*arguments, tpu=products if few else scattered, default=scattered)
+    counts: jax.Array = by_backend(*arguments, tpu=products if few else scattered, default=scattered)
     return counts
 
 
@@ -112,6 +113,10 @@ def _scattered(place: jax.Array, true_place: jax.Array, real: jax.Array, *, size
 
 
 def _products(place: jax.Array, true_place: jax.Array, real: jax.Array, *, sizes: tuple[int, int]) -> jax.Array:
+    return jax.vmap(partial(_product, sizes=sizes))(place, true_place, real)
+
+
+def _product(place: jax.Array, true_place: jax.Array, real: jax.Array, *, sizes: tuple[int, int]) -> jax.Array:
     """Returns the histogram `[P, G]` of one image `[H, W]`, as products of matrices of 0 and 1 for blocks of pixels."""
     height, width = place.shape
     # Whole rows stay where they are in memory. A block has few enough pixels for an exact sum in float32.

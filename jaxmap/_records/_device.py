@@ -7,6 +7,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from .._lowering import by_backend
 from ..types import GroundTruthRecords
 
 __all__ = ["count_ground_truths"]
@@ -15,8 +16,7 @@ __all__ = ["count_ground_truths"]
 def count_ground_truths(ground_truths: GroundTruthRecords[jax.Array], num_classes: int) -> jax.Array:
     """Returns `[K, A]` int32, how many ground truths of each class are counted in each area range."""
     multiplied, added = (partial(count, num_classes=num_classes) for count in (_multiplied, _added))
-    columns = ground_truths.labels, ground_truths.counted
-    counts: jax.Array = jax.lax.platform_dependent(*columns, tpu=multiplied, default=added)
+    counts: jax.Array = by_backend(ground_truths.labels, ground_truths.counted, tpu=multiplied, default=added)
     return counts
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._display import short_repr
+from ..._lowering import by_backend
 from ..._matching._data_checks import CHECKS, checks_by_name
 from ..._matching._device import MatchedBatch
 from ..._pytrees import register_container
@@ -231,7 +232,7 @@ def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Arra
       rows: the rows of I images.
       valid: `[I]` bool, False for padding.
     """
-    state = jax.tree.map(jnp.asarray, state)  # it may come from a checkpoint, as NumPy arrays
+    state = _varying_like(jax.tree.map(jnp.asarray, state), valid)  # a checkpoint gives NumPy arrays
     capacity = len(state.images.image_id)
     repeated, first = _find_repeated(state, rows, valid)
     conflicting = jax.lax.cond(
@@ -244,7 +245,9 @@ def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Arra
     num_taken = jnp.minimum(num_new, capacity - state.num_images)
     return dataclasses.replace(
         state,
-        images=_write_rows(state.images, jnp.asarray(state.num_images), rows, new),
+        images=by_backend(
+            *(state.images, state.num_images, rows, new), default=_write_slice, partitioned=_write_each_row
+        ),
         num_images=state.num_images + num_taken,
         num_repeated_images=state.num_repeated_images + repeated.sum(dtype=jnp.int32),
         num_conflicting_images=state.num_conflicting_images + (repeated & conflicting).sum(dtype=jnp.int32),
@@ -253,7 +256,30 @@ def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Arra
     )
 
 
-def _write_rows(images: ImageRows, num_images: jax.Array, rows: ImageRows, new: jax.Array) -> ImageRows:
+def _varying_like(state: AveragePrecisionState, column: jax.Array) -> AveragePrecisionState:
+    """Marks a state as varying over the devices of a `jax.shard_map` over which an array of the batch does.
+
+    JAX would mark it inside the branches of a conditional, which `jax.vmap` then cannot map.
+    """
+    axes = jax.typeof(column).manual_axis_type.varying
+
+    def mark(leaf: jax.Array) -> jax.Array:
+        missing = tuple(axes - jax.typeof(leaf).manual_axis_type.varying)
+        return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
+
+    marked: AveragePrecisionState = jax.tree.map(mark, state)
+    return marked
+
+
+def _write_each_row(images: ImageRows, num_images: jax.Array, rows: ImageRows, new: jax.Array) -> ImageRows:
+    """Like `_write_slice`, for a state that may be spread over devices: a slice would bring it to every device."""
+    slot = num_images + jnp.cumsum(new, dtype=jnp.int32) - 1
+    slot = jnp.where(new, slot, len(images.image_id))  # beyond the last: dropped
+    written: ImageRows = jax.tree.map(lambda old, row: old.at[slot].set(row, mode="drop"), images, rows)
+    return written
+
+
+def _write_slice(images: ImageRows, num_images: jax.Array, rows: ImageRows, new: jax.Array) -> ImageRows:
     """Writes the new rows to the slots from `num_images` on, as one slice; those that do not fit are dropped."""
     capacity, size = len(images.image_id), min(len(images.image_id), len(new))
     start = jnp.minimum(num_images, capacity - size)
