@@ -246,7 +246,10 @@ def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Arra
     return dataclasses.replace(
         state,
         images=by_backend(
-            *(state.images, state.num_images, rows, new), default=_write_slice, partitioned=_write_each_row
+            *(state.images, state.num_images, rows, new),
+            tpu=_write_slice,
+            default=_write_rows,
+            partitioned=_write_rows,
         ),
         num_images=state.num_images + num_taken,
         num_repeated_images=state.num_repeated_images + repeated.sum(dtype=jnp.int32),
@@ -271,8 +274,8 @@ def _varying_like(state: AveragePrecisionState, column: jax.Array) -> AveragePre
     return marked
 
 
-def _write_each_row(images: ImageRows, num_images: jax.Array, rows: ImageRows, new: jax.Array) -> ImageRows:
-    """Like `_write_slice`, for a state that may be spread over devices: a slice would bring it to every device."""
+def _write_rows(images: ImageRows, num_images: jax.Array, rows: ImageRows, new: jax.Array) -> ImageRows:
+    """Writes the new rows to the slots from `num_images` on; those that do not fit are dropped."""
     slot = num_images + jnp.cumsum(new, dtype=jnp.int32) - 1
     slot = jnp.where(new, slot, len(images.image_id))  # beyond the last: dropped
     written: ImageRows = jax.tree.map(lambda old, row: old.at[slot].set(row, mode="drop"), images, rows)
@@ -280,7 +283,7 @@ def _write_each_row(images: ImageRows, num_images: jax.Array, rows: ImageRows, n
 
 
 def _write_slice(images: ImageRows, num_images: jax.Array, rows: ImageRows, new: jax.Array) -> ImageRows:
-    """Writes the new rows to the slots from `num_images` on, as one slice; those that do not fit are dropped."""
+    """Like `_write_rows`, for a TPU, which writes one slice faster than single rows; spread over several, it cannot."""
     capacity, size = len(images.image_id), min(len(images.image_id), len(new))
     start = jnp.minimum(num_images, capacity - size)
     number = start - num_images + jnp.arange(size, dtype=jnp.int32)  # of the new row in each slot of the slice
