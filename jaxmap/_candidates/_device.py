@@ -28,7 +28,9 @@ __all__ = [
     "TOLERANCE",
     "find_candidates",
     "inside_ranges",
+    "most_similar",
     "reach_planes",
+    "reaches_threshold",
     "similarity_order",
     "similarity_places",
 ]
@@ -80,13 +82,13 @@ def find_candidates(
         index, present, overflow = _first_columns(near, num_candidates)
     similarity = exact(index)
     dtype = level_dtype(len(iou_thresholds))
-    level = sum(_reaches(similarity, threshold).astype(dtype) for threshold in iou_thresholds)
+    level = sum(reaches_threshold(similarity, threshold).astype(dtype) for threshold in iou_thresholds)
     level = jnp.where(present, level, dtype(0))
     if best_only:
         place, num_places = jnp.full(level.shape, 2, jnp.int32), 2
         for number, of_kind in enumerate((~crowd[index], crowd[index])):
             reaches = (level > 0) & of_kind
-            place = jnp.where(_first_of_best(similarity, reaches), number, place)
+            place = jnp.where(most_similar(similarity, reaches), number, place)
     else:
         place, num_places = similarity_order(similarity, level > 0), index.shape[-1]
     to_place = place[..., None, :] == np.arange(num_places, dtype=np.int32)[None, :, None]  # [D, places, C]
@@ -122,10 +124,10 @@ def reach_planes(
       `[D, G]`, the similarity, by which candidates are preferred, of equal ones the later; `ABSENT` for those that
       reach no threshold. And `[W, D, G]` uint32, the planes whose threshold is reached.
     """
-    reaches = [allowed & _reaches(similarity, threshold) for threshold in iou_thresholds]
+    reaches = [allowed & reaches_threshold(similarity, threshold) for threshold in iou_thresholds]
     present = reaches[0]
     if best_only:
-        first = [_first_of_best(similarity, present & of_kind[None, :]) for of_kind in (~crowd, crowd)]
+        first = [most_similar(similarity, present & of_kind[None, :]) for of_kind in (~crowd, crowd)]
         present = first[0] | first[1]
         similarity = df.where(crowd[None, :], df.constant(ABSENT / 2), similarity)  # after the other
     planes = []
@@ -138,19 +140,25 @@ def reach_planes(
     return df.where(present, similarity, df.constant(ABSENT)), jnp.stack(planes)
 
 
-def _reaches(similarity: DoubleFloat, threshold: float) -> jax.Array:
+def reaches_threshold(similarity: DoubleFloat, threshold: float) -> jax.Array:
+    """Returns whether similarities reach a threshold, in their shape."""
     # pycocotools compares with min(t, 1 - 1e-10), so that a perfect overlap reaches t = 1 whatever the rounding.
     return df.difference(similarity, df.constant(min(threshold, 1 - 1e-10))) >= -TOLERANCE
 
 
-def _first_of_best(similarity: DoubleFloat, present: jax.Array) -> jax.Array:
-    """Returns `[D, C]` bool, the first of the most similar ground truths of each detection."""
+def most_similar(similarity: DoubleFloat, present: jax.Array, *, axis: int = -1, last: bool = False) -> jax.Array:
+    """Returns which pair is the most similar of those present along an axis, in the shape of both.
+
+    Of equal ones it is the first, or the last; without any, none is.
+    """
     high = jnp.where(present, similarity.hi, ABSENT)
-    top = high.max(-1, keepdims=True)
-    low_of_top = jnp.where(high == top, similarity.lo, -1.0).max(-1, keepdims=True)
+    top = high.max(axis, keepdims=True)
+    low_of_top = jnp.where(high == top, similarity.lo, -1.0).max(axis, keepdims=True)
     near = present & (df.difference(DoubleFloat(high, similarity.lo), DoubleFloat(top, low_of_top)) >= -TOLERANCE)
-    column = jax.lax.broadcasted_iota(jnp.int32, present.shape, present.ndim - 1)
-    return near & (column == jnp.where(near, column, present.shape[-1]).min(-1, keepdims=True))
+    place = jax.lax.broadcasted_iota(jnp.int32, present.shape, axis % present.ndim)
+    if last:
+        return near & (place == jnp.where(near, place, -1).max(axis, keepdims=True))
+    return near & (place == jnp.where(near, place, present.shape[axis]).min(axis, keepdims=True))
 
 
 def inside_ranges(area: DoubleFloat, ranges: tuple[tuple[float, float], ...]) -> jax.Array:

@@ -2,7 +2,8 @@
 
 This is greedy matching over all pairs of an image. A pair that is first among the pairs of its detection and among
 those of its ground truth is always taken, so all such pairs are taken at once and the other pairs of both sides are
-removed; after a few rounds no pair is left. There is no floating point, so the result is the same on any device.
+removed; after a few rounds no pair is left. A CPU pairs short lists, `pair_greedily`, of which it knows the order.
+Accelerators compare all pairs in each round, `pair_all`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from .._candidates._device import most_similar
+from .._geometry._double_float import DoubleFloat
 from ..types import UNMATCHED
 
-__all__ = ["NO_PAIR", "pair_greedily"]
+__all__ = ["NO_PAIR", "pair_all", "pair_greedily"]
 
 NO_PAIR = 2**31 - 1  # the position of a pair that must not be taken
 
@@ -55,3 +58,39 @@ def pair_greedily(index: jax.Array, place: jax.Array, *, num_ground_truths: int)
     if not index.size or not num_ground_truths:
         return nobody
     return jax.lax.while_loop(is_left, take_certain, (place.astype(jnp.int32), nobody))[1]
+
+
+def pair_all(
+    similarity: DoubleFloat, allowed: jax.Array, *, by_detection: bool, preferred: jax.Array | None = None
+) -> jax.Array:
+    """Pairs the detections of a batch with its ground truths.
+
+    Of the pairs of a detection, the most similar is first, of equal ones that of the later ground truth. Of equal pairs
+    of different detections, that of the earlier detection is first.
+
+    Args:
+      similarity: `[I, D, G]`.
+      allowed: `[I, D, G]` bool, the pairs.
+      by_detection: whether all pairs of an earlier detection are before those of a later one.
+      preferred: `[I, D, G]` bool, pairs that are before all others; None if none are.
+
+    Returns:
+      `[I, D, G]` bool, the pairs that are taken.
+    """
+
+    def first(left: jax.Array, axis: int) -> jax.Array:
+        if preferred is not None:
+            better = left & preferred
+            left = jnp.where(better.any(axis, keepdims=True), better, left)
+        if by_detection and axis == -2:
+            row = jax.lax.broadcasted_iota(jnp.int32, left.shape, left.ndim - 2)
+            return left & (row == jnp.where(left, row, left.shape[-2]).min(-2, keepdims=True))
+        return most_similar(similarity, left, axis=axis, last=axis == -1)
+
+    def take_certain(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        left, taken = state
+        certain = first(left, -1) & first(left, -2)
+        struck_out = certain.any(-1, keepdims=True) | certain.any(-2, keepdims=True)
+        return left & ~struck_out, taken | certain
+
+    return jax.lax.while_loop(lambda state: state[0].any(), take_certain, (allowed, jnp.zeros_like(allowed)))[1]

@@ -18,6 +18,7 @@ import pytest
 import jaxmap
 from jaxmap._pairing._host import PAIRINGS
 from jaxmap.metrics import ConfusionMatrix, ConfusionMatrixState
+from jaxmap.metrics._detection import _confusion
 from support.scenes import pad
 
 pytestmark = pytest.mark.slow
@@ -67,8 +68,11 @@ def on_host(data: Batch, pairing: str) -> jaxmap.Confusion:
 # ---- the host's counts ----
 
 
-def test_every_rule_counts_as_the_host_does() -> None:
+@pytest.mark.parametrize("backend", ["CPU", "accelerator"])
+def test_every_rule_counts_as_the_host_does(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     count = len(dataset()["detections"].labels)
+    if backend == "accelerator":
+        monkeypatch.setattr(_confusion, "by_backend", lambda *arguments, default, **_: default(*arguments))
 
     @jax.jit
     def run(data: Batch) -> dict[str, ConfusionMatrixState]:

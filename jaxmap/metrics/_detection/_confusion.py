@@ -13,16 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ..._candidates._device import similarity_places
+from ..._candidates._device import most_similar, reaches_threshold, similarity_places
 from ..._display import short_repr
 from ..._geometry import GEOMETRIES, geometry_of
+from ..._geometry._double_float import DoubleFloat
 from ..._integer_bounds import check_int32
+from ..._lowering import by_backend
 from ..._matching._backends import SHORT_LIST, with_candidate_lists
 from ..._matching._checked import BatchRules, CheckedDetections, CheckedGroundTruths, check_batch
 from ..._matching._data_checks import CHECKS, advise, checks_by_name
 from ..._matching._prepared import PreparedImage, prepare_image
-from ..._pairing._device import NO_PAIR, pair_greedily
+from ..._matching._row_order import sort_rows
+from ..._pairing._device import NO_PAIR, pair_all, pair_greedily
 from ..._pairing._host import check_confusion_options, normalize_confusion
+from ..._panoptic._device import count_pairs
 from ..._pytrees import register_container
 from ...protocols import COCO, UNLIMITED, AreaRange
 from ...types import UNMATCHED, Array, Candidates, Detections, GroundTruths, HostArray, Scalar
@@ -180,17 +184,16 @@ class ConfusionMatrix(Contract[ConfusionMatrixState, ConfusionMatrixResult]):
         area = truth.area if geometry_of(self.protocol.iou_type).scaled_by_area else None  # it is not used otherwise
         truth = dataclasses.replace(truth, area=area, verified=None, not_exhaustive=None)
         images = jax.vmap(partial(prepare_image, rules=rules))(_by_class(found), _by_class(truth), batch.odd_flags)
-        num_ground_truths = images.truth_labels.shape[1]
-        short = partial(_pair_image, metric=self, num_candidates=min(SHORT_LIST, num_ground_truths))
-        cells, left_out = with_candidate_lists(
-            short, lambda image: _pair_image(image, metric=self, num_candidates=num_ground_truths)[0], images
-        )
-        counts = jnp.zeros(state.counts.size, jnp.int32).at[cells.ravel()].add(1, mode="drop")
+        by_lists, all_pairs = (partial(pair, metric=self) for pair in (_pair_by_lists, _pair_all))
+        is_empty = not images.labels.size * images.truth_labels.size
+        pairs: _Pairs = by_backend(images, cpu=by_lists, default=by_lists if is_empty else all_pairs)
+        included = _included(images, self)
+        counts, left_out = _count(images, included, pairs, self.num_classes)
         return self.merge(
             state,
             ConfusionMatrixState(
-                counts=counts.reshape(state.counts.shape),
-                num_left_out=left_out.sum(dtype=jnp.int32),
+                counts=counts,
+                num_left_out=left_out,
                 num_images=real.sum(dtype=jnp.int32),
                 num_padded_images=(~real).sum(dtype=jnp.int32),
                 num_not_finite=images.num_not_finite.sum(dtype=jnp.int32),
@@ -234,28 +237,92 @@ def _by_class(batch: Rows) -> Rows:
     """Sorts the rows of each image by class, so that ties are broken by class, then by position."""
 
     def sort(image: Rows) -> Rows:
-        order = jnp.argsort(image.labels, stable=True)
-        ordered: Rows = jax.tree.map(lambda column: column[order], image)
-        return ordered
+        rows = jnp.arange(len(image.labels), dtype=jnp.int32)
+        leaves, structure = jax.tree.flatten(image)
+        small = [leaf.ndim < 3 for leaf in leaves]
+        moved = [leaf.T for leaf, is_small in zip(leaves, small, strict=True) if is_small]
+        order, moved = sort_rows((image.labels, rows), moved)
+        columns = iter(moved)
+        ordered = [next(columns).T if is_small else leaf[order] for leaf, is_small in zip(leaves, small, strict=True)]
+        result: Rows = jax.tree.unflatten(structure, ordered)
+        return result
 
     ordered: Rows = jax.vmap(sort)(batch)
     return ordered
 
 
-def _pair_image(
-    image: PreparedImage, *, metric: ConfusionMatrix, num_candidates: int
-) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-    """Pairs one image.
+def _included(images: PreparedImage, metric: ConfusionMatrix) -> jax.Array:
+    """Returns which detections take part, in the shape of their scores."""
+    return images.valid & (images.scores >= np.float32(metric.score_threshold))
 
-    Returns:
-      The entry of every outcome, `[D + G]` int32 into the flat matrix, beyond its end for no outcome; the number of
-      detections left out; and how many candidate lists were too short.
+
+class _Pairs(NamedTuple):
+    """What the detections and ground truths of a batch take.
+
+    Attributes:
+      labels: `[I, D]` int32, the class of the ground truth that each detection takes; -1 for none.
+      missed: `[I, G]` bool, counted ground truths that no detection takes.
+      reaches_ignored: `[I, D]` bool, whether a detection reaches the threshold with a ground truth that is not counted.
     """
-    (num_ground_truths,), background = image.truth_labels.shape, metric.num_classes
+
+    labels: jax.Array
+    missed: jax.Array
+    reaches_ignored: jax.Array
+
+
+def _count(images: PreparedImage, included: jax.Array, pairs: _Pairs, background: int) -> tuple[jax.Array, jax.Array]:
+    """Returns the entries `[K + 1, K + 1]` int32 of a batch, and how many detections are left out."""
+    found = pairs.labels >= 0
+    left_out = included & ~found & pairs.reaches_ignored
+    rows = [jnp.where(found, pairs.labels, background), images.truth_labels]
+    columns = [images.labels, jnp.full_like(images.truth_labels, background)]
+    real = [included & ~left_out, pairs.missed]
+    row, column, is_real = (jnp.concatenate(parts, axis=1)[None] for parts in (rows, columns, real))
+    counts = count_pairs(row, column, is_real, background + 1, background + 1)[0]
+    return counts.astype(jnp.int32), left_out.sum(dtype=jnp.int32)
+
+
+def _pair_all(images: PreparedImage, *, metric: ConfusionMatrix) -> _Pairs:
+    """Pairs a batch on an accelerator."""
+    included = _included(images, metric)
+    similarity, reaches = jax.vmap(partial(_reaching, iou_threshold=metric.iou_threshold))(images, included)
+    similarity, reaches = jax.lax.optimization_barrier((similarity, reaches))  # type: ignore[no-untyped-call]
+    counts = images.truth_counted[..., 0]
+    allowed = reaches & counts[:, None]
+    if metric.pairing == "best_only":
+        allowed = most_similar(similarity, allowed, last=True)
+    same_class = images.labels[..., None] == images.truth_labels[:, None]
+    preferred = same_class if metric.pairing == "class_first" else None
+    taken = pair_all(similarity, allowed, by_detection=metric.pairing == "score", preferred=preferred)
+    return _Pairs(
+        labels=jnp.where(taken, images.truth_labels[:, None], -1).max(-1),
+        missed=counts & ~taken.any(-2),
+        reaches_ignored=(reaches & ~counts[:, None]).any(-1),
+    )
+
+
+def _reaching(image: PreparedImage, included: jax.Array, *, iou_threshold: float) -> tuple[DoubleFloat, jax.Array]:
+    """Returns the similarity `[D, G]` of all pairs of an image, and which of them reach the threshold."""
+    similarity = image.similarity.exact_of_all()
+    return similarity, image.allowed(included[:, None]) & reaches_threshold(similarity, iou_threshold)
+
+
+def _pair_by_lists(images: PreparedImage, *, metric: ConfusionMatrix) -> _Pairs:
+    """Pairs a batch on a CPU."""
+    num_ground_truths = images.truth_labels.shape[1]
+    short = partial(_pair_image, metric=metric, num_candidates=min(SHORT_LIST, num_ground_truths))
+    return with_candidate_lists(
+        short, lambda image: _pair_image(image, metric=metric, num_candidates=num_ground_truths)[0], images
+    )
+
+
+def _pair_image(image: PreparedImage, *, metric: ConfusionMatrix, num_candidates: int) -> tuple[_Pairs, jax.Array]:
+    """Pairs one image, and returns how many candidate lists were too short."""
+    (num_ground_truths,) = image.truth_labels.shape
     counted = image.truth_counted[:, 0]
-    takes_part = image.valid & (image.scores >= np.float32(metric.score_threshold))
+    included = _included(image, metric)
     candidates, overflow = image.candidates(
-        jnp.broadcast_to(takes_part[:, None], (*takes_part.shape, num_ground_truths)),
+        jnp.broadcast_to(included[:, None], (*included.shape, num_ground_truths)),
         iou_thresholds=(metric.iou_threshold,),
         num_candidates=num_candidates,
     )
@@ -263,15 +330,9 @@ def _pair_image(
     place = _places(image, candidates, reaches & counts, metric.pairing)
     partner = pair_greedily(candidates.index, place, num_ground_truths=num_ground_truths)
     partner = jnp.where(partner == UNMATCHED, num_ground_truths, partner)  # a negative index would wrap around
-    left_out = takes_part & (partner == num_ground_truths) & (reaches & ~counts).any(-1)
-
-    side = background + 1
-    rows = jnp.append(image.truth_labels, jnp.int32(background))[partner]
-    of_detections = jnp.where(takes_part & ~left_out, rows * side + image.labels, side * side)
+    labels = jnp.append(image.truth_labels, jnp.int32(-1))[partner]
     missed = counted.at[partner].set(False, mode="drop")
-    of_ground_truths = jnp.where(missed, image.truth_labels * side + background, side * side)
-    cells = jnp.concatenate([of_detections, of_ground_truths])
-    return (cells, left_out.sum(dtype=jnp.int32)), overflow
+    return _Pairs(labels, missed, (reaches & ~counts).any(-1)), overflow
 
 
 def _places(image: PreparedImage, candidates: Candidates[jax.Array], allowed: jax.Array, pairing: str) -> jax.Array:
