@@ -25,11 +25,12 @@ from ._outcomes import counted_words, outcome
 from ._prepared import PreparedImage
 from ._rounds import MAX_GROUND_TRUTHS, match_by_rounds
 
-__all__ = ["SHORT_LIST", "match_by_lists", "match_dense", "match_images", "with_candidate_lists"]
+__all__ = ["match_by_lists", "match_dense", "match_images", "with_candidate_lists"]
 
 Result = TypeVar("Result")
 Words = tuple[jax.Array, jax.Array]  # matched and ignored
 SHORT_LIST = 4  # candidates per detection; typical images need two or three
+LISTED = 8  # ground truths per image up to which lists have room for all: another program would take long to compile
 
 
 def match_images(images: PreparedImage, protocol: EvaluationProtocol) -> Words:
@@ -63,9 +64,8 @@ def _match_on_gpu(images: PreparedImage, *, protocol: EvaluationProtocol) -> Wor
 
 def match_by_lists(images: PreparedImage, *, protocol: EvaluationProtocol) -> Words:
     """Matches a batch with lists of candidates."""
-    num_candidates = min(SHORT_LIST, images.truth_labels.shape[1])
-    short = partial(_match_short_lists, protocol=protocol, num_candidates=num_candidates)
-    return with_candidate_lists(short, partial(_match_all_pairs, protocol=protocol), images)
+    listed, all_pairs = partial(_match_listed, protocol=protocol), partial(_match_all_pairs, protocol=protocol)
+    return with_candidate_lists(listed, all_pairs, images)
 
 
 def match_dense(kernel: Callable[[DensePairs], Words], images: PreparedImage, *, protocol: EvaluationProtocol) -> Words:
@@ -74,7 +74,7 @@ def match_dense(kernel: Callable[[DensePairs], Words], images: PreparedImage, *,
 
 
 def with_candidate_lists(
-    with_short_lists: Callable[[PreparedImage], tuple[Result, jax.Array]],
+    with_lists: Callable[[PreparedImage, int], tuple[Result, jax.Array]],
     with_all_pairs: Callable[[PreparedImage], Result],
     images: PreparedImage,
 ) -> Result:
@@ -84,12 +84,14 @@ def with_candidate_lists(
     by one, with all their pairs, so the result never depends on the length of lists.
 
     Args:
-      with_short_lists: returns the result of one image, and how many lists were too short.
+      with_lists: returns the result of one image with lists of some length, and how many lists were too short.
       with_all_pairs: returns the same result of one image.
       images: `[I, ...]`.
     """
-    result, overflow = jax.vmap(with_short_lists)(images)
-    if images.truth_labels.shape[1] <= SHORT_LIST:
+    num_ground_truths = images.truth_labels.shape[1]
+    length = num_ground_truths if num_ground_truths <= LISTED else SHORT_LIST
+    result, overflow = jax.vmap(lambda image: with_lists(image, length))(images)
+    if length == num_ground_truths:
         return result
 
     def redo(carry: tuple[jax.Array, Result]) -> tuple[jax.Array, Result]:
@@ -102,8 +104,8 @@ def with_candidate_lists(
     return fitting
 
 
-def _match_short_lists(
-    image: PreparedImage, *, protocol: EvaluationProtocol, num_candidates: int
+def _match_listed(
+    image: PreparedImage, num_candidates: int, *, protocol: EvaluationProtocol
 ) -> tuple[Words, jax.Array]:
     """Returns matched `[D, W]` and ignored `[D, W]`, and how many candidate lists were too short."""
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)

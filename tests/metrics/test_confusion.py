@@ -1,6 +1,6 @@
 """The confusion matrix inside `jit`: equal to the host call, and its summary by hand. Counts are compared exactly.
 
-Ground truths have eight slots, as many as a short list of candidates, which halves the time that compiling takes.
+Ground truths have eight slots, for all of which a list of candidates has room, which halves the time to compile.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from ..._geometry import GEOMETRIES, geometry_of
 from ..._geometry._double_float import DoubleFloat
 from ..._integer_bounds import check_int32
 from ..._lowering import by_backend
-from ..._matching._backends import SHORT_LIST, with_candidate_lists
+from ..._matching._backends import with_candidate_lists
 from ..._matching._checked import BatchRules, CheckedDetections, CheckedGroundTruths, check_batch
 from ..._matching._data_checks import CHECKS, advise, checks_by_name
 from ..._matching._prepared import PreparedImage, prepare_image
@@ -309,14 +309,11 @@ def _reaching(image: PreparedImage, included: jax.Array, *, iou_threshold: float
 
 def _pair_by_lists(images: PreparedImage, *, metric: ConfusionMatrix) -> _Pairs:
     """Pairs a batch on a CPU."""
-    num_ground_truths = images.truth_labels.shape[1]
-    short = partial(_pair_image, metric=metric, num_candidates=min(SHORT_LIST, num_ground_truths))
-    return with_candidate_lists(
-        short, lambda image: _pair_image(image, metric=metric, num_candidates=num_ground_truths)[0], images
-    )
+    pair, num_ground_truths = partial(_pair_image, metric=metric), images.truth_labels.shape[1]
+    return with_candidate_lists(pair, lambda image: pair(image, num_ground_truths)[0], images)
 
 
-def _pair_image(image: PreparedImage, *, metric: ConfusionMatrix, num_candidates: int) -> tuple[_Pairs, jax.Array]:
+def _pair_image(image: PreparedImage, num_candidates: int, *, metric: ConfusionMatrix) -> tuple[_Pairs, jax.Array]:
     """Pairs one image, and returns how many candidate lists were too short."""
     (num_ground_truths,) = image.truth_labels.shape
     counted = image.truth_counted[:, 0]
