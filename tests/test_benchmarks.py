@@ -234,7 +234,9 @@ def test_limits_of_the_script_add_up_to_eight_minutes() -> None:
 @pytest.mark.parametrize("part", ["facts", "scenes", "updates", "fetched", "maps", "bootstrap", "profile"])
 def test_parts_of_the_script_run(part: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
-    assert importlib.import_module("device_parts").main([part, "--quick"]) == 0
+    parts = importlib.import_module("device_parts")
+    monkeypatch.delitem(parts.VARIANTS, "lists of candidates")  # that of a CPU, which the part compiles anyway
+    assert parts.main([part, "--quick"]) == 0
     printed = capfd.readouterr().out
     expected = {
         "facts": "jax ",

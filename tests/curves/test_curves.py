@@ -139,7 +139,7 @@ def counts_near(points: np.ndarray, total: int) -> np.ndarray:
     return np.arange(total + 1) if total <= 200 else np.unique(np.clip(near, 0, total).astype(np.int64))
 
 
-@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("grid", sorted({*GRIDS} - {"thousandths"}))  # which the next test has
 def test_integer_rule_equals_float64_for_every_number_of_ground_truths(grid: str) -> None:
     points, totals = np.array(GRIDS[grid]), np.arange(4001)
     needed = np.asarray(first_to_reach(GRIDS[grid], jnp.asarray(totals, jnp.int32)))

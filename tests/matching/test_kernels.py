@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmap import COCO, OPEN_IMAGES, VOC2012, Detections, GroundTruths
+from jaxmap import COCO, OPEN_IMAGES, VOC2012, Detections, EvaluationProtocol, GroundTruths
 from jaxmap._candidates._device import ABSENT
 from jaxmap._matching._backends import match_by_lists, match_dense
-from jaxmap._matching._checked import BatchRules, check_batch
+from jaxmap._matching._checked import BatchRules, CheckedBatch, check_batch
 from jaxmap._matching._dense_kernel import LANES, DensePairs, fits_tpu, match_on_tpu, match_pairs
 from jaxmap._matching._kernel import match
 from jaxmap._matching._outcomes import outcome
@@ -150,7 +150,6 @@ def test_long_lists_are_matched_inside_shard_map() -> None:
         np.testing.assert_array_equal(np.asarray(result), np.asarray(words))
 
 
-@pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize(
     "protocol",
     [
@@ -162,15 +161,20 @@ def test_long_lists_are_matched_inside_shard_map() -> None:
     ],
     ids=lambda protocol: f"{protocol.name}-{protocol.iou_type}-{protocol.class_agnostic}",
 )
-def test_a_batch_of_boxes_is_matched_alike(protocol: object, name: str) -> None:
+def test_a_batch_of_boxes_is_matched_alike(protocol: EvaluationProtocol) -> None:
     rules = BatchRules(protocol, 2, "xyxy")
     batch = check_batch(*boxes_on_thresholds(7), np.arange(4), None, rules)
-    images = jax.jit(jax.vmap(partial(prepare_image, rules=rules)))(
-        batch.detections, batch.ground_truths, batch.odd_flags
-    )
-    expected = jax.jit(partial(match_by_lists, protocol=protocol))(images)
-    assert np.asarray(expected[0]).any()
-    results = jax.jit(partial(match_dense, KERNELS[name], protocol=protocol))(images)
-    for result, words in zip(results, expected, strict=True):
-        valid = np.asarray(images.valid)
-        np.testing.assert_array_equal(np.asarray(result)[valid], np.asarray(words)[valid])
+
+    @jax.jit
+    def match_in_all_ways(batch: CheckedBatch) -> tuple[jax.Array, dict[str, tuple[jax.Array, jax.Array]]]:
+        prepare = jax.vmap(partial(prepare_image, rules=rules))
+        images = prepare(batch.detections, batch.ground_truths, batch.odd_flags)
+        ways = {name: match_dense(kernel, images, protocol=protocol) for name, kernel in KERNELS.items()}
+        return images.valid, ways | {"lists": match_by_lists(images, protocol=protocol)}
+
+    valid, results = jax.device_get(match_in_all_ways(batch))
+    expected = results.pop("lists")
+    assert expected[0].any()
+    for name, result in results.items():
+        for words, expected_words in zip(result, expected, strict=True):
+            np.testing.assert_array_equal(words[valid], expected_words[valid], err_msg=name)
