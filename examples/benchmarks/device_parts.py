@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -138,14 +139,15 @@ def updates(quick: bool) -> int:
     images = 500 if quick else 5_000
     metric = average_precision(images)
     sizes = (16,) if quick else (64, 256, 1024)
+    measured = functools.partial(measure, repeats=2 if quick else 9)
     for size in sizes:
         [batch] = batches(size, size, SLOTS)
-        state = measure(f"update of {size} images", update_of(metric), lambda batch=batch: (metric.init(), *batch))
-    measure(f"compute of {images} images, {size} filled", metric.compute, lambda: (state,), donate=())
+        state = measured(f"update of {size} images", update_of(metric), lambda batch=batch: (metric.init(), *batch))
+    measured(f"compute of {images} images, {size} filled", metric.compute, lambda: (state,), donate=())
     [batch] = batches(sizes[0], sizes[0], SLOTS)
     for name, variant in VARIANTS.items():
         with variant():
-            measure(f"update of {sizes[0]} images by {name}", update_of(metric), lambda: (metric.init(), *batch))
+            measured(f"update of {sizes[0]} images by {name}", update_of(metric), lambda: (metric.init(), *batch))
     return 0
 
 

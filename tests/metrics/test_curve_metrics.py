@@ -37,7 +37,7 @@ def test_numbers_are_those_of_evaluate(runner: Runner) -> None:
     expected = jaxmap.evaluate(data["detections"], data["ground_truths"], **CONFIG)
     result = runner.compute(runner.whole)
     numbers = runner.metric.summarize(result)
-    assert 0.1 < expected.summary["AP"] < 0.9
+    assert 0.05 < expected.summary["AP"] < 0.9
     if runner.name != "histogram":
         for name in ("precision", "recall", "scores"):
             np.testing.assert_array_equal(getattr(result.curves, name), getattr(expected.curves, name))
@@ -99,7 +99,7 @@ def test_what_finds_no_room_is_counted_and_refused_by_name() -> None:
     data = dataset()
     slots = {"max_images": 20, "max_detections_per_image": 4, "max_ground_truths_per_image": 3}
     metric = AveragePrecision(**CONFIG, **slots)
-    with pytest.warns(UserWarning, match=r"the batch has (24 detections|16 ground_truths) per image"):
+    with pytest.warns(UserWarning, match=r"the batch has (24 detections|8 ground_truths) per image"):
         jax.eval_shape(lambda batch: metric.update(metric.init(), **batch), batches(data)[0])
     state = jax.jit(metric.merge)(metric.init(), runner_of("exact").whole)
     counts = (data["ground_truths"].valid & ~data["ground_truths"].crowd & (data["ground_truths"].area <= 1e10)).sum(1)
