@@ -177,6 +177,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for program in PROGRAMS
         if (not options.case or any(fnmatch.fnmatch(program.name, case) for case in options.case))
         and (program.quick or not options.quick)
+        and (
+            options.chip == "tpu" or not program.spread
+        )  # only a TPU's compiler takes a topology of several chips here
     ]
     if not chosen:
         names = ", ".join(program.name for program in PROGRAMS)
