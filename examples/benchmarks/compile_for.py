@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         and (program.quick or not options.quick)
         and (
             options.chip == "tpu" or not program.spread
-        )  # only a TPU's compiler takes a topology of several chips here
+        )  # of several chips, here
     ]
     if not chosen:
         names = ", ".join(program.name for program in PROGRAMS)
