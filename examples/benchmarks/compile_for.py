@@ -177,9 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for program in PROGRAMS
         if (not options.case or any(fnmatch.fnmatch(program.name, case) for case in options.case))
         and (program.quick or not options.quick)
-        and (
-            options.chip == "tpu" or not program.spread
-        )  # of several chips, here
+        and (options.chip == "tpu" or not program.spread)  # of several chips, here
     ]
     if not chosen:
         names = ", ".join(program.name for program in PROGRAMS)
