@@ -35,14 +35,14 @@ def records_on_device(images: ImageRows, filled: jax.Array, num_areas: int) -> R
     of_slot = jnp.zeros_like(order).at[order].set(image_index, unique_indices=True)
     return Records(
         detections=DetectionRecords(
-            scores=found.scores.ravel(),
-            labels=found.labels.ravel().astype(jnp.int32),
+            scores=jnp.ravel(found.scores),
+            labels=jnp.ravel(found.labels).astype(jnp.int32),
             image_index=jnp.repeat(image_index, num_rows),
             position=jnp.tile(jnp.arange(num_rows, dtype=jnp.int32), num_images),
-            rank=found.rank.ravel().astype(jnp.int32),
-            matched=found.matched.reshape(num_images * num_rows, -1),
-            ignored=found.ignored.reshape(num_images * num_rows, -1),
-            valid=((found.labels >= 0) & filled[order][:, None]).ravel(),
+            rank=jnp.ravel(found.rank).astype(jnp.int32),
+            matched=jnp.reshape(found.matched, (num_images * num_rows, -1)),
+            ignored=jnp.reshape(found.ignored, (num_images * num_rows, -1)),
+            valid=jnp.ravel((found.labels >= 0) & filled[order][:, None]),
         ),
         ground_truths=GroundTruthRecords(
             labels=jnp.maximum(truth_labels, 0).ravel(),
