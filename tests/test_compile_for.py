@@ -201,13 +201,15 @@ def test_loop_of_unknown_length_counts_once_and_is_reported(bundles: ModuleType)
 
 
 def test_launches_are_the_thunks_of_an_instruction_that_are_kernels_or_copies(chips: ModuleType) -> None:
-    kinds = ["kCustomKernel", "kCustomKernel", "kCopy", "kWhile", "kCommandBuffer"]
-    names = ["sort.1", "sort.1", "copy.2", "while.3", "command_buffer"]
+    launch = ["kCustomKernel", "kCustomKernel", "kCopy", "kAsyncStart", "kDynamicSliceFusion"]
+    kinds = [*launch, "kDynamicSliceFusion", "kWhile", "kCommandBuffer", "kAsyncDone"]
+    names = ["sort.1", "sort.1", "copy.2", "start.3", "fusion.4", "inside start.3", "while.5", "buffer", "done.6"]
     thunks = "".join(
         f'thunk_metadata {{\n  thunk_info {{\n    profile_annotation: "{name}"\n  }}\n  thunk_kind: "{kind}"\n}}\n'
         for name, kind in zip(names, kinds, strict=True)
     )
-    assert chips._launches(thunks) == {"sort.1": 2, "copy.2": 1}
+    found = chips._launches(thunks, {"sort.1", "copy.2", "start.3", "fusion.4", "while.5", "done.6"})
+    assert found == {"sort.1": 2, "copy.2": 1, "start.3": 1, "fusion.4": 1}
 
 
 def test_missing_packages_are_named_with_the_command_that_installs_them(

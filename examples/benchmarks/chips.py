@@ -18,6 +18,7 @@ import resource
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 from kernel_bundles import KernelCost, count_bundles
@@ -41,7 +42,8 @@ _TPU_ENVIRONMENT = {
     "TPU_WORKER_HOSTNAMES": "localhost",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # another process may have it open
 }
-_NO_LAUNCH = {"kSequential", "kCommandBuffer", "kWhile", "kConditional"}  # they hold others
+# They hold others, or wait for them.
+_NO_LAUNCH = {"kSequential", "kCommandBuffer", "kWhile", "kConditional", "kAsyncDone"}
 _WIDE = re.compile(r"\b(f64|s64|u64|c64|c128|bf16|f16)\[")
 _KERNEL, _ANALYSIS = "tpu_custom_call", "schedule-analysis"  # the target of a Pallas kernel; a dump beside its code
 _STRUCTURE = ("while", "conditional", "call")
@@ -231,7 +233,7 @@ class Compiler:
 
     def _costs(self, module: Module, kernels: dict[str, KernelCost]) -> dict[str, int]:
         if self.chip == "gpu":
-            launches = _launches(max(self.dumped.glob("*.thunk_metadata.txt")).read_text())
+            launches = _launches(max(self.dumped.glob("*.thunk_metadata.txt")).read_text(), module.instructions)
             unknown = launches.keys() - module.instructions
             if unknown:
                 raise ValueError(f"expected every launch to be that of an instruction, got {sorted(unknown)}")
@@ -267,15 +269,18 @@ def _kernels(topology: str, name: str) -> dict[str, KernelCost]:
     return found
 
 
-def _launches(thunks: str) -> dict[str, int]:
+def _launches(thunks: str, instructions: Container[str]) -> dict[str, int]:
     """Returns how many kernels and copies each instruction launches: a sort is dozens of kernels."""
     names: Counter[str] = Counter()
     for thunk in thunks.split("thunk_metadata {")[1:]:
         name, kind = (
             re.search(pattern, thunk) for pattern in (r'profile_annotation: "([^"]*)"', r'thunk_kind: "(\w+)"')
         )
-        if name and kind and kind[1] not in _NO_LAUNCH:
-            names[name[1]] += 1
+        if not name or not kind or kind[1] in _NO_LAUNCH:
+            continue
+        if kind[1] == "kDynamicSliceFusion" and name[1] not in instructions:
+            continue  # an asynchronous instruction holds it, and counts
+        names[name[1]] += 1
     return dict(names)
 
 

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 from .._counts64 import WideCount
 from .._lowering import by_backend
 
-__all__ = ["MatchedSegments", "count_pairs", "fixed_point", "joint_histogram", "match_segments"]
+__all__ = ["MatchedSegments", "count_numbers", "count_pairs", "fixed_point", "joint_histogram", "match_segments"]
 
 # What a TPU counts by products of matrices.
 ROWS = 32  # a block has a multiple of them
 MANY_PIXELS, MOST_PIXELS = 1 << 14, 1 << 20  # in a block; float32 holds every integer up to 2^24
+FEW_CELLS = 1 << 12  # pairs of numbers, up to which a block may have 8 times as many pixels
 MOST_CELLS = 1 << 18  # pairs of numbers, beyond which a scatter is not slower
 
 
@@ -104,6 +105,17 @@ def count_pairs(
     return counts
 
 
+def count_numbers(numbers: jax.Array, size: int) -> jax.Array:
+    """Returns `[size]` uint32, how often each number from 0 to `size - 1` occurs in `[H, W]` int32.
+
+    The two halves of the bits of a number are a pair, so that a TPU has small matrices to multiply.
+    """
+    low_bits = (size - 1).bit_length() // 2
+    high, low = numbers >> low_bits, numbers & ((1 << low_bits) - 1)
+    num_high = ((size - 1) >> low_bits) + 1
+    return count_pairs(high[None], low[None], jnp.bool_(True), num_high, 1 << low_bits).reshape(-1)[:size]
+
+
 def _scattered(place: jax.Array, true_place: jax.Array, real: jax.Array, *, sizes: tuple[int, int]) -> jax.Array:
     num_images, cells = len(place), sizes[0] * sizes[1]
     image = jnp.arange(num_images, dtype=jnp.int32)[:, None, None]
@@ -120,7 +132,8 @@ def _product(place: jax.Array, true_place: jax.Array, real: jax.Array, *, sizes:
     """Returns the histogram `[P, G]` of one image `[H, W]`, as products of matrices of 0 and 1 for blocks of pixels."""
     height, width = place.shape
     # Whole rows stay where they are in memory. A block has few enough pixels for an exact sum in float32.
-    rows = ROWS * max(MANY_PIXELS // (ROWS * max(width, 1)), 1)
+    many = MANY_PIXELS if sizes[0] * sizes[1] > FEW_CELLS else 8 * MANY_PIXELS
+    rows = ROWS * max(many // (ROWS * max(width, 1)), 1)
     shape = (rows, width) if rows * width <= MOST_PIXELS else (1, MOST_PIXELS)
     num_blocks = -(-height * width // (shape[0] * shape[1]))
     place = jnp.where(real, place, -1)

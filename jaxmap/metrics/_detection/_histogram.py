@@ -7,6 +7,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from ..._curves._device import mask_undefined
@@ -15,6 +16,7 @@ from ..._display import short_repr
 from ..._integer_bounds import INT32_MAX, check_int32
 from ..._matching._data_checks import CHECKS, checks_by_name
 from ..._matching._device import match_batch
+from ..._panoptic._device import count_pairs
 from ..._planes import WORD_BITS
 from ..._pytrees import register_container
 from ..._records._device import count_ground_truths
@@ -151,28 +153,25 @@ class HistogramAveragePrecision(CurveMetric[HistogramState]):
         low, high = self.score_range
         place = (high - batch.scores) * (self.num_bins / (high - low))  # the highest score is in bin 0
         bins = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, self.num_bins - 1)
-        real = batch.valid.ravel()
-        cell = jnp.where(real, (batch.labels * self.num_bins + bins).ravel(), self.num_classes * self.num_bins)
-        labels = jnp.where(real, batch.labels.ravel(), self.num_classes)
-        rank = batch.rank.ravel()
+        limits = np.asarray(self.protocol.max_detections, np.int32)
+        limit = (batch.rank[..., None] >= limits[None, None]).sum(
+            -1, dtype=jnp.int32
+        )  # the smallest that includes each
         grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
 
         def plane(number: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
             word, bit = number // WORD_BITS, (number % WORD_BITS).astype(jnp.uint32)
             matched, ignored = (
-                (jnp.take(words, word, axis=-1).ravel() >> bit) & jnp.uint32(1) == 1
-                for words in (batch.matched, batch.ignored)
+                (jnp.take(words, word, axis=-1) >> bit) & jnp.uint32(1) == 1 for words in (batch.matched, batch.ignored)
             )
-            hits, counts = matched & ~ignored & real, ~ignored & real
+            hits, counts = matched & ~ignored & batch.valid, ~ignored & batch.valid
 
-            def count(flags: jax.Array, into: jax.Array, size: int) -> jax.Array:
-                return jax.ops.segment_sum(flags.astype(jnp.int32), into, size + 1)[:-1]
+            def count(flags: jax.Array, numbers: jax.Array, size: int) -> jax.Array:
+                pairs = count_pairs(batch.labels[None], numbers[None], flags[None], self.num_classes, size)
+                return pairs[0].astype(jnp.int32)  # [K, size]
 
-            size = self.num_classes * self.num_bins
-            at_limits = [
-                count(hits & (rank < limit), labels, self.num_classes) for limit in self.protocol.max_detections
-            ]
-            return count(hits, cell, size), count(counts, cell, size), jnp.stack(at_limits)
+            at_limits = jnp.cumsum(count(hits, limit, len(limits) + 1), axis=1, dtype=jnp.int32)[:, :-1]
+            return count(hits, bins, self.num_bins), count(counts, bins, self.num_bins), at_limits.T
 
         numbers = jnp.arange(grid[1] * grid[0], dtype=jnp.int32).reshape(grid[1], grid[0]).T.ravel()  # planes by [T, A]
         hits, counts, at_limits = jax.lax.map(plane, numbers)
@@ -186,7 +185,7 @@ class HistogramAveragePrecision(CurveMetric[HistogramState]):
                 num_ground_truths=count_ground_truths(batch.ground_truth_records(), self.num_classes),
                 num_images=batch.image_valid.sum(dtype=jnp.int32),
                 num_padded_images=(~batch.image_valid).sum(dtype=jnp.int32),
-                num_scores_out_of_range=(real & ((batch.scores < low) | (batch.scores > high)).ravel()).sum(
+                num_scores_out_of_range=(batch.valid & ((batch.scores < low) | (batch.scores > high))).sum(
                     dtype=jnp.int32
                 ),
                 num_not_finite=batch.num_not_finite.sum(dtype=jnp.int32),

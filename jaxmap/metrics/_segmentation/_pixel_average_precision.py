@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from ... import _counts64 as wide
 from ..._counts64 import WideCount
 from ..._display import short_repr
+from ..._panoptic._device import count_numbers
 from ..._pytrees import register_container
 from ...types import Array, Scalar
 from .._contract import Contract, register_metric
@@ -162,7 +163,8 @@ class PixelAveragePrecision(ReadsLabels, Contract[PixelAveragePrecisionState, Pi
                 f"class, got {list(jnp.shape(scores))}."
             )
         low, high = self.score_range
-        rows = self._labels.truth_rows(truth, valid).ravel()
+        width = truth.shape[-1]
+        rows = self._labels.truth_rows(truth, valid).reshape(-1, width)
         scale = self.num_bins / (high - low)
 
         def of_class(one: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
@@ -171,17 +173,16 @@ class PixelAveragePrecision(ReadsLabels, Contract[PixelAveragePrecisionState, Pi
             place = jnp.clip(jnp.floor((high - scores) * scale), 0, self.num_bins - 1)  # the highest score is in bin 0
             place = jnp.where(part, place, self.num_bins).astype(jnp.int32)
             place = jnp.where(rows == label, place, place + self.num_bins + 1)
-            ones = jnp.ones_like(place, jnp.uint32)
-            counts = jax.ops.segment_sum(ones, place, 2 * self.num_bins + 2).reshape(2, -1)[:, :-1]
+            counts = count_numbers(place, 2 * self.num_bins + 2).reshape(2, -1)[:, :-1]
             strange = (rows < self.num_classes) & ~part, part & ((scores < low) | (scores > high))
             return counts[0], counts[1], *(flags.sum(dtype=jnp.uint32) for flags in strange)
 
         # One class at a time: the whole batch at once is not faster, and needs memory for an index of every score.
-        columns = jnp.moveaxis(jnp.asarray(scores, jnp.float32).reshape(-1, self.num_classes), 1, 0)
+        columns = jnp.moveaxis(jnp.asarray(scores, jnp.float32).reshape(*rows.shape, self.num_classes), -1, 0)
         labels = jnp.arange(self.num_classes, dtype=jnp.int32)
         positives, negatives, not_finite, out_of_range = jax.lax.map(of_class, (labels, columns))
         kinds = jnp.maximum(rows - self.num_classes + 1, 0)
-        pixels = jax.ops.segment_sum(jnp.ones_like(kinds, jnp.uint32), kinds, 1 + NUM_ROWS)
+        pixels = count_numbers(kinds, 1 + NUM_ROWS)
         return self.merge(
             state,
             PixelAveragePrecisionState(
