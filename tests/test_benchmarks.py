@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import json
 import os
@@ -15,28 +14,16 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from support.benchmark_modules import FOLDER, load_module, module_fixture
+
 pytestmark = pytest.mark.slow
 
-FOLDER = Path(__file__).parents[1] / "examples" / "benchmarks"
 SMALL = {"num_images": 30, "num_ground_truths": 200, "num_detections": 1_001, "num_classes": 7}
 
 
-@pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("loads")
-
-
-@pytest.fixture
-def capacity(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("capacity")
-
-
-@pytest.fixture
-def exactness(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("exactness")
+loads = module_fixture("loads")
+capacity = module_fixture("capacity")
+exactness = module_fixture("exactness")
 
 
 def test_capacity_follows_from_shapes(capacity: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,8 +147,7 @@ def test_scale_measures_a_crowd_that_the_tools_agree_on(tmp_path: Path) -> None:
 
 
 def test_exponent_of_growth_is_that_of_time_over_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    scale = importlib.import_module("scale")
+    scale = load_module("scale", monkeypatch)
     results = {}
     for name, images, seconds in (("coco-500", 500, 0.25), ("coco-5k", 5_000, 2.5), ("coco-50k", 50_000, 250.0)):
         measurement = scale.Measurement()
@@ -174,8 +160,7 @@ def test_exponent_of_growth_is_that_of_time_over_images(monkeypatch: pytest.Monk
 
 
 def test_runner_is_loud_when_tools_disagree(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    run = importlib.import_module("run")
+    run = load_module("run", monkeypatch)
     agreed = run.Measurement(numbers=[[0.5] * 11 + [None]])
     other = run.Measurement(numbers=[[0.5 + 1e-8, *[0.5] * 11]])
     assert run.disagreements({"pycocotools": agreed, "hotcoco": agreed}) == []
@@ -233,8 +218,7 @@ def test_limits_of_the_script_add_up_to_eight_minutes() -> None:
 
 @pytest.mark.parametrize("part", ["facts", "scenes", "updates", "fetched", "maps", "bootstrap", "profile"])
 def test_parts_of_the_script_run(part: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    parts = importlib.import_module("device_parts")
+    parts = load_module("device_parts", monkeypatch)
     monkeypatch.delitem(parts.VARIANTS, "lists of candidates")  # that of a CPU, which the part compiles anyway
     assert parts.main([part, "--quick"]) == 0
     printed = capfd.readouterr().out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import pathlib
@@ -12,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-FOLDER = pathlib.Path(__file__).parents[1] / "examples" / "benchmarks"
+from support.benchmark_modules import FOLDER, module_fixture
 
 PROGRAM = """\
 HloModule jit_f, is_scheduled=true, entry_computation_layout={(f32[8,4]{1,0:T(8,128)})->f32[8,4]{1,0:T(8,128)}}
@@ -91,28 +90,10 @@ two lines */ }
 """
 
 
-@pytest.fixture
-def hlo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("optimized_hlo")
-
-
-@pytest.fixture
-def bundles(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("kernel_bundles")
-
-
-@pytest.fixture
-def chips(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("chips")
-
-
-@pytest.fixture
-def compile_for(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("compile_for")
+hlo = module_fixture("optimized_hlo")
+bundles = module_fixture("kernel_bundles")
+chips = module_fixture("chips")
+compile_for = module_fixture("compile_for")
 
 
 def cycles(module: object, *, overflow: bool, assumed_trips: int = 1) -> int:
