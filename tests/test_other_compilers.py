@@ -195,6 +195,22 @@ def test_memory_is_read_tile_by_tile() -> None:
     np.testing.assert_array_equal(Evaluator(padded)(x)[0], columns)
 
 
+def convolved(left: np.ndarray, right: np.ndarray, result: np.ndarray, attributes: str) -> np.ndarray:
+    """Returns the result of a program that is one convolution."""
+    left_type, right_type, result_type = (f"f32[{','.join(map(str, value.shape))}]" for value in (left, right, result))
+    text = f"""\
+HloModule module
+
+ENTRY %main {{
+  %x = {left_type} parameter(0)
+  %y = {right_type} parameter(1)
+  ROOT %c = {result_type} convolution(%x, %y), {attributes}
+}}
+"""
+    value: np.ndarray = Evaluator(text)(left, right)[0]
+    return value
+
+
 @pytest.mark.parametrize("labels", ["0bf_io0->0bf", "b0f_io0->b0f", "bf_io->bf"])
 def test_convolutions_with_windows_of_one_number_are_products(labels: str) -> None:
     rng = np.random.default_rng(0)
@@ -203,20 +219,20 @@ def test_convolutions_with_windows_of_one_number_are_products(labels: str) -> No
     right = rng.integers(0, 9, (5, 2)).astype(np.float32)
     kernel = right[..., None] if "0" in labels else right
     result = left @ right
+    attributes = ("window={size=1}, " if "0" in labels else "") + f"dim_labels={labels}"
+    np.testing.assert_array_equal(convolved(left, kernel, result, attributes), result)
 
-    text = """\
-HloModule module
 
-ENTRY %main {
-  %x = LEFT parameter(0)
-  %y = RIGHT parameter(1)
-  ROOT %c = RESULT convolution(%x, %y), ATTRIBUTES
-}
-"""
-    for name, value in {"LEFT": left, "RIGHT": kernel, "RESULT": result}.items():
-        text = text.replace(name, f"f32[{','.join(map(str, value.shape))}]")
-    text = text.replace("ATTRIBUTES", ("window={size=1}, " if "0" in labels else "") + f"dim_labels={labels}")
-    np.testing.assert_array_equal(Evaluator(text)(left, kernel)[0], result)
+def test_convolutions_with_windows_of_all_numbers_are_sums_along_them() -> None:
+    rng = np.random.default_rng(0)
+    left, right = (rng.integers(0, 9, shape).astype(np.float32) for shape in ((4, 5, 3), (2, 5, 3)))
+    result = np.einsum("bfw,ofw->bo", left, right)[..., None]
+    found = convolved(left, right, result, "window={size=3}, dim_labels=bf0_oi0->bf0")
+    np.testing.assert_array_equal(found, result)
+    with pytest.raises(RuntimeError, match="a window of 2 numbers"):
+        convolved(left, right[..., :2], result, "window={size=2}, dim_labels=bf0_oi0->bf0")
+    with pytest.raises(RuntimeError, match="the window size=3 pad=1_1"):
+        convolved(left, right, result, "window={size=3 pad=1_1}, dim_labels=bf0_oi0->bf0")
 
 
 def test_unknown_operations_are_refused_by_name() -> None:

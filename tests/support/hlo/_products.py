@@ -1,4 +1,4 @@
-"""Products of matrices: `dot`, and the convolutions with windows of one number that a TPU makes of it."""
+"""Products of matrices: `dot`, and the convolutions that a TPU makes of it."""
 
 from __future__ import annotations
 
@@ -41,19 +41,33 @@ def _dot(_: Run, instruction: Instruction, operands: list[Any]) -> Any:
 
 
 def _convolution(_: Run, instruction: Instruction, operands: list[Any]) -> Any:
-    window = re.search(r"\bwindow=\{([^}]*)\}", instruction.rest)
-    if window is not None and set(window[1].replace("size=", "").split("x")) != {"1"}:
-        raise NotImplementedError(f"the window {window[1]}")
     found = re.search(r"\bdim_labels=(\w+)_(\w+)->(\w+)", instruction.rest)
     assert found is not None
-    # The features of the left side are summed with the inputs of the right one, whose window has one number.
-    window_axes = tuple(axis for axis, label in enumerate(found[2]) if label.isdigit())
-    kernel = operands[1].squeeze(window_axes)
+    left, right, out = found[1].replace("f", "i"), found[2], found[3].replace("f", "o")
+    # Along each axis the window has one number, or all: then it is summed, and the result has one number.
+    for axis, size in _window(instruction).items():
+        place = right.index(axis)
+        if size == 1:
+            operands = [operands[0], operands[1].squeeze(place)]
+            right = right.replace(axis, "")
+        elif size == operands[0].shape[left.index(axis)]:
+            out = out.replace(axis, "")
+        else:
+            raise NotImplementedError(f"a window of {size} numbers along one of {operands[0].shape}")
     names = str.maketrans("0123456789", "pqrstuvwxy")
-    left = found[1].replace("f", "i").translate(names)
-    right = "".join(label for label in found[2] if not label.isdigit())
-    out = found[3].replace("f", "o").translate(names)
-    return _product(instruction, (left, right, out), [operands[0], kernel])
+    product = _product(instruction, (left.translate(names), right.translate(names), out.translate(names)), operands)
+    return product.reshape(array_type(instruction.shape).shape)
+
+
+def _window(instruction: Instruction) -> dict[str, int]:
+    """Returns the size of the window along each axis, by its label; nothing is padded, skipped or reversed."""
+    window = re.search(r"\bwindow=\{([^}]*)\}", instruction.rest)
+    if window is None:
+        return {}
+    sizes = re.fullmatch(r"size=([\dx]+)", window[1])
+    if sizes is None:
+        raise NotImplementedError(f"the window {window[1]}")
+    return {str(axis): int(size) for axis, size in enumerate(sizes[1].split("x"))}
 
 
 PRODUCTS: dict[str, Operation] = {"dot": _dot, "convolution": _convolution}
