@@ -61,6 +61,7 @@ def test_most_thresholds_on_the_host() -> None:
     assert jaxmap.evaluate([half], [TRUTH], protocol=protocol).summary["AP"] == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_area_ranges_fit_a_state_or_are_refused() -> None:
     ranges = tuple(AreaRange(str(index), 0.0, 1e10, f"_{index}") for index in range(33))
     rows = (SummaryRow("AP{area}", each="area"),)
@@ -118,6 +119,7 @@ def test_recall_is_decided_in_integers_up_to_the_largest(denominator: int) -> No
         assert row == [math.ceil(value) for value in exact]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2**21 + 1])
 def test_areas_of_millions_of_true_positives(count: int) -> None:
     protocol = dataclasses.replace(

@@ -118,6 +118,7 @@ def test_the_package_shows_what_it_promises_and_loads_it_at_first_use() -> None:
     assert run.stdout.splitlines() == ["False False", rooms, "COCOeval False"]
 
 
+@pytest.mark.slow
 def test_the_stages_can_be_called_with_public_names_alone() -> None:
     candidates = jaxmap.Candidates(index=jnp.array([[0], [0]]), level=jnp.array([[1], [1]]))
     words = jaxmap.match(

@@ -137,6 +137,7 @@ def boxes_on_thresholds(seed: int, num_images: int = 4) -> tuple[Detections, Gro
     )
 
 
+@pytest.mark.slow
 def test_long_lists_are_matched_inside_shard_map() -> None:
     rules = BatchRules(COCO, 2, "xyxy")
     batch = check_batch(*boxes_on_thresholds(7), np.arange(4), None, rules)
@@ -154,10 +155,10 @@ def test_long_lists_are_matched_inside_shard_map() -> None:
     "protocol",
     [
         COCO,
-        VOC2012,  # only the most similar ground truth may match
-        OPEN_IMAGES,  # crowds take any number of detections
-        COCO.customize(iou_type="giou"),
-        COCO.customize(class_agnostic=True),
+        pytest.param(VOC2012, marks=pytest.mark.slow),  # only the most similar ground truth may match
+        pytest.param(OPEN_IMAGES, marks=pytest.mark.slow),  # crowds take any number of detections
+        pytest.param(COCO.customize(iou_type="giou"), marks=pytest.mark.slow),
+        pytest.param(COCO.customize(class_agnostic=True), marks=pytest.mark.slow),
     ],
     ids=lambda protocol: f"{protocol.name}-{protocol.iou_type}-{protocol.class_agnostic}",
 )

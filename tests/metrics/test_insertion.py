@@ -64,6 +64,7 @@ def test_new_images_follow_those_of_the_state(capacity: int) -> None:
             state = after
 
 
+@pytest.mark.slow
 def test_repeated_ids_are_found_alike_by_comparison_and_by_sorting() -> None:
     rng, capacity = np.random.default_rng(0), 40
     for _ in range(20):
