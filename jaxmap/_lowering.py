@@ -59,21 +59,20 @@ def by_backend(
         devices. Inside `jax.shard_map` each device has a program of its own, which is not divided.
     """
     leaves, structure = jax.tree.flatten(jax.lax.stop_gradient(arguments))
-    forms = [_form(function, structure) for function in (cpu or default, tpu or default, default)]
-    result = jax.eval_shape(partial(_call, forms[0]), *leaves)
-    divided = _form(partitioned, structure) if partitioned else None
-    return jax.tree.unflatten(jax.tree.structure(result), _bind(leaves, tuple(forms), divided))
+    forms = tuple(_form(function, structure) for function in (cpu or default, tpu or default, default))
+    return _bind(leaves, forms, _form(partitioned, structure) if partitioned else None)
 
 
 def _form(function: Callable[..., Any], structure: Any) -> _Form:
     mesh = jax.sharding.get_abstract_mesh()
-    if isinstance(function, partial):
+    if isinstance(function, partial) and not function.args:
         return _Form(function.func, tuple(function.keywords.items()), structure, mesh)
     return _Form(function, (), structure, mesh)
 
 
 def _call(form: _Form, *leaves: jax.Array) -> Any:
-    with jax.sharding.use_abstract_mesh(form.mesh):  # while a program is compiled, none is set
+    # While a program is compiled, no mesh is set. Without `jit`, the loops of a form could not be traced.
+    with jax.sharding.use_abstract_mesh(form.mesh), jax.disable_jit(False):
         return _traced(form, *leaves)
 
 
@@ -87,15 +86,11 @@ def _traced(form: _Form, *leaves: jax.Array) -> Any:
     return flat(*leaves)
 
 
-def _flat(form: _Form, *leaves: jax.Array) -> list[jax.Array]:
-    return jax.tree.leaves(_call(form, *leaves))
-
-
-def _bind(leaves: Sequence[Any], forms: tuple[_Form, ...], partitioned: _Form | None) -> list[jax.Array]:
-    avals = tuple(jax.make_jaxpr(partial(_flat, forms[0]))(*leaves).out_avals)
-    parameters: dict[str, Any] = {"forms": forms, "partitioned": partitioned, "avals": avals}
-    results: list[jax.Array] = _choice.bind(*leaves, **parameters)  # type: ignore[no-untyped-call]
-    return results
+def _bind(leaves: Sequence[Any], forms: tuple[_Form, ...], partitioned: _Form | None) -> Any:
+    traced, shapes = jax.make_jaxpr(partial(_call, forms[0]), return_shape=True)(*leaves)
+    parameters = {"forms": forms, "partitioned": partitioned, "avals": tuple(traced.out_avals)}
+    flat = _choice.bind(*leaves, **parameters)  # type: ignore[no-untyped-call]
+    return jax.tree.unflatten(jax.tree.structure(shapes), flat)
 
 
 def _map(
@@ -104,8 +99,8 @@ def _map(
     def mapped(form: _Form) -> _Form:
         return form._replace(mapped=(*form.mapped, tuple(axes)))
 
-    results = _bind(leaves, tuple(map(mapped, forms)), mapped(partitioned) if partitioned else None)
-    return results, [0] * len(avals)
+    result = _bind(leaves, tuple(map(mapped, forms)), mapped(partitioned) if partitioned else None)
+    return jax.tree.leaves(result), [0] * len(avals)
 
 
 def _lower(
@@ -114,7 +109,7 @@ def _lower(
     form = forms[place]
     if partitioned is not None and _is_partitioned(context.module_context.axis_context):
         form = partitioned
-    return mlir.lower_fun(partial(_flat, form))(context, *values)
+    return mlir.lower_fun(lambda *leaves: jax.tree.leaves(_call(form, *leaves)))(context, *values)
 
 
 def _is_partitioned(axes: Any) -> bool:
@@ -131,9 +126,15 @@ def _run(parameters: tuple[tuple[str, Any], ...], *leaves: jax.Array) -> Any:
     return _choice.bind(*leaves, **dict(parameters))  # type: ignore[no-untyped-call]
 
 
+def _run_alone(*leaves: Any, **parameters: Any) -> Any:
+    """Runs a call outside `jit`, as a program of its own: only a compiled one knows its backend."""
+    with jax.disable_jit(False):
+        return _run(tuple(parameters.items()), *leaves)
+
+
 _choice = Primitive("jaxmap_by_backend")
 _choice.multiple_results = True
-_choice.def_impl(lambda *leaves, **parameters: _run(tuple(parameters.items()), *leaves))  # type: ignore[no-untyped-call]
+_choice.def_impl(_run_alone)  # type: ignore[no-untyped-call]
 _choice.def_abstract_eval(lambda *_, avals, **__: list(avals))  # type: ignore[no-untyped-call]
 batching.primitive_batchers[_choice] = _map
 for _place, _platform in enumerate(PLATFORMS):

@@ -85,6 +85,16 @@ def test_a_form_is_traced_when_it_is_needed_and_once() -> None:
     assert TRACED == ["cpu", "cpu"]
 
 
+def down_to_zero(x: jax.Array) -> jax.Array:
+    result: jax.Array = jax.lax.while_loop(lambda x: x > 0, lambda x: x - 1, x)
+    return result
+
+
+def test_loops_run_where_jit_is_disabled() -> None:
+    with jax.disable_jit():
+        assert by_backend(np.int32(3), default=down_to_zero) == 0
+
+
 def test_gradients_stop() -> None:
     def loss(x: jax.Array) -> tuple[jax.Array, Any]:
         return (x**2).sum(), call(x)

@@ -61,16 +61,6 @@ def first(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[0], tree)
 
 
-@pytest.fixture(scope="module")
-def steps() -> dict[int, Any]:
-    """Returns a compiled update on all devices for each batch size of a device; states have a leading device axis."""
-
-    def step(states: Any, batch: Batch) -> Any:
-        return jax.tree.map(lambda leaf: leaf[None], SHARE.update(first(states), **batch))
-
-    return {size: on_devices(step, out_specs=P("devices")) for size in SIZES}
-
-
 @functools.cache
 def load(folder: pathlib.Path, results: str) -> tuple[Batch, jaxmap.Evaluation]:
     """Returns all images of a pair, and what `evaluate` says of them."""
@@ -105,14 +95,15 @@ def test_full_coco_in_batches_equals_evaluate_to_the_last_bit(
         assert_same_answers(METRIC.evaluation(state), evaluation)
 
 
-@pytest.mark.parametrize(("results", "size"), [(RESULTS[0], 64)])
-def test_full_coco_on_eight_devices_equals_evaluate_to_the_last_bit(
-    steps: dict[int, Any], results: str, size: int, shared_data: pathlib.Path
-) -> None:
-    data, evaluation = load(shared_data, results)
+def test_full_coco_on_eight_devices_equals_evaluate_to_the_last_bit(shared_data: pathlib.Path) -> None:
+    def update(states: Any, batch: Batch) -> Any:
+        return jax.tree.map(lambda leaf: leaf[None], SHARE.update(first(states), **batch))
+
+    data, evaluation = load(shared_data, RESULTS[0])
+    step, size = on_devices(update, out_specs=P("devices")), 64  # of the batch of a device
     states = jax.tree.map(lambda leaf: np.stack([leaf] * NUM_DEVICES), SHARE.init())
     for batch in batches(data, size * NUM_DEVICES, seed=size):
-        states = steps[size](states, batch)
+        states = step(states, batch)
     reduced = on_devices(lambda state: distributed.reduce(METRIC, first(state), "devices"), out_specs=P())(states)
     num_padded = -(NUM_IMAGES + NUM_REPEATED) % (size * NUM_DEVICES)
     assert_exact(METRIC.compute(reduced), evaluation, num_padded=num_padded)

@@ -88,6 +88,21 @@ def test_every_rule_counts_as_the_host_does(backend: str, monkeypatch: pytest.Mo
     assert len(distinct) == 4
 
 
+def test_more_ground_truths_than_a_list_of_candidates_holds() -> None:
+    found, truth = dataset()["detections"], dataset()["ground_truths"]
+    copies = [
+        dataclasses.replace(truth, boxes=truth.boxes + np.array([step, 0, 0, 0], np.float32)) for step in range(6)
+    ]
+    crowded = jax.tree.map(lambda *columns: np.concatenate(columns, axis=1), *copies)
+    overlaps = jax.vmap(functools.partial(jaxmap.box_iou, box_format="xywh"))(found.boxes, crowded.boxes)
+    assert (overlaps >= METRIC.iou_threshold).sum(-1).max() > 4
+    metric = dataclasses.replace(METRIC, pairing="class_first")
+    state = jax.jit(metric.update)(metric.init(), found, crowded, image_id=np.arange(len(found.labels)))
+    expected = on_host({"detections": found, "ground_truths": crowded}, pairing="class_first")
+    np.testing.assert_array_equal(state.counts, expected.counts)
+    assert state.num_left_out == expected.num_left_out > 0
+
+
 @pytest.mark.parametrize("pairing", PAIRINGS)
 @pytest.mark.parametrize(("num_detections", "num_ground_truths"), [(0, 2), (2, 0), (0, 0)])
 def test_one_side_may_have_no_room(pairing: str, num_detections: int, num_ground_truths: int) -> None:

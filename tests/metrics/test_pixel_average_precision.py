@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -205,6 +206,13 @@ def test_bad_input_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         pixel_average_precision(scores, truth, **options)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 3), (1, 0, 3), (1, 3, 0)])
+def test_maps_may_be_empty(shape: tuple[int, ...]) -> None:
+    metric = PixelAveragePrecision(num_classes=2)
+    state = metric.update(metric.init(), np.zeros((*shape, 2), np.float32), np.zeros(shape, np.int32))
+    chex.assert_trees_all_equal(state, metric.init())
 
 
 def test_score_maps_must_fit_the_labels() -> None:

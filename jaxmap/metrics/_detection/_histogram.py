@@ -154,9 +154,8 @@ class HistogramAveragePrecision(CurveMetric[HistogramState]):
         place = (high - batch.scores) * (self.num_bins / (high - low))  # the highest score is in bin 0
         bins = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, self.num_bins - 1)
         limits = np.asarray(self.protocol.max_detections, np.int32)
-        limit = (batch.rank[..., None] >= limits[None, None]).sum(
-            -1, dtype=jnp.int32
-        )  # the smallest that includes each
+        # The index of the smallest limit that includes each detection, or M.
+        limit = (batch.rank[..., None] >= limits[None, None]).sum(-1, dtype=jnp.int32)
         grid = len(self.protocol.iou_thresholds), len(self.protocol.area_ranges)
 
         def plane(number: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

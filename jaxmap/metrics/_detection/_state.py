@@ -283,7 +283,7 @@ def _write_rows(images: ImageRows, num_images: jax.Array, rows: ImageRows, new: 
 
 
 def _write_slice(images: ImageRows, num_images: jax.Array, rows: ImageRows, new: jax.Array) -> ImageRows:
-    """Like `_write_rows`, for a TPU, which writes one slice faster than single rows; spread over several, it cannot."""
+    """Like `_write_rows`, for one TPU, which writes a slice faster than rows; of a spread state it would gather all."""
     capacity, size = len(images.image_id), min(len(images.image_id), len(new))
     start = jnp.minimum(num_images, capacity - size)
     number = start - num_images + jnp.arange(size, dtype=jnp.int32)  # of the new row in each slot of the slice

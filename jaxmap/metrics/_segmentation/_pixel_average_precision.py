@@ -163,8 +163,8 @@ class PixelAveragePrecision(ReadsLabels, Contract[PixelAveragePrecisionState, Pi
                 f"class, got {list(jnp.shape(scores))}."
             )
         low, high = self.score_range
-        width = truth.shape[-1]
-        rows = self._labels.truth_rows(truth, valid).reshape(-1, width)
+        num_images, height, width = truth.shape
+        rows = self._labels.truth_rows(truth, valid).reshape(num_images * height, width)
         scale = self.num_bins / (high - low)
 
         def of_class(one: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
