@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 from types import ModuleType
@@ -238,3 +239,15 @@ def test_small_program_compiles_within_what_was_recorded(chips: ModuleType, tmp_
     done = subprocess.run([*command, "--check", written], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 1
     assert "failed: box_iou: temporaries" in done.stderr
+
+
+@pytest.mark.slow
+def test_capacity_asks_the_compiler(chips: ModuleType) -> None:
+    missing = chips.missing_packages("gpu")
+    if missing:
+        pytest.skip(missing)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+    command = [sys.executable, FOLDER / "capacity.py", "gpu", "--images", "100"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert int(re.findall(r"`compute` needs ([\d,]+) bytes per detection", done.stdout)[0].replace(",", "")) > 0

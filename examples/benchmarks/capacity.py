@@ -88,13 +88,10 @@ def temporaries(chip: str, images: int) -> float:
     from chips import Compiler, prepare
 
     folder = prepare(chip)  # before JAX is imported
-    import jax
+    from programs import Program, compute_of
 
-    place, metric = Compiler(chip, "v5e:2x2", folder).sharding, COCO.metric(images)
-    state = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), jax.eval_shape(metric.init)
-    )
-    memory = jax.jit(metric.compute).lower(state).compile().memory_analysis()
+    program = Program("compute", "`compute` of COCO", lambda: compute_of(COCO.metric(images)))
+    memory = Compiler(chip, "v5e:2x2", folder).lower(program).compile().memory_analysis()
     shutil.rmtree(folder)
     return memory.temp_size_in_bytes / (images * COCO.detections)
 
