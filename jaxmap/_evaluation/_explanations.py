@@ -1,0 +1,185 @@
+"""What explains the numbers of an evaluation: matches, curves, operating points, ties, the confusion matrix."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+from .._display import Columns
+from .._planes import read_plane
+from ..analysis import (
+    Explanation,
+    ScoreCurve,
+    TieBounds,
+    explain,
+    operating_points,
+    score_curve,
+    tie_bounds,
+)
+from ..analysis._confusion import Confusion, confusion_of
+from ..types import UNMATCHED, HostArray
+from ._numbers import Numbers
+
+__all__ = ["Explanations"]
+
+
+class Explanations(Numbers):
+    """The methods of an `Evaluation` that explain its numbers."""
+
+    def explain(self) -> Explanation:
+        """Returns why pooled and per-image AP differ, and what each false positive costs.
+
+        `print` the result to read it as text; its `to_dict` is ready for JSON.
+
+        Example:
+          >>> there, nowhere = [0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]
+          >>> truth = [{"boxes": [there], "labels": [0]}] * 2
+          >>> first = {"boxes": [there], "labels": [0], "scores": [0.5]}
+          >>> second = {"boxes": [there, nowhere], "labels": [0, 0], "scores": [0.95, 0.9]}
+          >>> print(str(evaluate([first, second], truth).explain()).splitlines()[0])
+          The mean per-image AP of 2 images is 1.0000; the pooled AP is 0.8350, 0.1650 lower.
+        """
+        return self._explanation
+
+    @functools.cached_property
+    def _explanation(self) -> Explanation:
+        return explain(self.dataset, self.protocol)
+
+    def tie_bounds(self) -> TieBounds:
+        """Returns the lowest and the highest AP over all orders of equal scores, and that of the conventional order."""
+        return tie_bounds(self.dataset, self.protocol, self.matched)
+
+    def matches(self, iou_threshold: float = 0.5, area: str = "all") -> dict[str, HostArray]:
+        """Returns which detection matched which ground truth: rows by image, class and descending score.
+
+        Args:
+          iou_threshold: one of the protocol's thresholds.
+          area: the name of one of its area ranges.
+
+        Returns:
+          Columns `image_id`, `class_id`, `detection` (position in the file, or row in the image), `score`, `matched`,
+          `ground_truth` (annotation id, or row in the image; -1 where unmatched), `iou` (NaN where unmatched) and
+          `ignored` (neither a true nor a false positive). Detections beyond the largest limit are excluded.
+
+        Raises:
+          ValueError: if the protocol has no such threshold or area range.
+        """
+        plane = (*self.protocol.locate(area, iou_threshold), len(self.protocol.iou_thresholds))
+        matched = self.require_matched("matches")
+        found, truth, pairs = matched.detections, matched.ground_truths, matched.pairs
+        taken = read_plane(matched.chosen, *plane)
+        rows = pairs.detection[taken]
+        partner = np.full(len(found.scores), UNMATCHED, object if truth.ids.dtype.kind == "U" else np.int64)
+        iou = np.full(len(found.scores), np.nan)
+        partner[rows], iou[rows] = truth.ids[pairs.ground_truth[taken]], pairs.similarity[taken]
+        columns = {
+            "image_id": self.image_ids[found.image_index],
+            "class_id": self.class_ids[found.labels],
+            "detection": found.ids,
+            "score": found.scores,
+            "matched": ~np.isnan(iou),
+            "ground_truth": partner,
+            "iou": iou,
+            "ignored": read_plane(self.dataset.records.detections.ignored, *plane),
+        }
+        return Columns(columns)
+
+    def curve(
+        self,
+        iou_threshold: float = 0.5,
+        class_id: Hashable | None = None,
+        *,
+        area: str = "all",
+        max_detections: int | None = None,
+        beta: float = 1.0,
+        average: str = "micro",
+    ) -> ScoreCurve:
+        """Returns precision, recall and F against the score, from raw counts, for one class or all classes.
+
+        Its `best` is the operating point of the highest F; `at(score)` returns that of any other threshold.
+
+        Args:
+          iou_threshold, area, max_detections: values of the protocol; `max_detections` None for the largest limit.
+          class_id: one of `class_ids`; None for all classes.
+          beta: the weight of recall relative to precision.
+          average: how classes are combined: `micro` adds up their counts, `macro` is the mean of their rates.
+
+        Raises:
+          ValueError: if one of the arguments is not as described.
+
+        Example:
+          >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0]], "labels": [0]}]
+          >>> found = [{"boxes": [[0.0, 0.0, 10.0, 8.0]] * 2, "labels": [0, 0], "scores": [0.9, 0.4]}]
+          >>> curve = evaluate(found, truth).curve()
+          >>> curve.precision.tolist(), curve.best.score_threshold
+          ([1.0, 0.5], 0.9)
+        """
+        return score_curve(
+            self.dataset,
+            self.protocol,
+            iou_threshold=iou_threshold,
+            class_id=class_id,
+            area=area,
+            max_detections=max_detections,
+            beta=beta,
+            average=average,
+        )
+
+    def operating_points(
+        self,
+        iou_threshold: float = 0.5,
+        *,
+        area: str = "all",
+        max_detections: int | None = None,
+        beta: float = 1.0,
+        score_threshold: float | None = None,
+    ) -> dict[str, Any]:
+        """Returns the best score threshold of each class and of all classes, with its counts, precision, recall and F.
+
+        Args:
+          iou_threshold, area, max_detections, beta: as `curve` takes them.
+          score_threshold: the threshold of every row; None for the one with the highest F in each row.
+
+        Returns:
+          Columns of `[K + 2]`: `class_id`, `class_name`, `num_ground_truths`, `score_threshold`, `true_positives`,
+          `false_positives`, `false_negatives`, `precision`, `recall`, `f_score`. The last two rows, `micro` and `macro`
+          with class id -1, use one threshold for all classes.
+
+        Raises:
+          ValueError: if one of the arguments is not as described.
+        """
+        return operating_points(
+            self.dataset,
+            self.protocol,
+            iou_threshold=iou_threshold,
+            area=area,
+            max_detections=max_detections,
+            beta=beta,
+            score_threshold=score_threshold,
+        )
+
+    def confusion_matrix(
+        self,
+        iou_threshold: float = 0.5,
+        *,
+        score_threshold: float = 0.25,
+        pairing: str = "score",
+        normalize: str | None = None,
+    ) -> Confusion:
+        """Returns which class each ground truth was detected as; arguments as `jaxmap.confusion_matrix` takes them.
+
+        Only detections within the largest max-detections limit of their image and class are included.
+        """
+        matched = self.require_matched("confusion_matrix")
+        return confusion_of(
+            matched.detections,
+            matched.ground_truths,
+            self.protocol,
+            iou_threshold=iou_threshold,
+            score_threshold=score_threshold,
+            pairing=pairing,
+            normalize=normalize,
+        )

@@ -1,0 +1,125 @@
+"""The numbers of an evaluation: summary, per class, per image."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from .._display import Columns, described, html_table
+from .._matching._host import MatchedDataset
+from .._records._host import DatasetRecords
+from .._summary import mean_of_each_class, summarize, summary_columns, summary_lines, summary_table
+from ..analysis import image_curves
+from ..protocols import EvaluationProtocol
+from ..types import Floats, HostArray, PrecisionRecall
+
+__all__ = ["Numbers"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Numbers:
+    """The fields of an `Evaluation`, its numbers, and its tables."""
+
+    protocol: EvaluationProtocol
+    curves: PrecisionRecall[HostArray]
+    dataset: DatasetRecords
+    matched: MatchedDataset | None = None
+
+    @property
+    def precision(self) -> Floats:
+        """`[T, R, K, A, M]` float64; NaN where a class has no ground truth in an area range."""
+        return self.curves.precision
+
+    @property
+    def recall(self) -> Floats:
+        """`[T, K, A, M]` float64; NaN where a class has no ground truth in an area range."""
+        return self.curves.recall
+
+    @property
+    def scores(self) -> Floats:
+        """`[T, R, K, A, M]` float64, the score that reaches each recall point; 0 where none does."""
+        return self.curves.scores
+
+    @property
+    def class_ids(self) -> HostArray:
+        """`[K]`, the label or category id of each index on the class axis."""
+        return self.dataset.class_ids
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """K names."""
+        return self.dataset.class_names
+
+    @property
+    def image_ids(self) -> HostArray:
+        """`[I]`, the ids of all images, including those without boxes."""
+        return self.dataset.image_ids
+
+    @functools.cached_property
+    def summary(self) -> dict[str, float]:
+        """The protocol's named numbers; the limit on detections is in the name (`AR10`) or the largest (`AP`)."""
+        return summarize(self.curves, self.protocol, self.dataset.class_group)
+
+    def __str__(self) -> str:
+        return summary_table(self.summary, self.protocol)
+
+    def __repr__(self) -> str:
+        images, classes, found = len(self.image_ids), len(self.class_ids), len(self.dataset.by_class)
+        first = dict(list(self.summary.items())[:1])
+        return described(self, protocol=self.protocol, images=images, classes=classes, detections=found, **first)
+
+    def _repr_html_(self) -> str:
+        return html_table(summary_columns(self.summary, self.protocol).items())
+
+    def to_json(self) -> str:
+        """Returns the summary as one flat JSON object; undefined numbers are null."""
+        return json.dumps({name: None if math.isnan(value) else value for name, value in self.summary.items()})
+
+    def per_class(self) -> dict[str, Any]:
+        """Returns columns of `[K]`: `class_id`, `class_name`, `num_ground_truths` and the numbers of the summary."""
+        columns: dict[str, Any] = {
+            "class_id": self.class_ids,
+            "class_name": list(self.class_names),
+            "num_ground_truths": np.asarray(self.curves.num_ground_truths)[:, 0],
+        }
+        no_groups = dataclasses.replace(self.protocol, class_groups=())  # undefined for one class
+        return Columns(columns | mean_of_each_class(self.curves, summary_lines(no_groups)))
+
+    def per_image(self) -> dict[str, HostArray]:
+        """Returns columns over all images, each scored as if it were the whole dataset.
+
+        Per-image AP averages only over the classes with ground truths in that image and ranks only the detections of
+        that image, so its mean over images is not the pooled number.
+
+        Returns:
+          `image_id`, `num_ground_truths` (counted ones), `num_detections` (within the largest limit), then the
+          summary's numbers for the first area range at that limit (for COCO `AP`, `AP50`, `AP75`, `AR100`), each `[I]`.
+        """
+        num_images = len(self.image_ids)
+        alone = image_curves(self.dataset, self.protocol)
+        columns = {
+            "image_id": self.image_ids,
+            "num_ground_truths": np.bincount(np.repeat(alone.image, alone.num_ground_truths), minlength=num_images),
+            "num_detections": np.bincount(self.dataset.records.detections.image_index, minlength=num_images),
+        }
+        area, limit = self.protocol.area_ranges[:1], self.protocol.max_detections[-1:]
+        overall = dataclasses.replace(self.protocol, area_ranges=area, max_detections=limit, class_groups=())
+        for line in summary_lines(overall):
+            cells = line.quantity.values(alone)
+            means = cells[list(line.thresholds)].mean(axis=0) if line.thresholds else np.full(len(alone.image), np.nan)
+            columns[line.name] = alone.mean_per_image(means, num_images)
+        return Columns(columns)
+
+    def require_matched(self, method: str) -> MatchedDataset:
+        """Returns the matches; a `ValueError` names the method if the records came from the state of a metric."""
+        if self.matched is None:
+            raise ValueError(
+                f"`{method}` needs the boxes of both sides, which the state of a metric does not keep; call "
+                "`jaxmap.evaluate` on the detections and the ground truths."
+            )
+        return self.matched

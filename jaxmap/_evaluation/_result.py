@@ -1,0 +1,33 @@
+"""What `evaluate` and the state of a metric return."""
+
+from __future__ import annotations
+
+from .._curves._host import precision_recall
+from .._matching._host import MatchedDataset
+from .._records._host import DatasetRecords
+from ..protocols import EvaluationProtocol
+from ._explanations import Explanations
+
+__all__ = ["Evaluation", "evaluation_of"]
+
+
+class Evaluation(Explanations):
+    """The numbers of one evaluation and the matches behind them; undefined numbers are NaN.
+
+    Attributes:
+      protocol: the protocol as applied, with its grids: `iou_thresholds`, `recall_points`, `area_ranges`,
+        `max_detections`.
+      curves: precision, recall and scores over them.
+      dataset: the records of all images, from which the numbers are computed.
+      matched: which detection matched which ground truth; None if the records came from the state of a metric, which
+        keeps no boxes. Then `matches` and `confusion_matrix` raise, and ties that could change matches are not counted.
+    """
+
+
+def evaluation_of(
+    dataset: DatasetRecords, protocol: EvaluationProtocol, *, matched: MatchedDataset | None = None
+) -> Evaluation:
+    """Integrates the records of a dataset; without the matches behind them, methods that need boxes raise."""
+    num_classes = len(dataset.class_ids)
+    curves = precision_recall(dataset.records, protocol=protocol, num_classes=num_classes, order=dataset.by_class)
+    return Evaluation(protocol=protocol, curves=curves, dataset=dataset, matched=matched)
