@@ -16,7 +16,7 @@ from typing import Any
 
 from ._outputs import printable
 
-__all__ = ["Columns", "described", "html_table", "html_text", "short_repr"]
+__all__ = ["Columns", "described", "html_table", "html_text", "plain", "short_repr"]
 
 _LONGEST_LINE = 220  # characters between the brackets
 _LONGEST = 48  # characters of a value that is shown in full
@@ -32,6 +32,16 @@ class Columns(dict[str, Any]):
 
     def _repr_html_(self) -> str:
         return html_table(self.items())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns one dictionary of plain Python values per row, ready for JSON; an undefined number is None."""
+        return [dict(zip(self, map(plain, row), strict=True)) for row in zip(*self.values(), strict=True)]
+
+
+def plain(value: Any) -> Any:
+    """Returns a number, NumPy's or Python's, as a plain Python value for JSON; NaN is None."""
+    number = value.item() if hasattr(value, "dtype") and not value.ndim else value
+    return None if isinstance(number, float) and math.isnan(number) else number
 
 
 def short_repr(value: Any) -> str:

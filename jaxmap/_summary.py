@@ -22,6 +22,7 @@ from .types import UNDEFINED, Array, Bools, Floats, HostArray, PrecisionRecall
 __all__ = [
     "LineText",
     "SummaryLine",
+    "belongs",
     "line_texts",
     "mean_of_each_class",
     "shown_columns",
@@ -84,7 +85,7 @@ def summarize(
     for line in summary_lines(protocol):
         values = np.asarray(select(curves, line))
         if line.class_group is not None:
-            values = values[..., _belongs(line.class_group, class_group, values.shape[-1])]
+            values = values[..., belongs(line.class_group, class_group, values.shape[-1])]
         numbers[line.name] = _mean(values)
     return numbers
 
@@ -110,7 +111,7 @@ def summarize_on_device(
         values = jnp.asarray(select(curves, line))
         defined = (values != UNDEFINED).reshape(-1, values.shape[-1])[0]  # a class is defined everywhere or nowhere
         if line.class_group is not None:
-            defined &= _belongs(line.class_group, class_group, len(defined))
+            defined &= belongs(line.class_group, class_group, len(defined))
         while values.ndim > 1:
             values = values.mean(0)  # axis by axis: one float32 sum over tens of thousands would lose digits
         mean = jnp.where(defined, values, 0.0).sum() / jnp.maximum(defined.sum(dtype=jnp.float32), 1.0)
@@ -185,10 +186,10 @@ def summary_table(summary: dict[str, float], protocol: EvaluationProtocol) -> st
     return "\n".join(lines)
 
 
-def _belongs(group: str, class_group: Sequence[str] | HostArray | None, num_classes: int) -> Bools:
-    """Returns `[K]` bool, the classes of a group."""
-    if class_group is None:
-        return np.zeros(num_classes, bool)
+def belongs(group: str | None, class_group: Sequence[str] | HostArray | None, num_classes: int) -> Bools:
+    """Returns `[K]` bool, the classes of a group; all classes for None."""
+    if group is None or class_group is None:
+        return np.full(num_classes, group is None)
     if len(class_group) != num_classes:
         raise ValueError(f"`class_group` must name the group of each of {num_classes} classes, got {len(class_group)}.")
     belongs: Bools = np.asarray(class_group) == group

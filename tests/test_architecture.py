@@ -31,7 +31,7 @@ LAYERS = {
         *("types", "_version", "_planes", "_integer_bounds", "_expected"),
         *("_threads", "_garbage_collection"),
     },
-    "arithmetic": {"_integers", "_numbers", "_ordering", "_ragged", "_counts64"},
+    "arithmetic": {"_integers", "_numbers", "_ordering", "_ragged", "_counts64", "_resampling"},
     "geometry": {"_geometry"},
     "protocols": {"protocols"},
     "input": {"_inputs", "io"},

@@ -6,12 +6,12 @@ from .._curves._host import precision_recall
 from .._matching._host import MatchedDataset
 from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
-from ._explanations import Explanations
+from ._certainty import Certainty
 
 __all__ = ["Evaluation", "evaluation_of"]
 
 
-class Evaluation(Explanations):
+class Evaluation(Certainty):
     """The numbers of one evaluation and the matches behind them; undefined numbers are NaN.
 
     Attributes:

@@ -1,19 +1,24 @@
 """Analyses of an evaluation, from its records, curves and matches; only the confusion matrix pairs boxes again."""
 
+from ._bootstrap import Bootstrap, bootstrap
 from ._confusion import Confusion, confusion_matrix
 from ._explain import explain
 from ._explanation import Explanation
 from ._images import ImageCurves, image_curves
+from ._intervals import Interval
 from ._operating_points import OperatingPoint, ScoreCurve, operating_points, score_curve
 from ._ties import TieBounds, tie_bounds
 
 __all__ = [
+    "Bootstrap",
     "Confusion",
     "Explanation",
     "ImageCurves",
+    "Interval",
     "OperatingPoint",
     "ScoreCurve",
     "TieBounds",
+    "bootstrap",
     "confusion_matrix",
     "explain",
     "image_curves",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import numpy as np
 
-from .._display import Columns, html_text, short_repr
+from .._display import Columns, html_text, plain, short_repr
 from .._ragged import sums
 from .._records._host import DatasetRecords
 from ..types import Bools, Floats, HostArray, Ints
@@ -87,11 +86,8 @@ class Explanation:
         shares = ("difference", "class_averaging_share", "ranking_share")
         tables = {"false_positives": self.false_positives(top), "images": self.images(top)}
         return (
-            {name: _plain(getattr(self, name)) for name in chain + shares}
-            | {
-                name: [dict(zip(table, map(_plain, row), strict=True)) for row in zip(*table.values(), strict=True)]
-                for name, table in tables.items()
-            }
+            {name: plain(getattr(self, name)) for name in chain + shares}
+            | {name: table.rows() for name, table in tables.items()}
             | {"images_without_ground_truth": self.without_ground_truth()}
         )
 
@@ -113,7 +109,7 @@ class Explanation:
         changes = np.diff(values, prepend=np.nan)
         return Columns(share=list(shares), step=list(steps), AP=np.array(values), change=changes)
 
-    def false_positives(self, top: int = 10) -> dict[str, Any]:
+    def false_positives(self, top: int = 10) -> Columns:
         """Returns the most costly false positives, the worst first.
 
         Returns:
@@ -164,7 +160,7 @@ class Explanation:
         below = self._outranked(int(rows[0]))
         return Columns(image_id=image_ids[found.image_index[below]], detection=ids[below], score=found.scores[below])
 
-    def images(self, top: int | None = None) -> dict[str, Any]:
+    def images(self, top: int | None = None) -> Columns:
         """Returns one row per image, in descending order of the cost of its false positives.
 
         Args:
@@ -239,10 +235,3 @@ def _largest(values: HostArray, count: int) -> Ints:
     if len(rows) > count > 0:  # a partition is faster than a full sort
         rows = rows[values[rows] >= np.partition(values[rows], -count)[-count]]
     return rows[np.argsort(-values[rows], kind="stable")][:count]
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value as a plain Python value for JSON."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,113 @@
+"""The numbers of a summary under many vectors of image weights: what the bootstrap, comparisons and influence read."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from .._curves._weighted_host import MOST_WEIGHTS, GroundTruthCounts, WeightedCurves, exact_weights
+from .._display import short_repr
+from .._records._host import DatasetRecords
+from .._summary import belongs, summary_lines
+from .._threads import in_threads
+from ..protocols import EvaluationProtocol
+from ..types import Floats, HostArray
+
+__all__ = ["Replicates", "WeightedSummary", "Weights"]
+
+MOST_BYTES = 1 << 28  # of the largest array at once, for each thread
+Weights = Callable[[int, int], HostArray]  # the vectors from the first up to the last, exclusive, `[W, I]`
+
+
+class Replicates(NamedTuple):
+    """The numbers under each vector of weights; NaN where undefined.
+
+    Attributes:
+      summary: `[L, W]`, each number of the summary.
+      of_class: `[K, W]`, the first number of the summary for each class.
+    """
+
+    summary: Floats
+    of_class: Floats
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+
+class WeightedSummary:
+    """A dataset, ready for vectors of image weights; only what its summary needs is integrated.
+
+    Attributes:
+      names: the L numbers of the summary.
+    """
+
+    def __init__(self, dataset: DatasetRecords, protocol: EvaluationProtocol) -> None:
+        records, num_classes = dataset.records, len(dataset.class_ids)
+        self.num_images, self.num_classes = len(dataset.image_ids), num_classes
+        self.num_rows = max(len(records.detections.labels), len(records.ground_truths.labels))
+        self.lines = summary_lines(protocol)
+        self.names = tuple(line.name for line in self.lines)
+        self.groups = {
+            line.class_group: belongs(line.class_group, dataset.class_group, num_classes) for line in self.lines
+        }
+        used = [line for line in self.lines if line.thresholds]
+        cells = dict.fromkeys((line.area_index, line.limit_index) for line in used)
+
+        def prepare(cell: tuple[int, int]) -> WeightedCurves:
+            quantities = [line.quantity for line in used if (line.area_index, line.limit_index) == cell]
+            return WeightedCurves(
+                records.detections,
+                dataset.by_class,
+                protocol,
+                num_classes,
+                area=cell[0],
+                limit=cell[1],
+                ranked=any(quantity.name == "precision" for quantity in quantities),
+                functions={one.name: one.of_counts for one in quantities if one.of_counts is not None},
+            )
+
+        self.curves = dict(zip(cells, in_threads(prepare, cells), strict=True))
+        areas = dict.fromkeys(area for area, _ in cells)
+        self.positives = {area: GroundTruthCounts(records.ground_truths, num_classes, area) for area in areas}
+
+    def __call__(self, weights: Weights, num_weights: int) -> Replicates:
+        """Returns the numbers under each vector of weights.
+
+        Args:
+          weights: a function of two numbers that returns the vectors from the first up to the last, exclusive.
+          num_weights: W.
+        """
+        widest = max((curves.num_rows for curves in self.curves.values()), default=1)
+        most = int(np.clip(MOST_BYTES // (8 * max(widest, self.num_images, 1)), 1, MOST_WEIGHTS))
+        num_blocks = -(-num_weights // most)
+        edges = np.linspace(0, num_weights, num_blocks + 1).astype(int)
+
+        def integrate(block: int) -> Replicates:
+            vectors = weights(int(edges[block]), int(edges[block + 1])).T.astype(np.float64, order="C")
+            return self._integrate(exact_weights(vectors, self.num_rows))
+
+        parts = in_threads(integrate, range(num_blocks))
+        empty = np.empty((len(self.lines), 0)), np.empty((self.num_classes, 0))
+        return Replicates(*(np.concatenate(arrays, axis=1) for arrays in zip(empty, *parts, strict=True)))
+
+    def of_dataset(self) -> Replicates:
+        """Returns the numbers of the dataset as it is, W = 1."""
+        return self(lambda first, last: np.ones((last - first, self.num_images), np.int32), 1)
+
+    def _integrate(self, vectors: Floats) -> Replicates:
+        positives = {area: count(vectors) for area, count in self.positives.items()}
+        numbers = {cell: curves(vectors, positives[cell[0]]) for cell, curves in self.curves.items()}
+        summary = np.full((len(self.lines), vectors.shape[1]), np.nan)
+        of_class = np.full((self.num_classes, vectors.shape[1]), np.nan)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no defined class is NaN, as intended
+            for index, line in enumerate(self.lines):
+                if line.thresholds:
+                    values = line.quantity.values(numbers[line.area_index, line.limit_index])
+                    mean = values[list(line.thresholds)].mean(axis=0)
+                    summary[index] = np.nanmean(mean[self.groups[line.class_group]], axis=0)
+                    of_class = mean if index == 0 else of_class
+        return Replicates(summary, of_class)
