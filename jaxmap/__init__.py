@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ._compilation import warmup, warmup_metric
     from ._curves._device import precision_recall
     from ._device_check import DeviceCheck, check_device
-    from ._evaluation import Evaluation, evaluate
+    from ._evaluation import Evaluation, compare, evaluate
     from ._geometry._boxes import box_iou
     from ._geometry._oriented import oriented_box_iou
     from ._matching._kernel import match
@@ -75,6 +75,7 @@ __all__ = [
     "average_precision",
     "box_iou",
     "check_device",
+    "compare",
     "confusion_matrix",
     "distributed",
     "evaluate",
@@ -101,7 +102,7 @@ _MODULES = {
     "analysis": ("Confusion", "confusion_matrix"),
     "_curves._device": ("precision_recall",),
     "_device_check": ("DeviceCheck", "check_device"),
-    "_evaluation": ("Evaluation", "evaluate"),
+    "_evaluation": ("Evaluation", "compare", "evaluate"),
     "_matching._kernel": ("match",),
     "metrics": ("AveragePrecision", "average_precision"),
     "_panoptic._quality": ("PanopticEvaluation", "panoptic_quality"),

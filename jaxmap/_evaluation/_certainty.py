@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from .._display import Columns
 from ..analysis import Bootstrap, bootstrap
+from ..analysis._influence import influence_of_images
 from ._explanations import Explanations
 
 __all__ = ["Certainty"]
@@ -47,3 +51,14 @@ class Certainty(Explanations):
         return bootstrap(
             self.dataset, self.protocol, num_replicates=num_replicates, seed=seed, confidence=confidence, unit=unit
         )
+
+    def influence(self) -> dict[str, Any]:
+        """Returns what each image adds to each number of the summary: the number minus that without the image.
+
+        Returns:
+          Columns of `[I]`: `image_id`, and each number of the summary; sorted by the size of the first, the largest
+          first. NaN where a number is undefined with or without the image.
+        """
+        names, influence = influence_of_images(self.dataset, self.protocol)
+        order = np.argsort(-np.abs(np.nan_to_num(influence[0])), kind="stable")
+        return Columns({"image_id": self.image_ids[order]} | dict(zip(names, influence[:, order], strict=True)))

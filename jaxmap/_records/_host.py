@@ -9,9 +9,9 @@ import numpy as np
 
 from .._display import short_repr
 from .._ordering import inverse, order_by_score
-from ..types import GroundTruthRecords, HostArray, Ints, Records
+from ..types import Bools, DetectionRecords, GroundTruthRecords, HostArray, Ints, Records
 
-__all__ = ["DatasetRecords", "count_ground_truths"]
+__all__ = ["DatasetRecords", "count_ground_truths", "of_images", "side_by_side"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +51,56 @@ class DatasetRecords:
         rows = self.records.detections
         one_class = np.zeros_like(rows.labels)
         return inverse(order_by_score(one_class, rows.scores, inverse(np.argsort(rows.position))))
+
+
+def of_images(dataset: DatasetRecords, keep: Bools) -> DatasetRecords:
+    """Returns the records of some images; the classes stay.
+
+    Args:
+      dataset: the records of all images.
+      keep: `[I]` bool.
+    """
+    place = np.cumsum(keep) - 1
+    found, truth = (
+        {name: column[keep[rows.image_index]] for name, column in vars(rows).items()}
+        for rows in (dataset.records.detections, dataset.records.ground_truths)
+    )
+    found["image_index"], truth["image_index"] = place[found["image_index"]], place[truth["image_index"]]
+    kept = keep[dataset.records.detections.image_index]
+    return dataclasses.replace(
+        dataset,
+        records=Records(detections=DetectionRecords(**found), ground_truths=GroundTruthRecords(**truth)),
+        by_class=(np.cumsum(kept) - 1)[dataset.by_class[kept[dataset.by_class]]],
+        detection_ids=dataset.detection_ids[kept],
+        image_ids=dataset.image_ids[keep],
+    )
+
+
+def side_by_side(one: DatasetRecords, other: DatasetRecords) -> DatasetRecords:
+    """Returns the records of two sets of detections on the same images as those of twice as many images.
+
+    Image i of the one is image 2 i, and that of the other is image 2 i + 1. So which of the two comes first changes no
+    order between different images. Rows are in no order; `by_class` ranks them.
+    """
+    both = one, other
+    found = [dataset.records.detections for dataset in both]
+    truth = [dataset.records.ground_truths for dataset in both]
+    columns: dict[str, HostArray] = {
+        name: np.concatenate([getattr(rows, name) for rows in found]) for name in vars(found[0])
+    }
+    columns["image_index"] = np.concatenate([2 * rows.image_index + side for side, rows in enumerate(found)])
+    columns["position"] = inverse(np.lexsort((columns["position"], columns["image_index"])))
+    of_truth: dict[str, HostArray] = {
+        name: np.concatenate([getattr(rows, name) for rows in truth]) for name in vars(truth[0])
+    }
+    of_truth["image_index"] = np.concatenate([2 * rows.image_index + side for side, rows in enumerate(truth)])
+    return dataclasses.replace(
+        one,
+        records=Records(detections=DetectionRecords(**columns), ground_truths=GroundTruthRecords(**of_truth)),
+        by_class=order_by_score(columns["labels"], columns["scores"], columns["position"]),
+        detection_ids=np.concatenate([dataset.detection_ids for dataset in both]),
+        image_ids=np.arange(2 * len(one.image_ids)),
+    )
 
 
 def count_ground_truths(ground_truths: GroundTruthRecords[HostArray], num_classes: int) -> Ints:

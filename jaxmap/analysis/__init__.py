@@ -1,6 +1,7 @@
 """Analyses of an evaluation, from its records, curves and matches; only the confusion matrix pairs boxes again."""
 
 from ._bootstrap import Bootstrap, bootstrap
+from ._comparison import Comparison, Difference
 from ._confusion import Confusion, confusion_matrix
 from ._explain import explain
 from ._explanation import Explanation
@@ -11,7 +12,9 @@ from ._ties import TieBounds, tie_bounds
 
 __all__ = [
     "Bootstrap",
+    "Comparison",
     "Confusion",
+    "Difference",
     "Explanation",
     "ImageCurves",
     "Interval",

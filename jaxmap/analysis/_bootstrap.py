@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,10 +14,10 @@ from .._summary import line_texts
 from ..protocols import EvaluationProtocol
 from ..types import HostArray, Ints
 from ._intervals import Interval, check_confidence, columns_of, intervals
-from ._replicates import Replicates, WeightedSummary, Weights
+from ._replicates import Replicates, WeightedSummary
 from ._units import check_count, check_seed, units_of
 
-__all__ = ["Bootstrap", "bootstrap", "resampled", "without_each_group"]
+__all__ = ["Bootstrap", "Resampled", "bootstrap", "resample"]
 
 JACKKNIFE_GROUPS = 200  # enough for the acceleration, which is the skewness of their effects divided by 6
 
@@ -100,34 +100,49 @@ def bootstrap(
     check_confidence(confidence)
     num_replicates, seed = check_count("num_replicates", num_replicates, 2), check_seed(seed)
     index, num_units = units_of(unit, dataset.image_ids)
-    weighted = WeightedSummary(dataset, protocol)
-    replicates = weighted(resampled(index, num_units, seed), num_replicates)
-    of_all = weighted.of_dataset()
-    left_out = weighted(*without_each_group(index, num_units))
+    run = resample(dataset, protocol, num_replicates, seed, index, num_units)
     estimates = [
-        intervals(values[:, 0], drawn, skewed, confidence)
-        for values, drawn, skewed in zip(of_all, replicates, left_out, strict=True)
+        intervals(values[:, 0], drawn, left_out, confidence)
+        for values, drawn, left_out in zip(run.whole, run.drawn, run.left_out, strict=True)
     ]
     return Bootstrap(
-        summary=dict(zip(weighted.names, estimates[0], strict=True)),
+        summary=dict(zip(run.names, estimates[0], strict=True)),
         of_class=estimates[1],
         confidence=confidence,
         num_units=num_units,
         seed=seed,
-        replicates=replicates,
+        replicates=run.drawn,
         protocol=protocol,
         class_ids=dataset.class_ids,
         class_names=dataset.class_names,
     )
 
 
-def resampled(index: Ints, num_units: int, seed: int) -> Weights:
-    """Returns the weights of bootstrap replicates: how often the unit of each image is drawn."""
-    return lambda first, last: draw_counts_on_host(seed, first, last, num_units)[:, index]
+class Resampled(NamedTuple):
+    """The numbers of a dataset and of its resamples.
+
+    Attributes:
+      names: of the numbers of the summary.
+      whole: of the dataset itself, W = 1.
+      drawn: of images drawn with replacement.
+      left_out: without each of at most `JACKKNIFE_GROUPS` groups of images.
+    """
+
+    names: tuple[str, ...]
+    whole: Replicates
+    drawn: Replicates
+    left_out: Replicates
 
 
-def without_each_group(index: Ints, num_units: int) -> tuple[Weights, int]:
-    """Returns weights that leave out one of at most `JACKKNIFE_GROUPS` groups of units, and how many they are."""
-    num_groups = min(num_units, JACKKNIFE_GROUPS)
+def resample(
+    dataset: DatasetRecords, protocol: EvaluationProtocol, num_replicates: int, seed: int, index: Ints, num_units: int
+) -> Resampled:
+    """Returns the numbers of resamples of units; `index` is `[I]`, the unit of each image."""
+    weighted, num_groups = WeightedSummary(dataset, protocol), min(num_units, JACKKNIFE_GROUPS)
     group = index % num_groups
-    return lambda first, last: (group != np.arange(first, last)[:, None]).astype(np.int32), num_groups
+    return Resampled(
+        weighted.names,
+        weighted.of_dataset(),
+        weighted(lambda first, last: draw_counts_on_host(seed, first, last, num_units)[:, index], num_replicates),
+        weighted(lambda first, last: (group != np.arange(first, last)[:, None]).astype(np.int32), num_groups),
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -50,9 +51,7 @@ class WeightedSummary:
         self.num_rows = max(len(records.detections.labels), len(records.ground_truths.labels))
         self.lines = summary_lines(protocol)
         self.names = tuple(line.name for line in self.lines)
-        self.groups = {
-            line.class_group: belongs(line.class_group, dataset.class_group, num_classes) for line in self.lines
-        }
+        self.groups = [belongs(line.class_group, dataset.class_group, num_classes) for line in self.lines]
         used = [line for line in self.lines if line.thresholds]
         cells = dict.fromkeys((line.area_index, line.limit_index) for line in used)
 
@@ -80,34 +79,50 @@ class WeightedSummary:
           weights: a function of two numbers that returns the vectors from the first up to the last, exclusive.
           num_weights: W.
         """
-        widest = max((curves.num_rows for curves in self.curves.values()), default=1)
-        most = int(np.clip(MOST_BYTES // (8 * max(widest, self.num_images, 1)), 1, MOST_WEIGHTS))
-        num_blocks = -(-num_weights // most)
-        edges = np.linspace(0, num_weights, num_blocks + 1).astype(int)
-
-        def integrate(block: int) -> Replicates:
-            vectors = weights(int(edges[block]), int(edges[block + 1])).T.astype(np.float64, order="C")
-            return self._integrate(exact_weights(vectors, self.num_rows))
-
-        parts = in_threads(integrate, range(num_blocks))
+        parts = in_threads(lambda block: self._integrate(self._vectors(weights, block)), self._blocks(num_weights))
         empty = np.empty((len(self.lines), 0)), np.empty((self.num_classes, 0))
         return Replicates(*(np.concatenate(arrays, axis=1) for arrays in zip(empty, *parts, strict=True)))
+
+    def of_classes(self, weights: Weights, num_weights: int) -> list[tuple[slice, list[Floats | None]]]:
+        """Returns blocks of vectors: which they are, and each number of the summary for each class, `[K, W]` of them.
+
+        A number is None where its threshold is not in the protocol.
+        """
+        return in_threads(
+            lambda block: (block, list(self._of_lines(self._vectors(weights, block)))), self._blocks(num_weights)
+        )
 
     def of_dataset(self) -> Replicates:
         """Returns the numbers of the dataset as it is, W = 1."""
         return self(lambda first, last: np.ones((last - first, self.num_images), np.int32), 1)
 
-    def _integrate(self, vectors: Floats) -> Replicates:
+    def _blocks(self, num_weights: int) -> list[slice]:
+        """Splits the vectors into blocks whose arrays fit the memory."""
+        widest = max((curves.num_rows for curves in self.curves.values()), default=1)
+        most = int(np.clip(MOST_BYTES // (8 * max(widest, self.num_images, 1)), 1, MOST_WEIGHTS))
+        edges = np.linspace(0, num_weights, -(-num_weights // most) + 1).astype(int).tolist()
+        return [slice(first, last) for first, last in itertools.pairwise(edges)]
+
+    def _vectors(self, weights: Weights, block: slice) -> Floats:
+        """Returns the weights of a block, `[I, W]` float64."""
+        vectors = weights(block.start, block.stop).T.astype(np.float64, order="C")
+        return exact_weights(vectors, self.num_rows)
+
+    def _of_lines(self, vectors: Floats) -> Iterator[Floats | None]:
+        """Yields each number of the summary for each class, `[K, W]`."""
         positives = {area: count(vectors) for area, count in self.positives.items()}
         numbers = {cell: curves(vectors, positives[cell[0]]) for cell, curves in self.curves.items()}
+        for line in self.lines:
+            values = line.quantity.values(numbers[line.area_index, line.limit_index]) if line.thresholds else None
+            yield None if values is None else values[list(line.thresholds)].mean(axis=0)
+
+    def _integrate(self, vectors: Floats) -> Replicates:
         summary = np.full((len(self.lines), vectors.shape[1]), np.nan)
         of_class = np.full((self.num_classes, vectors.shape[1]), np.nan)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no defined class is NaN, as intended
-            for index, line in enumerate(self.lines):
-                if line.thresholds:
-                    values = line.quantity.values(numbers[line.area_index, line.limit_index])
-                    mean = values[list(line.thresholds)].mean(axis=0)
-                    summary[index] = np.nanmean(mean[self.groups[line.class_group]], axis=0)
-                    of_class = mean if index == 0 else of_class
+            for index, (group, values) in enumerate(zip(self.groups, self._of_lines(vectors), strict=True)):
+                if values is not None:
+                    summary[index] = np.nanmean(values[group], axis=0)
+                    of_class = values if index == 0 else of_class
         return Replicates(summary, of_class)

@@ -19,7 +19,8 @@ from support.weighted import evaluate_repeated, evaluate_scene
 pytestmark = odd_scenes
 
 ATOL = 1e-12  # both sides are float64 means of a few thousand ratios of the same integers
-WITH_F1 = dataclasses.replace(jaxmap.COCO, summary=(*jaxmap.COCO.summary, SummaryRow("F1", "f1"), SummaryRow("F1_{area}", "f1", 0.5, "area")))  # fmt: skip
+F1_ROWS = SummaryRow("F1", "f1"), SummaryRow("F1_{area}", "f1", 0.5, "area")
+WITH_F1 = dataclasses.replace(jaxmap.COCO, summary=(*jaxmap.COCO.summary, *F1_ROWS))
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "coco": {},
     "voc2007": {"protocol": jaxmap.VOC2007},
