@@ -6,13 +6,14 @@ import dataclasses
 import functools
 import json
 import math
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from .._curves._host import precision_recall
 from .._display import Columns, described, html_table
 from .._matching._host import MatchedDataset
-from .._records._host import DatasetRecords
+from .._records._host import DatasetRecords, of_images
 from .._summary import mean_of_each_class, summarize, summary_columns, summary_lines, summary_table
 from ..analysis import image_curves
 from ..protocols import EvaluationProtocol
@@ -114,6 +115,29 @@ class Numbers:
             means = cells[list(line.thresholds)].mean(axis=0) if line.thresholds else np.full(len(alone.image), np.nan)
             columns[line.name] = alone.mean_per_image(means, num_images)
         return Columns(columns)
+
+    def of_images(self, images: Any) -> Self:
+        """Returns the evaluation of some of the images, as `evaluate` gives it for them; the classes stay.
+
+        It has no matches: methods that need boxes raise.
+
+        Args:
+          images: `[I]` bool, in the order of `image_ids`.
+
+        Raises:
+          ValueError: if it is not of that shape and type.
+        """
+        keep = np.asarray(images)
+        if keep.shape != self.image_ids.shape or keep.dtype != bool:
+            raise ValueError(
+                f"`images` must be bool of shape {list(self.image_ids.shape)}, one for each of `image_ids`, got "
+                f"{keep.dtype} of shape {list(keep.shape)}."
+            )
+        part = of_images(self.dataset, keep)
+        curves = precision_recall(
+            part.records, protocol=self.protocol, num_classes=len(part.class_ids), order=part.by_class
+        )
+        return dataclasses.replace(self, dataset=part, curves=curves, matched=None)
 
     def require_matched(self, method: str) -> MatchedDataset:
         """Returns the matches; a `ValueError` names the method if the records came from the state of a metric."""

@@ -7,6 +7,7 @@ from ._explain import explain
 from ._explanation import Explanation
 from ._images import ImageCurves, image_curves
 from ._intervals import Interval
+from ._learning_curve import sequential_comparison
 from ._operating_points import OperatingPoint, ScoreCurve, operating_points, score_curve
 from ._ties import TieBounds, tie_bounds
 
@@ -27,6 +28,7 @@ __all__ = [
     "image_curves",
     "operating_points",
     "score_curve",
+    "sequential_comparison",
     "tie_bounds",
 ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -119,10 +118,9 @@ class WeightedSummary:
     def _integrate(self, vectors: Floats) -> Replicates:
         summary = np.full((len(self.lines), vectors.shape[1]), np.nan)
         of_class = np.full((self.num_classes, vectors.shape[1]), np.nan)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no defined class is NaN, as intended
-            for index, (group, values) in enumerate(zip(self.groups, self._of_lines(vectors), strict=True)):
-                if values is not None:
-                    summary[index] = np.nanmean(values[group], axis=0)
-                    of_class = values if index == 0 else of_class
+        for index, (group, values) in enumerate(zip(self.groups, self._of_lines(vectors), strict=True)):
+            if values is not None:
+                count = np.count_nonzero(~np.isnan(values[group]), axis=0)
+                summary[index] = np.nansum(values[group], axis=0) / np.where(count > 0, count, np.nan)
+                of_class = values if index == 0 else of_class
         return Replicates(summary, of_class)
