@@ -6,14 +6,14 @@ import functools
 from collections.abc import Hashable
 from typing import Any
 
-import numpy as np
-
 from .._display import Columns
 from .._planes import read_plane
 from ..analysis import (
+    ErrorTypes,
     Explanation,
     ScoreCurve,
     TieBounds,
+    error_types,
     explain,
     operating_points,
     score_curve,
@@ -69,19 +69,15 @@ class Explanations(Numbers):
         """
         plane = (*self.protocol.locate(area, iou_threshold), len(self.protocol.iou_thresholds))
         matched = self.require_matched("matches")
-        found, truth, pairs = matched.detections, matched.ground_truths, matched.pairs
-        taken = read_plane(matched.chosen, *plane)
-        rows = pairs.detection[taken]
-        partner = np.full(len(found.scores), UNMATCHED, object if truth.ids.dtype.kind == "U" else np.int64)
-        iou = np.full(len(found.scores), np.nan)
-        partner[rows], iou[rows] = truth.ids[pairs.ground_truth[taken]], pairs.similarity[taken]
+        found = matched.detections
+        partner, iou = matched.partners(*plane)
         columns = {
             "image_id": self.image_ids[found.image_index],
             "class_id": self.class_ids[found.labels],
             "detection": found.ids,
             "score": found.scores,
-            "matched": ~np.isnan(iou),
-            "ground_truth": partner,
+            "matched": partner != UNMATCHED,
+            "ground_truth": matched.ground_truth_ids(partner),
             "iou": iou,
             "ignored": read_plane(self.dataset.records.detections.ignored, *plane),
         }
@@ -182,4 +178,31 @@ class Explanations(Numbers):
             score_threshold=score_threshold,
             pairing=pairing,
             normalize=normalize,
+        )
+
+    def error_types(self, iou_threshold: float = 0.5, background_threshold: float = 0.1) -> ErrorTypes:
+        """Returns the type of every error, and the AP gained by fixing all errors of each type, as TIDE defines them.
+
+        Every false positive is a `classification`, `localization`, `both`, `duplicate` or `background` error, and a
+        ground truth is `missed` if no detection would match it even if the first two were fixed. `print` the result for
+        a table; `jaxmap/analysis/README.md` has the definitions, and how they differ from those of tidecv.
+
+        Args:
+          iou_threshold: one of the protocol's thresholds.
+          background_threshold: the IoU below which a detection is on the background, between 0 and `iou_threshold`.
+
+        Raises:
+          ValueError: if a threshold is not as described, or the records came from the state of a metric.
+
+        Example:
+          >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0]], "labels": [0, 0]}]
+          >>> found = [{"boxes": [[0.0, 0.0, 10.0, 8.0], [20.0, 0.0, 24.0, 10.0]], "labels": [0, 0]}]
+          >>> found[0]["scores"] = [0.9, 0.8]
+          >>> errors = evaluate(found, truth).error_types()
+          >>> errors.count["localization"], round(errors.gain["localization"], 3)
+          (1, 0.495)
+        """
+        matched = self.require_matched("error_types")
+        return error_types(
+            matched, self.protocol, iou_threshold=iou_threshold, background_threshold=background_threshold
         )

@@ -18,11 +18,12 @@ from .._candidates._host import Groups, Pairs, find_pairs
 from .._display import described
 from .._geometry._host import PairSimilarity, pair_similarity
 from .._ordering import inverse, order_by_score, order_within, rank_in_group, starts_of_runs, take_rows
-from .._planes import area_words, level_words
+from .._planes import area_words, level_words, read_plane
 from .._records._host import DatasetRecords
 from .._threads import in_threads
 from ..protocols import EvaluationProtocol
 from ..types import (
+    UNMATCHED,
     Array,
     Bools,
     DetectionRecords,
@@ -76,6 +77,23 @@ class MatchedDataset:
     def detections(self) -> DetectionTable:
         """The included detections, in sorted order."""
         return take_rows(self.source, self.order)
+
+    def partners(self, area: int, threshold: int, num_thresholds: int) -> tuple[Ints, Floats]:
+        """Returns the row of the ground truth that each included detection matched in a plane, and their similarity.
+
+        Returns:
+          `[N]` int64, `UNMATCHED` without one; `[N]` float64, NaN without one.
+        """
+        taken = read_plane(self.chosen, area, threshold, num_thresholds)
+        partner, similarity = np.full(len(self.order), UNMATCHED), np.full(len(self.order), np.nan)
+        rows = self.pairs.detection[taken]
+        partner[rows], similarity[rows] = self.pairs.ground_truth[taken], self.pairs.similarity[taken]
+        return partner, similarity
+
+    def ground_truth_ids(self, rows: Ints) -> HostArray:
+        """Returns the ids of ground truths `[n]`, int64 or text, given by their rows; `UNMATCHED` stays."""
+        ids = self.ground_truths.ids
+        return np.append(ids.astype(object) if ids.dtype.kind == "U" else ids, UNMATCHED)[rows]
 
 
 def match_dataset(

@@ -24,7 +24,14 @@ from .._ordering import starts_of_runs, take_rows
 from ..protocols import EvaluationProtocol
 from ..types import UNMATCHED, Bools, DetectionTable, Floats, GroundTruthTable, HostArray, Ints
 
-__all__ = ["NORMALIZATIONS", "PAIRINGS", "check_confusion_options", "count_confusion", "normalize_confusion"]
+__all__ = [
+    "NORMALIZATIONS",
+    "PAIRINGS",
+    "check_confusion_options",
+    "count_confusion",
+    "groups_of_images",
+    "normalize_confusion",
+]
 
 PAIRINGS = {
     "score": "in descending order of score, each detection takes the most similar ground truth that is still free",
@@ -78,7 +85,7 @@ def count_confusion(
     truth = take_rows(ground_truths, np.lexsort((ground_truths.labels, ground_truths.image_index)))
     similarity = pair_similarity(found, truth, protocol)
     rows = np.arange(len(found.scores))
-    pairs = find_pairs(found, rows, truth, _images(found, truth), similarity, (iou_threshold,))
+    pairs = find_pairs(found, rows, truth, groups_of_images(found.image_index, truth), similarity, (iou_threshold,))
     counted = ~(truth.crowd | truth.ignore)
     allowed = counted[pairs.ground_truth]
     left_out = np.zeros(len(found.scores), bool)
@@ -116,10 +123,15 @@ def normalize_confusion(counts: Ints, by: str | None) -> HostArray:
     return shares
 
 
-def _images(found: DetectionTable, truth: GroundTruthTable) -> Groups:
-    """Returns all images as groups; both tables are sorted by image."""
+def groups_of_images(image_index: Ints, truth: GroundTruthTable) -> Groups:
+    """Returns all images as groups, so that pairs may be of any classes.
+
+    Args:
+      image_index: `[N]`, the images of the detections, ascending.
+      truth: the ground truths, sorted by image.
+    """
     edges = np.arange(len(truth.image_ids) + 1)
-    starts, truth_starts = np.searchsorted(found.image_index, edges), np.searchsorted(truth.image_index, edges)
+    starts, truth_starts = np.searchsorted(image_index, edges), np.searchsorted(truth.image_index, edges)
     return Groups(starts[:-1], np.diff(starts), truth_starts[:-1], np.diff(truth_starts))
 
 

@@ -1,8 +1,9 @@
-"""Analyses of an evaluation, from its records, curves and matches; only the confusion matrix pairs boxes again."""
+"""Analyses of an evaluation, from its records, curves and matches; two of them pair boxes across classes again."""
 
 from ._bootstrap import Bootstrap, bootstrap
 from ._comparison import Comparison, Difference
 from ._confusion import Confusion, confusion_matrix
+from ._error_types import ErrorTypes, error_types
 from ._explain import explain
 from ._explanation import Explanation
 from ._images import ImageCurves, image_curves
@@ -16,6 +17,7 @@ __all__ = [
     "Comparison",
     "Confusion",
     "Difference",
+    "ErrorTypes",
     "Explanation",
     "ImageCurves",
     "Interval",
@@ -24,6 +26,7 @@ __all__ = [
     "TieBounds",
     "bootstrap",
     "confusion_matrix",
+    "error_types",
     "explain",
     "image_curves",
     "operating_points",

@@ -11,7 +11,7 @@ from .._outputs import printable
 if TYPE_CHECKING:
     from ._explanation import Explanation
 
-__all__ = ["explanation_text"]
+__all__ = ["aligned", "explanation_text"]
 
 NOTHING = 5e-5  # what four decimals show as 0
 NAMES_SHOWN = 3  # if an image lacks more classes, only their number is shown
@@ -66,7 +66,7 @@ def _steps(explanation: Explanation) -> str:
     rows = [["", "from per-image AP to pooled AP", "AP", "step"]]
     for share, step, value, change in zip(*explanation.steps().values(), strict=True):
         rows.append([share, step, f"{value:.4f}", "" if np.isnan(change) else f"{change:+.4f}"])
-    return _aligned(rows, "<<>>")
+    return aligned(rows, "<<>>")
 
 
 def _false_positives(table: dict[str, Any], num_thresholds: int) -> str:
@@ -82,7 +82,7 @@ def _false_positives(table: dict[str, Any], num_thresholds: int) -> str:
             false = f"{false_at} of {num_thresholds} IoU"
             rows.append([f"{cost:.5f}", str(image), name, str(detection), f"{score:.4g}", false, above])
     title = "The most costly false positives (cost: the gain in pooled AP without this detection)"
-    return f"{title}\n{_aligned(rows, '>><>>><')}"
+    return f"{title}\n{aligned(rows, '>><>>><')}"
 
 
 def _images(table: dict[str, Any]) -> str:
@@ -91,7 +91,7 @@ def _images(table: dict[str, Any]) -> str:
         ap = "-" if np.isnan(alone) else f"{alone:.4f}"
         missing = f"{len(lacks)} of {held + len(lacks)}" if len(lacks) > NAMES_SHOWN else ", ".join(lacks) or "none"
         rows.append([f"{cost:.5f}", str(image), ap, f"{objects:,}", f"{false:,}", missing])
-    return "The images with the most costly false positives (cost: summed over them)\n" + _aligned(rows, ">>>>><")
+    return "The images with the most costly false positives (cost: summed over them)\n" + aligned(rows, ">>>>><")
 
 
 def _without_ground_truth(numbers: dict[str, float]) -> str:
@@ -103,7 +103,7 @@ def _without_ground_truth(numbers: dict[str, float]) -> str:
     )
 
 
-def _aligned(rows: list[list[str]], sides: str) -> str:
+def aligned(rows: list[list[str]], sides: str) -> str:
     """Returns rows of a table as indented lines; `<` and `>` align each column to the left or the right."""
     rows = [list(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
