@@ -117,18 +117,21 @@ def fix_errors(errors: Errors, matched: MatchedDataset, protocol: EvaluationProt
     A class without counted ground truth has NaN. One whose ground truths are all missed, and so removed, keeps its AP,
     which is 0.
     """
-    dataset, outcome = matched.dataset, errors.detections
-    own_labels, truth_labels = dataset.records.detections.labels, dataset.records.ground_truths.labels
+    dataset, outcome, fixable = matched.dataset, errors.detections, errors.fixable
+    labels, truth_labels = dataset.records.detections.labels, dataset.records.ground_truths.labels
+    fixed_labels = labels.copy()
+    fixed_labels[fixable] = truth_labels[errors.partner[fixable]]
     all_positives = dataset.num_ground_truths[:, 0]
     all_hits, all_false = outcome == TRUE_POSITIVE, outcome < MISSED
 
     def average_precision(
-        *, labels: Ints = own_labels, hits: Bools = all_hits, false: Bools = all_false, positives: Ints = all_positives
+        *, hits: Bools = all_hits, false: Bools = all_false, positives: Ints = all_positives, relabel: bool = False
     ) -> Floats:
-        rows = np.flatnonzero(hits | false)
-        order = rows[order_within(labels[rows], dataset.score_place[rows])]
+        curve, order = labels, dataset.by_class
+        if relabel:
+            curve, order = fixed_labels, order_within(fixed_labels, dataset.score_place)
         one_bit = Outcomes(hits[:, None].astype(np.uint32), false[:, None].astype(np.uint32), np.ones(1, np.uint32), 1)
-        ranking = rank(one_bit, order, labels[order], len(positives))
+        ranking = rank(one_bit, order, curve[order], len(positives))
         cells: Floats = ranking.true_positives(protocol, positives).average_precision()[0]
         return cells
 
@@ -138,10 +141,9 @@ def fix_errors(errors: Errors, matched: MatchedDataset, protocol: EvaluationProt
 
     fixed = []
     for error in (CLASSIFICATION, LOCALIZATION, BOTH, DUPLICATE, BACKGROUND):
-        rows = errors.fixable[outcome[errors.fixable] == error]
-        hits, labels = all_hits.copy(), own_labels.copy()
-        hits[rows], labels[rows] = True, truth_labels[errors.partner[rows]]
-        fixed.append(average_precision(labels=labels, hits=hits, false=all_false & (outcome != error)))
+        hits, of_type = all_hits.copy(), outcome == error
+        hits[fixable] |= of_type[fixable]
+        fixed.append(average_precision(hits=hits, false=all_false & ~of_type, relabel=error == CLASSIFICATION))
     fixed += [
         average_precision(positives=without(MISSED)),
         average_precision(false=np.zeros_like(all_false)),
