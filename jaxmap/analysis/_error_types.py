@@ -15,7 +15,9 @@ from ..types import Floats, HostArray, Ints
 from ._errors import ERROR_TYPES, IGNORED, MAIN_TYPES, MISSED, OUTCOMES, Errors, find_errors, fix_errors
 from ._explanation_text import aligned
 
-__all__ = ["ErrorTypes", "error_types"]
+__all__ = ["ErrorTypes", "background_of", "error_types"]
+
+BACKGROUND = 0.1  # the usual background threshold
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,31 +125,43 @@ class ErrorTypes:
         }
         return Columns(columns)
 
-    def __str__(self) -> str:
-        if math.isnan(self.average_precision):
-            return "There is no counted ground truth, so AP is not defined and no error costs any."
+    def table(self) -> dict[str, Any]:
+        """Returns the errors of all classes by type.
+
+        Returns:
+          Columns of `[E]`: `error` (the type), `count`, `gain` and `meaning` (in words).
+        """
         low, high = f"{self.background_threshold:g}", f"{self.iou_threshold:g}"
-        meanings = (
+        meanings = [
             f"IoU of {high} or more with an object of another class",
             f"IoU from {low} to {high} with an object of its class",
             f"IoU from {low} to {high} with an object of another class",
             f"IoU of {high} or more with an object that is found already",
             f"IoU below {low} with every object",
-            "objects that are not found, also if the errors above are fixed",
+            "objects that are not found, even if the errors above are fixed",
             "all detections that are wrong",
             "all objects that are not found",
-        )
-        rows = [["error", "count", "AP gain", ""]]
-        rows += [
-            [name.replace("_", " "), f"{count:,}", f"{gain:.4f}", meaning]
-            for (name, count), gain, meaning in zip(self.count.items(), self.gain.values(), meanings, strict=True)
         ]
-        lead = f"AP at IoU {high} is {self.average_precision:.4f}. It rises if all errors of one type are fixed:"
+        columns = {
+            "error": [name.replace("_", " ") for name in ERROR_TYPES],
+            "count": np.array([*self.count.values()]),
+            "gain": np.array([*self.gain.values()]),
+            "meaning": meanings,
+        }
+        return Columns(columns)
+
+    def __str__(self) -> str:
+        if math.isnan(self.average_precision):
+            return "There is no counted ground truth, so AP is not defined, and no error lowers it."
+        rows = [["error", "count", "AP gain", ""]]
+        for name, count, gain, meaning in zip(*self.table().values(), strict=True):
+            rows.append([name, f"{count:,}", f"{gain:.4f}", meaning])
+        average = f"{self.average_precision:.4f}"
+        lead = f"AP at IoU {self.iou_threshold:g} is {average}. It rises if all errors of one type are fixed:"
         return f"{lead}\n\n{aligned(rows, '<>><')}"
 
     def _repr_html_(self) -> str:
-        names = [name.replace("_", " ") for name in ERROR_TYPES]
-        return html_table([("error", names), ("count", [*self.count.values()]), ("AP gain", [*self.gain.values()])])
+        return html_table(self.table().items())
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the numbers of all classes and of each, as plain Python values; undefined numbers are None."""
@@ -167,7 +181,7 @@ def error_types(
     protocol: EvaluationProtocol,
     *,
     iou_threshold: float = 0.5,
-    background_threshold: float = 0.1,
+    background_threshold: float = BACKGROUND,
 ) -> ErrorTypes:
     """Finds the type of every error, and the AP gained by fixing each type.
 
@@ -197,6 +211,11 @@ def error_types(
         errors=errors,
         matched=matched,
     )
+
+
+def background_of(iou_threshold: float) -> float:
+    """Returns the usual background threshold, or half the IoU threshold if that is lower."""
+    return min(BACKGROUND, iou_threshold / 2)
 
 
 def _count(errors: Errors, matched: MatchedDataset) -> Ints:

@@ -11,11 +11,13 @@ axes are the last value of a cell. If there is nothing to draw, the axes show a 
 from ._canvas import nearest_to_half, require_matplotlib
 from ._confusion import confusion_matrix
 from ._curves import f_score_curve, iou_curves, precision_recall_curves
+from ._errors import error_types
 from ._histograms import image_histogram, score_histogram
 from ._overview import overview
 
 __all__ = [
     "confusion_matrix",
+    "error_types",
     "f_score_curve",
     "image_histogram",
     "iou_curves",

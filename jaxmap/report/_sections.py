@@ -13,6 +13,7 @@ from .._evaluation import Evaluation
 from .._outputs import rounded_down
 from .._summary import line_texts, shown_columns, summary_columns
 from ..protocols import PROTOCOLS, UNLIMITED
+from ._errors import errors_section
 from ._explanation import explanation_section
 from ._markup import Markup, counted, element, joined, number, numbers, one_line, table, words
 from ._pictures import picture
@@ -148,6 +149,7 @@ SECTIONS = (
     ("why", "Pooled and per-image AP", explanation_section),
     ("curves", "Precision and recall", _curves),
     ("thresholds", "Score thresholds", _operating_points),
+    ("errors", "Error types", errors_section),
     ("confusion", "Confusion matrix", _confusion),
     ("classes", "Classes", _classes),
 )

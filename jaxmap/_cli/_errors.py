@@ -1,0 +1,53 @@
+"""`jaxmap errors`: the types of a detector's errors, and the AP gained by fixing each, for all classes and each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from ._arguments import add_json, add_protocol, progress_on_terminal, protocol_of, table, write_numbers
+from ._files import add_inputs, read_inputs
+
+if TYPE_CHECKING:
+    from ..analysis import ErrorTypes
+
+__all__ = ["add_command"]
+
+_DESCRIPTION = "Sort the errors of a detector into types, and find how much AP each type costs (TIDE)."
+
+
+def add_command(commands: Any) -> None:
+    """Adds the command to the parser of the program."""
+    command = commands.add_parser("errors", help="find which types of errors cost AP", description=_DESCRIPTION)
+    command.set_defaults(run=_run, name="errors")
+    add_inputs(command)
+    add_protocol(command)
+    add = command.add_argument
+    add("--iou", type=float, default=0.5, metavar="T", help="IoU threshold (default: %(default)s)")
+    background = "IoU below which a detection is on the background (default: %(default)s)"
+    add("--background", type=float, default=0.1, metavar="T", help=background)
+    add_json(command, "the numbers of all classes and of each as one object")
+    add("--per-class", action="store_true", help="also print the AP of every class, and how much each type costs it")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    protocol = protocol_of(arguments).customize(iou_thresholds=[arguments.iou])
+    from .._evaluation import evaluate
+
+    progress = progress_on_terminal()
+    detections, ground_truths = read_inputs(arguments, progress)
+    evaluation = evaluate(detections, ground_truths, protocol=protocol, progress=progress)
+    errors = evaluation.error_types(arguments.iou, arguments.background)
+    write_numbers(
+        arguments, lambda: json.dumps(errors.to_dict()), lambda: _to_text(errors, per_class=arguments.per_class)
+    )
+
+
+def _to_text(errors: ErrorTypes, *, per_class: bool) -> str:
+    if not per_class:
+        return str(errors)
+    columns = errors.per_class()
+    shown = {name: columns[name] for name in ("class_name", "num_ground_truths", "AP")}
+    shown |= {name.replace("_", " "): columns[f"{name}_gain"] for name in errors.gain}
+    return f"{errors}\n\nAP of each class, and its gain if all errors of one type are fixed:\n\n{table(shown)}"
