@@ -79,6 +79,7 @@ def things() -> dict[str, Any]:
         "point": one.curve().best,
         "ties": one.tie_bounds(),
         "confusions": one.confusion_matrix(),
+        "errors": one.error_types(),
         "per class": one.per_class(),
         "per image": one.per_image(),
         "points": one.operating_points(),
@@ -181,7 +182,7 @@ def test_a_metric_prints_what_differs_and_a_state_what_it_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["evaluation", "explanation", "confusions", "per class", "ties", "panoptic evaluation"]
+    "name", ["evaluation", "explanation", "confusions", "errors", "per class", "ties", "panoptic evaluation"]
 )
 def test_a_notebook_shows_tables(name: str) -> None:
     page = things()[name]._repr_html_()
@@ -217,6 +218,8 @@ def test_numbers_are_floats_and_columns_go_into_json() -> None:
     tables = [things()[name] for name in ("per class", "per image", "points", "matches")]
     explanation = evaluation().explain()
     tables += [explanation.steps(), explanation.false_positives(), explanation.images()]
+    errors = things()["errors"]
+    tables += [errors.table(), errors.per_class(), errors.detections(), errors.ground_truths()]
     for table in tables:
         assert isinstance(table, dict)
         assert {type(column) for column in table.values()} <= {np.ndarray, list}

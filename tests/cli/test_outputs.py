@@ -136,7 +136,9 @@ def test_written_file_keeps_its_permissions_and_its_links(tmp_path: pathlib.Path
 # ---- text ----
 
 
-@pytest.mark.parametrize("command", [["eval", "--per-class"], ["explain"], ["operating-points", "--per-class"]])
+@pytest.mark.parametrize(
+    "command", [["eval", "--per-class"], ["explain"], ["operating-points", "--per-class"], ["errors", "--per-class"]]
+)
 def test_names_cannot_command_the_terminal(
     capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, command: list[str]
 ) -> None:

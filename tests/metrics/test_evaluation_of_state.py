@@ -84,7 +84,7 @@ def test_names_of_classes_that_do_not_fit(names: Any, message: str) -> None:
         one.evaluation(state, class_names=names)
 
 
-@pytest.mark.parametrize("method", ["matches", "confusion_matrix"])
+@pytest.mark.parametrize("method", ["matches", "confusion_matrix", "error_types"])
 def test_what_needs_boxes_says_so(method: str) -> None:
     one, state = filled("fixed")
     with pytest.raises(ValueError, match=f"`{method}` needs the boxes of both sides, .* call `jaxmap.evaluate`"):
@@ -112,5 +112,7 @@ def test_report_and_plots_read_a_state(tmp_path: Any) -> None:
     evaluation = one.evaluation(jax.device_get(state))
     report.write_report(evaluation, tmp_path)
     assert "Average Precision" in (tmp_path / "index.html").read_text()
-    [text] = plots.confusion_matrix(evaluation).texts
-    assert "needs boxes" in text.get_text().replace("\n", " ")
+    for draw in (plots.confusion_matrix, plots.error_types):
+        [text] = draw(evaluation).texts
+        assert "need" in text.get_text()
+        assert "boxes, which the state of a metric does not keep" in text.get_text().replace("\n", " ")

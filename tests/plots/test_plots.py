@@ -21,7 +21,9 @@ PICTURES = [
     plots.confusion_matrix,
     plots.image_histogram,
     plots.score_histogram,
+    plots.error_types,
 ]
+NOT_ON_THE_SHEET = [plots.error_types]
 ROUNDING = 1e-15  # the reference guards precision, tp / (tp + fp + 2e-16), so that 1 is a step below
 NOTHING: dict[str, Any] = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}
 NOTHING_FOUND = NOTHING | {"scores": np.zeros(0)}
@@ -202,9 +204,29 @@ def test_confusion_matrix_adds_up_the_classes_with_fewer_errors(twenty_classes: 
     assert cells["17 other classes", "background"] == "136"
 
 
-def test_overview_holds_every_picture(two_images: jaxmap.Evaluation) -> None:
+def test_error_types_are_bars_of_their_gain(two_images: jaxmap.Evaluation) -> None:
+    axes = plots.error_types(two_images)
+    bars = dict(zip([label.get_text() for label in axes.get_yticklabels()], axes.patches, strict=True))
+    gains, counts = two_images.error_types().gain, two_images.error_types().count
+    assert [name.replace(" ", "_") for name in bars] == list(gains)
+    assert [bar.get_width() for bar in bars.values()] == list(gains.values())
+    # Of two dogs one is found, 51 of 101 recall points, and one is called a cat. Fixed, it ranks below the dog that is
+    # none: precision 2/3 at the other 50. The mean is over two classes.
+    assert bars["classification"].get_width() == pytest.approx(50 * 2 / 3 / 101 / 2, abs=ROUNDING)
+    assert bars["background"].get_width() == 0  # the dog that is none ranks last
+    assert [text.get_text() for text in axes.texts] == [str(count) for count in counts.values()]
+    assert axes.yaxis_inverted()
+    assert axes.get_title() == "Error types, IoU 0.50, AP 0.252"
+    # At an IoU threshold of 0.75 the boxes are still exact; the background may begin anywhere below it.
+    assert plots.error_types(two_images, iou_threshold=0.75, background_threshold=0.7).patches[0].get_width() > 0
+    low = jaxmap.evaluate(*[[{"boxes": [box(0)], "labels": [0]} | extra] for extra in ({"scores": [0.9]}, {})],
+                          iou_thresholds=[0.06])  # fmt: skip
+    assert plots.error_types(low).get_title() == "Error types, IoU 0.06, AP 1.000"  # background below 0.03
+
+
+def test_overview_holds_its_pictures(two_images: jaxmap.Evaluation) -> None:
     figure = plots.overview(two_images)
-    assert len(figure.axes) == len(PICTURES)
+    assert len(figure.axes) == len(PICTURES) - len(NOT_ON_THE_SHEET)
     assert all(axes.has_data() for axes in figure.axes)
 
 
@@ -280,7 +302,7 @@ def test_missing_matplotlib_says_what_to_install(
 
 
 def test_a_threshold_that_was_not_evaluated_is_an_error(two_images: jaxmap.Evaluation) -> None:
-    for draw in (plots.precision_recall_curves, plots.f_score_curve, plots.score_histogram):
+    for draw in (plots.precision_recall_curves, plots.f_score_curve, plots.score_histogram, plots.error_types):
         with pytest.raises(ValueError, match=r"`iou_threshold` must be one of"):
             draw(two_images, iou_threshold=0.4)
 

@@ -175,6 +175,21 @@ def test_operating_points_are_those_of_the_evaluation(page: Page, evaluation: ja
     assert words(table["class"]) == list(evaluation.class_names)
 
 
+def test_error_types_are_those_of_the_evaluation(page: Page, evaluation: jaxmap.Evaluation) -> None:
+    errors = evaluation.error_types()
+    table, of_classes = (page.columns("errors", index) for index in range(2))
+    assert words(table["error"]) == [name.replace("_", " ") for name in errors.gain]
+    assert_shown(table["count"], list(errors.count.values()), ",")
+    assert_shown(table["gain in AP"], list(errors.gain.values()), ".4f")
+    assert words(table["meaning"]) == errors.table()["meaning"]
+    assert f"AP at IoU 0.5 is {errors.average_precision:.4f}" in page.text["errors"]
+    assert words(of_classes["class"]) == list(evaluation.class_names)
+    columns = errors.per_class()
+    assert_shown(of_classes["AP"], columns["AP"], ".3f")
+    for name in errors.gain:
+        assert_shown(of_classes[name.replace("_", " ")], columns[f"{name}_gain"], ".3f")
+
+
 def test_ties_are_named_only_where_they_matter(page: Page, odd_names: str, evaluation: jaxmap.Evaluation) -> None:
     ties = evaluation.tie_bounds()
     assert ties.differ
@@ -183,7 +198,7 @@ def test_ties_are_named_only_where_they_matter(page: Page, odd_names: str, evalu
 
 
 def test_pictures_of_the_page_show_its_numbers(page: Page, evaluation: jaxmap.Evaluation) -> None:
-    assert [tag for tag, _ in page.elements].count("svg") == 6
+    assert [tag for tag, _ in page.elements].count("svg") == 7
     ap50 = dict(zip(evaluation.class_names, evaluation.per_class()["AP50"], strict=True))
     for name, value in ap50.items():
         assert f"{value:.3f}  {name}" in page.text["curves"]
@@ -244,7 +259,7 @@ def test_page_follows_the_scheme_of_the_reader(text: str) -> None:
 def test_names_are_text(odd_names: str) -> None:
     page = assert_self_contained(odd_names)
     assert [tag for tag, _ in page.elements].count("script") == 1
-    assert [tag for tag, _ in page.elements].count("svg") == 6
+    assert [tag for tag, _ in page.elements].count("svg") == 7
     assert sorted(words(page.columns("classes", 0)["class"])) == sorted(ODD_NAMES)
     assert "a < b & <i>c</i>" in page.text[""]
     assert "犬" in page.text["confusion"]  # also in letters that matplotlib lacks
@@ -259,6 +274,8 @@ def test_nothing_found_is_said_in_words() -> None:
     assert "There are no counted detections" in page.text["thresholds"]
     assert "No AP is lost to false positives." in page.text["why"]
     assert words(page.columns("thresholds", 0)["score from"]) == [DASH, DASH]
+    assert "There are no detections" in page.text["errors"]
+    assert words(page.columns("errors", 0)["count"]) == ["0"] * 5 + ["1", "0", "1"]
 
 
 def test_no_ground_truth_is_said_in_words() -> None:
@@ -266,6 +283,7 @@ def test_no_ground_truth_is_said_in_words() -> None:
     assert set(words(page.columns("numbers", 0)["value"])) == {DASH}
     assert "No image has counted ground truth" in page.text["why"]
     assert page.text["curves"].count("There is no counted ground truth") == 2
+    assert "There is no counted ground truth" in page.text["errors"]
     assert [tag for tag, _ in page.elements].count("svg") == 2  # false positives by score and in the confusion matrix
 
 

@@ -64,10 +64,15 @@ class PlainErrors:
         self.ground_truths: dict[int, str] = {}
         self.ignored: set[int] = set()  # among the results
         self.fixes: dict[int, int] = {}  # the object that an error finds if it is fixed
-        for image_id in sorted(image["id"] for image in truth["images"]):
-            rows = [place for place, row in enumerate(results) if row["image_id"] == image_id]
-            rows = sorted(rows, key=lambda place: -results[place]["score"])[:limit]
-            self._add_image(rows, [row for row in truth["annotations"] if row["image_id"] == image_id])
+        found: dict[int, list[int]] = {image["id"]: [] for image in truth["images"]}
+        objects: dict[int, list[Row]] = {image_id: [] for image_id in found}
+        for place, row in enumerate(results):
+            found[row["image_id"]].append(place)
+        for row in truth["annotations"]:
+            objects[row["image_id"]].append(row)
+        for image_id in sorted(found):
+            by_score = sorted(found[image_id], key=lambda place: -results[place]["score"])
+            self._add_image(by_score[:limit], objects[image_id])
         self.average_precision = self._fixed(None)
 
     @property
