@@ -1,4 +1,4 @@
-"""What explains the numbers of an evaluation: matches, curves, operating points, ties, the confusion matrix."""
+"""What explains the numbers of an evaluation: matches, curves, operating points, ties, errors, the confusion matrix."""
 
 from __future__ import annotations
 
@@ -198,7 +198,8 @@ class Explanations(Numbers):
           >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0]], "labels": [0, 0]}]
           >>> found = [{"boxes": [[0.0, 0.0, 10.0, 8.0], [20.0, 0.0, 24.0, 10.0]], "labels": [0, 0]}]
           >>> found[0]["scores"] = [0.9, 0.8]
-          >>> errors = evaluate(found, truth).error_types()
+          >>> import jaxmap
+          >>> errors = jaxmap.evaluate(found, truth).error_types()
           >>> errors.count["localization"], round(errors.gain["localization"], 3)
           (1, 0.495)
         """

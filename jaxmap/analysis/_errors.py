@@ -17,6 +17,19 @@ Fixing a localization or classification error makes it a true positive, with its
 ground truth. Each unmatched ground truth takes one error, of both types together the one with the highest score; all
 others are removed. Fixing errors of the other types removes them, and fixing a missed ground truth removes it.
 
+This is TIDE, except for what tidecv 1.0.1 does in another way than COCO:
+
+- It averages over all classes with ground truths or detections: without ground truth AP is 0, and a class that has
+  neither once errors are fixed drops out of the mean. Here the mean is over the classes with ground truth.
+- Its recall points are i / 100 (COCO's differ by rounding), and its limit is 100 detections per image over all classes.
+  Here the protocol has both.
+- A detection on a crowd has a type, too, and may become a true positive. Here ignored detections are no errors.
+- An IoU that equals the foreground threshold makes a localization error, one that equals the background threshold with
+  another class an error on the background. Here it reaches the threshold, as in matching.
+- Of equally similar ground truths, the first is the most similar. Here it is the later one, as in matching.
+- Once errors are fixed, equal scores stand in another order: first what was no true positive. Here order never changes.
+- It reports negative gains as 0, which these differences can cause. Here no gain is negative, but for rounding.
+
 References: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors, ECCV 2020; tidecv 1.0.1,
 quantify.py and errors/main_errors.py.
 """

@@ -1,4 +1,4 @@
-"""All plots on one sheet."""
+"""Six plots on one sheet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["overview"]
 
 
 def overview(evaluation: Evaluation) -> Figure:
-    """Draws all plots on one figure, with their default arguments.
+    """Draws six plots on one figure, with their default arguments.
 
     Raises:
       ImportError: if matplotlib is missing.

@@ -24,9 +24,8 @@ def errors_section(evaluation: Evaluation) -> Markup:
         f"AP at IoU {threshold:g} is {errors.average_precision:.4f}. The gain is how much it rises if all errors of "
         "one type are fixed. Gains of several types do not add up."
     )
-    answer = element("div", element("p", lead), table(_types(errors)))
     details = element("details", element("summary", "The gains of each class"), table(_classes(errors)))
-    return joined([element("div", answer, chart, class_="pair"), details])
+    return joined([element("p", lead), table(_types(errors)), chart, details])
 
 
 def _types(errors: ErrorTypes) -> list[Column]:
