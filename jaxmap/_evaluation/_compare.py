@@ -53,6 +53,7 @@ def compare(
       TypeError: if one is not an `Evaluation`.
 
     Example:
+      >>> from jaxmap import evaluate
       >>> there, nowhere = [0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]
       >>> truth = [{"boxes": [there], "labels": [0]}] * 40
       >>> def found(number):

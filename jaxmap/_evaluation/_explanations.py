@@ -35,6 +35,7 @@ class Explanations(Numbers):
         `print` the result to read it as text; its `to_dict` is ready for JSON.
 
         Example:
+          >>> from jaxmap import evaluate
           >>> there, nowhere = [0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]
           >>> truth = [{"boxes": [there], "labels": [0]}] * 2
           >>> first = {"boxes": [there], "labels": [0], "scores": [0.5]}
@@ -107,6 +108,7 @@ class Explanations(Numbers):
           ValueError: if one of the arguments is not as described.
 
         Example:
+          >>> from jaxmap import evaluate
           >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0]], "labels": [0]}]
           >>> found = [{"boxes": [[0.0, 0.0, 10.0, 8.0]] * 2, "labels": [0, 0], "scores": [0.9, 0.4]}]
           >>> curve = evaluate(found, truth).curve()
