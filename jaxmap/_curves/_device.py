@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from .._integer_bounds import check_int32
 from .._records._device import count_ground_truths
@@ -15,13 +16,18 @@ from ..types import UNDEFINED, PrecisionRecall, Records
 from ._best_score_device import best_over_scores
 from ._interpolation_device import divide
 from ._ranked_rows_device import rank_rows
+from ._replicates_device import weighted_precision_recall
 from ._tiles_device import integrate
 
 __all__ = ["curves_in_order", "mask_undefined", "precision_recall"]
 
 
 def precision_recall(
-    records: Records[jax.Array], *, protocol: EvaluationProtocol, num_classes: int
+    records: Records[jax.Array],
+    *,
+    protocol: EvaluationProtocol,
+    num_classes: int,
+    weights: ArrayLike | None = None,
 ) -> PrecisionRecall[jax.Array]:
     """Integrates records into interpolated precision and recall, for all thresholds, classes, ranges and limits.
 
@@ -31,17 +37,23 @@ def precision_recall(
       records: the records, with labels of valid rows in [0, K).
       protocol: the protocol, static.
       num_classes: K.
+      weights: `[W, I]` int, W vectors of weights: how often each image counts. Rows are sorted once for all of them.
+        Ones give the curves as they are, zeros leave images out, and other numbers give the dataset in which an image
+        occurs so many times; copies of a row stay together, also where scores tie.
 
     Returns:
       Curves in float32, with `UNDEFINED` in entries without ground truth, and with `average_precision` if the protocol
-      averages the area.
+      averages the area. With weights, every array has an axis W in front.
 
     Raises:
-      ValueError: if the recall points have no common denominator of at most 1000, or there are more rows than int32 can
-        number.
+      ValueError: if the recall points have no common denominator of at most 1000, there are more rows than int32 can
+        number, or weights are not `[W, I]`.
+      TypeError: if weights are not integers.
 
     References: pycocotools cocoeval.py, accumulate; VOCdevkit VOCap.m for the area.
     """
+    if weights is not None:
+        return weighted_precision_recall(records, weights, protocol=protocol, num_classes=num_classes)
     ties = records.detections.image_index, records.detections.position
     return _curves(records, ties, protocol=protocol, num_classes=num_classes)
 

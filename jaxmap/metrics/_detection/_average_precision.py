@@ -17,11 +17,15 @@ from ..._evaluation import Evaluation, evaluation_of
 from ..._matching._device import MatchedBatch, match_batch
 from ..._planes import num_words
 from ..._summary import summarize_on_device
+from ...analysis import Interval
+from ...analysis._intervals import check_confidence
+from ...analysis._units import check_count, check_seed
 from ...protocols import COCO, EvaluationProtocol
 from ...types import Detections, GroundTruths, PrecisionRecall
 from .._contract import register_metric
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
 from .._placement import in_jit, keeps_sharding, reads_any_sharding
+from ._bootstrap import bootstrap_on_device
 from ._records import class_names_of, curves_on_host, dataset_of_images, records_on_device
 from ._result import AveragePrecisionResult, CurveMetric, check_overflow, summarize_result, warn_of_oddities
 from ._state import (
@@ -31,6 +35,7 @@ from ._state import (
     empty_rows,
     in_slots,
     insert_images,
+    order_of_ids,
     rows_of_batch,
     total_checks,
     total_counters,
@@ -233,6 +238,44 @@ class AveragePrecision(CurveMetric[AveragePrecisionState]):
             [_used(state)], self.protocol, class_names_of(self.num_classes, class_names), image_names, self.class_group
         )
         return evaluation_of(dataset, self.protocol)
+
+    @reads_any_sharding
+    def bootstrap(
+        self, state: AveragePrecisionState, *, num_replicates: int = 1000, seed: int = 0, confidence: float = 0.95
+    ) -> dict[str, Interval]:
+        """Returns each number of the summary with its standard error and interval, from resampled images.
+
+        Outside `jit` it runs on the host, in float64, as `evaluation(state).bootstrap()`, which also has the classes.
+        Inside `jit` it draws the same images and integrates in float32, with `UNDEFINED` (-1) where a number is
+        undefined; arguments but the state are static there.
+
+        Args:
+          state: from `update` or `merge`.
+          num_replicates: how many replicates to draw.
+          seed: from 0 to 2^32 - 1; the same seed draws the same images everywhere.
+          confidence: the share of datasets whose interval should contain the true number.
+
+        Raises:
+          ValueError: if an argument is not as described; outside `jit`, also if there are fewer than two images, or a
+            capacity was exceeded.
+        """
+        check_confidence(confidence)
+        num_replicates, seed = check_count("num_replicates", num_replicates, 2), check_seed(seed)
+        if not in_jit(state):
+            evaluation = self.evaluation(state)
+            return evaluation.bootstrap(num_replicates, seed=seed, confidence=confidence).summary
+        self._accept(state=state)
+        filled = jnp.arange(len(state.images.image_id), dtype=jnp.int32) < state.num_images
+        return bootstrap_on_device(
+            records_on_device(state.images, filled, len(self.protocol.area_ranges)),
+            filled[order_of_ids(state.images)],
+            protocol=self.protocol,
+            num_classes=self.num_classes,
+            class_group=self.class_group,
+            num_replicates=num_replicates,
+            seed=seed,
+            confidence=confidence,
+        )
 
     def _compute_on_device(self, state: AveragePrecisionState) -> PrecisionRecall[jax.Array]:
         filled = jnp.arange(len(state.images.image_id), dtype=jnp.int32) < state.num_images

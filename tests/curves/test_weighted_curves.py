@@ -1,0 +1,130 @@
+"""Curves under image weights inside `jit`: bit for bit those of today for ones, and of repeated images for others."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxmap
+from jaxmap._curves._weighted_device import _BlockSums, points_reached
+from jaxmap.protocols import EvaluationProtocol
+from jaxmap.types import UNDEFINED, PrecisionRecall, Records
+from support import curve_cases
+from support.curve_cases import K, random_records
+
+NUM_IMAGES = 12  # of `random_records`
+SUMS = 2.0**-20  # a float32 sum of a few hundred parts of 1
+PROTOCOLS = {"coco": jaxmap.COCO, "voc2007": jaxmap.VOC2007, "voc2012": jaxmap.VOC2012, "all-point": jaxmap.ALL_POINT}
+curves_of = jax.jit(jaxmap.precision_recall, static_argnames=("protocol", "num_classes"))
+
+
+def scene(seed: int, protocol: EvaluationProtocol) -> Records:
+    """Returns random records whose ground truths belong to images, too."""
+    records = random_records(seed, protocol)
+    truth = records.ground_truths
+    images = np.random.default_rng(seed).integers(0, NUM_IMAGES, len(truth.labels)).astype(np.int32)
+    return dataclasses.replace(records, ground_truths=dataclasses.replace(truth, image_index=images))
+
+
+def repeated(records: Records, counts: np.ndarray) -> Records:
+    """Returns the records with each image as often as it counts; copies of an image follow each other."""
+    starts = np.cumsum(counts) - counts
+
+    def of(rows: Any) -> Any:
+        times = counts[rows.image_index]
+        index = np.repeat(np.arange(len(times)), times)
+        copy = np.arange(len(index)) - np.repeat(np.cumsum(times) - times, times)
+        columns = {name: np.asarray(column)[index] for name, column in vars(rows).items()}
+        return type(rows)(**columns | {"image_index": (starts[columns["image_index"]] + copy).astype(np.int32)})
+
+    return Records(detections=of(records.detections), ground_truths=of(records.ground_truths))
+
+
+def assert_same(under: PrecisionRecall, index: int, expected: PrecisionRecall) -> None:
+    """Asserts that the curves under one vector are the expected ones, bit for bit but for sums."""
+    for name in ("precision", "recall", "scores", "num_ground_truths"):
+        np.testing.assert_array_equal(np.asarray(getattr(under, name))[index], getattr(expected, name), err_msg=name)
+    assert (under.average_precision is None) == (expected.average_precision is None)
+    if expected.average_precision is not None:
+        np.testing.assert_allclose(under.average_precision[index], expected.average_precision, rtol=0, atol=SUMS)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("seed", range(4))
+def test_ones_give_the_curves_as_they_are_also_with_ties(name: str, seed: int) -> None:
+    protocol = PROTOCOLS[name]
+    records = scene(seed, protocol)
+    under = curves_of(records, protocol=protocol, num_classes=K, weights=np.ones((5, NUM_IMAGES), np.int32))
+    assert_same(under, 4, curves_of(records, protocol=protocol, num_classes=K))
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("seed", range(4))
+def test_other_weights_give_the_curves_of_repeated_images(name: str, seed: int) -> None:
+    protocol = PROTOCOLS[name]
+    records = scene(seed + 50, protocol)
+    scores = np.random.default_rng(seed).permutation(len(records.detections.scores)).astype(np.float32) + 1
+    valid = records.detections.valid
+    found = dataclasses.replace(records.detections, scores=np.where(valid, scores, np.nan).astype(np.float32))
+    records = dataclasses.replace(records, detections=found)
+    counts = np.random.default_rng(seed).integers(0, 4, (3, NUM_IMAGES))
+    under = curves_of(records, protocol=protocol, num_classes=K, weights=counts)
+    for index, row in enumerate(counts):
+        expected = jaxmap.precision_recall(repeated(records, row), protocol=protocol, num_classes=K)
+        assert_same(under, index, expected)
+
+
+def test_weights_of_zero_leave_nothing() -> None:
+    records = scene(0, jaxmap.COCO)
+    under = curves_of(records, protocol=jaxmap.COCO, num_classes=K, weights=np.zeros((1, NUM_IMAGES), bool))
+    assert (np.asarray(under.precision) == UNDEFINED).all()
+    assert not np.asarray(under.num_ground_truths).any()
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "words"),
+    [
+        (np.ones((2, NUM_IMAGES), np.float32), TypeError, "`weights` must be integers inside jit"),
+        (np.ones(NUM_IMAGES, np.int32), ValueError, r"`weights` must have shape \[W, I\], got \[12\]"),
+    ],
+)
+def test_bad_weights(weights: np.ndarray, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        jaxmap.precision_recall(scene(0, jaxmap.COCO), protocol=jaxmap.COCO, num_classes=K, weights=weights)
+
+
+@pytest.mark.parametrize("points", [jaxmap.COCO.recall_points, jaxmap.VOC2007.recall_points, (0.0, 0.25, 0.7, 1.0)])
+def test_points_reached_are_those_of_exact_fractions(points: tuple[float, ...]) -> None:
+    rng = np.random.default_rng(0)
+    positives = np.concatenate([np.arange(1, 300), rng.integers(1, 2**30, 3000), [2**30 - 1]]).astype(np.int32)
+    shares = np.concatenate([rng.random(len(positives)), rng.integers(0, 101, len(positives)) / 100])
+    positives = np.tile(positives, 2)
+    found = np.minimum(np.rint(positives * shares), positives).astype(np.int32)
+    protocol = jaxmap.COCO.customize(recall_points=points)
+    reached = np.asarray(jax.jit(lambda a, b: points_reached(a, b, protocol))(found, positives))
+    # As in the reference: the quotient is rounded to the nearest double, then compared with the doubles of the points.
+    expected = np.searchsorted(np.array(points), found / positives, side="right")
+    np.testing.assert_array_equal(reached, expected)
+    for index in range(0, len(found), 97):
+        share = Fraction(int(found[index]), int(positives[index]))
+        assert reached[index] in (sum(Fraction(p) <= share for p in points), sum(p <= float(share) for p in points))
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 300, 5000])
+def test_sums_before_places(size: int) -> None:
+    rng = np.random.default_rng(size)
+    image, flags = rng.integers(0, 7, size).astype(np.int32), rng.random((3, size)) < 0.5
+    vectors = rng.integers(0, 5, (7, 4)).astype(np.int32)
+    places = np.unique(np.append(rng.integers(0, size + 1, 40), [0, size])).astype(np.int32)
+    sums = _BlockSums.of(jnp.asarray(image), jnp.asarray(flags), jnp.asarray(vectors)).at(jnp.asarray(places))
+    running = np.concatenate([np.zeros((1, 3, 4)), np.cumsum(flags.T[..., None] * vectors[image][:, None], axis=0)])
+    np.testing.assert_array_equal(sums, running[places])
+
+
+assert curve_cases.N == 300  # several tiles and blocks
