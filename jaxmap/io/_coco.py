@@ -84,9 +84,8 @@ def read_coco_ground_truths(path: PathLike, *, iou_type: str = "bbox") -> Ground
       FileNotFoundError: if there is no such file.
       ValueError: if it is not JSON, or not as described in `coco_ground_truths`.
     """
-    with collector_paused():
-        columns = read_ground_truth_columns(path, ground_truth_layouts(iou_type))
-        return ground_truth_table(columns, iou_type, str(path))
+    with collector_paused():  # the columns have no name here: they are gone when the collector resumes
+        return ground_truth_table(read_ground_truth_columns(path, ground_truth_layouts(iou_type)), iou_type, str(path))
 
 
 def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable, *, iou_type: str = "bbox") -> DetectionTable:
@@ -106,10 +105,14 @@ def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable, *, iou
       ValueError: if it is not JSON, or not as described in `coco_detections`.
     """
     data, source = read_bytes(path), str(path)
-    with collector_paused():
-        layout = _result_layout(iou_type)
-        columns = typed_list(data, layout) or _result_columns(parse_json(data, path), layout, source)
-        return _detection_table(columns, ground_truths, iou_type, source)
+    layout = _result_layout(iou_type)
+    with collector_paused():  # the columns have no name here: they are gone when the collector resumes
+        return _detection_table(
+            typed_list(data, layout) or _result_columns(parse_json(data, path), layout, source),
+            ground_truths,
+            iou_type,
+            source,
+        )
 
 
 def coco_ground_truths(

@@ -17,12 +17,12 @@ import numpy as np
 
 from ..._ragged import blocks, ranges
 from ...types import Bools, Ints, Masks
-from ._masks import AT_ONCE, edges_of, make_masks
+from ._masks import AT_ONCE, edges_of, make_masks, running_sums
 
 __all__ = ["Name", "masks_of_runs", "masks_of_texts", "runs_of_masks", "texts_of_masks"]
 
 FIRST = 48  # the character that stands for 0
-MORE, SIGN, DIGIT = 32, 16, 31
+MORE, SIGN, DIGIT, LARGEST = 32, 16, 31, 63
 LONGEST = 7  # characters of a number: 35 bits with the sign, enough for masks of fewer than 2^31 pixels
 Name = Callable[[int], str]  # names a mask by its row, for messages
 
@@ -40,11 +40,11 @@ def masks_of_texts(texts: Sequence[str | bytes], size: Ints, name: Name) -> Mask
     """
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     counts, split = np.zeros(len(texts), np.int64), np.zeros(len(texts), bool)
-    edges, used = np.empty(int(lengths.sum()), np.int32), 0
+    edges, used = np.empty(int(lengths.sum()), np.int32), 0  # one array from the start: fresh memory is slow
     for first, last in blocks(lengths, AT_ONCE):
         here = slice(first, last)
-        runs = _numbers(texts[here], lengths[here])
-        block = None if runs is None else _edges(*runs, size[here])
+        numbers = _numbers(texts[here], lengths[here])
+        block = None if numbers is None else _edges(_undo_deltas(*numbers), numbers[1], size[here])
         if block is None:
             raise _fault(texts, size, first, name)
         edges[used : used + len(block[0])] = block[0]
@@ -57,7 +57,7 @@ def masks_of_runs(runs: Ints, counts: Ints, size: Ints, name: Name) -> Masks:
     """Returns the masks of uncompressed counts.
 
     Args:
-      runs: `[R]` int64, the runs of all masks.
+      runs: `[R]` int32, the runs of all masks.
       counts: `[N]`, the number of runs of each mask.
       size: `[N, 2]` int64, heights and widths.
       name: returns the name of a mask, for messages.
@@ -115,7 +115,7 @@ def texts_of_masks(masks: Masks) -> list[bytes]:
 
 
 def _numbers(texts: Sequence[str | bytes], lengths: Ints) -> tuple[Ints, Ints] | None:
-    """Returns the run lengths of a block of texts, `[R]` int64, and the number of each text; None if one is invalid."""
+    """Returns the numbers of a block of texts, `[R]` int32, and how many each text has; None if one is invalid."""
     try:
         if set(map(type, texts)) == {str}:
             data = "".join(texts).encode("ascii")  # type: ignore[arg-type]
@@ -123,61 +123,67 @@ def _numbers(texts: Sequence[str | bytes], lengths: Ints) -> tuple[Ints, Ints] |
             data = b"".join(text.encode("ascii") if isinstance(text, str) else text for text in texts)
     except UnicodeEncodeError:
         return None
-    digits = np.frombuffer(data, np.uint8) - np.uint8(FIRST)
-    last = np.flatnonzero(digits < MORE)  # characters of each number
-    stop = np.cumsum(lengths)
-    if not lengths.all() or (digits > 63).any() or (digits[stop - 1] >= MORE).any():
+    digits = np.frombuffer(data, np.uint8) - np.uint8(FIRST)  # a character before the first becomes a large number
+    more, stop = digits >= MORE, np.cumsum(lengths)
+    if not lengths.all() or digits.max() > LARGEST or more[stop - 1].any():
         return None
-    length = np.diff(last, prepend=-1)
-    longest = int(length.max())
-    if longest > LONGEST:
+    # The number that ends at each character, of its last two digits; the sign counts -16.
+    numbers = ((digits ^ np.uint8(SIGN)) - np.uint8(SIGN)).view(np.int8).astype(np.int32)
+    numbers[1:] *= (more[:-1] * np.uint8(MORE - 1) + np.uint8(1)).astype(np.int32)
+    numbers[1:] += ((digits[:-1] & np.uint8(DIGIT)) * more[:-1]).astype(np.int32)
+    at = 2 + np.flatnonzero(more[:-2] & more[1:-1] & ~more[2:])  # those of more digits are few
+    for place in range(2, LONGEST):
+        longer = numbers[at].astype(np.int64) << 5 | digits[at - place] & DIGIT
+        if np.abs(longer).max(initial=0) >= 1 << 31:
+            return None
+        numbers[at] = longer
+        at = at[more[at - place - 1]]  # before the first character it is the last one, which no other follows
+        if not len(at):
+            break
+    else:
         return None
-    values = ((digits.take(last) ^ SIGN).astype(np.int64)) - SIGN  # the sign's bit counts -16
-    for place in range(1, longest):
-        here = np.flatnonzero(length > place)
-        values[here] = values[here] << 5 | digits[last[here] - place] & DIGIT
-    end = np.searchsorted(last, stop)
-    return _undo_deltas(values, end), np.diff(end, prepend=0)
+    last = np.flatnonzero(~more)
+    return numbers.take(last), np.diff(np.searchsorted(last, stop), prepend=0)
 
 
-def _undo_deltas(values: Ints, end: Ints) -> Ints:
-    """Returns `[R]` int64, the cumulative sums of every second number of each text, where the first number is separate.
+def _undo_deltas(numbers: Ints, counts: Ints) -> Ints:
+    """Returns run lengths, `[R]`: the sums of every second number of each text, where the first number is separate.
 
     Even and odd positions of all texts have separate running sums, from which the sums before the text are subtracted.
+
+    Args:
+      numbers: `[R]` int32. Sums wrap, but the first run that is not below 2^31 is negative in any case.
+      counts: `[N]`, the number of numbers of each text.
     """
-    start = np.concatenate([[0], end[:-1]])
-    total = np.empty_like(values)
+    end = np.cumsum(counts)
+    start, runs = end - counts, np.empty_like(numbers)
     for parity in (0, 1):
-        np.cumsum(values[parity::2], out=total[parity::2])
-    before = np.where(start > 0, total[start - 1], 0)
-    for parity in (0, 1):
-        base = np.where(start % 2 == parity, total[start], before)
-        num_places = (end + 1 - parity) // 2 - (start + 1 - parity) // 2
-        values_of = total[parity::2]
-        values_of -= np.repeat(base, num_places)
-    total[start] = values[start]
-    return total
+        sums = running_sums(numbers[parity::2])
+        before, after = (start + 1 - parity) // 2, (end + 1 - parity) // 2
+        base = sums[before + (start % 2 == parity)]
+        np.subtract(sums[1:], np.repeat(base, after - before), out=runs[parity::2])
+    runs[start] = numbers[start]
+    return runs
 
 
 def _edges(runs: Ints, counts: Ints, size: Ints) -> tuple[Ints, Ints, Bools] | None:
     """Returns the edges of a block, `[E]` int32, the number of each mask, and which are split; None if one is invalid.
 
     Args:
-      runs: `[R]` int64; is written to.
+      runs: `[R]` int32; is written to.
       counts: `[N]`, the number of runs of each mask.
       size: `[N, 2]`.
     """
-    if not counts.all() or (len(runs) and (runs.min() < 0 or runs.max() >= 1 << 31)):
+    if not counts.all() or runs.min(initial=0) < 0:
         return None
     end, pixels = np.cumsum(counts), size.prod(axis=1)
     start, split = end - counts, np.zeros(len(counts), bool)
     empty = np.flatnonzero(runs == 0)
     runs[start[1:]] -= pixels[:-1]  # so that one running sum restarts at each mask, if the previous mask is valid
-    np.cumsum(runs, out=runs)
-    if not np.array_equal(runs[end - 1], pixels):
+    edges = running_sums(runs)[1:]
+    if edges.min(initial=0) < 0 or not np.array_equal(edges[end - 1], pixels):  # the first sum beyond int32 is negative
         return None
     kept = counts - counts % 2
-    edges = runs.astype(np.int32)
     if (counts % 2).any():  # the last run is of unset pixels, and its end is not an edge
         edges = np.delete(edges, end[counts % 2 == 1] - 1)
     if len(empty):

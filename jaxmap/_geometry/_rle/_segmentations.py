@@ -45,8 +45,9 @@ def masks_of_segmentations(segmentations: Sequence[Any], size: Ints | None, name
     Raises:
       ValueError: if one is neither; the message names it and what is wrong.
     """
-    if _are_compressed(segmentations):
-        return _of_encodings(segmentations, name, compressed=True)
+    fields = _compressed(segmentations)
+    if fields is not None:
+        return _of_texts(*fields, name)
     by_kind: dict[str, list[int]] = {"polygons": [], "text": [], "runs": []}
     for row, one in enumerate(segmentations):
         by_kind[_kind(one, row, name)].append(row)
@@ -59,7 +60,7 @@ def masks_of_segmentations(segmentations: Sequence[Any], size: Ints | None, name
             if kind == "polygons":
                 parts.append(_of_polygons(chosen, None if size is None else size[places], named))
             else:
-                parts.append(_of_encodings(chosen, named, compressed=kind == "text"))
+                parts.append((_of_texts if kind == "text" else _of_runs)(*_fields(chosen), named))
             rows.append(places)
     if not parts:
         return join_masks([])
@@ -102,11 +103,10 @@ def checked_sizes(values: Iterable[Any], name: Name, field: str = "size") -> Int
     """
     values = list(values)
     try:
-        kinds = set(map(type, itertools.chain.from_iterable(values)))
-        good = set(map(len, values)) <= {2} and all(map(is_real, kinds))
-        size = np.array(values, np.float64).reshape(-1, 2) if good else None
-    except (TypeError, ValueError, OverflowError):
-        size = None
+        flat = finite(list(itertools.chain.from_iterable(values))) if set(map(len, values)) <= {2} else None
+    except TypeError:
+        flat = None
+    size = None if flat is None else flat.reshape(-1, 2)
     if size is None or not _sizes_are_good(size).all():
         for row, value in enumerate(values):
             if not _is_size(value):
@@ -130,13 +130,20 @@ def _is_size(value: Any) -> bool:
     return all(-1e9 < one < 1e9 for one in value) and bool(_sizes_are_good(np.array([value], np.float64))[0])
 
 
-def _are_compressed(segmentations: Sequence[Any]) -> bool:
-    """Returns whether all are encodings with compressed counts, as in most results."""
+def _compressed(segmentations: Sequence[Any]) -> tuple[list[Any], list[Any]] | None:
+    """Returns all `counts` and `size`s if all are encodings with compressed counts, as in most results."""
+    if set(map(type, segmentations)) != {dict}:
+        return None
     try:
-        pairs = map(operator.itemgetter("counts", "size"), segmentations)
-        return set(map(type, segmentations)) == {dict} and {type(counts) for counts, _ in pairs} <= {str, bytes}
+        counts, sizes = _fields(segmentations)
     except KeyError:
-        return False
+        return None
+    return (counts, sizes) if set(map(type, counts)) <= {str, bytes} else None
+
+
+def _fields(encodings: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any]]:
+    counts, sizes = (list(map(operator.itemgetter(field), encodings)) for field in ("counts", "size"))
+    return counts, sizes
 
 
 def _kind(one: Any, row: int, name: Name) -> str:
@@ -157,11 +164,12 @@ def _kind(one: Any, row: int, name: Name) -> str:
     )
 
 
-def _of_encodings(encodings: Sequence[Mapping[str, Any]], name: Name, *, compressed: bool) -> Masks:
-    counts, sizes = (list(map(operator.itemgetter(field), encodings)) for field in ("counts", "size"))
+def _of_texts(counts: list[Any], sizes: list[Any], name: Name) -> Masks:
+    return masks_of_texts(counts, checked_sizes(sizes, name), name)
+
+
+def _of_runs(counts: list[Any], sizes: list[Any], name: Name) -> Masks:
     size = checked_sizes(sizes, name)
-    if compressed:
-        return masks_of_texts(counts, size, name)
     flat = list(itertools.chain.from_iterable(counts))
     values = finite(flat)
     if values is None or not (values == np.floor(values)).all() or (np.abs(values) >= TOO_MANY_PIXELS).any():
@@ -171,7 +179,7 @@ def _of_encodings(encodings: Sequence[Mapping[str, Any]], name: Name, *, compres
                     raise ValueError(
                         f"{name(row)}.counts[{place}] must be a run length, an integer from 0, got {reprlib.repr(run)}."
                     )
-    return masks_of_runs(given("counts", values).astype(np.int64), np.array([len(one) for one in counts]), size, name)
+    return masks_of_runs(given("counts", values).astype(np.int32), np.array([len(one) for one in counts]), size, name)
 
 
 def _of_polygons(drawings: Sequence[Sequence[Any]], size: Ints | None, name: Name) -> Masks:
