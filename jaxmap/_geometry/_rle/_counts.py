@@ -117,10 +117,7 @@ def texts_of_masks(masks: Masks) -> list[bytes]:
 def _numbers(texts: Sequence[str | bytes], lengths: Ints) -> tuple[Ints, Ints] | None:
     """Returns the numbers of a block of texts, `[R]` int32, and how many each text has; None if one is invalid."""
     try:
-        if set(map(type, texts)) == {str}:
-            data = "".join(texts).encode("ascii")  # type: ignore[arg-type]
-        else:
-            data = b"".join(text.encode("ascii") if isinstance(text, str) else text for text in texts)
+        data = _joined(texts)
     except UnicodeEncodeError:
         return None
     digits = np.frombuffer(data, np.uint8) - np.uint8(FIRST)  # a character before the first becomes a large number
@@ -144,6 +141,13 @@ def _numbers(texts: Sequence[str | bytes], lengths: Ints) -> tuple[Ints, Ints] |
         return None
     last = np.flatnonzero(~more)
     return numbers.take(last), np.diff(np.searchsorted(last, stop), prepend=0)
+
+
+def _joined(texts: Sequence[str | bytes]) -> bytes:
+    try:
+        return "".join(texts).encode("ascii")  # type: ignore[arg-type]
+    except TypeError:  # some are bytes
+        return b"".join(text.encode("ascii") if isinstance(text, str) else text for text in texts)
 
 
 def _undo_deltas(numbers: Ints, counts: Ints) -> Ints:

@@ -58,9 +58,8 @@ def make_masks(edges: Ints, counts: Ints, size: Ints, split: Bools | None = None
 
 def masks_of_keys(keys: Ints, size: Ints) -> Masks:
     """Returns the masks of ascending keys, `mask << 32 | pixel`, an even number for each."""
-    mask = keys >> PIXEL_BITS
-    edges = (keys & ((1 << PIXEL_BITS) - 1)).astype(np.int32)
-    return make_masks(edges, np.bincount(mask, minlength=len(size)), size)
+    counts = np.diff(np.searchsorted(keys, np.arange(len(size) + 1) << PIXEL_BITS))
+    return make_masks(keys.astype(np.int32), counts, size)  # which keeps the lower half of each
 
 
 def join_masks(parts: Sequence[Masks]) -> Masks:
@@ -216,7 +215,7 @@ def _keys(masks: Masks) -> Ints:
 def odd_ones(keys: Ints) -> Ints:
     """Returns the ascending keys that occur an odd number of times: the edges of the symmetric difference."""
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
-    odd: Ints = keys[first[np.diff(first, append=len(keys)) % 2 == 1]]
+    odd: Ints = keys.take(first[(np.diff(first, append=len(keys)) & 1).astype(bool)])
     return odd
 
 
@@ -233,10 +232,10 @@ def united(masks: Masks, of_union: Ints, size: Ints) -> Masks:
     num_edges = masks.stop - masks.start
     keys = edges_of(masks) + np.repeat(of_union << PIXEL_BITS, num_edges)
     ends = np.arange(len(keys)) & 1  # at equal pixels starts come first, so that touching masks form one run
-    keys = np.sort(keys << 1 | ends)
-    depth = np.cumsum(1 - 2 * (keys & 1))
-    outer = np.where(keys & 1, depth == 0, depth == 1)
-    return masks_of_keys(keys[outer] >> 1, size)
+    keys = np.sort(keys << 1 | ends, kind="stable")  # mostly ascending, which a stable sort makes use of
+    starts = 1 - (keys & 1)
+    depth = np.cumsum(2 * starts - 1)
+    return masks_of_keys(keys[depth == starts] >> 1, size)
 
 
 def running_sums(values: Ints) -> Ints:

@@ -10,10 +10,7 @@ References: pycocotools maskApi.c, rleFrPoly.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ..._ragged import blocks, ranges
 from ...types import Bools, Floats, Ints, Masks
@@ -34,7 +31,7 @@ def fill_polygons(corners: Floats, counts: Ints, size: Ints) -> Masks:
       size: `[N, 2]` int64, heights and widths.
     """
     parts, ends = [], np.cumsum(counts)
-    for first, last in blocks(counts, AT_ONCE // 16):
+    for first, last in blocks(counts, AT_ONCE // 32):
         here = slice(first, last)
         block = corners[ends[first] - counts[first] : ends[last - 1]]
         parts.append(_fill(block, counts[here], size[here]))
@@ -46,61 +43,65 @@ def _fill(corners: Floats, counts: Ints, size: Ints) -> Masks:
     following = np.arange(len(grid)) + 1
     following[np.cumsum(counts) - 1] = np.cumsum(counts) - counts
     polygon = np.repeat(np.arange(len(counts)), counts)
-    one, other = grid, grid[following]
+    x, other_x = grid[:, 0], grid[following, 0]
+    low, high = np.minimum(x, other_x), np.maximum(x, other_x)
+    # The columns that each edge crosses, with points at or before the third fifth and after it.
+    width = size[polygon, 1]
+    from_column = np.clip(np.ceil((low - 2) / SCALE), 0, width).astype(np.int64)
+    to_column = np.clip(np.floor((high - 3) / SCALE), -1, width - 1).astype(np.int64)
+    edges = np.flatnonzero(from_column <= to_column)
+    num_columns = to_column[edges] - from_column[edges] + 1
+    keys = [np.zeros(0, np.int64)]
+    for first, last in blocks(num_columns, AT_ONCE):
+        here, num = edges[first:last], num_columns[first:last]
+        column, height = ranges(from_column[here], num), np.repeat(size[polygon[here], 0], num)
+        y = _crossings(grid[here], grid[following[here]], num, column)
+        row = np.clip((y + 2) // SCALE, 0, height)
+        keys.append(np.repeat(polygon[here] << PIXEL_BITS, num) + column * height + row)
+    # Along an outline, crossings are ascending or descending for a while, which a stable sort makes use of. An outline
+    # is closed and crosses each column an even number of times, so the number of keys of each polygon is even.
+    return masks_of_keys(odd_ones(np.sort(np.concatenate(keys), kind="stable")), size)
+
+
+def _crossings(one: Floats, other: Floats, counts: Ints, column: Ints) -> Ints:
+    """Returns the y, `[P]` int64, at which edges cross columns.
+
+    Args:
+      one, other: `[E, 2]`, the ends of each edge.
+      counts: `[E]`, how many columns each crosses.
+      column: `[P]`, these columns.
+    """
+    x = (SCALE * column + 2).astype(np.float64)
     steep = np.abs(one - other)[:, 0] < np.abs(one - other)[:, 1]
     swap = np.where(steep, one[:, 1] > other[:, 1], one[:, 0] > other[:, 0])[:, None]
     one, other = np.where(swap, other, one), np.where(swap, one, other)
-
-    # The columns that each edge crosses, with points at or before the third fifth and after it.
-    low, high = np.minimum(one[:, 0], other[:, 0]), np.maximum(one[:, 0], other[:, 0])
-    width = size[polygon, 1]
-    from_column = np.clip(np.ceil((low - 2) / SCALE), 0, width)
-    to_column = np.clip(np.floor((high - 3) / SCALE), -1, width - 1)
-    num_columns = np.maximum(to_column - from_column + 1, 0).astype(np.int64)
-    keys = [np.zeros(0, np.int64)]
-    for first, last in blocks(num_columns, AT_ONCE):
-        edge = first + np.repeat(np.arange(last - first), num_columns[first:last])
-        column = ranges(from_column[first:last].astype(np.int64), num_columns[first:last])
-        y = np.empty(len(edge))
-        for which, crossing in ((steep[edge], _crossing_of_steep), (~steep[edge], _crossing_of_flat)):
-            rows = np.flatnonzero(which)
-            y[rows] = crossing(one[edge[rows]], other[edge[rows]], SCALE * column[rows] + 2.0)
-        height = size[polygon[edge], 0]
-        row = np.clip((y.astype(np.int64) + 2) // SCALE, 0, height)
-        pixel = column * height + row
-        keys.append((polygon[edge] << PIXEL_BITS | pixel)[pixel < height * width[edge]])
-    crossings = odd_ones(np.sort(np.concatenate(keys)))
-    return masks_of_keys(_closed(crossings, size), size)
+    delta_x, delta_y = (other - one).T
+    slope = np.where(steep, delta_x, delta_y) / np.where(steep, delta_y, delta_x)
+    start_x, start_y, slope = (np.repeat(values, counts) for values in (*one.T, slope))
+    y = _crossing_of_flat(start_x, start_y, slope, x)
+    rows = np.flatnonzero(np.repeat(steep, counts))
+    y[rows] = _crossing_of_steep(*(values.take(rows) for values in (start_x, start_y, slope, x)))
+    return y.astype(np.int64)  # as in C: towards zero
 
 
-def _crossing_of_flat(one: Floats, other: Floats, x: NDArray[np.floating[Any]]) -> Floats:
+def _crossing_of_flat(start_x: Floats, start_y: Floats, slope: Floats, x: Floats) -> Floats:
     """Returns the smaller y at x and at x + 1 of edges that are at least as wide as high, from left to right."""
-    slope = (other[:, 1] - one[:, 1]) / (other[:, 0] - one[:, 0])
-    steps = x - one[:, 0]
-    y, following = one[:, 1] + slope * steps + 0.5, one[:, 1] + slope * (steps + 1) + 0.5
-    return np.trunc(np.minimum(y, following))
+    steps = x - start_x
+    y, following = start_y + slope * steps, start_y + slope * (steps + 1)
+    return np.minimum(y, following) + 0.5
 
 
-def _crossing_of_steep(one: Floats, other: Floats, x: NDArray[np.floating[Any]]) -> Floats:
+def _crossing_of_steep(start_x: Floats, start_y: Floats, slope: Floats, x: Floats) -> Floats:
     """Returns the y of the last point before an edge that is higher than wide, from the top, goes past x or x + 1."""
-    slope = (other[:, 0] - one[:, 0]) / (other[:, 1] - one[:, 1])
     rising = slope > 0
 
     def is_past(steps: Floats) -> Bools:
-        past: Bools = (one[:, 0] + slope * steps + 0.5 >= x + 1) == rising
+        past: Bools = (start_x + slope * steps + 0.5 >= x + 1) == rising
         return past
 
-    steps = np.ceil((x + 0.5 - one[:, 0]) / slope)  # the first past it, up to rounding
+    steps = np.ceil((x + 0.5 - start_x) / slope)  # the first past it, up to rounding
     while (early := is_past(steps - 1)).any():
         steps -= early
     while (late := ~is_past(steps)).any():
         steps += late
-    return one[:, 1] + steps - 1
-
-
-def _closed(crossings: Ints, size: Ints) -> Ints:
-    """Returns ascending keys with an even number per mask: an unfinished run ends at the last pixel."""
-    mask = crossings >> PIXEL_BITS
-    open_ones = np.flatnonzero(np.bincount(mask, minlength=len(size)) % 2)
-    ends = open_ones << PIXEL_BITS | size[open_ones].prod(axis=1)
-    return np.insert(crossings, np.searchsorted(mask, open_ones, side="right"), ends)
+    return start_y + steps - 1

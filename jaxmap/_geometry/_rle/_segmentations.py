@@ -62,10 +62,7 @@ def masks_of_segmentations(segmentations: Sequence[Any], size: Ints | None, name
             else:
                 parts.append((_of_texts if kind == "text" else _of_runs)(*_fields(chosen), named))
             rows.append(places)
-    if not parts:
-        return join_masks([])
-    joined = join_masks(parts) if len(parts) > 1 else parts[0]
-    return joined if len(parts) == 1 else joined.take(np.argsort(np.concatenate(rows)))
+    return _in_order(parts, rows)
 
 
 def mask_of_segmentation(segmentation: Any, height: int, width: int) -> dict[str, Any]:
@@ -200,9 +197,12 @@ def _of_polygons(drawings: Sequence[Sequence[Any]], size: Ints | None, name: Nam
     of_drawing = np.repeat(np.arange(len(drawings)), num_polygons)
     counts = np.array([len(polygon) for polygon in polygons], np.int64) // 2
     masks = fill_polygons(given("polygons", corners), counts, size[of_drawing])
-    if (num_polygons == 1).all():
+    several = num_polygons != 1
+    if not several.any():
         return masks
-    return united(masks, of_drawing, size)
+    parts = several[of_drawing]
+    unions = united(masks[parts], (np.cumsum(several) - 1)[of_drawing[parts]], size[several])
+    return _in_order([masks[~parts], unions], [np.flatnonzero(~several), np.flatnonzero(several)])
 
 
 def _corners(polygons: list[Any]) -> Floats | None:
@@ -229,6 +229,13 @@ def _fault_of_polygon(polygon: Any, drawing: Sequence[Any]) -> str | None:
     if len(polygon) < 6 or len(polygon) % 2:
         return f"must be {POLYGON}, got {len(polygon)} numbers"
     return None
+
+
+def _in_order(parts: list[Masks], rows: list[Ints]) -> Masks:
+    """Returns the masks of all parts in the order of their rows."""
+    if len(parts) == 1:
+        return parts[0]
+    return join_masks(parts).take(np.argsort(np.concatenate([np.zeros(0, np.int64), *rows])))
 
 
 def _named(name: Name, rows: list[int]) -> Name:
