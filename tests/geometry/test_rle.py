@@ -113,6 +113,11 @@ COMPRESSED = "must be COCO's compressed run lengths"
         ("0oooooooo0", "got a number of 9 characters"),
         ("0O", "got -1 as number 1"),
         ("04", "must add up to the size 12 x 10 = 120 pixels, got 4"),
+        # 120 more than 2^32: a run, a difference of runs, and a sum of runs beyond 32 bits.
+        ("PPPPPP4h3", "must add up to the size 12 x 10 = 120 pixels, got 4294967416"),
+        ("0l10PPPPPP4", "must add up to the size 12 x 10 = 120 pixels, got 4294967416"),
+        ("oooooo1oooooo1j3", "must add up to the size 12 x 10 = 120 pixels, got 4294967416"),
+        ([2**31 - 1, 2**31 - 1, 122], "must add up to the size 12 x 10 = 120 pixels, got 4294967416"),
         ([3, -3, 120], "counts must hold run lengths from 0, got -3 as number 1"),
         ([3, 0.5, 116.5], r"counts\[1\] must be a run length, an integer from 0, got 0.5"),
         ([2**70, 1], r"counts\[0\] must be a run length, an integer from 0, got 1180591620717411303424"),
