@@ -12,13 +12,11 @@ from ..protocols import EvaluationProtocol
 from ..types import Floats, Ints
 from ._bootstrap import Resampled, resample
 from ._comparison import Comparison, Difference
-from ._intervals import check_confidence, intervals
+from ._intervals import SAME, check_confidence, intervals
 from ._replicates import Replicates, WeightedSummary
 from ._units import check_count, check_seed, units_of
 
 __all__ = ["compare_datasets"]
-
-SAME = 1e-12  # differences below are the rounding of means of equal numbers
 
 
 def compare_datasets(

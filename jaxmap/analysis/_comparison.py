@@ -15,11 +15,9 @@ from ..protocols import EvaluationProtocol
 from ..types import Floats, HostArray, Ints
 from ._images import image_curves
 from ._influence import influence_of_images
-from ._intervals import Interval, columns_of
+from ._intervals import SAME, Interval, columns_of
 
 __all__ = ["Comparison", "Difference"]
-
-SAME = 1e-12  # differences below are roundings of a mean of equal numbers
 
 
 class Difference(NamedTuple):

@@ -14,8 +14,9 @@ import numpy as np
 
 from ..types import Floats, HostArray
 
-__all__ = ["Interval", "check_confidence", "columns_of", "intervals"]
+__all__ = ["SAME", "Interval", "check_confidence", "columns_of", "intervals"]
 
+SAME = 1e-12  # numbers that differ by less are equal but for the rounding of their sums
 _NORMAL = NormalDist()
 
 
@@ -75,7 +76,7 @@ def _interval(value: float, replicates: Floats, left_out: Floats, confidence: fl
 
 def _bca_levels(value: float, ascending: Floats, left_out: Floats, tails: Floats) -> Floats:
     """Returns the two levels of the replicates that bound the BCa interval."""
-    below = np.searchsorted(ascending, value, "left"), np.searchsorted(ascending, value, "right")
+    below = np.searchsorted(ascending, value - SAME, "left"), np.searchsorted(ascending, value + SAME, "right")
     share = (below[0] + below[1]) / 2 / len(ascending)
     half = 0.5 / len(ascending)
     bias = _NORMAL.inv_cdf(min(max(share, half), 1 - half))
