@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 SMALL = {"num_images": 30, "num_ground_truths": 200, "num_detections": 1_001, "num_classes": 7}
 
 
+coverage = module_fixture("coverage")
 loads = module_fixture("loads")
 capacity = module_fixture("capacity")
 exactness = module_fixture("exactness")
@@ -236,3 +237,11 @@ def test_parts_of_the_script_run(part: str, monkeypatch: pytest.MonkeyPatch, cap
         assert "all matches equal those of the host" in printed
     if part == "fetched" and "StreamingEval" in printed:  # three evaluations of the same predictions
         assert len(set(re.findall(r"AP (0\.\d{5})", printed))) == 1
+
+
+def test_intervals_contain_the_truth_about_as_often_as_they_say(coverage: ModuleType) -> None:
+    # Of 100 intervals that each contain the truth with a chance of 95 %, fewer than 86 or none missed are both rarer
+    # than 1 in 150; the seeds are fixed, so that the outcome is.
+    for name, share in coverage.coverage(100, 200, 200, population=30_000).items():
+        if "BCa" in name:
+            assert 0.86 <= share <= 1, (name, share)

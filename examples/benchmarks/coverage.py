@@ -10,7 +10,7 @@ alike, so detections of an image depend on each other.
 from __future__ import annotations
 
 import argparse
-import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +21,7 @@ from jaxmap.types import DetectionTable, GroundTruthTable
 POPULATION = 100_000  # images; its AP is within about 0.0005 of that of infinitely many
 SIDE, APART = 50.0, 100.0  # pixels: no detection overlaps the object beside its own
 NUM_CLASSES = 3
+NUMBERS = "AP", "AP50", "AP75", "AR100"
 SKILLS = 0.7, 0.78  # of two detectors: the share of objects of an average image that they find
 
 
@@ -69,6 +70,28 @@ def _detect(
     )
 
 
+def coverage(num_datasets: int, num_images: int, num_replicates: int, population: int = POPULATION) -> dict[str, float]:
+    """Returns the share of intervals that contain the truth, by what they are of and how they were made."""
+    rng = np.random.default_rng(0)
+    found, truth = draw(rng, population)
+    known = [jaxmap.evaluate(one, truth).summary for one in found]
+    inside: Counter[str] = Counter()
+    for seed in range(num_datasets):
+        found, truth = draw(rng, num_images)
+        runs = [jaxmap.evaluate(one, truth) for one in found]
+        numbers = runs[0].bootstrap(num_replicates, seed=seed).summary
+        changes = jaxmap.compare(*runs, num_replicates=num_replicates, seed=seed, permutation=False).summary["B"]
+        for name in NUMBERS:
+            change = known[1][name] - known[0][name]
+            for what, one, value in (
+                (name, numbers[name], known[0][name]),
+                (f"difference of {name}", changes[name].difference, change),
+            ):
+                inside[f"{what}, BCa"] += one.low <= value <= one.high
+                inside[f"{what}, percentile"] += one.percentile_low <= value <= one.percentile_high
+    return {name: count / num_datasets for name, count in inside.items()}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the share of intervals that contain the truth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,32 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=300, help="of each dataset")
     parser.add_argument("--replicates", type=int, default=1000)
     options = parser.parse_args(arguments)
-    warnings.simplefilter("ignore", UserWarning)
-    rng = np.random.default_rng(0)
-    found, truth = draw(rng, POPULATION)
-    population = [jaxmap.evaluate(one, truth).summary for one in found]
-    names = ("AP", "AP50", "AP75", "AR100")
-    true = {name: (population[0][name], population[1][name] - population[0][name]) for name in names}
-    inside: dict[tuple[str, str, str], int] = {}
-    for seed in range(options.datasets):
-        found, truth = draw(rng, options.images)
-        runs = [jaxmap.evaluate(one, truth) for one in found]
-        numbers = runs[0].bootstrap(options.replicates, seed=seed).summary
-        changes = jaxmap.compare(*runs, num_replicates=options.replicates, seed=seed, permutation=False).summary["B"]
-        for name in names:
-            for what, one, value in (
-                ("number", numbers[name], true[name][0]),
-                ("difference", changes[name].difference, true[name][1]),
-            ):
-                for kind, low, high in (
-                    ("BCa", one.low, one.high),
-                    ("percentile", one.percentile_low, one.percentile_high),
-                ):
-                    key = name, what, kind
-                    inside[key] = inside.get(key, 0) + (low <= value <= high)
     print(f"{options.datasets} datasets of {options.images} images, {options.replicates} replicates, 95 % intervals")
-    for (name, what, kind), count in inside.items():
-        print(f"{name:<6} {what:<10} {kind:<10} {count / options.datasets:.1%}")
+    for name, share in coverage(options.datasets, options.images, options.replicates).items():
+        print(f"{name:<32} {share:.1%}")
 
 
 if __name__ == "__main__":

@@ -60,12 +60,12 @@ parts="$here/device_parts.py"
 part 20 a-facts "$parts" facts "${quick[@]}"
 part 50 b-exactness "$parts" scenes "${quick[@]}"
 part 45 b-decisions "$here/exactness.py" --pairs "$pairs"
-part 100 c-updates "$parts" updates "${quick[@]}"
+part 85 c-updates "$parts" updates "${quick[@]}"
 part 40 d-resident "$here/in_jit.py" --images "$images" --batch "$batch" --repeats 6
-part 65 d-resident-large "$here/in_jit.py" --images "$more_images" --batch "$batch" --repeats 3
+part 50 d-resident-large "$here/in_jit.py" --images "$more_images" --batch "$batch" --repeats 3
 part 60 e-fetched "$parts" fetched "${quick[@]}"
-part 60 f-maps "$parts" maps "${quick[@]}"
-part 10 g-bootstrap "$parts" bootstrap "${quick[@]}"
-part 30 h-profile "$parts" profile "${quick[@]}"
+part 50 f-maps "$parts" maps "${quick[@]}"
+part 60 g-bootstrap "$parts" bootstrap "${quick[@]}"
+part 20 h-profile "$parts" profile "${quick[@]}"
 printf 'In all %s s; the figures are in %s\n' "$SECONDS" "$output" | tee -a "$output/summary.txt"
 exit "$failed"
