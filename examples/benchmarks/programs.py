@@ -223,6 +223,14 @@ PROGRAMS = (
     Program("update-xyxy", "the same, boxes as xyxy", lambda: update_of(coco("xyxy"), 64, 100, 100), donates=True),
     Program("match", "`match` 64 x 100 x 100, 8 candidates each", matching, quick=True),
     curves("compute", "`compute` 5,000 x 100", coco),
+    Program(
+        "bootstrap",
+        "`bootstrap` of 1,000 replicates, 5,000 x 100",
+        lambda: (functools.partial(coco().bootstrap, num_replicates=1000), (state_of(coco()),)),
+        assumed_trips=563,
+        assumption="tiles of 64 of 36,000 matched rows",
+        allowed_types=("bf16",),  # sums of 128 flags, as in `compute`
+    ),
     curves("compute-spread", "the same, state divided over 4 chips", coco, spread=True),
     Program("merge", "`merge` 5,000 + 5,000", lambda: merge_of(coco()), quick=True),
     Program("merge-spread", "the same, states divided over 4 chips", lambda: merge_of(coco()), spread=True),

@@ -13,6 +13,7 @@ from jax.scipy.special import ndtr, ndtri
 
 from ..._curves._replicates_device import in_blocks
 from ..._curves._weighted_device import WeightedCells
+from ..._lowering import by_backend
 from ..._resampling import draw_counts, seed_key
 from ..._summary import summarize_on_device, summary_lines
 from ...analysis import Interval
@@ -22,8 +23,9 @@ from ...types import UNDEFINED, PrecisionRecall, Records
 
 __all__ = ["bootstrap_on_device"]
 
-MOST_BYTES = 1 << 26  # of the largest array that holds numbers for several vectors
-MOST_AT_ONCE = 128  # vectors
+# Bytes of the largest array that holds numbers for several vectors, and how many vectors there are at most at once. A
+# step on an accelerator takes hardly longer for many; on a CPU its numbers should fit the cache.
+ON_ACCELERATOR, ON_CPU = (1 << 30, 1280), (1 << 26, 128)
 SAME = 1e-6  # numbers that differ by less in float32 are equal but for rounding
 
 
@@ -60,6 +62,32 @@ def bootstrap_on_device(
             f"`bootstrap` inside jit does not serve {list(protocol.functions_of_counts)}, which the protocol "
             f"{protocol.name!r} asks for; use `metric.evaluation(state).bootstrap()` outside jit."
         )
+    intervals_of = partial(
+        _intervals,
+        protocol=protocol,
+        num_classes=num_classes,
+        class_group=class_group,
+        num_replicates=num_replicates,
+        seed=seed,
+        confidence=confidence,
+    )
+    on_cpu, on_accelerator = (partial(intervals_of, sizes=sizes) for sizes in (ON_CPU, ON_ACCELERATOR))
+    intervals: dict[str, Interval] = by_backend(records, filled, cpu=on_cpu, default=on_accelerator)
+    return intervals
+
+
+def _intervals(
+    records: Records[jax.Array],
+    filled: jax.Array,
+    *,
+    protocol: EvaluationProtocol,
+    num_classes: int,
+    class_group: tuple[str, ...] | None,
+    num_replicates: int,
+    seed: int,
+    confidence: float,
+    sizes: tuple[int, int],
+) -> dict[str, Interval]:
     capacity = len(filled)
     num_images = filled.sum(dtype=jnp.int32)
     unit = jnp.maximum(jnp.cumsum(filled, dtype=jnp.int32) - 1, 0)
@@ -72,7 +100,8 @@ def bootstrap_on_device(
         kept = (group[None] != (numbers - num_replicates)[:, None]).astype(jnp.int32)  # all images for the last number
         return jnp.where(filled[None], jnp.where((numbers < num_replicates)[:, None], counts, kept), 0).T
 
-    numbers = _numbers(records, vectors, num_replicates + JACKKNIFE_GROUPS + 1, protocol, num_classes, class_group)
+    num_vectors = num_replicates + JACKKNIFE_GROUPS + 1
+    numbers = _numbers(records, vectors, num_vectors, protocol, num_classes, class_group, sizes)
     is_group = jnp.arange(JACKKNIFE_GROUPS, dtype=jnp.int32) < num_groups
     values = jnp.stack(list(numbers.values()))  # [L, W]
     replicates, left_out, whole = jnp.split(values, [num_replicates, num_replicates + JACKKNIFE_GROUPS], axis=1)
@@ -88,6 +117,7 @@ def _numbers(
     protocol: EvaluationProtocol,
     num_classes: int,
     class_group: tuple[str, ...] | None,
+    sizes: tuple[int, int],
 ) -> dict[str, jax.Array]:
     """Returns the numbers of the summary under vectors, `[W]` by name; `vectors` makes some from their numbers."""
     lines = [line for line in summary_lines(protocol) if line.thresholds]
@@ -105,7 +135,8 @@ def _numbers(
         in_order=True,
     )
     shape = num_classes, len(protocol.area_ranges), len(protocol.max_detections)
-    at_once = max(min(MOST_BYTES // (4 * ready.numbers_per_vector), MOST_AT_ONCE), 1)
+    most_bytes, most_at_once = sizes
+    at_once = max(min(most_bytes // (4 * ready.numbers_per_vector), most_at_once), 1)
     area, limit = np.array(cells).T
 
     def summarized(numbers: jax.Array) -> dict[str, jax.Array]:
