@@ -14,6 +14,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ._outputs import printable
 
 __all__ = ["Columns", "described", "html_table", "html_text", "plain", "short_repr"]
@@ -34,14 +36,15 @@ class Columns(dict[str, Any]):
         return html_table(self.items())
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns one dictionary of plain Python values per row, ready for JSON; an undefined number is None."""
+        """Returns one dictionary per row, of plain Python values as `plain` gives them."""
         return [dict(zip(self, map(plain, row), strict=True)) for row in zip(*self.values(), strict=True)]
 
 
 def plain(value: Any) -> Any:
-    """Returns a number, NumPy's or Python's, as a plain Python value for JSON; NaN is None."""
-    number = value.item() if hasattr(value, "dtype") and not value.ndim else value
-    return None if isinstance(number, float) and math.isnan(number) else number
+    """Returns a value for JSON: a NumPy number as Python's, and None for one that is NaN or infinite."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def short_repr(value: Any) -> str:

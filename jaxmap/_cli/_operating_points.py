@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from typing import Any
 
+from .._display import Columns
 from .._outputs import rounded_down
 from ._arguments import add_json, add_protocol, progress_on_terminal, protocol_of, table, write_numbers
 from ._files import add_inputs, read_inputs
@@ -50,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> None:
     write_numbers(arguments, lambda: _to_json(columns, arguments), lambda: _to_table(columns, arguments))
 
 
-def _to_table(columns: dict[str, Any], arguments: argparse.Namespace) -> str:
+def _to_table(columns: Columns, arguments: argparse.Namespace) -> str:
     first = 0 if arguments.per_class else -2  # the last two rows are for all classes
     shown = {_TITLES.get(name, name): values[first:] for name, values in columns.items() if name != "class_id"}
     shown["score"] = list(map(rounded_down, shown["score"]))
@@ -59,17 +59,10 @@ def _to_table(columns: dict[str, Any], arguments: argparse.Namespace) -> str:
     return f"{lead}; scores are rounded down (--json has all digits)\n{table(shown)}"
 
 
-def _to_json(columns: dict[str, Any], arguments: argparse.Namespace) -> str:
-    names, num_rows = list(columns), len(columns["class_id"])
-    rows = [{name: _plain(columns[name][row]) for name in names} for row in range(num_rows)]
-    of_all = {row.pop("class_name"): {name: row[name] for name in names[2:]} for row in rows[-2:]}
+def _to_json(columns: Columns, arguments: argparse.Namespace) -> str:
+    rows = columns.rows()
+    of_all = {row["class_name"]: {name: row[name] for name in list(columns)[2:]} for row in rows[-2:]}
     content: dict[str, Any] = {"iou_threshold": arguments.iou, "beta": arguments.beta} | of_all
     if arguments.per_class:
         content["classes"] = rows[:-2]
     return json.dumps(content)
-
-
-def _plain(value: Any) -> Any:
-    """Returns a number for JSON; NaN and an infinite threshold become None."""
-    value = getattr(value, "item", lambda: value)()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

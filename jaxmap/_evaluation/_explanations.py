@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Hashable, Sequence
+
+from numpy.typing import ArrayLike
 
 from .._display import Columns
 from .._planes import read_plane
 from ..analysis import (
+    Calibration,
     ErrorTypes,
     Explanation,
     ScoreCurve,
     TieBounds,
+    calibration,
     error_types,
     explain,
+    localisation_recall_precision,
     operating_points,
     score_curve,
     tie_bounds,
@@ -134,7 +138,7 @@ class Explanations(Numbers):
         max_detections: int | None = None,
         beta: float = 1.0,
         score_threshold: float | None = None,
-    ) -> dict[str, Any]:
+    ) -> Columns:
         """Returns the best score threshold of each class and of all classes, with its counts, precision, recall and F.
 
         Args:
@@ -157,6 +161,99 @@ class Explanations(Numbers):
             max_detections=max_detections,
             beta=beta,
             score_threshold=score_threshold,
+        )
+
+    def localisation_recall_precision(
+        self,
+        iou_threshold: float = 0.5,
+        *,
+        area: str = "all",
+        max_detections: int | None = None,
+        score_threshold: float | None = None,
+    ) -> Columns:
+        """Returns the LRP error of each class and their mean, with its localisation, precision and recall parts.
+
+        Without `score_threshold`, each class has the threshold of its lowest LRP, and `lrp` is its oLRP; that of the
+        last row is moLRP. A lower error is better; see `jaxmap.analysis.localisation_recall_precision`.
+
+        Args:
+          iou_threshold, area, max_detections: as `curve` takes them; the threshold must be less than 1.
+          score_threshold: the threshold of every class; None for the best of each.
+
+        Returns:
+          Columns of `[K + 1]`: `class_id`, `class_name`, `num_ground_truths`, `score_threshold`, `true_positives`,
+          `false_positives`, `false_negatives`, `lrp`, `lrp_loc` (mean of 1 - IoU), `lrp_fp` (1 - precision) and
+          `lrp_fn` (1 - recall); NaN where undefined. The last row is `mean`, with class id -1.
+
+        Raises:
+          ValueError: if one of the arguments is not as described, or the records came from the state of a metric.
+
+        Example:
+          >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0]], "labels": [0]}]
+          >>> found = [{"boxes": [[0.0, 0.0, 10.0, 8.0]] * 2, "labels": [0, 0], "scores": [0.9, 0.4]}]
+          >>> import jaxmap
+          >>> columns = jaxmap.evaluate(found, truth).localisation_recall_precision()
+          >>> round(float(columns["lrp"][0]), 6), float(columns["score_threshold"][0])  # 1 - 0.8 of the allowed 0.5
+          (0.4, 0.9)
+        """
+        return localisation_recall_precision(
+            self.require_matched("localisation_recall_precision"),
+            self.protocol,
+            iou_threshold=iou_threshold,
+            area=area,
+            max_detections=max_detections,
+            score_threshold=score_threshold,
+        )
+
+    def calibration(
+        self,
+        iou_threshold: float = 0.5,
+        *,
+        num_bins: int | Sequence[int] = 10,
+        binning: str = "width",
+        by: Sequence[str] = (),
+        image_sizes: ArrayLike | None = None,
+        score_threshold: float = 0.0,
+        class_id: Hashable | None = None,
+        area: str = "all",
+        max_detections: int | None = None,
+    ) -> Calibration:
+        """Returns how far scores are from precision: ECE and MCE, for all detections and per class, and the bins.
+
+        Args:
+          iou_threshold, area, max_detections: as `curve` takes them.
+          num_bins: the number of bins of every dimension, or one number for each.
+          binning: `width` for bins of equal width, `quantile` for bins of about equal counts.
+          by: `position`, `size` or both, to bin also by where boxes lie and how large they are, as shares of the image
+            (D-ECE); this needs boxes, which the state of a metric does not keep.
+          image_sizes: `[2]` or `[I, 2]`, height and width, for `by`; None for those of the ground truths.
+          score_threshold: the lowest score that is included.
+          class_id: one of `class_ids`; None for all classes.
+
+        Raises:
+          ValueError: if one of the arguments is not as described, or a score does not lie in [0, 1].
+
+        Example:
+          >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0]], "labels": [0]}]
+          >>> found = [{"boxes": [[0.0, 0.0, 10.0, 8.0]] * 2, "labels": [0, 0], "scores": [0.9, 0.4]}]
+          >>> import jaxmap
+          >>> calibration = jaxmap.evaluate(found, truth).calibration()
+          >>> round(calibration.ece, 6), calibration.mce  # gaps of 0.1 and 0.4
+          (0.25, 0.4)
+        """
+        return calibration(
+            self.dataset,
+            self.protocol,
+            self.require_matched("calibration(by=...)") if by else None,
+            iou_threshold=iou_threshold,
+            num_bins=num_bins,
+            binning=binning,
+            by=by,
+            image_sizes=image_sizes,
+            score_threshold=score_threshold,
+            class_id=class_id,
+            area=area,
+            max_detections=max_detections,
         )
 
     def confusion_matrix(

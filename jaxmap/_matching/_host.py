@@ -84,16 +84,20 @@ class MatchedDataset:
         Returns:
           `[N]` int64, `UNMATCHED` without one; `[N]` float64, NaN without one.
         """
-        taken = read_plane(self.chosen, area, threshold, num_thresholds)
         partner, similarity = np.full(len(self.order), UNMATCHED), np.full(len(self.order), np.nan)
-        rows = self.pairs.detection[taken]
-        partner[rows], similarity[rows] = self.pairs.ground_truth[taken], self.pairs.similarity[taken]
+        rows, partner_of_row, similarity_of_row = self.matches(area, threshold, num_thresholds)
+        partner[rows], similarity[rows] = partner_of_row, similarity_of_row
         return partner, similarity
 
     def ground_truth_ids(self, rows: Ints) -> HostArray:
         """Returns the ids of ground truths `[n]`, int64 or text, given by their rows; `UNMATCHED` stays."""
         ids = self.ground_truths.ids
         return np.append(ids.astype(object) if ids.dtype.kind == "U" else ids, UNMATCHED)[rows]
+
+    def matches(self, area: int, threshold: int, num_thresholds: int) -> tuple[Ints, Ints, Floats]:
+        """Returns the matches of one plane: rows of the detections and of the ground truths, and their similarity."""
+        taken = read_plane(self.chosen, area, threshold, num_thresholds)
+        return self.pairs.detection[taken], self.pairs.ground_truth[taken], self.pairs.similarity[taken]
 
 
 def match_dataset(

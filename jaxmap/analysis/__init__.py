@@ -1,6 +1,7 @@
 """Analyses of an evaluation, from its records, curves and matches; two of them pair boxes across classes again."""
 
 from ._bootstrap import Bootstrap, bootstrap
+from ._calibration import Calibration, calibration
 from ._comparison import Comparison, Difference
 from ._confusion import Confusion, confusion_matrix
 from ._error_types import ErrorTypes, error_types
@@ -9,11 +10,13 @@ from ._explanation import Explanation
 from ._images import ImageCurves, image_curves
 from ._intervals import Interval
 from ._learning_curve import sequential_comparison
+from ._lrp import localisation_recall_precision
 from ._operating_points import OperatingPoint, ScoreCurve, operating_points, score_curve
 from ._ties import TieBounds, tie_bounds
 
 __all__ = [
     "Bootstrap",
+    "Calibration",
     "Comparison",
     "Confusion",
     "Difference",
@@ -25,10 +28,12 @@ __all__ = [
     "ScoreCurve",
     "TieBounds",
     "bootstrap",
+    "calibration",
     "confusion_matrix",
     "error_types",
     "explain",
     "image_curves",
+    "localisation_recall_precision",
     "operating_points",
     "score_curve",
     "sequential_comparison",

@@ -19,22 +19,20 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Hashable
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._display import Columns, short_repr
 from .._ordering import order_within
-from .._planes import read_plane
 from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
 from ..protocols._quantities import f_score
-from ..types import Bools, Floats, HostArray, Ints
+from ..types import Floats, HostArray, Ints
+from ._counted import ALL_CLASSES, Counted, count_outcomes, ends_of_ties, label_of
 
 __all__ = ["OperatingPoint", "ScoreCurve", "operating_points", "score_curve"]
 
 AVERAGES = ("micro", "macro")
-ALL_CLASSES = -1  # the class id of a row about all classes
 SAME_F = 1e-12  # values of F this close count as equal, because a mean over classes is rounded
 # Means over classes are added up as whole multiples of 2^-48, so that a running sum over all scores neither drifts nor
 # depends on the order of the classes, and the sum of 32,768 classes still fits int64.
@@ -156,16 +154,13 @@ def score_curve(
     Raises:
       ValueError: if an argument is not as described.
     """
-    counts = _count(dataset, protocol, iou_threshold, area, max_detections)
+    counted = count_outcomes(dataset, protocol, iou_threshold, area, max_detections)
     if average not in AVERAGES:
         raise ValueError(f"`average` must be one of {list(AVERAGES)}, got {average!r}.")
     if class_id is not None:
-        places = np.flatnonzero(dataset.class_ids == class_id)
-        if not len(places):
-            raise ValueError(f"`class_id` must be one of {dataset.class_ids.tolist()}, got {class_id!r}.")
-        return counts.of_class(int(places[0]), beta)
-    pooled = counts.pooled(beta)
-    return pooled if average == "micro" else _mean_curve(pooled, counts.of_classes(beta))
+        return _curve_of_class(counted, label_of(dataset, class_id), beta)
+    pooled = _pooled_curve(counted, beta)
+    return pooled if average == "micro" else _mean_curve(pooled, _curves_of_classes(counted, beta))
 
 
 def operating_points(
@@ -177,7 +172,7 @@ def operating_points(
     max_detections: int | None = None,
     beta: float = 1.0,
     score_threshold: float | None = None,
-) -> dict[str, Any]:
+) -> Columns:
     """Tabulates one threshold for each class, and one for all classes.
 
     Args:
@@ -191,8 +186,8 @@ def operating_points(
     Raises:
       ValueError: if an argument is not as described.
     """
-    counts = _count(dataset, protocol, iou_threshold, area, max_detections)
-    of_classes, pooled = counts.of_classes(beta), counts.pooled(beta)
+    counted = count_outcomes(dataset, protocol, iou_threshold, area, max_detections)
+    of_classes, pooled = _curves_of_classes(counted, beta), _pooled_curve(counted, beta)
     curves = [*of_classes, pooled, _mean_curve(pooled, of_classes)]
     points = [curve.best if score_threshold is None else curve.at(score_threshold) for curve in curves]
     columns = {
@@ -206,83 +201,41 @@ def operating_points(
     return Columns(columns)
 
 
-class _Counts(NamedTuple):
-    """The counted detections and the number of counted ground truths, for one area range, threshold and limit.
-
-    Attributes:
-      labels: `[N]`.
-      scores: `[N]`.
-      hits: `[N]` bool, true positives; the others are false positives.
-      score_place: `[N]` int64, distinct, ascending with descending score.
-      num_ground_truths: `[K]`.
-    """
-
-    labels: Ints
-    scores: Floats
-    hits: Bools
-    score_place: Ints
-    num_ground_truths: Ints
-
-    def pooled(self, beta: float) -> ScoreCurve:
-        """Returns the curve of all classes as one."""
-        order = order_within(np.zeros_like(self.score_place), self.score_place)
-        return self._curve(order, int(self.num_ground_truths.sum()), beta)
-
-    def of_classes(self, beta: float) -> list[ScoreCurve]:
-        """Returns the curve of each class."""
-        order = order_within(self.labels, self.score_place)
-        edges = np.searchsorted(self.labels[order], np.arange(1, len(self.num_ground_truths)))
-        rows = np.split(order, edges)[: len(self.num_ground_truths)]
-        return [self._curve(*one, beta) for one in zip(rows, self.num_ground_truths.tolist(), strict=True)]
-
-    def of_class(self, label: int, beta: float) -> ScoreCurve:
-        """Returns the curve of one class."""
-        rows = np.flatnonzero(self.labels == label)
-        return self._curve(rows[np.argsort(self.score_place[rows])], int(self.num_ground_truths[label]), beta)
-
-    def _curve(self, rows: Ints, num_ground_truths: int, beta: float) -> ScoreCurve:
-        """Returns the curve of some rows, given by descending score."""
-        if not 0 < beta < math.inf:
-            raise ValueError(f"`beta` must be a positive number, got {beta}.")
-        scores = self.scores[rows]
-        last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])  # each distinct score
-        true_positives, reported = np.cumsum(self.hits[rows], dtype=np.int64)[last], last + 1
-        return ScoreCurve(
-            scores=scores[last],
-            true_positives=true_positives,
-            false_positives=reported - true_positives,
-            num_ground_truths=num_ground_truths,
-            precision=_ratio(true_positives, reported),
-            recall=_ratio(true_positives, np.full(len(last), num_ground_truths)),
-            f_score=f_score(true_positives, reported, num_ground_truths or math.nan, beta),
-        )
-
-
-def _count(
-    dataset: DatasetRecords,
-    protocol: EvaluationProtocol,
-    iou_threshold: float,
-    area: str,
-    max_detections: int | None,
-) -> _Counts:
-    """Reads the outcome of every detection from its record."""
-    limit = protocol.max_detections[-1] if max_detections is None else max_detections
-    if limit not in protocol.max_detections:
-        raise ValueError(
-            f"`max_detections` must be one of {list(protocol.max_detections)}, got {limit}; pass `max_detections` to "
-            "`evaluate` for others."
-        )
-    area_index, threshold = protocol.locate(area, iou_threshold)
-    plane = area_index, threshold, len(protocol.iou_thresholds)
-    records = dataset.records.detections
-    rows = np.flatnonzero(~read_plane(records.ignored, *plane) & (records.rank < limit))
-    return _Counts(
-        labels=records.labels[rows],
-        scores=records.scores[rows],
-        hits=read_plane(records.matched, *plane)[rows],
-        score_place=dataset.score_place[rows],
-        num_ground_truths=dataset.num_ground_truths[:, area_index],
+def _curve(counted: Counted, rows: Ints, num_ground_truths: int, beta: float) -> ScoreCurve:
+    """Returns the curve of some entries, given by descending score."""
+    if not 0 < beta < math.inf:
+        raise ValueError(f"`beta` must be a positive number, got {beta}.")
+    scores = counted.scores[rows]
+    last = ends_of_ties(scores)
+    true_positives, reported = np.cumsum(counted.hits[rows], dtype=np.int64)[last], last + 1
+    return ScoreCurve(
+        scores=scores[last],
+        true_positives=true_positives,
+        false_positives=reported - true_positives,
+        num_ground_truths=num_ground_truths,
+        precision=_ratio(true_positives, reported),
+        recall=_ratio(true_positives, np.full(len(last), num_ground_truths)),
+        f_score=f_score(true_positives, reported, num_ground_truths or math.nan, beta),
     )
+
+
+def _pooled_curve(counted: Counted, beta: float) -> ScoreCurve:
+    """Returns the curve of all classes as one."""
+    order = order_within(np.zeros_like(counted.score_place), counted.score_place)
+    return _curve(counted, order, int(counted.num_ground_truths.sum()), beta)
+
+
+def _curves_of_classes(counted: Counted, beta: float) -> list[ScoreCurve]:
+    """Returns the curve of each class."""
+    counts = counted.num_ground_truths.tolist()
+    return [_curve(counted, rows, count, beta) for rows, count in zip(counted.by_class(), counts, strict=True)]
+
+
+def _curve_of_class(counted: Counted, label: int, beta: float) -> ScoreCurve:
+    """Returns the curve of one class."""
+    rows = np.flatnonzero(counted.labels == label)
+    in_order = rows[np.argsort(counted.score_place[rows])]
+    return _curve(counted, in_order, int(counted.num_ground_truths[label]), beta)
 
 
 def _mean_curve(pooled: ScoreCurve, of_classes: list[ScoreCurve]) -> ScoreCurve:

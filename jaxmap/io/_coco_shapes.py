@@ -6,6 +6,7 @@ References: pycocotools coco.py, `COCO.annToRLE`, `COCO.loadRes`; cocoeval.py, `
 from __future__ import annotations
 
 import contextlib
+import itertools
 import reprlib
 import warnings
 from collections.abc import Callable, Mapping
@@ -71,7 +72,10 @@ def image_columns(images: Columns, order: Ints, source: str) -> dict[str, Any]:
     """Returns the columns of images, in the order of the table, as far as they were read."""
     columns = {}
     if "height" in images:
-        columns["image_sizes"] = np.stack([images["height"], images["width"]], axis=1)[order]
+        sides = images["height"], images["width"]
+        required = isinstance(sides[0], np.ndarray)  # and checked
+        if required or all(type(side) is int and 0 < side < 2**31 for side in itertools.chain(*sides)):
+            columns["image_sizes"] = np.stack(sides, axis=1)[order]
     if any(value is not None for value in images.get("crowdIndex", [])):
         columns["crowd_index"] = _entries(images, "crowdIndex", "images", source).numbers("crowdIndex")[order]
     return columns
@@ -150,8 +154,9 @@ def _unmatchable_keypoints(shapes: Mapping[str, HostArray], counted: Bools) -> l
 
 
 _BOX: Layout = {"bbox": Entries.boxes}
+_OPTIONAL_SIZE: Layout = {"height": Entries.names, "width": Entries.names}
 _LAYOUTS = {  # by the column of a table with the geometry
-    "boxes": CocoShapes({}, _BOX, _BOX, _boxes_of_annotations, _boxes_of_results, _unmatchable_boxes),
+    "boxes": CocoShapes(_OPTIONAL_SIZE, _BOX, _BOX, _boxes_of_annotations, _boxes_of_results, _unmatchable_boxes),
     "masks": CocoShapes(
         {"height": Entries.integers, "width": Entries.integers},
         {"segmentation": Entries.objects, "bbox": Entries.names},

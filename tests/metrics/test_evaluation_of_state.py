@@ -51,6 +51,7 @@ def test_state_answers_as_the_arrays_do(name: str) -> None:
     for table in ("per_class", "per_image", "operating_points"):
         np.testing.assert_equal(plain(getattr(from_state, table)()), plain(getattr(expected, table)()))
     assert from_state.explain().to_dict() == expected.explain().to_dict()
+    assert from_state.calibration().to_dict() == expected.calibration().to_dict()
     ties, expected_ties = from_state.tie_bounds().to_dict(), expected.tie_bounds().to_dict()
     assert expected_ties["num_tied"] > 0
     assert ties == expected_ties | {"num_contested": None}
@@ -84,11 +85,13 @@ def test_names_of_classes_that_do_not_fit(names: Any, message: str) -> None:
         one.evaluation(state, class_names=names)
 
 
-@pytest.mark.parametrize("method", ["matches", "confusion_matrix", "error_types"])
+@pytest.mark.parametrize("method", ["matches", "confusion_matrix", "error_types", "localisation_recall_precision"])
 def test_what_needs_boxes_says_so(method: str) -> None:
     one, state = filled("fixed")
     with pytest.raises(ValueError, match=f"`{method}` needs the boxes of both sides, .* call `jaxmap.evaluate`"):
         getattr(one.evaluation(state), method)()
+    with pytest.raises(ValueError, match=r"`calibration\(by=...\)` needs the boxes of both sides"):
+        one.evaluation(state).calibration(by=["position"])
 
 
 @pytest.mark.slow
