@@ -83,6 +83,8 @@ def things() -> dict[str, Any]:
         "per class": one.per_class(),
         "per image": one.per_image(),
         "points": one.operating_points(),
+        "lrp": one.localisation_recall_precision(),
+        "calibration": one.calibration(),
         "matches": one.matches(),
         "protocol": COCO,
         "long protocol": dataclasses.replace(COCO, iou_thresholds=tuple(np.linspace(0.1, 0.9, 500))),

@@ -27,6 +27,7 @@ __all__ = [
     "protocol_list",
     "protocol_of",
     "table",
+    "whole_numbers",
     "write_numbers",
 ]
 
@@ -64,7 +65,7 @@ def add_grids(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--iou-thresholds", type=_grid, metavar="LIST", help="0.5,0.75 or first:last:step, 0.5:0.95:0.05")
     add("--recall-points", type=_grid, metavar="LIST", help="likewise, 0:1:0.01")
-    add("--max-detections", type=_max_detections, metavar="LIST", help="limits per image and class, such as 1,10,100")
+    add("--max-detections", type=whole_numbers, metavar="LIST", help="limits per image and class, such as 1,10,100")
     add(
         "--area-ranges", type=_area_ranges, metavar="LIST", help="in square pixels, such as small=0:1024,large=1024:inf"
     )
@@ -145,6 +146,14 @@ def table(columns: dict[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def whole_numbers(text: str) -> list[int]:
+    """Parses a list such as 1,10,100."""
+    try:
+        return [int(item) for item in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 1,10,100") from None
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):  # includes np.float64
         return "-" if math.isnan(value) else f"{value:.3f}"
@@ -191,13 +200,6 @@ def _keypoint_sigmas(text: str) -> list[float]:
         if words is not text:
             expected = "not a file of numbers such as 0.026,0.025"
         raise argparse.ArgumentTypeError(f"{text!r} is {expected}: {error}") from None
-
-
-def _max_detections(text: str) -> list[int]:
-    try:
-        return [int(item) for item in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 1,10,100") from None
 
 
 def _area_ranges(text: str) -> dict[str, tuple[float, float]]:

@@ -226,8 +226,8 @@ def _shares_of_image(matched: MatchedDataset, rows: Ints, image_sizes: ArrayLike
     given = matched.ground_truths.image_sizes if image_sizes is None else np.asarray(image_sizes)
     if given is None:
         raise ValueError(
-            "`by` needs the sizes of the images, which these ground truths do not have: pass `image_sizes`, "
-            "[height, width] for all images or one row for each."
+            "`by` needs the sizes of the images, which these ground truths do not have: pass `image_sizes`, [height, "
+            "width] for all images or for each, or write `height` and `width` of all images into a COCO file."
         )
     shapes = (2,), (num_images, 2)
     if given.dtype.kind not in "iuf" or given.shape not in shapes or not (np.isfinite(given) & (given > 0)).all():

@@ -39,7 +39,12 @@ __all__ = [
 
 # The fields to read of each list. `ignore` is not read: pycocotools overwrites it by `iscrowd` (cocoeval.py,
 # `_prepare`).
-_IMAGES: Layout = {"id": Entries.identifiers, "file_name": Entries.names}
+_IMAGES: Layout = {
+    "id": Entries.identifiers,
+    "file_name": Entries.names,
+    "height": Entries.names,  # optional, and not checked unless the geometry needs it
+    "width": Entries.names,
+}
 _CATEGORIES: Layout = {"id": Entries.identifiers, "name": Entries.names}
 _ANNOTATIONS: Layout = {
     "id": Entries.identifiers,
@@ -125,9 +130,9 @@ def coco_ground_truths(
     match).
 
     Args:
-      data: has the lists `images` (`id`, optionally `file_name`), `categories` (`id`, optionally `name`) and
-        `annotations` (`id`, `image_id`, `category_id`, `bbox` in xywh, `area`, and `iscrowd` if it is not 0). Ids are
-        integers or text, and `"7"` is 7. A missing area is that of the geometry, with a warning. Masks need
+      data: has the lists `images` (`id`, optionally `file_name`, `height` and `width`), `categories` (`id`, optionally
+        `name`) and `annotations` (`id`, `image_id`, `category_id`, `bbox` in xywh, `area`, and `iscrowd` if it is not
+        0). Ids are integers or text, and `"7"` is 7. A missing area is that of the geometry, with a warning. Masks need
         `segmentation` in place of `bbox`, and `height` and `width` of the images; keypoints need `keypoints`, and
         `num_keypoints` if it is not the number of labelled ones.
       iou_type: what will be compared, which decides the fields to read: one of `jaxmap.protocols.IOU_TYPES` except

@@ -73,7 +73,7 @@ def image_columns(images: Columns, order: Ints, source: str) -> dict[str, Any]:
     columns = {}
     if "height" in images:
         sides = images["height"], images["width"]
-        required = isinstance(sides[0], np.ndarray)  # and checked
+        required = isinstance(sides[0], np.ndarray)  # by masks, and checked
         if required or all(type(side) is int and 0 < side < 2**31 for side in itertools.chain(*sides)):
             columns["image_sizes"] = np.stack(sides, axis=1)[order]
     if any(value is not None for value in images.get("crowdIndex", [])):
@@ -154,9 +154,8 @@ def _unmatchable_keypoints(shapes: Mapping[str, HostArray], counted: Bools) -> l
 
 
 _BOX: Layout = {"bbox": Entries.boxes}
-_OPTIONAL_SIZE: Layout = {"height": Entries.names, "width": Entries.names}
 _LAYOUTS = {  # by the column of a table with the geometry
-    "boxes": CocoShapes(_OPTIONAL_SIZE, _BOX, _BOX, _boxes_of_annotations, _boxes_of_results, _unmatchable_boxes),
+    "boxes": CocoShapes({}, _BOX, _BOX, _boxes_of_annotations, _boxes_of_results, _unmatchable_boxes),
     "masks": CocoShapes(
         {"height": Entries.integers, "width": Entries.integers},
         {"segmentation": Entries.objects, "bbox": Entries.names},

@@ -58,6 +58,7 @@ def _ground_truths(rng: np.random.Generator, num_images: int) -> GroundTruthTabl
         image_ids=np.arange(1, num_images + 1),
         class_ids=np.arange(1, len(_CLASS_NAMES) + 1),
         class_names=_CLASS_NAMES,
+        image_sizes=np.tile(_IMAGE_SIZE[::-1].astype(np.int64), (num_images, 1)),
     )
 
 

@@ -8,11 +8,13 @@ axes are the last value of a cell. If there is nothing to draw, the axes show a 
     plots.overview(evaluation).savefig("overview.png")
 """
 
+from ._calibration import nothing_to_calibrate, reliability_diagram
 from ._canvas import nearest_to_half, require_matplotlib
 from ._confusion import confusion_matrix
 from ._curves import f_score_curve, iou_curves, precision_recall_curves
 from ._errors import error_types
 from ._histograms import image_histogram, score_histogram
+from ._lrp import localisation_recall_precision, nothing_to_localise
 from ._overview import overview
 
 __all__ = [
@@ -21,9 +23,13 @@ __all__ = [
     "f_score_curve",
     "image_histogram",
     "iou_curves",
+    "localisation_recall_precision",
     "nearest_to_half",
+    "nothing_to_calibrate",
+    "nothing_to_localise",
     "overview",
     "precision_recall_curves",
+    "reliability_diagram",
     "require_matplotlib",
     "score_histogram",
 ]

@@ -25,6 +25,7 @@ __all__ = [
     "plain",
     "require_matplotlib",
     "say",
+    "short_count",
     "without_frame",
 ]
 
@@ -85,6 +86,11 @@ def plain(name: Any, longest: int = 16) -> str:
         tail = (longest - 1) // 2
         line = f"{line[: longest - 1 - tail]}…{line[-tail:]}"
     return line.replace("$", r"\$")
+
+
+def short_count(count: int) -> str:
+    """Returns a count in at most four characters, or in thousands."""
+    return str(count) if count < 10_000 else f"{count / 1000:.0f}k"
 
 
 def without_frame(axes: Axes) -> None:

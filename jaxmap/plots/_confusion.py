@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._outputs import rounded_down
-from ._canvas import BLUE, GREY, axes_of, nearest_to_half, plain, say
+from ._canvas import BLUE, GREY, axes_of, nearest_to_half, plain, say, short_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,9 @@ def confusion_matrix(
     tint = LinearSegmentedColormap.from_list("share", [(*to_rgb(BLUE), 0.0), (*to_rgb(BLUE), _STRONGEST)])
     axes.pcolormesh(shares, cmap=tint, vmin=0, vmax=1, edgecolors=(*to_rgb(GREY), 0.25), linewidth=0.5)
     for row, column in zip(*np.nonzero(counts), strict=True):
-        axes.text(column + 0.5, row + 0.5, _short(int(counts[row, column])), ha="center", va="center", fontsize=7.5)
+        axes.text(
+            column + 0.5, row + 0.5, short_count(int(counts[row, column])), ha="center", va="center", fontsize=7.5
+        )
     places = np.arange(len(names)) + 0.5
     axes.set_xticks(places, names, rotation=90, rotation_mode="anchor", ha="right", va="center")
     axes.set_yticks(places, names)
@@ -102,7 +104,3 @@ def _most_errors(confusion: Confusion, limit: int) -> tuple[Ints, list[str]]:
     names = [plain(confusion.class_names[label]) for label in shown]
     rest = [f"{len(others)} other classes"] if len(others) else []
     return grouped, [*names, *rest, "background"]
-
-
-def _short(count: int) -> str:
-    return str(count) if count < 10_000 else f"{count / 1000:.0f}k"

@@ -1,4 +1,4 @@
-"""Six plots on one sheet."""
+"""The plots of a first look on one sheet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["overview"]
 
 
 def overview(evaluation: Evaluation) -> Figure:
-    """Draws six plots on one figure, with their default arguments.
+    """Draws curves, histograms and the confusion matrix on one figure, with their default arguments.
 
     Raises:
       ImportError: if matplotlib is missing.

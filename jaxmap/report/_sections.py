@@ -13,8 +13,10 @@ from .._evaluation import Evaluation
 from .._outputs import rounded_down
 from .._summary import line_texts, shown_columns, summary_columns
 from ..protocols import PROTOCOLS, UNLIMITED
+from ._calibration import calibration_section
 from ._errors import errors_section
 from ._explanation import explanation_section
+from ._lrp import lrp_section
 from ._markup import Markup, counted, element, joined, number, numbers, one_line, table, words
 from ._pictures import picture
 
@@ -150,6 +152,8 @@ SECTIONS = (
     ("curves", "Precision and recall", _curves),
     ("thresholds", "Score thresholds", _operating_points),
     ("errors", "Error types", errors_section),
+    ("lrp", "Localisation, precision and recall", lrp_section),
+    ("calibration", "Calibration of scores", calibration_section),
     ("confusion", "Confusion matrix", _confusion),
     ("classes", "Classes", _classes),
 )

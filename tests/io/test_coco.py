@@ -340,3 +340,18 @@ def test_results_of_unknown_images_raise_and_name_the_first_few(ground_truths):
         match=r"4 of 5 `results` are for 3 image ids .* do not list: -2, 5, 10 \(they list 7, 9\); drop these",
     ):
         coco_detections(results, ground_truths)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([(480, 640), (100, 200)], [[100, 200], [480, 640]]),  # in the order of the image ids
+        ([(480, 640), (100, None)], None),
+        ([(480, 640), ("100", 200)], None),
+        ([(480, 640), (0, 200)], None),
+    ],
+)
+def test_sizes_of_images_are_read_if_all_are_known(sizes, expected):
+    images = [{"id": 9 - i, "height": height, "width": width} for i, (height, width) in enumerate(sizes)]
+    truth = coco_ground_truths({"images": images, "categories": [{"id": 1}], "annotations": []})
+    assert (None if truth.image_sizes is None else truth.image_sizes.tolist()) == expected

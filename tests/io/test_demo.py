@@ -34,7 +34,7 @@ def test_demo_scene_does_not_change_between_versions(scene):
     digest = hashlib.sha256()
     for table in scene:
         for name, column in columns(table).items():
-            if name != "class_names":
+            if name not in ("class_names", "image_sizes"):
                 digest.update(column.astype("<f8").tobytes())
     assert digest.hexdigest()[:16] == "8310bc1467bce2fb"
 
@@ -44,7 +44,7 @@ def test_demo_scene_is_well_formed(scene):
     for table in scene:
         num = len(table.ids)
         for name, column in columns(table).items():
-            if name not in ("image_ids", "class_ids", "class_names"):
+            if name not in ("image_ids", "class_ids", "class_names", "image_sizes"):
                 assert len(column) == num, name
         assert table.boxes.shape == (num, 4)
         assert (table.boxes[:, 2:] > 0).all()
@@ -52,6 +52,7 @@ def test_demo_scene_is_well_formed(scene):
         assert set(table.labels) == set(range(len(ground_truths.class_ids)))
     assert ((detections.scores > 0) & (detections.scores < 1)).all()
     assert len(ground_truths.class_names) == len(ground_truths.class_ids)
+    assert ground_truths.image_sizes.tolist() == [[480, 640]] * len(ground_truths.image_ids)
 
 
 def test_demo_scene_has_what_real_scenes_have(scene):

@@ -115,7 +115,7 @@ def test_report_and_plots_read_a_state(tmp_path: Any) -> None:
     evaluation = one.evaluation(jax.device_get(state))
     report.write_report(evaluation, tmp_path)
     assert "Average Precision" in (tmp_path / "index.html").read_text()
-    for draw in (plots.confusion_matrix, plots.error_types):
+    for draw in (plots.confusion_matrix, plots.error_types, plots.localisation_recall_precision):
         [text] = draw(evaluation).texts
         assert "need" in text.get_text()
         assert "boxes, which the state of a metric does not keep" in text.get_text().replace("\n", " ")

@@ -14,16 +14,15 @@ from matplotlib.figure import Figure
 import jaxmap
 from jaxmap import plots
 
-PICTURES = [
+ON_THE_SHEET = [
     plots.precision_recall_curves,
     plots.iou_curves,
     plots.f_score_curve,
     plots.confusion_matrix,
     plots.image_histogram,
     plots.score_histogram,
-    plots.error_types,
 ]
-NOT_ON_THE_SHEET = [plots.error_types]
+PICTURES = [*ON_THE_SHEET, plots.error_types, plots.reliability_diagram, plots.localisation_recall_precision]
 ROUNDING = 1e-15  # the reference guards precision, tp / (tp + fp + 2e-16), so that 1 is a step below
 NOTHING: dict[str, Any] = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}
 NOTHING_FOUND = NOTHING | {"scores": np.zeros(0)}
@@ -224,9 +223,54 @@ def test_error_types_are_bars_of_their_gain(two_images: jaxmap.Evaluation) -> No
     assert plots.error_types(low).get_title() == "Error types, IoU 0.06, AP 1.000"  # background below 0.03
 
 
-def test_overview_holds_its_pictures(two_images: jaxmap.Evaluation) -> None:
+def test_reliability_diagram_is_that_of_the_calibration(two_images: jaxmap.Evaluation) -> None:
+    axes = plots.reliability_diagram(two_images)
+    bars, expected = axes.patches, two_images.calibration().bins
+    # At 0.91 a true positive, at 0.81 and 0.71 false ones.
+    assert [bar.get_height() for bar in bars] == expected["precision"].tolist() == [0.0, 0.0, 1.0]
+    assert [bar.get_x() for bar in bars] == [0.7, 0.8, 0.9]
+    assert [text.get_text() for text in axes.texts] == ["1", "1", "1"]
+    assert axes.collections[0].get_offsets()[:, 1].tolist() == pytest.approx([0.71, 0.81, 0.91])
+    [diagonal] = axes.get_lines()
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [0, 1]
+    assert axes.get_title() == "Reliability, IoU 0.50: ECE 0.537, MCE 0.810"  # (.09 + .81 + .71) / 3
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("score", "precision")
+    of_dogs = plots.reliability_diagram(two_images, class_id=0, num_bins=2)
+    assert [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in of_dogs.patches] == [(0.5, 0.5, 0.5)]
+    assert plots.reliability_diagram(two_images, class_id=2).texts[0].get_text().startswith("There are no counted")
+
+
+def test_scores_that_are_no_probabilities_have_no_reliability() -> None:
+    truth = {"boxes": [box(0)], "labels": [0]}
+    [text] = plots.reliability_diagram(jaxmap.evaluate([truth | {"scores": [4.5]}], [truth])).texts
+    assert " ".join(text.get_text().split()).startswith("Scores lie in [4.5, 4.5] and not in [0, 1]")
+
+
+def test_parts_of_a_bar_add_up_to_its_lrp(two_images: jaxmap.Evaluation, twenty_classes: jaxmap.Evaluation) -> None:
+    axes = plots.localisation_recall_precision(two_images)
+    # Of two dogs one is found, exactly: 1 / 2 for the missed one. The cat is missed, and nothing should be reported.
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["dog", "cat"]
+    assert [patch.get_width() for patch in axes.patches] == pytest.approx([0, 0, 0, 0, 0.5, 1.0])
+    assert legend(axes) == ["badly placed boxes", "false positives", "missed objects", "moLRP 0.750"]
+    assert axes.get_title() == "Optimal LRP per class, IoU 0.50"
+    some = plots.localisation_recall_precision(twenty_classes, limit=3)
+    assert [label.get_text()[-3:] for label in some.get_yticklabels()] == [" 19", " 18", "s 0"]
+    assert some.get_ylabel() == "2 best, 1 worst of 20 classes"
+    columns = twenty_classes.localisation_recall_precision()
+    ends = [patch.get_x() + patch.get_width() for patch in some.patches[-3:]]
+    assert ends == pytest.approx(columns["lrp"][[19, 18, 0]].tolist())
+
+
+def test_lrp_says_why_it_is_not_drawn() -> None:
+    truth = {"boxes": [box(0)], "labels": [0]}
+    strict = jaxmap.evaluate([truth | {"scores": [0.5]}], [truth], iou_thresholds=[1.0])
+    [text] = plots.localisation_recall_precision(strict).texts
+    assert "At an IoU threshold of 1" in text.get_text()
+
+
+def test_overview_holds_the_pictures_of_a_first_look(two_images: jaxmap.Evaluation) -> None:
     figure = plots.overview(two_images)
-    assert len(figure.axes) == len(PICTURES) - len(NOT_ON_THE_SHEET)
+    assert len(figure.axes) == len(ON_THE_SHEET)
     assert all(axes.has_data() for axes in figure.axes)
 
 
@@ -282,7 +326,8 @@ def test_a_sentence_says_why_there_is_nothing_to_draw(draw: Any) -> None:
         axes = draw(evaluation)
         if axes.has_data():  # missed objects and false positives can be shown without the other kind
             assert evaluation is not empty
-            assert draw in (plots.confusion_matrix, plots.score_histogram)
+            of_one_kind = plots.confusion_matrix, plots.score_histogram
+            assert draw in (*of_one_kind, plots.reliability_diagram, plots.localisation_recall_precision)
         else:
             [text] = axes.texts
             assert text.get_text().endswith(".")

@@ -190,6 +190,41 @@ def test_error_types_are_those_of_the_evaluation(page: Page, evaluation: jaxmap.
         assert_shown(of_classes[name.replace("_", " ")], columns[f"{name}_gain"], ".3f")
 
 
+def test_lrp_is_that_of_the_evaluation(page: Page, evaluation: jaxmap.Evaluation) -> None:
+    columns = evaluation.localisation_recall_precision(0.5)
+    titles = {"oLRP": "lrp", "1 \N{MINUS SIGN} IoU": "lrp_loc", "1 \N{MINUS SIGN} precision": "lrp_fp",
+              "1 \N{MINUS SIGN} recall": "lrp_fn"}  # fmt: skip
+    for index, rows in enumerate((slice(-1, None), slice(-1))):
+        table = page.columns("lrp", index)
+        for title, name in titles.items():
+            assert_shown(table[title], columns[name][rows], ".3f")
+        for title, name in {"TP": "true_positives", "FP": "false_positives", "FN": "false_negatives"}.items():
+            assert_shown(table[title], columns[name][rows], ",")
+    assert [number for _, number in table["score from"]] == columns["score_threshold"][:-1].tolist()
+    assert words(table["class"]) == list(evaluation.class_names)
+    assert f"moLRP {columns['lrp'][-1]:.3f}" in page.text["lrp"]
+
+
+def test_calibration_is_that_of_the_evaluation(page: Page, evaluation: jaxmap.Evaluation) -> None:
+    calibration = evaluation.calibration(0.5)
+    bins, classes = (page.columns("calibration", index) for index in range(2))
+    assert words(bins["score"])[:2] == ["0 to 0.1", "0.1 to 0.2"]
+    forms = {"mean score": ("mean_score", ".3f"), "precision": ("precision", ".3f"), "gap": ("gap", "+z.3f")}
+    forms["detections"] = "num_detections", ","
+    for title, (name, form) in forms.items():
+        assert_shown(bins[title], calibration.bins[name], form)
+    assert words(classes["class"]) == list(evaluation.class_names)
+    for title, name in {"ECE": "ece", "MCE": "mce"}.items():
+        assert_shown(classes[title], calibration.classes[name], ".3f")
+    assert f"over the detections, {calibration.ece:.3f}; " in page.text["calibration"]
+    assert f"ECE {calibration.ece:.3f}, MCE {calibration.mce:.3f}" in page.text["calibration"]
+
+
+def test_scores_that_are_no_probabilities_have_no_calibration() -> None:
+    page = Page(report_page(jaxmap.evaluate([ONE | {"scores": [7.0]}], [ONE])))
+    assert "Scores lie in [7, 7] and not in [0, 1]" in page.text["calibration"]
+
+
 def test_ties_are_named_only_where_they_matter(page: Page, odd_names: str, evaluation: jaxmap.Evaluation) -> None:
     ties = evaluation.tie_bounds()
     assert ties.differ
@@ -198,7 +233,7 @@ def test_ties_are_named_only_where_they_matter(page: Page, odd_names: str, evalu
 
 
 def test_pictures_of_the_page_show_its_numbers(page: Page, evaluation: jaxmap.Evaluation) -> None:
-    assert [tag for tag, _ in page.elements].count("svg") == 7
+    assert [tag for tag, _ in page.elements].count("svg") == 9
     ap50 = dict(zip(evaluation.class_names, evaluation.per_class()["AP50"], strict=True))
     for name, value in ap50.items():
         assert f"{value:.3f}  {name}" in page.text["curves"]
@@ -259,7 +294,7 @@ def test_page_follows_the_scheme_of_the_reader(text: str) -> None:
 def test_names_are_text(odd_names: str) -> None:
     page = assert_self_contained(odd_names)
     assert [tag for tag, _ in page.elements].count("script") == 1
-    assert [tag for tag, _ in page.elements].count("svg") == 7
+    assert [tag for tag, _ in page.elements].count("svg") == 9
     assert sorted(words(page.columns("classes", 0)["class"])) == sorted(ODD_NAMES)
     assert "a < b & <i>c</i>" in page.text[""]
     assert "犬" in page.text["confusion"]  # also in letters that matplotlib lacks
@@ -269,7 +304,7 @@ def test_names_are_text(odd_names: str) -> None:
 def test_nothing_found_is_said_in_words() -> None:
     page = assert_self_contained(report_page(jaxmap.evaluate([NOTHING_FOUND], [ONE])))
     assert_shown(page.columns("numbers", 0)["value"][:3], [0.0, 0.0, 0.0], ".3f")
-    assert [tag for tag, _ in page.elements].count("svg") == 1  # the confusion matrix, which shows what was missed
+    assert [tag for tag, _ in page.elements].count("svg") == 2  # LRP and the confusion matrix show what was missed
     assert page.text["curves"].count("There are no detections") == 2
     assert "There are no counted detections" in page.text["thresholds"]
     assert "No AP is lost to false positives." in page.text["why"]
@@ -284,7 +319,8 @@ def test_no_ground_truth_is_said_in_words() -> None:
     assert "No image has counted ground truth" in page.text["why"]
     assert page.text["curves"].count("There is no counted ground truth") == 2
     assert "There is no counted ground truth" in page.text["errors"]
-    assert [tag for tag, _ in page.elements].count("svg") == 2  # false positives by score and in the confusion matrix
+    # False positives by score, in the reliability diagram and in the confusion matrix.
+    assert [tag for tag, _ in page.elements].count("svg") == 3
 
 
 def test_nothing_at_all_is_said_in_words() -> None:
