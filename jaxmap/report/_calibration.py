@@ -20,7 +20,7 @@ def calibration_section(evaluation: Evaluation) -> Markup:
     calibration = evaluation.calibration(threshold, area=area)
     lead = element(
         "p",
-        f"Of the detections with a score of 0.8, 80 % should be true positives at IoU {threshold:.2f}. The expected "
+        f"Of the detections with a score of 0.8, 80 % should be true positives, at IoU {threshold:.2f}. The expected "
         "calibration error (ECE) is the mean gap between score and precision over the detections, ",
         number(calibration.ece),
         "; the maximum calibration error (MCE) is the largest gap of a bin, ",

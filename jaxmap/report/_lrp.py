@@ -5,10 +5,17 @@ from __future__ import annotations
 from .. import plots
 from .._evaluation import Evaluation
 from .._outputs import rounded_down
-from ._markup import Column, Markup, element, joined, numbers, table, words
+from ._markup import Markup, element, joined, numbers, table, words
 from ._pictures import picture
 
 __all__ = ["lrp_section"]
+
+_ERRORS = {  # by the name of the column: the heading, and what the mean is called
+    "lrp": ("oLRP", "moLRP"),
+    "lrp_loc": ("1 \N{MINUS SIGN} IoU", "badly placed boxes: 1 \N{MINUS SIGN} IoU"),
+    "lrp_fp": ("1 \N{MINUS SIGN} precision", "false positives: 1 \N{MINUS SIGN} precision"),
+    "lrp_fn": ("1 \N{MINUS SIGN} recall", "missed objects: 1 \N{MINUS SIGN} recall"),
+}
 
 
 def lrp_section(evaluation: Evaluation) -> Markup:
@@ -20,31 +27,24 @@ def lrp_section(evaluation: Evaluation) -> Markup:
     threshold, area = plots.nearest_to_half(evaluation), evaluation.protocol.area_ranges[0].name
     columns = evaluation.localisation_recall_precision(threshold, area=area)
     lead = (
-        f"LRP is one error for badly placed boxes, false positives and missed objects, at IoU {threshold:.2f}; oLRP is "
+        f"LRP is one error for badly placed boxes, false positives and missed objects, at IoU {threshold:.2f}. oLRP is "
         "the LRP at the best score threshold of a class, and moLRP its mean over the classes."
     )
-    last = len(columns["lrp"]) - 1
-    summary = table(_columns(columns, slice(last, None), ["mean over the classes"]))
-    every = table(_columns(columns, slice(last), list(evaluation.class_names)))
-    answer = element("div", element("p", lead), summary)
-    return joined(
+    titles = [title for _, title in _ERRORS.values()]
+    means = table([words("error", titles), numbers("mean over the classes", [columns[name][-1] for name in _ERRORS])])
+    of_classes = table(
         [
-            element("div", answer, drawn, class_="pair"),
-            element("details", element("summary", "The optimal LRP of each class"), every),
+            words("class", evaluation.class_names),
+            *(numbers(title, columns[name][:-1]) for name, (title, _) in _ERRORS.items()),
+            numbers("score from", columns["score_threshold"][:-1], rounded_down),
+            numbers("TP", columns["true_positives"][:-1], ","),
+            numbers("FP", columns["false_positives"][:-1], ","),
+            numbers("FN", columns["false_negatives"][:-1], ","),
         ]
     )
-
-
-def _columns(columns: dict[str, list[float]], rows: slice, names: list[str]) -> list[Column]:
-    own_threshold = [numbers("score from", columns["score_threshold"][rows], rounded_down)] if len(names) > 1 else []
-    return [
-        words("class", names),
-        numbers("oLRP", columns["lrp"][rows]),
-        numbers("1 \N{MINUS SIGN} IoU", columns["lrp_loc"][rows]),
-        numbers("1 \N{MINUS SIGN} precision", columns["lrp_fp"][rows]),
-        numbers("1 \N{MINUS SIGN} recall", columns["lrp_fn"][rows]),
-        *own_threshold,
-        numbers("TP", columns["true_positives"][rows], ","),
-        numbers("FP", columns["false_positives"][rows], ","),
-        numbers("FN", columns["false_negatives"][rows], ","),
-    ]
+    return joined(
+        [
+            element("div", element("div", element("p", lead), means), drawn, class_="pair"),
+            element("details", element("summary", "The optimal LRP of each class"), of_classes),
+        ]
+    )

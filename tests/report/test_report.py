@@ -192,14 +192,14 @@ def test_error_types_are_those_of_the_evaluation(page: Page, evaluation: jaxmap.
 
 def test_lrp_is_that_of_the_evaluation(page: Page, evaluation: jaxmap.Evaluation) -> None:
     columns = evaluation.localisation_recall_precision(0.5)
-    titles = {"oLRP": "lrp", "1 \N{MINUS SIGN} IoU": "lrp_loc", "1 \N{MINUS SIGN} precision": "lrp_fp",
+    errors = {"oLRP": "lrp", "1 \N{MINUS SIGN} IoU": "lrp_loc", "1 \N{MINUS SIGN} precision": "lrp_fp",
               "1 \N{MINUS SIGN} recall": "lrp_fn"}  # fmt: skip
-    for index, rows in enumerate((slice(-1, None), slice(-1))):
-        table = page.columns("lrp", index)
-        for title, name in titles.items():
-            assert_shown(table[title], columns[name][rows], ".3f")
-        for title, name in {"TP": "true_positives", "FP": "false_positives", "FN": "false_negatives"}.items():
-            assert_shown(table[title], columns[name][rows], ",")
+    means, table = (page.columns("lrp", index) for index in range(2))
+    assert_shown(means["mean over the classes"], [columns[name][-1] for name in errors.values()], ".3f")
+    for title, name in errors.items():
+        assert_shown(table[title], columns[name][:-1], ".3f")
+    for title, name in {"TP": "true_positives", "FP": "false_positives", "FN": "false_negatives"}.items():
+        assert_shown(table[title], columns[name][:-1], ",")
     assert [number for _, number in table["score from"]] == columns["score_threshold"][:-1].tolist()
     assert words(table["class"]) == list(evaluation.class_names)
     assert f"moLRP {columns['lrp'][-1]:.3f}" in page.text["lrp"]
