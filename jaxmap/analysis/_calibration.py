@@ -36,7 +36,7 @@ __all__ = ["BINNINGS", "FEATURES", "Calibration", "calibration"]
 
 BINNINGS = ("width", "quantile")
 FEATURES = {"position": ("x", "y"), "size": ("width", "height")}
-MOST_BINS = 2**40  # of all dimensions; numbers of bins and classes together fit 64 bits
+MOST_BINS = 10_000_000  # of all dimensions together, 25 of each of five; a typo could make the edges fill the memory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,6 +120,8 @@ def calibration(
         raise ValueError(f"`binning` must be one of {list(BINNINGS)}, got {binning!r}.")
     if isinstance(by, str) or len(set(by)) < len(by) or not set(by) <= set(FEATURES):
         raise ValueError(f"`by` must be a list of different names from {list(FEATURES)}, got {by!r}.")
+    if by and matched is None:
+        raise ValueError("`by` needs the boxes of detections: pass `matched`, the matches of an evaluation.")
     names = ["score", *(name for feature, pair in FEATURES.items() if feature in by for name in pair)]
     numbers = _numbers_of_bins(num_bins, names)
 
@@ -128,8 +130,7 @@ def calibration(
         kept &= counted.labels == label_of(dataset, class_id)
     labels, scores, hits = counted.labels[kept], counted.scores[kept].astype(np.float64), counted.hits[kept]
     values = {"score": scores}
-    if by:
-        assert matched is not None
+    if by and matched is not None:
         values |= _shares_of_image(matched, counted.rows[kept], image_sizes)
     edges = [_edges(values[name], number, binning) for name, number in zip(names, numbers, strict=True)]
     inner = [np.searchsorted(edge[1:-1], values[name], side="right") for name, edge in zip(names, edges, strict=True)]
@@ -137,7 +138,7 @@ def calibration(
     place = np.ravel_multi_index(inner, shape)
 
     bins = _Bins.of(place, scores, hits)
-    of_classes = _Bins.of(labels * math.prod(shape) + place, scores, hits)
+    of_classes = _Bins.of(labels.astype(np.int64) * math.prod(shape) + place, scores, hits)
     columns: dict[str, Any] = {}
     for name, edge, index in zip(names, edges, np.unravel_index(bins.place, shape), strict=True):
         columns |= {f"{name}_low": edge[index], f"{name}_high": edge[index + 1]}
