@@ -73,15 +73,16 @@ class Detections:
     Attributes:
       boxes: `[I, D, 4]` float, in the box format that the call names; oriented boxes are `[I, D, 5]`, centre, width,
         height and angle in radians. Padding may hold anything.
-      scores: `[I, D]` float, larger is more confident.
+      scores: `[I, D]` float, larger is more confident. None means that the detector gives none: every detection has the
+        score 1, and AP depends on the order of the rows (see `Evaluation.precision_recall_f1`).
       labels: `[I, D]` int, class indices from 0.
       masks: `[I, D, H, W]` bool, or 0 and 1, of any dtype.
       keypoints: `[I, D, P, 3]` float, x, y and a third value that is not used.
       valid: `[I, D]` bool, True for real rows; None means that every row is real.
     """
 
-    scores: Array  # [I, D]
     labels: Array  # [I, D]
+    scores: Array | None = None  # [I, D]
     boxes: Array | None = None  # [I, D, 4]
     masks: Array | None = None  # [I, D, H, W]
     keypoints: Array | None = None  # [I, D, P, 3]
@@ -340,7 +341,7 @@ class DetectionTable:
       image_index: `[N]` int64, index into the ground truths' `image_ids`.
       labels: `[N]` int64, index into the ground truths' `class_ids`.
       boxes: `[N, 4]` float64, xywh in pixels; for other geometries the enclosing box.
-      scores: `[N]` float64.
+      scores: `[N]` float64; 1 for all if the detector gives none.
       ids: `[N]` int64, the position of the detection in its file, or its row in its image.
       area: `[N]` float64, square pixels; None for width times height of the box.
       masks, keypoints, oriented: as in `GroundTruthTable`.

@@ -18,7 +18,7 @@ __all__ = ["Columns", "check_finite", "read_columns", "reject"]
 
 ALIASES = {"iscrowd": "crowd"}
 OF_IMAGE = ("verified", "not_exhaustive")
-OPTIONAL_FIELDS = ("crowd", "area", "ignore", "valid", *OF_IMAGE)
+OPTIONAL_FIELDS = ("scores", "crowd", "area", "ignore", "valid", *OF_IMAGE)
 TRAILING = {"boxes": (4,)}  # the column of boxes next to another geometry
 
 
@@ -164,15 +164,13 @@ def _given(where: str, value: Mapping[str, Any], fields: tuple[str, ...]) -> dic
     unknown = sorted(set(named) - set(fields) - SHAPE_FIELDS, key=str)  # a geometry that is not compared is not read
     if unknown:
         advice = "; give the images as a list" if all(isinstance(named[name], Mapping) for name in unknown) else ""
-        if set(unknown) <= {"scores", *OPTIONAL_FIELDS}:
+        if set(unknown) <= set(OPTIONAL_FIELDS):
             advice = "; detections come first, then ground truths"
         raise ValueError(f"`{where}` has unknown fields {unknown}; expected some of {list(fields)}{advice}.")
     missing = [name for name in fields if name not in named and name not in OPTIONAL_FIELDS]
     if missing:
         others = sorted(SHAPE_FIELDS & named.keys() - set(fields))
         advice = f"; `iou_type` says what is compared, if that should be {others}" if others else ""
-        if missing == ["scores"]:
-            advice = "; detections come first, then ground truths"
         raise ValueError(f"`{where}` must have the fields {missing}, got {sorted(named)}{advice}.")
     arrays = {}
     for name in fields:

@@ -93,7 +93,7 @@ def as_tables(
         DetectionTable(
             image_index=found.image,
             labels=_index_of(found.fields["labels"], class_ids),
-            scores=found.fields["scores"],
+            scores=found.fields.get("scores", np.ones(len(found.row))),
             ids=found.row,
             **shapes,
         ),

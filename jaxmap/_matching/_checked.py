@@ -174,7 +174,7 @@ def check_batch(
 
     checked = CheckedDetections(
         shapes=shapes_of(found, compared.field),
-        scores=jnp.asarray(found.scores, jnp.float32),
+        scores=_scores(found),
         labels=as_labels("detections.labels", found.labels),
         valid=flags(found.valid, found.labels, True) & real[:, None],
     )
@@ -191,6 +191,13 @@ def check_batch(
     return CheckedBatch(
         detections=checked, ground_truths=checked_truth, image_id=words, image_valid=real, odd_flags=odd_flags
     )
+
+
+def _scores(found: Detections) -> jax.Array:
+    """Returns the scores, or 1 for every detection if there are none."""
+    if found.scores is None:
+        return jnp.ones_like(found.labels, dtype=jnp.float32)
+    return jnp.asarray(found.scores, jnp.float32)
 
 
 def check_kinds(side: str, batch: Detections | GroundTruths) -> None:

@@ -56,7 +56,7 @@ _ANNOTATIONS: Layout = {
 _RESULT: Layout = {
     "image_id": Entries.identifiers,
     "category_id": Entries.identifiers,
-    "score": Entries.numbers,
+    "score": Entries.numbers_or_ones,
 }
 
 
@@ -94,7 +94,7 @@ def read_coco_ground_truths(path: PathLike, *, iou_type: str = "bbox") -> Ground
 
 
 def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable, *, iou_type: str = "bbox") -> DetectionTable:
-    """Reads a COCO results file: a list of objects with `image_id`, `category_id`, `score`, and a geometry.
+    """Reads a COCO results file: a list of objects with `image_id`, `category_id`, a geometry, and `score`.
 
     Args:
       path: a JSON file, plain or gzip-compressed.
@@ -166,7 +166,8 @@ def coco_detections(
       data: one object per detection with `image_id`, `category_id`, `score`, and `bbox` in xywh, or `segmentation`, or
         `keypoints`; may be empty. If the first has a `bbox`, all need one, and the area of detections is that of the
         box, as in pycocotools; otherwise it is that of the mask, or of the box around the keypoints. The `image_id` may
-        be the file name of the image, with or without its suffix, if no other image has the same name.
+        be the file name of the image, with or without its suffix, if no other image has the same name. If no object has
+        a `score`, as of a detector that gives none, all scores are 1.
       ground_truths: the ground truths, which define the images and categories.
       iou_type: what will be compared, which decides the fields to read: one of `jaxmap.protocols.IOU_TYPES` except
         `obb`.

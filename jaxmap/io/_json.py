@@ -196,6 +196,23 @@ class Entries:
         result[given] = found
         return result
 
+    def numbers_or_ones(self, field: str) -> Floats:
+        """Returns `[N]` float64; 1 for every entry if none has the field.
+
+        Raises:
+          ValueError: if only some entries lack the field, or one has anything but a finite number.
+        """
+        nothing = object()
+        given = [value is not nothing for value in self.values(field, default=nothing)]
+        if not any(given):
+            return np.ones(len(given))
+        if not all(given):
+            raise ValueError(
+                f"{self.source}: `{self.name}[{given.index(False)}]` has no `{field}`, but {sum(given)} of {len(given)} "
+                f"`{self.name}` have one; give every entry a `{field}`, or none."
+            )
+        return self.numbers(field)
+
     def boxes(self, field: str) -> Floats:
         """Returns `[N, 4]` float64.
 

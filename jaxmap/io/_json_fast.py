@@ -83,7 +83,10 @@ def _lists(msgspec: Any, data: bytes, layouts: Mapping[str, Layout]) -> dict[str
 def _list(msgspec: Any, data: memoryview, layout: Layout) -> Columns:
     decoder = msgspec.json.Decoder(_list_type(msgspec, layout))
     chunks = [_columns(decoder.decode(chunk), layout) for chunk in _chunks(data)]
-    return {field: _joined([columns[field] for columns in chunks]) for field in layout}
+    joined = {field: _joined([columns[field] for columns in chunks]) for field in layout}
+    return joined | {
+        field: _ones_if_missing(joined[field]) for field, read in layout.items() if read is Entries.numbers_or_ones
+    }
 
 
 def _chunks(data: memoryview) -> Iterator[bytes]:
@@ -107,6 +110,7 @@ def _list_type(msgspec: Any, layout: Layout) -> Any:
         Entries.numbers: (float,),
         Entries.boxes: (tuple[float, float, float, float],),
         Entries.numbers_or_nan: (float | None, None),
+        Entries.numbers_or_ones: (float, None),  # None where it is missing, but null is refused
         Entries.flags: (Literal[0, 1, None] | bool, 0),  # 0 where it is missing
         Entries.names: (Any, None),
         Entries.objects: (Any,),
@@ -127,7 +131,7 @@ def _column(rows: Sequence[Any], field: str, reader: Reader) -> Any:
         return list(values)
     if reader is Entries.keypoints:
         return keypoints(list(values))
-    if reader is Entries.numbers_or_nan:
+    if reader in (Entries.numbers_or_nan, Entries.numbers_or_ones):
         return _numbers_or_nan(list(values))
     if reader is Entries.boxes:
         return np.fromiter(itertools.chain.from_iterable(values), np.float64, 4 * len(rows)).reshape(-1, 4)
@@ -139,6 +143,16 @@ def _numbers_or_nan(values: list[float | None]) -> Floats:
         return np.fromiter(values, np.float64, len(values))
     except TypeError:  # None is among them, which becomes NaN in an array
         return np.array(values, np.float64)
+
+
+def _ones_if_missing(values: Floats) -> Floats:
+    """Returns numbers unchanged, or ones in place of only NaN."""
+    missing = np.isnan(values)
+    if not missing.any():
+        return values
+    if not missing.all():
+        raise ValueError("all or none must be missing; the readers of `Entries` say where one is")
+    return np.ones(len(values))
 
 
 def _joined(parts: Sequence[Any]) -> Any:

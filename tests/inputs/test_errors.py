@@ -128,13 +128,18 @@ def test_no_image_at_all() -> None:
 
 @pytest.mark.parametrize(
     ("side", "field"),
-    [("detections", "boxes"), ("detections", "scores"), ("detections", "labels"), ("ground_truths", "boxes"),
-     ("ground_truths", "labels")],
-)  # fmt: skip
+    [("detections", "boxes"), ("detections", "labels"), ("ground_truths", "boxes"), ("ground_truths", "labels")],
+)
 def test_missing_field(side: str, field: str) -> None:
     found, truth = scene()
     del (found if side == "detections" else truth)[1][field]
     assert_says(refusal(found, truth), f"`{side}[1]`", f"must have the fields ['{field}']", "got [")
+
+
+def test_scores_are_in_all_images_or_in_none() -> None:
+    found, truth = scene()
+    del found[1]["scores"]
+    assert_says(refusal(found, truth), "`detections[1]` must have the fields of `detections[0]`", "'scores'], got [")
 
 
 def test_unknown_field_is_no_option_that_silently_does_nothing() -> None:

@@ -278,10 +278,17 @@ def test_annotation_without_a_field_raises(field):
         coco_ground_truths(dataset(annotation(), without(annotation(id=2), field)))
 
 
-@pytest.mark.parametrize("field", ["image_id", "category_id", "bbox", "score"])
+@pytest.mark.parametrize("field", ["image_id", "category_id", "bbox"])
 def test_result_without_a_field_raises(ground_truths, field):
     with pytest.raises(ValueError, match=rf"`results\[2\]` has no `{field}`.*, got only \["):
         coco_detections([result(), result(), without(result(), field)], ground_truths)
+
+
+def test_results_without_any_score_have_the_score_one(ground_truths):
+    table = coco_detections([without(result(), "score")] * 3, ground_truths)
+    assert table.scores.tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match=r"`results\[2\]` has no `score`, but 2 of 3 `results` have one; give every"):
+        coco_detections([result(), result(), without(result(), "score")], ground_truths)
 
 
 @pytest.mark.parametrize("name", ["images", "categories"])

@@ -161,6 +161,22 @@ def test_chunks_of_any_size_give_the_same_columns(size: int, style: dict[str, An
 
 
 @pytest.mark.parametrize("size", [1, 10**6])
+@pytest.mark.parametrize("scores", [[{}] * 3, [{}, {"score": 0.5}, {}], [{"score": 0.5}, {}], [{"score": None}], []])
+def test_scores_may_be_missing_in_all_results(size: int, scores: list[dict[str, Any]], tmp_path: pathlib.Path) -> None:
+    row = {name: value for name, value in RESULT.items() if name != "score"}
+    content = json.dumps([row | score for score in scores]).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxmap.io._json_fast.CHUNK", size)
+        columns = typed_list(content, RESULTS)
+        by_type = outcome(tmp_path / "dt.json", content)
+    with without_msgspec():
+        assert outcome(tmp_path / "dt.json", content) == by_type
+    assert (columns is None) == any(scores)
+    if columns is not None:
+        assert columns["score"].tolist() == [1.0] * len(scores)
+
+
+@pytest.mark.parametrize("size", [1, 10**6])
 def test_keypoints_are_of_one_length_in_all_chunks(size: int) -> None:
     layout = {"keypoints": Entries.keypoints}
     with chunks_of(size):
