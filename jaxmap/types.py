@@ -81,8 +81,8 @@ class Detections:
       valid: `[I, D]` bool, True for real rows; None means that every row is real.
     """
 
-    labels: Array  # [I, D]
     scores: Array | None = None  # [I, D]
+    labels: Array  # [I, D]
     boxes: Array | None = None  # [I, D, 4]
     masks: Array | None = None  # [I, D, H, W]
     keypoints: Array | None = None  # [I, D, P, 3]

@@ -57,7 +57,7 @@ MAY_IMPORT_OUTSIDE = dict.fromkeys(set(LAYERS) - {"shell", "page", "program", "p
     "input": {"numpy", "msgspec", "PIL"},
     "analysis": {"numpy"},
 }
-EXTRAS = ("flax", "clu", "msgspec", "pycocotools", "matplotlib", "torch", "PIL")
+EXTRAS = ("flax", "clu", "msgspec", "pycocotools", "matplotlib", "torch", "PIL", "scipy")
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = sorted({path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES})

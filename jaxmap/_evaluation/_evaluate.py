@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from .._inputs._misread import warn_of_misread
 from .._inputs._tables import as_tables, check_class_groups, merge_classes
 from .._matching._host import match_dataset
 from ..protocols import EvaluationProtocol, protocol_for
-from ..types import DetectionTable
+from ..types import DetectionTable, GroundTruthTable
 from ._result import Evaluation, evaluation_of
 
 __all__ = ["evaluate"]
@@ -36,8 +39,9 @@ def evaluate(
     Args:
       detections: one of: `Detections` or a mapping of its fields, padded to `[I, D, ...]`; a sequence of one mapping
         per image, with `boxes` `[D, 4]`, `scores` `[D]` and `labels` `[D]`; a `DetectionTable`. Arrays are NumPy's or
-        JAX's. Masks, keypoints and oriented boxes are given as in `Detections`; masks also as a list of COCO's
-        run-length encodings, or of polygons together with the `size` of their image, `[height, width]`.
+        JAX's. Without `scores` in any image, all are 1 (see `Evaluation.precision_recall_f1`). Masks, keypoints and
+        oriented boxes are given as in `Detections`; masks also as a list of COCO's run-length encodings, or of polygons
+        together with the `size` of their image, `[height, width]`.
       ground_truths: likewise, with `boxes`, `labels` and optionally `crowd` (or `iscrowd`), `area`, `ignore`,
         `verified` and `not_exhaustive`.
       protocol: a protocol or its name; None for `coco`, or `coco-keypoints` if `iou_type` is `keypoints`.
@@ -93,5 +97,22 @@ def evaluate(
     warn_of_misread(found, truth, iou_type=protocol.iou_type, box_format=as_written, were_tables=were_tables)
     tell("matching")
     matched = match_dataset(found, truth, protocol)
+    if not matched.dataset.ranked:
+        _warn_of_limit(found, truth, protocol)
     tell("integrating curves")
     return evaluation_of(matched.dataset, protocol, matched=matched)
+
+
+def _warn_of_limit(found: DetectionTable, truth: GroundTruthTable, protocol: EvaluationProtocol) -> None:
+    """Warns if a limit excludes detections without scores, which is up to the order of the rows."""
+    of_image, limit = protocol.limit_scope == "image", protocol.max_detections[-1]
+    group = found.image_index if of_image else found.image_index * len(truth.class_ids) + found.labels
+    excluded = np.maximum(np.unique(group, return_counts=True)[1] - limit, 0).sum()
+    if excluded:
+        warnings.warn(
+            f"{excluded:,} of {len(group):,} detections are beyond the limit of {limit} per image"
+            f"{'' if of_image else ' and class'} and are excluded; without scores (all are 1) the order of the rows "
+            "decides which: pass a larger `max_detections`.",
+            UserWarning,
+            stacklevel=3,
+        )

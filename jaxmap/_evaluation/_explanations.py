@@ -11,19 +11,24 @@ from .._display import Columns
 from .._planes import read_plane
 from ..analysis import (
     Calibration,
+    ConceptF1,
     ErrorTypes,
     Explanation,
+    PrecisionRecallF1,
     ScoreCurve,
     TieBounds,
     calibration,
+    concept_f1,
     error_types,
     explain,
     localisation_recall_precision,
     operating_points,
+    precision_recall_f1,
     score_curve,
     tie_bounds,
 )
 from ..analysis._confusion import Confusion, confusion_of
+from ..analysis._precision_recall_f1 import matching_for
 from ..types import UNMATCHED, HostArray
 from ._numbers import Numbers
 
@@ -278,6 +283,53 @@ class Explanations(Numbers):
             pairing=pairing,
             normalize=normalize,
         )
+
+    def precision_recall_f1(
+        self, *, matching: str | None = None, score_threshold: float | None = None, area: str = "all"
+    ) -> PrecisionRecallF1:
+        """Returns precision, recall and F1 of the detections of each image as a set, at every IoU threshold.
+
+        `print` the result to read it; `per_class()` and `per_threshold()` are its tables.
+
+        Args:
+          matching: `optimal` finds the most true positives that any matching of each image and class has, so that the
+            order of rows does not matter; it needs boxes. `score` counts those of AP. None for `score`, or `optimal` if
+            the detections have no scores.
+          score_threshold: the lowest score that is included; None for all detections.
+          area: the name of one of the protocol's area ranges.
+
+        Raises:
+          ValueError: if an argument is not as described, or `optimal` is asked of the state of a metric.
+          ImportError: if scipy is missing, which `optimal` needs.
+
+        Example:
+          >>> import jaxmap
+          >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0], [50.0, 0.0, 60.0, 10.0]], "labels": [0, 0]}]
+          >>> found = [{"boxes": [[0.0, 0.0, 10.0, 8.0]], "labels": [0]}]  # without scores
+          >>> rates = jaxmap.evaluate(found, truth).precision_recall_f1().per_class(iou_threshold=0.5)
+          >>> rates["precision"].tolist(), rates["recall"].tolist()  # of class 0, micro and macro
+          ([1.0, 1.0, 1.0], [0.5, 0.5, 0.5])
+        """
+        optimal = matching_for(self.dataset, matching) == "optimal"
+        return precision_recall_f1(
+            self.dataset,
+            self.protocol,
+            self.require_matched("precision_recall_f1(matching='optimal')") if optimal else None,
+            score_threshold=score_threshold,
+            area=area,
+        )
+
+    def cgf1(self, score_threshold: float = 0.5) -> ConceptF1:
+        """Returns SAM 3's cgF1 and its factors; every class in every image is a query (see `jaxmap/analysis/_cgf1.py`).
+
+        Args:
+          score_threshold: the lowest score that is included.
+
+        Raises:
+          ValueError: if it is NaN, or the records came from the state of a metric.
+          ImportError: if scipy is missing.
+        """
+        return concept_f1(self.require_matched("cgf1"), self.protocol, score_threshold=score_threshold)
 
     def error_types(self, iou_threshold: float = 0.5, background_threshold: float = 0.1) -> ErrorTypes:
         """Returns the type of every error, and the AP gained by fixing all errors of each type, as TIDE defines them.

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import math
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from .._display import Columns, described, html_table
 from .._matching._host import MatchedDataset
 from .._records._host import DatasetRecords, of_images
 from .._summary import mean_of_each_class, summarize, summary_columns, summary_lines, summary_table
-from ..analysis import image_curves
+from ..analysis import image_curves, tie_bounds
 from ..protocols import EvaluationProtocol
 from ..types import Floats, HostArray, PrecisionRecall
 
@@ -63,7 +64,11 @@ class Numbers:
 
     @functools.cached_property
     def summary(self) -> dict[str, float]:
-        """The protocol's named numbers; the limit on detections is in the name (`AR10`) or the largest (`AP`)."""
+        """The protocol's named numbers; the limit on detections is in the name (`AR10`) or the largest (`AP`).
+
+        Without scores a `UserWarning` gives the bounds of AP, if it depends on the order of the rows.
+        """
+        self._warn_without_scores()
         return summarize(self.curves, self.protocol, self.dataset.class_group)
 
     def __str__(self) -> str:
@@ -83,6 +88,7 @@ class Numbers:
 
     def per_class(self) -> dict[str, Any]:
         """Returns columns of `[K]`: `class_id`, `class_name`, `num_ground_truths` and the numbers of the summary."""
+        self._warn_without_scores()
         columns: dict[str, Any] = {
             "class_id": self.class_ids,
             "class_name": list(self.class_names),
@@ -101,6 +107,7 @@ class Numbers:
           `image_id`, `num_ground_truths` (counted ones), `num_detections` (within the largest limit), then the
           summary's numbers for the first area range at that limit (for COCO `AP`, `AP50`, `AP75`, `AR100`), each `[I]`.
         """
+        self._warn_without_scores()
         num_images = len(self.image_ids)
         alone = image_curves(self.dataset, self.protocol)
         columns = {
@@ -138,6 +145,20 @@ class Numbers:
             part.records, protocol=self.protocol, num_classes=len(part.class_ids), order=part.by_class
         )
         return dataclasses.replace(self, dataset=part, curves=curves, matched=None)
+
+    def _warn_without_scores(self) -> None:
+        """Warns once that AP is an accident of the order of the rows, if it is."""
+        if self.dataset.ranked or "_warned" in vars(self):
+            return
+        vars(self)["_warned"] = True  # the fields of a frozen dataclass stay as they are
+        if not (bounds := tie_bounds(self.dataset, self.protocol)).differ:
+            return
+        warnings.warn(
+            "the detections have no scores (all are 1), so AP depends on the order of the rows: from "
+            f"{bounds.lowest:.4f} to {bounds.highest:.4f}. Use `precision_recall_f1()`, which does not.",
+            UserWarning,
+            stacklevel=3,
+        )
 
     def require_matched(self, method: str) -> MatchedDataset:
         """Returns the matches; a `ValueError` names the method if the records came from the state of a metric."""

@@ -19,7 +19,7 @@ from .._display import described
 from .._geometry._host import PairSimilarity, pair_similarity
 from .._ordering import inverse, order_by_score, order_within, rank_in_group, starts_of_runs, take_rows
 from .._planes import area_words, level_words, read_plane
-from .._records._host import DatasetRecords
+from .._records._host import DatasetRecords, are_ranked
 from .._threads import in_threads
 from ..protocols import EvaluationProtocol
 from ..types import (
@@ -40,7 +40,7 @@ from ._components import components
 from ._kernel import match_components
 from ._packing import Cells, pack_cells
 
-__all__ = ["MatchedDataset", "match_dataset"]
+__all__ = ["MatchedDataset", "common_groups", "match_dataset"]
 
 CHUNKS_AT_ONCE = 8  # chunks in flight on the device; more would only take memory
 DROPPED = -1  # position of a row beyond the limit
@@ -59,6 +59,8 @@ class MatchedDataset:
       dataset: the records of the detections that are included, and of the ground truths.
       pairs: the pairs that reach the lowest threshold.
       chosen: `[P, W]` uint32, the planes in which each pair is a match.
+      countable: `[N, A]` bool, whether an included detection is a false positive if nothing takes it: its area is
+        inside, and its class is annotated completely in its image.
     """
 
     source: DetectionTable
@@ -68,6 +70,7 @@ class MatchedDataset:
     dataset: DatasetRecords
     pairs: Pairs
     chosen: Words
+    countable: Bools
 
     def __repr__(self) -> str:
         counts = {"detections": len(self.order), "ground_truths": len(self.ground_truths.labels)}
@@ -130,7 +133,7 @@ def match_dataset(
     ranged = _ranged(ground_truths.area, ground_truths.image_index, ground_truths, protocol)
     counted = _inside(ranged, protocol) & ~(ground_truths.crowd | ground_truths.ignore)[:, None]
     counted_words = _spread(counted, area_words(*grid))
-    groups = _common_groups(image_index * num_classes + labels, truth_group)
+    groups = common_groups(image_index * num_classes + labels, truth_group)
     similarity = pair_similarity(detections, ground_truths, protocol)
     best_only = protocol.candidates == "best"
     pairs = find_pairs(
@@ -139,10 +142,10 @@ def match_dataset(
     chosen = _match_pairs(pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=ignored_absorb)
 
     matched = np.zeros((counted_words.shape[1], len(rank)), np.uint32).T  # each word is contiguous over all rows
-    inside = _inside(_ranged(_areas(detections).take(order), image_index, ground_truths, protocol), protocol)
+    countable = _inside(_ranged(_areas(detections).take(order), image_index, ground_truths, protocol), protocol)
     if ground_truths.not_exhaustive is not None:
-        inside &= ~ground_truths.not_exhaustive[image_index, labels][:, None]
-    ignored = _spread(inside, area_words(*grid))
+        countable &= ~ground_truths.not_exhaustive[image_index, labels][:, None]
+    ignored = _spread(countable, area_words(*grid))
     np.bitwise_not(ignored, out=ignored)
     if len(pairs.detection):
         first = starts_of_runs(pairs.detection)
@@ -172,6 +175,7 @@ def match_dataset(
         class_ids=ground_truths.class_ids,
         class_names=ground_truths.class_names,
         class_group=ground_truths.class_group,
+        ranked=are_ranked(detections.scores),  # also of those that a limit excludes
     )
     return MatchedDataset(
         source=detections,
@@ -181,6 +185,7 @@ def match_dataset(
         dataset=dataset,
         pairs=pairs,
         chosen=chosen,
+        countable=countable,
     )
 
 
@@ -230,7 +235,7 @@ def _ranged(area: Floats, image_index: Ints, ground_truths: GroundTruthTable, pr
     return ground_truths.crowd_index.take(image_index)
 
 
-def _common_groups(detection_group: Ints, truth_group: Ints) -> Groups:
+def common_groups(detection_group: Ints, truth_group: Ints) -> Groups:
     """Returns the groups with both detections and ground truths; both inputs are sorted."""
     first, truth_first = starts_of_runs(detection_group), starts_of_runs(truth_group)
     _, in_detections, in_truths = np.intersect1d(

@@ -9,9 +9,9 @@ import numpy as np
 
 from .._display import short_repr
 from .._ordering import inverse, order_by_score
-from ..types import Bools, DetectionRecords, GroundTruthRecords, HostArray, Ints, Records
+from ..types import Bools, DetectionRecords, Floats, GroundTruthRecords, HostArray, Ints, Records
 
-__all__ = ["DatasetRecords", "count_ground_truths", "of_images", "side_by_side"]
+__all__ = ["DatasetRecords", "are_ranked", "count_ground_truths", "of_images", "side_by_side"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,6 +28,7 @@ class DatasetRecords:
       class_ids: `[K]`.
       class_names: K names.
       class_group: `[K]` names, the group of each class; None without groups.
+      ranked: whether scores rank the detections; parts of a dataset keep it (see `are_ranked`).
     """
 
     records: Records[HostArray]
@@ -37,6 +38,7 @@ class DatasetRecords:
     class_ids: HostArray
     class_names: tuple[str, ...]
     class_group: HostArray | None = None
+    ranked: bool = True
 
     __repr__ = short_repr
 
@@ -101,6 +103,11 @@ def side_by_side(one: DatasetRecords, other: DatasetRecords) -> DatasetRecords:
         detection_ids=np.concatenate([dataset.detection_ids for dataset in both]),
         image_ids=np.arange(2 * len(one.image_ids)),
     )
+
+
+def are_ranked(scores: Floats) -> bool:
+    """Returns whether scores rank the detections: False if all are 1, as those of a detector without scores."""
+    return not len(scores) or bool((scores != 1).any())
 
 
 def count_ground_truths(ground_truths: GroundTruthRecords[HostArray], num_classes: int) -> Ints:

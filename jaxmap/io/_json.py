@@ -208,8 +208,8 @@ class Entries:
             return np.ones(len(given))
         if not all(given):
             raise ValueError(
-                f"{self.source}: `{self.name}[{given.index(False)}]` has no `{field}`, but {sum(given)} of {len(given)} "
-                f"`{self.name}` have one; give every entry a `{field}`, or none."
+                f"{self.source}: `{self.name}[{given.index(False)}]` has no `{field}`, but {sum(given)} of "
+                f"{len(given)} `{self.name}` have one; give every entry a `{field}`, or none."
             )
         return self.numbers(field)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -29,10 +30,11 @@ def filled(name: str) -> tuple[Any, Any]:
     return one, after_all_batches(one, compiled if name == "fixed" else type(one).update)
 
 
-def after_all_batches(metric: Any, update: Any) -> Any:
+def after_all_batches(metric: Any, update: Any, **changes: Any) -> Any:
     state = metric.init()
     for batch in batches():
         arguments = {key: batch[key] for key in ("detections", "ground_truths", "image_id")}
+        arguments["detections"] = dataclasses.replace(arguments["detections"], **changes)
         state = update(metric, state, **arguments, valid=batch["mask"] == 1)
     return state
 
@@ -55,6 +57,8 @@ def test_state_answers_as_the_arrays_do(name: str) -> None:
     ties, expected_ties = from_state.tie_bounds().to_dict(), expected.tie_bounds().to_dict()
     assert expected_ties["num_tied"] > 0
     assert ties == expected_ties | {"num_contested": None}
+    sets = {"matching": "score", "score_threshold": 0.5}
+    assert from_state.precision_recall_f1(**sets).to_dict() == expected.precision_recall_f1(**sets).to_dict()
     worst = expected.explain().false_positives(3)
     image_id, detection = worst["image_id"][0], worst["detection"][0]
     np.testing.assert_equal(
@@ -85,7 +89,25 @@ def test_names_of_classes_that_do_not_fit(names: Any, message: str) -> None:
         one.evaluation(state, class_names=names)
 
 
-@pytest.mark.parametrize("method", ["matches", "confusion_matrix", "error_types", "localisation_recall_precision"])
+@pytest.mark.parametrize("name", METRICS)
+def test_detections_without_scores_are_sets_with_the_score_one(name: str) -> None:
+    one = METRICS[name]
+    state = after_all_batches(one, compiled if name == "fixed" else type(one).update, scores=None)
+    from_state = one.evaluation(state)
+    found, truth = dataset()
+    expected = jaxmap.evaluate(dataclasses.replace(found, scores=None), truth, box_format="xywh")
+    assert not from_state.dataset.ranked
+    with pytest.warns(UserWarning, match=r"depends on the order of the rows: from 0\.\d+ to 0\.\d+"):
+        assert from_state.summary == expected.summary
+    by_rows = (one.precision_recall_f1(matching="score") for one in (from_state, expected))
+    assert len({str(rates.to_dict()["micro"]) for rates in by_rows}) == 1
+    with pytest.raises(ValueError, match=r"`precision_recall_f1\(matching='optimal'\)` needs the boxes of both sides"):
+        from_state.precision_recall_f1()
+
+
+@pytest.mark.parametrize(
+    "method", ["matches", "confusion_matrix", "localisation_recall_precision", "error_types", "cgf1"]
+)
 def test_what_needs_boxes_says_so(method: str) -> None:
     one, state = filled("fixed")
     with pytest.raises(ValueError, match=f"`{method}` needs the boxes of both sides, .* call `jaxmap.evaluate`"):

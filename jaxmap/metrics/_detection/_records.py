@@ -11,7 +11,7 @@ import numpy as np
 
 from ..._curves._host import precision_recall
 from ..._ordering import inverse, order_by_score
-from ..._records._host import DatasetRecords
+from ..._records._host import DatasetRecords, are_ranked
 from ...protocols import EvaluationProtocol
 from ...types import DetectionRecords, GroundTruthRecords, HostArray, Ints, PrecisionRecall, Records
 from ._state import ImageRows, order_of_ids, whole_ids
@@ -99,6 +99,7 @@ def dataset_of_images(
         class_ids=np.arange(num_classes),
         class_names=class_names,
         class_group=None if class_group is None else np.asarray(class_group),
+        ranked=are_ranked(rows.scores),
     )
 
 
