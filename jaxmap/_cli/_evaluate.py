@@ -1,8 +1,9 @@
-"""`jaxmap eval`: the protocol's table, JSON, and a table of all classes."""
+"""`jaxmap eval`: the protocol's table, JSON, and a table of all classes; for sets without scores, other numbers."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from typing import TYPE_CHECKING, Any
 
 from ._arguments import STDOUT, add_grids, add_json, progress_on_terminal, protocol_of, table, write_numbers
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["add_command"]
 
-_DESCRIPTION = "Score detections against ground truths and print the protocol's table."
+_DESCRIPTION = (
+    "Score detections against ground truths and print the protocol's table. For detections without scores, print "
+    "precision, recall and F1 in its place, cgF1, and the bounds of AP over all orders."
+)
 
 
 def add_command(commands: Any) -> None:
@@ -24,6 +28,8 @@ def add_command(commands: Any) -> None:
     add_grids(command)
     add_json(command, "the numbers as one object")
     command.add_argument("--per-class", action="store_true", help="also print a table of all classes")
+    text = "print precision, recall and F1 of the detections from this score on, in place of AP"
+    command.add_argument("--score-threshold", type=float, metavar="S", help=text)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -36,7 +42,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from .._evaluation import evaluate
 
     evaluation = evaluate(detections, ground_truths, protocol=protocol_of(arguments), progress=progress)
-    write_numbers(arguments, evaluation.to_json, lambda: _to_text(evaluation, arguments.per_class))
+    if arguments.score_threshold is not None or not evaluation.dataset.ranked:
+        _write_sets(evaluation, arguments)
+    else:
+        write_numbers(arguments, evaluation.to_json, lambda: _to_text(evaluation, arguments.per_class))
 
 
 def _to_text(evaluation: Evaluation, per_class: bool) -> str:
@@ -45,3 +54,17 @@ def _to_text(evaluation: Evaluation, per_class: bool) -> str:
     if not per_class:
         return str(evaluation)
     return f"{evaluation}\n\n{table(shown_columns(evaluation.per_class(), evaluation.protocol))}"
+
+
+def _write_sets(evaluation: Evaluation, arguments: argparse.Namespace) -> None:
+    score = arguments.score_threshold
+    rates = evaluation.precision_recall_f1(score_threshold=score, area=evaluation.protocol.area_ranges[0].name)
+    concepts = evaluation.cgf1() if score is None else evaluation.cgf1(score)
+    content, parts = rates.to_dict() | {"cgf1": concepts.to_dict()}, [str(rates), str(concepts)]
+    if not evaluation.dataset.ranked:
+        ties = evaluation.tie_bounds()
+        content |= {"ties": ties.to_dict()}
+        parts.append(str(ties))
+    if arguments.per_class:
+        parts.append(table(rates.per_class()))
+    write_numbers(arguments, lambda: json.dumps(content), lambda: "\n\n".join(parts))

@@ -20,8 +20,8 @@ class Evaluation(Certainty):
       curves: precision, recall and scores over them.
       dataset: the records of all images, from which the numbers are computed.
       matched: which detection matched which ground truth; None if the records came from the state of a metric, which
-        keeps no boxes. Then `matches`, `confusion_matrix`, `localisation_recall_precision` and `error_types` raise, and
-        ties that could change matches are not counted.
+        keeps no boxes. Then `matches`, `confusion_matrix`, `localisation_recall_precision`, `error_types` and `cgf1`
+        raise, and ties that could change matches are not counted.
     """
 
 

@@ -9,20 +9,23 @@ axes are the last value of a cell. If there is nothing to draw, the axes show a 
 """
 
 from ._calibration import nothing_to_calibrate, reliability_diagram
-from ._canvas import nearest_to_half, require_matplotlib
+from ._canvas import best_score, nearest_to_half, require_matplotlib
 from ._confusion import confusion_matrix
 from ._curves import f_score_curve, iou_curves, precision_recall_curves
 from ._errors import error_types
 from ._histograms import image_histogram, score_histogram
 from ._lrp import localisation_recall_precision, nothing_to_localise
 from ._overview import overview
+from ._sets import iou_rates
 
 __all__ = [
+    "best_score",
     "confusion_matrix",
     "error_types",
     "f_score_curve",
     "image_histogram",
     "iou_curves",
+    "iou_rates",
     "localisation_recall_precision",
     "nearest_to_half",
     "nothing_to_calibrate",

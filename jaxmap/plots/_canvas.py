@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ __all__ = [
     "ORANGE",
     "PALETTE",
     "axes_of",
+    "best_score",
     "legend_below",
     "nearest_to_half",
     "nothing_to_rank",
@@ -77,6 +79,13 @@ def nearest_to_half(evaluation: Evaluation, iou_threshold: float | None = None) 
     if iou_threshold is not None:
         return iou_threshold
     return min(evaluation.protocol.iou_thresholds, key=lambda value: abs(value - 0.5))
+
+
+def best_score(evaluation: Evaluation) -> float:
+    """Returns the score threshold of the best F1 over all classes; -inf if no threshold has a true positive."""
+    threshold = nearest_to_half(evaluation)
+    best = evaluation.curve(threshold, area=evaluation.protocol.area_ranges[0].name).best.score_threshold
+    return best if math.isfinite(best) else -math.inf
 
 
 def plain(name: Any, longest: int = 16) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._outputs import rounded_down
-from ._canvas import BLUE, GREY, axes_of, nearest_to_half, plain, say, short_count
+from ._canvas import BLUE, GREY, axes_of, best_score, nearest_to_half, plain, say, short_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +55,7 @@ def confusion_matrix(
         return say(axes, "The confusion matrix needs boxes, which the state of a metric does not keep.")
     iou = nearest_to_half(evaluation, iou_threshold)
     if score_threshold is None:
-        score_threshold = _best_score(evaluation)
+        score_threshold = best_score(evaluation)
     confusion = evaluation.confusion_matrix(iou, score_threshold=score_threshold)
     if not confusion.counts.any():
         return say(axes, "There are no detections and no counted ground truths, so the matrix is empty.")
@@ -81,13 +81,6 @@ def confusion_matrix(
     axes.set_xlabel("detected as", loc="left")
     axes.set_ylabel("ground truth", loc="top")
     return axes
-
-
-def _best_score(evaluation: Evaluation) -> float:
-    """Returns the threshold of the best F1 over all classes; -inf if no threshold has a true positive."""
-    threshold = nearest_to_half(evaluation)
-    best = evaluation.curve(threshold, area=evaluation.protocol.area_ranges[0].name).best.score_threshold
-    return best if math.isfinite(best) else -math.inf
 
 
 def _most_errors(confusion: Confusion, limit: int) -> tuple[Ints, list[str]]:

@@ -118,6 +118,37 @@ def _points(points: dict[str, Any], rows: slice, names: Sequence[str]) -> Markup
     return table(columns)
 
 
+def _sets(evaluation: Evaluation) -> Markup:
+    area, score = evaluation.protocol.area_ranges[0].name, plots.best_score(evaluation)
+    ranked = evaluation.dataset.ranked
+    lead = (
+        "A deployed detector gives one set of boxes per image, without an order: here the detections from the score of "
+        "the best F1, matched as for AP."
+        if ranked
+        else "The detections have no scores (all are 1), so AP depends on the order of the rows. Precision, recall and "
+        "F1 do not: at each IoU threshold, as many detections as possible are matched."
+    )
+    caption = "All classes pooled. The faster the lines fall, the less accurate are the boxes."
+    parts = [element("p", lead), picture(plots.iou_rates, evaluation, caption)]
+    if ranked or evaluation.matched is not None:
+        rates = evaluation.precision_recall_f1(score_threshold=score, area=area)
+        parts.append(_rates_table(rates.per_threshold()))
+    if evaluation.matched is not None:
+        parts.append(element("p", one_line(str(evaluation.cgf1(score))), class_="note"))
+    return joined(parts)
+
+
+def _rates_table(rates: dict[str, Any]) -> Markup:
+    columns = [numbers("IoU", rates["iou_threshold"], ".2f")]
+    columns += [
+        numbers(f"{title} {average}", rates[f"{average}_{name}"])
+        for average in ("micro", "macro")
+        for name, title in (("precision", "precision"), ("recall", "recall"), ("f1", "F1"))
+    ]
+    counts = (("TP", "true_positives"), ("FP", "false_positives"), ("FN", "false_negatives"))
+    return table([*columns, *(numbers(title, rates[name], ",") for title, name in counts)])
+
+
 def _confusion(evaluation: Evaluation) -> Markup:
     caption = (
         "Detections from the threshold of the best F1, paired with ground truths of any class; the classes with the "
@@ -151,6 +182,7 @@ SECTIONS = (
     ("why", "Pooled and per-image AP", explanation_section),
     ("curves", "Precision and recall", _curves),
     ("thresholds", "Score thresholds", _operating_points),
+    ("sets", "Precision, recall and F1", _sets),
     ("errors", "Error types", errors_section),
     ("lrp", "Localisation, precision and recall", lrp_section),
     ("calibration", "Calibration of scores", calibration_section),

@@ -16,7 +16,7 @@ import pytest
 import jaxmap
 from jaxmap._cli import main
 from jaxmap.protocols import COCO
-from support.command import RESULTS, SETTINGS, error_of, numbers
+from support.command import RESULTS, SETTINGS, error_of, numbers, write_files
 
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 
@@ -52,6 +52,39 @@ def test_json_to_a_file_keeps_the_table(capsys, files, tmp_path):
     assert main(["eval", *files, "--json", str(tmp_path / "out.json")]) == 0
     assert len(capsys.readouterr().out.strip().splitlines()) == 12
     assert json.loads((tmp_path / "out.json").read_text())["AR100"] == pytest.approx(0.5)
+
+
+def test_results_without_scores_are_sets(capsys, tmp_path):
+    plain = [{name: value for name, value in row.items() if name != "score"} for row in RESULTS]
+    false_dog = plain[0] | {"bbox": [10, 10, 5, 5]}
+    files = write_files(tmp_path, [false_dog, *plain])
+    assert main(["eval", *files, "--json", str(tmp_path / "out.json"), "--per-class"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    rates, concepts, ties, classes = out.strip().split("\n\n")
+    # One of two dogs is found; another dog and the traffic light are wrong.
+    assert rates.splitlines()[4].split() == ["0.50", "0.333", "0.500", "0.400", "0.500", "0.500", "0.500"]
+    # The dog of image 7 and the traffic light of image 9 are answered, the dogs are there: both coefficients are 0.
+    assert concepts == "cgF1 0.000 = positive micro F1 0.500 x image-level MCC 0.000 (4 queries, 2 of them positive)"
+    assert "lowest 0.2524752475, as evaluated 0.2524752475, highest 0.5049504950" in ties
+    assert classes.splitlines()[1].split() == ["18", "dog", "2", "0.500", "0.500", "0.500"]
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert content["micro"]["per_threshold"]["true_positives"] == [1] * 10
+    assert content["classes"][1]["class_name"] == "traffic light"
+    assert content["classes"][1]["recall"] is None
+    assert content["cgf1"]["positive_micro_f1"] == pytest.approx(0.5)
+    assert content["ties"]["lowest"] == pytest.approx(0.2524752475)
+    assert numbers(capsys, *files) == content
+    some = write_files(tmp_path, [RESULTS[0], plain[1]])
+    assert "`results[1]` has no `score`, but 1 of 2 `results` have one" in error_of(capsys, "eval", *some)
+
+
+def test_score_threshold_makes_sets_of_scored_detections(capsys, files):
+    content = numbers(capsys, *files, "--score-threshold", "0.6")
+    assert (content["matching"], content["score_threshold"], content["cgf1"]["score_threshold"]) == ("score", 0.6, 0.6)
+    assert (content["micro"]["precision"], content["micro"]["recall"]) == (1.0, 0.5)
+    assert "ties" not in content
+    assert "`score_threshold` must be a number, got nan" in error_of(capsys, "eval", *files, "--score-threshold", "nan")
 
 
 def test_per_class_prints_an_aligned_table(capsys, files):

@@ -22,7 +22,13 @@ ON_THE_SHEET = [
     plots.image_histogram,
     plots.score_histogram,
 ]
-PICTURES = [*ON_THE_SHEET, plots.error_types, plots.reliability_diagram, plots.localisation_recall_precision]
+PICTURES = [
+    *ON_THE_SHEET,
+    plots.iou_rates,
+    plots.error_types,
+    plots.reliability_diagram,
+    plots.localisation_recall_precision,
+]
 ROUNDING = 1e-15  # the reference guards precision, tp / (tp + fp + 2e-16), so that 1 is a step below
 NOTHING: dict[str, Any] = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}
 NOTHING_FOUND = NOTHING | {"scores": np.zeros(0)}
@@ -127,6 +133,19 @@ def test_f_score_curve_is_from_raw_counts_and_marks_the_best(two_images: jaxmap.
     # Of two dogs one is found: F2 = 5 / (reported + 4 * 2).
     assert of_dogs.get_lines()[0].get_ydata().tolist() == pytest.approx([5 / 9, 5 / 10], abs=ROUNDING)
     assert of_dogs.get_ylabel() == "F2, precision, recall"
+
+
+def test_iou_rates_are_those_of_the_sets(two_images: jaxmap.Evaluation) -> None:
+    axes = plots.iou_rates(two_images)  # from score 0.91: one of three objects is found, and nothing is wrong
+    assert [line.get_ydata().tolist() for line in axes.get_lines()] == [[2 / 4] * 10, [1.0] * 10, [1 / 3] * 10]
+    assert axes.get_lines()[0].get_xdata().tolist() == list(two_images.protocol.iou_thresholds)
+    assert legend(axes) == ["F1, mean 0.500", "precision, mean 1.000", "recall, mean 0.333"]
+    assert axes.get_title() == "Precision, recall and F1, score from 0.91"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("IoU threshold", "precision, recall, F1")
+    unscored = jaxmap.evaluate([{"boxes": [box(0), box(1)], "labels": [0, 0]}], [{"boxes": [box(0)], "labels": [0]}])
+    axes = plots.iou_rates(unscored)
+    assert axes.get_lines()[1].get_ydata().tolist() == [0.5] * 10
+    assert axes.get_title() == "Precision, recall and F1, all detections"
 
 
 def test_f_score_curve_without_a_true_positive_marks_nothing(two_images: jaxmap.Evaluation) -> None:

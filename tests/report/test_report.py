@@ -175,6 +175,27 @@ def test_operating_points_are_those_of_the_evaluation(page: Page, evaluation: ja
     assert words(table["class"]) == list(evaluation.class_names)
 
 
+def test_sets_are_those_of_the_evaluation(page: Page, evaluation: jaxmap.Evaluation) -> None:
+    score = evaluation.curve(0.5).best.score_threshold
+    sets = evaluation.precision_recall_f1(score_threshold=score)
+    table, rates = page.columns("sets", 0), sets.per_threshold()
+    assert words(table["IoU"]) == [f"{value:.2f}" for value in evaluation.protocol.iou_thresholds]
+    assert_shown(table["F1 micro"], rates["micro_f1"], ".3f")
+    assert_shown(table["recall macro"], rates["macro_recall"], ".3f")
+    assert_shown(table["FP"], rates["false_positives"], ",")
+    assert str(evaluation.cgf1(score)) in page.text["sets"]
+    assert f"F1, mean {rates['micro_f1'].mean():.3f}" in page.text["sets"]
+
+
+@pytest.mark.filterwarnings("ignore:the detections have no scores")
+def test_detections_without_scores_are_said_in_words() -> None:
+    found, nowhere = ONE["boxes"][0], [50.0, 50.0, 60.0, 60.0]
+    page = Page(report_page(jaxmap.evaluate([{"boxes": [nowhere, found], "labels": [0, 0]}], [ONE])))
+    assert "The detections have no scores (all are 1), so AP depends on the order" in page.text["sets"]
+    assert "lowest 0.5" in page.text["numbers"]
+    assert page.columns("sets", 0)["precision micro"][0] == ("0.500", 0.5)
+
+
 def test_error_types_are_those_of_the_evaluation(page: Page, evaluation: jaxmap.Evaluation) -> None:
     errors = evaluation.error_types()
     table, of_classes = (page.columns("errors", index) for index in range(2))
@@ -233,7 +254,7 @@ def test_ties_are_named_only_where_they_matter(page: Page, odd_names: str, evalu
 
 
 def test_pictures_of_the_page_show_its_numbers(page: Page, evaluation: jaxmap.Evaluation) -> None:
-    assert [tag for tag, _ in page.elements].count("svg") == 9
+    assert [tag for tag, _ in page.elements].count("svg") == 10
     ap50 = dict(zip(evaluation.class_names, evaluation.per_class()["AP50"], strict=True))
     for name, value in ap50.items():
         assert f"{value:.3f}  {name}" in page.text["curves"]
@@ -294,7 +315,7 @@ def test_page_follows_the_scheme_of_the_reader(text: str) -> None:
 def test_names_are_text(odd_names: str) -> None:
     page = assert_self_contained(odd_names)
     assert [tag for tag, _ in page.elements].count("script") == 1
-    assert [tag for tag, _ in page.elements].count("svg") == 9
+    assert [tag for tag, _ in page.elements].count("svg") == 10
     assert sorted(words(page.columns("classes", 0)["class"])) == sorted(ODD_NAMES)
     assert "a < b & <i>c</i>" in page.text[""]
     assert "犬" in page.text["confusion"]  # also in letters that matplotlib lacks
