@@ -22,9 +22,10 @@ import numpy as np
 import pytest
 
 from jaxmap._candidates._device import ABSENT
+from jaxmap._geometry._boundaries import _by_windows
 from jaxmap._matching._dense_kernel import DensePairs, match_pairs
 from jaxmap.types import HostArray
-from support.device_programs import NAMES, programs
+from support.device_programs import MASK_SIZE, NAMES, programs
 from support.hlo import MODELS, Arithmetic, Evaluator, Kernel
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -45,8 +46,17 @@ def match_in_lanes(
     return np.moveaxis(words.reshape(*words.shape[:2], -1), 0, -1)
 
 
+def boundaries_in_tiles(words: HostArray) -> tuple[HostArray, HostArray]:
+    """Computes what the kernel of `boundary_of` does, for masks of `MASK_SIZE`, by reductions over windows."""
+    width = MASK_SIZE[1]
+    [boundary, area] = jax.jit(jax.vmap(functools.partial(_by_windows, down=3, across=3)))(words[..., :width])
+    columns = np.zeros((*words.shape[:2], 1, words.shape[3]), np.int32)
+    columns[..., 0, 0] = area
+    return np.pad(boundary, [(0, 0)] * 3 + [(0, words.shape[3] - width)]), columns
+
+
 # What computes the same as each Pallas kernel of the programs, by its name (`Evaluator`).
-KERNELS: dict[str, Kernel] = {"jaxmap_match": match_in_lanes}
+KERNELS: dict[str, Kernel] = {"jaxmap_match": match_in_lanes, "jaxmap_boundary": boundaries_in_tiles}
 
 
 @pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in CHIPS])
@@ -233,6 +243,16 @@ def test_convolutions_with_windows_of_all_numbers_are_sums_along_them() -> None:
         convolved(left, right[..., :2], result, "window={size=2}, dim_labels=bf0_oi0->bf0")
     with pytest.raises(RuntimeError, match="the window size=3 pad=1_1"):
         convolved(left, right, result, "window={size=3 pad=1_1}, dim_labels=bf0_oi0->bf0")
+
+
+def test_convolutions_of_numbers_apart_are_products_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    left, right = (rng.integers(0, 9, shape).astype(np.float32) for shape in ((3, 4, 5), (3, 2, 5)))
+    result = np.einsum("abf,aof->abo", left, right)
+    found = convolved(left, right, result, "window={size=3 stride=2 lhs_dilate=3}, dim_labels=0bf_0oi->0bf")
+    np.testing.assert_array_equal(found, result)
+    with pytest.raises(RuntimeError, match="the window size=3 stride=1 lhs_dilate=3"):
+        convolved(left, right, result, "window={size=3 stride=1 lhs_dilate=3}, dim_labels=0bf_0oi->0bf")
 
 
 def test_unknown_operations_are_refused_by_name() -> None:

@@ -18,10 +18,11 @@ from .._expected import given
 from ..types import Array, DetectionTable, Floats, GroundTruthTable, Ints, Masks
 from . import _double_float as df
 from . import _rle as rle
+from ._boundaries import boundary_of
 from ._boxes import overlap_pairs
 from ._device import DenseSimilarity, dense_similarity
 from ._host import PairSimilarity
-from ._packed_masks import areas, boundary_of, intersections, packed
+from ._packed_masks import PackedMasks, intersections, packed
 from ._record import Constants, Geometry, Oddities, Shape
 
 __all__ = ["BOUNDARY", "SEGM"]
@@ -139,10 +140,10 @@ def _boundary_image(
 
 
 def _similarity(
-    words: jax.Array, other_words: jax.Array, height: int, crowd: jax.Array, given_area: jax.Array | None
+    masks: PackedMasks, others: PackedMasks, height: int, crowd: jax.Array, given_area: jax.Array | None
 ) -> DenseSimilarity:
     """Returns the IoU of every pair of packed masks, 0 where a union is empty; for crowds the share that is inside."""
-    intersection, area, other_area = intersections(words, other_words, height), areas(words), areas(other_words)
+    intersection, area, other_area = intersections(masks.words, others.words, height), masks.area, others.area
     union = jnp.where(crowd[None, :], area[:, None], area[:, None] + other_area[None, :] - intersection)
     quotient = df.divide(df.from_integers(intersection), df.from_integers(jnp.maximum(union, 1)))
     iou = df.where(union > 0, quotient, df.constant(0.0))

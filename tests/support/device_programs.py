@@ -19,10 +19,11 @@ import numpy as np
 
 __all__ = ["NAMES", "programs"]
 
-NAMES = ("update", "merge", "compute", "confusion")
+NAMES = ("update", "merge", "compute", "confusion", "boundary")
 IMAGES, DETECTIONS, GROUND_TRUTHS, CLASSES = 8, 16, 12, 3
 IMAGE_IDS = np.array([5, 3, 9, 3, 11, 12, 13, 40], np.int32)  # one of them twice
 WIDTH = np.float32(640)
+MASK_SIZE = 40, 150
 
 Program = tuple[Callable[..., Any], list[tuple[Any, ...]]]  # a function, and its arguments in each scene
 
@@ -44,6 +45,12 @@ def programs(*, filled: bool = True) -> dict[str, Program]:
     slots = {"max_detections_per_image": DETECTIONS, "max_ground_truths_per_image": GROUND_TRUTHS}
     metric = jaxmap.AveragePrecision(num_classes=CLASSES, max_images=2 * IMAGES, **slots)
     confusion = ConfusionMatrix(num_classes=CLASSES)
+    boundary = jaxmap.AveragePrecision(
+        num_classes=CLASSES, max_images=2 * IMAGES, **slots, protocol=jaxmap.COCO.customize(iou_type="boundary")
+    )
+
+    def update_boundary(state: Any, found: Any, truth: Any, image_id: Any) -> Any:
+        return boundary.update(state, found, truth, image_id=image_id)
 
     def scaled(update: Callable[..., Any]) -> Callable[..., Any]:
         def run(state: Any, found: Any, truth: Any, image_id: Any, width: Any) -> Any:
@@ -65,6 +72,10 @@ def programs(*, filled: bool = True) -> dict[str, Program]:
         "confusion": (
             scaled(confusion.update),
             [(jax.device_get(confusion.init()), *arguments) for arguments in scenes],
+        ),
+        "boundary": (
+            update_boundary,
+            [(jax.device_get(boundary.init()), *map(with_masks, scenes[0][:2]), IMAGE_IDS)],
         ),
     }
 
@@ -100,6 +111,15 @@ def scene(seed: int, *, crowded: bool = False) -> tuple[Any, Any]:
         area=side.prod(-1).astype(np.float32),
     )
     return detections, ground_truths
+
+
+def with_masks(side: Any) -> Any:
+    """Returns detections or ground truths with rectangular masks, in an eighth of the size, in place of boxes."""
+    low, high = (np.rint(side.boxes[..., corner, None, None] * WIDTH / 8) for corner in (slice(0, 2), slice(2, 4)))
+    row, column = np.indices(MASK_SIZE)
+    masks = (low[..., 0, :, :] <= column) & (column < high[..., 0, :, :])
+    masks &= (low[..., 1, :, :] <= row) & (row < high[..., 1, :, :])
+    return dataclasses.replace(side, boxes=None, masks=masks)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

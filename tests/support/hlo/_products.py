@@ -44,9 +44,12 @@ def _convolution(_: Run, instruction: Instruction, operands: list[Any]) -> Any:
     found = re.search(r"\bdim_labels=(\w+)_(\w+)->(\w+)", instruction.rest)
     assert found is not None
     left, right, out = found[1].replace("f", "i"), found[2], found[3].replace("f", "o")
-    # Along each axis the window has one number, or all: then it is summed, and the result has one number.
-    for axis, size in _window(instruction).items():
+    # Along each axis the window has one number, or all: then it is summed, and the result has one number. Or each place
+    # of the window meets one number only, that of the same place: then both sides and the result share the axis.
+    for axis, (size, is_shared) in _window(instruction).items():
         place = right.index(axis)
+        if is_shared:
+            continue
         if size == 1:
             operands = [operands[0], operands[1].squeeze(place)]
             right = right.replace(axis, "")
@@ -59,15 +62,27 @@ def _convolution(_: Run, instruction: Instruction, operands: list[Any]) -> Any:
     return product.reshape(array_type(instruction.shape).shape)
 
 
-def _window(instruction: Instruction) -> dict[str, int]:
-    """Returns the size of the window along each axis, by its label; nothing is padded, skipped or reversed."""
+def _window(instruction: Instruction) -> dict[str, tuple[int, bool]]:
+    """Returns the size of the window along each axis, by its label, and whether the axis is shared.
+
+    Nothing is padded, skipped or reversed, but along a shared axis: there N numbers, N apart, meet a window of N that
+    moves on by N - 1.
+    """
     window = re.search(r"\bwindow=\{([^}]*)\}", instruction.rest)
     if window is None:
         return {}
-    sizes = re.fullmatch(r"size=([\dx]+)", window[1])
+    sizes = re.fullmatch(r"size=([\dx]+)(?: stride=([\dx]+) lhs_dilate=([\dx]+))?", window[1])
     if sizes is None:
         raise NotImplementedError(f"the window {window[1]}")
-    return {str(axis): int(size) for axis, size in enumerate(sizes[1].split("x"))}
+    ones = re.sub(r"\d+", "1", sizes[1])
+    found = {}
+    for axis, steps in enumerate(zip(*((part or ones).split("x") for part in sizes.groups()), strict=True)):
+        size, stride, dilation = map(int, steps)
+        is_shared = size > 1 and (stride, dilation) == (size - 1, size)
+        if not is_shared and (stride, dilation) != (1, 1):
+            raise NotImplementedError(f"the window {window[1]}")
+        found[str(axis)] = size, is_shared
+    return found
 
 
 PRODUCTS: dict[str, Operation] = {"dot": _dot, "convolution": _convolution}
