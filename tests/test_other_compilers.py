@@ -55,8 +55,20 @@ def boundaries_in_tiles(words: HostArray) -> tuple[HostArray, HostArray]:
     return np.pad(boundary, [(0, 0)] * 3 + [(0, words.shape[3] - width)]), columns
 
 
+def best_at_points(
+    hits: HostArray, needed: HostArray, precision: HostArray, scores: HostArray
+) -> tuple[HostArray, HostArray]:
+    """Computes what the kernel of `at_recall_points` does, from its arguments."""
+    reached = hits[:, None] >= needed[None]  # [L, R, n]
+    return tuple(np.where(reached, values[:, None], np.float32(-np.inf)).max(0) for values in (precision, scores))
+
+
 # What computes the same as each Pallas kernel of the programs, by its name (`Evaluator`).
-KERNELS: dict[str, Kernel] = {"jaxmap_match": match_in_lanes, "jaxmap_boundary": boundaries_in_tiles}
+KERNELS: dict[str, Kernel] = {
+    "jaxmap_match": match_in_lanes,
+    "jaxmap_boundary": boundaries_in_tiles,
+    "jaxmap_recall_points": best_at_points,
+}
 
 
 @pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in CHIPS])

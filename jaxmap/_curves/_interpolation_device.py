@@ -9,8 +9,9 @@ curve by up to 0.01.
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from math import lcm
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,9 @@ from ..types import Bools, Ints
 __all__ = ["RecallGrid", "at_recall_points", "divide", "first_to_reach", "recall_grid"]
 
 MAX_DENOMINATOR = 1000
+# Of the kernel for TPUs: curves at once; points at once, whose best values fill the registers; the most rows
+# on the chip at once; and rows between two tests of its loop.
+LANES, MAX_POINTS, MAX_ROWS, UNROLLED = 128, 104, 1024, 8
 
 
 class RecallGrid(NamedTuple):
@@ -86,27 +90,87 @@ def at_recall_points(
       Two arrays `[..., R]` float32.
     """
     arguments = true_positives, needed, precision, scores
-    best: tuple[jax.Array, jax.Array] = by_backend(*arguments, tpu=_compared, default=_searched)
+    on_tpu = _compared_on_tpu if true_positives.size and needed.size else _compared
+    best: tuple[jax.Array, jax.Array] = by_backend(
+        *arguments, tpu=partial(by_backend, default=on_tpu, partitioned=_compared), default=_searched
+    )
     return best
 
 
 def _compared(
     true_positives: jax.Array, needed: jax.Array, precision: jax.Array, scores: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """`at_recall_points` for a TPU, which compares faster than it gathers."""
-
-    def columns(
-        values: jax.Array,
-    ) -> jax.Array:  # one long axis, which fills the lanes of the device, in the last place
-        return values.reshape(-1, values.shape[-1]).T
-
-    is_reached = columns(true_positives)[None] >= columns(needed)[:, None]  # [R, L, n]
+    """`at_recall_points` for several TPUs: they compare faster than they gather."""
+    is_reached = _columns(true_positives)[None] >= _columns(needed)[:, None]  # [R, L, n]
 
     def best(values: jax.Array) -> jax.Array:
-        values = columns(jnp.broadcast_to(values, true_positives.shape))
+        values = _columns(jnp.broadcast_to(values, true_positives.shape))
         return jnp.where(is_reached, values[None], -jnp.inf).max(1).T.reshape(needed.shape)
 
     return best(precision), best(scores)
+
+
+def _compared_on_tpu(
+    true_positives: jax.Array,
+    needed: jax.Array,
+    precision: jax.Array,
+    scores: jax.Array,
+    *,
+    interpret: bool = False,
+) -> tuple[jax.Array, jax.Array]:
+    """`at_recall_points` for a TPU: the same as one kernel, which keeps the best so far in registers."""
+    from jax.experimental import pallas as pl
+
+    length, num_points = true_positives.shape[-1], needed.shape[-1]
+    blocks = -(-length // MAX_ROWS)
+    rows = UNROLLED * -(-length // (UNROLLED * blocks))
+    points, lanes = min(num_points, MAX_POINTS), min(needed.size // num_points, LANES)
+
+    def in_rows(values: jax.Array, filler: Any) -> jax.Array:
+        values = _columns(jnp.broadcast_to(values, true_positives.shape))
+        return jnp.pad(values, ((0, blocks * rows - length), (0, 0)), constant_values=filler)
+
+    def kernel(hits: Any, least: Any, precision: Any, scores: Any, best: Any, best_scores: Any) -> None:
+        @pl.when(pl.program_id(2) == 0)
+        def _() -> None:
+            best[...] = jnp.full(best.shape, -jnp.inf, jnp.float32)
+            best_scores[...] = jnp.full(best.shape, -jnp.inf, jnp.float32)
+
+        needed = least[...]
+
+        def step(row: jax.Array, found: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            here = pl.ds(row, 1)
+            is_reached = hits[here, :] >= needed
+            more = (jnp.where(is_reached, values[here, :], np.float32(-np.inf)) for values in (precision, scores))
+            return jnp.maximum(found[0], next(more)), jnp.maximum(found[1], next(more))
+
+        start = best[...], best_scores[...]
+        best[...], best_scores[...] = jax.lax.fori_loop(np.int32(0), np.int32(rows), step, start, unroll=UNROLLED)
+
+    of_rows = pl.BlockSpec((rows, lanes), lambda curve, point, row: (row, curve))
+    of_points = pl.BlockSpec((points, lanes), lambda curve, point, row: (point, curve))
+    least = _columns(needed)
+    shape = jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
+        least.shape,
+        jnp.float32,
+        manual_axis_type=jax.typeof(least).manual_axis_type,  # as `shard_map` demands
+    )
+    found = pl.pallas_call(
+        kernel,
+        grid=(-(-least.shape[1] // lanes), -(-num_points // points), blocks),
+        in_specs=[of_rows, of_points, of_rows, of_rows],
+        out_specs=(of_points, of_points),
+        out_shape=(shape, shape),
+        interpret=interpret,
+        name="jaxmap_recall_points",
+    )(in_rows(true_positives, 0), least, in_rows(precision, -np.inf), in_rows(scores, -np.inf))
+    best, best_scores = (values.T.reshape(needed.shape) for values in found)
+    return best, best_scores
+
+
+def _columns(values: jax.Array) -> jax.Array:
+    """Returns `[L, n]` of `[..., L]`: one long axis, which fills the lanes of a TPU, in the last place."""
+    return values.reshape(-1, values.shape[-1]).T
 
 
 def _searched(

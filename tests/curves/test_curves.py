@@ -91,18 +91,29 @@ def test_tiles_change_nothing(tile: tuple[int, int], monkeypatch: pytest.MonkeyP
     chex.assert_trees_all_equal(compute(records), expected)
 
 
-def test_kernels_for_a_tpu_and_for_others_agree() -> None:
+@pytest.mark.parametrize("size", [(15, 40, 11), (2, 1, 1), (130, 9, 105)], ids=str)
+def test_recall_points_are_the_same_on_every_backend(
+    size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_curves, num_rows, num_points = size
+    monkeypatch.setattr(interpolation, "MAX_ROWS", 16)  # so that there are several blocks of rows
     rng = np.random.default_rng(0)
-    hits = np.cumsum(rng.random((5, 3, 40)) < 0.3, axis=-1, dtype=np.int32)
-    needed = np.sort(rng.integers(-3, 20, (5, 3, 11)), axis=-1).astype(np.int32)
-    precision = np.where(np.arange(40) < 37, rng.random(hits.shape), -np.inf).astype(np.float32)
-    scores = np.where(np.arange(40) < 37, -np.sort(-rng.random(40)), -np.inf).astype(np.float32)
-    compared, searched = (
-        jax.jit(kernel)(hits, needed, precision, scores)
-        for kernel in (interpolation._compared, interpolation._searched)
-    )
-    chex.assert_trees_all_equal(compared, searched)
-    assert np.isinf(searched[0]).any()
+    hits = np.cumsum(rng.random((num_curves, num_rows)) < 0.3, axis=-1, dtype=np.int32)
+    needed = np.sort(rng.integers(-3, num_rows // 2 + 1, (num_curves, num_points)), axis=-1).astype(np.int32)
+    is_real = np.arange(num_rows) < max(num_rows - 3, 1)
+    precision = np.where(is_real, rng.random(hits.shape), -np.inf).astype(np.float32)
+    scores = np.where(is_real, -np.sort(-rng.random(num_rows)), -np.inf).astype(np.float32)
+    arguments = (column.reshape(-1, 1, column.shape[-1]) for column in (hits, needed, precision, scores))
+    arguments = tuple(map(jnp.asarray, arguments))
+    forms = interpolation._compared, partial(interpolation._compared_on_tpu, interpret=True)
+    searched = jax.jit(interpolation._searched)(*arguments)
+    for form in forms:
+        chex.assert_trees_all_equal(jax.jit(form)(*arguments), searched)
+    assert size[1] == 1 or np.isinf(searched[0]).any()
+
+
+def test_counts_for_a_tpu_and_for_others_agree() -> None:
+    rng = np.random.default_rng(0)
     labels, counted = rng.integers(0, K, 50), rng.random((50, 3)) < 0.5
     counts = [kernel(jnp.asarray(labels), jnp.asarray(counted), num_classes=K + 1) for kernel in (_multiplied, _added)]
     chex.assert_trees_all_equal(*counts)
