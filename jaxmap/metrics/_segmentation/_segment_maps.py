@@ -69,19 +69,20 @@ def category_instance_to_segments(
     shape = maps.shape
     if len(shape) != 4 or shape[3] != 2:
         raise ValueError(f"`maps` must have shape [images, height, width, 2], got {list(shape)}.")
-    labels = check_map("maps", maps[..., 0])
-    instances = as_numbers("maps", maps[..., 1], "number the instances of an image from 0")
-    num_images, height, width, _ = shape
-    stuff = class_groups(things, num_classes)["_st"]
-    segments, of_segment = _numbered(
-        labels.reshape(num_images, -1), instances.reshape(num_images, -1), stuff, max_segments=max_segments
+    columns: Array = maps.transpose(3, 0, 1, 2)
+    if isinstance(columns, jax.Array):  # copied as a whole: on a TPU, split where it is used it costs six times as much
+        columns = jax.lax.optimization_barrier(columns)  # type: ignore[no-untyped-call]
+    labels = check_map("maps", columns[0])
+    instances = as_numbers("maps", columns[1], "number the instances of an image from 0")
+    numbered: SegmentMaps = _numbered(
+        labels, instances, class_groups(things, num_classes)["_st"], max_segments=max_segments
     )
-    return SegmentMaps(segments.reshape(num_images, height, width), of_segment)
+    return numbered
 
 
 @partial(jax.jit, static_argnames="max_segments")
 def _numbered(labels: jax.Array, instances: jax.Array, is_stuff: Array, *, max_segments: int) -> SegmentMaps:
-    """Returns the segment of each pixel `[I, P]`, and the labels `[I, S]` of the segments.
+    """Returns the segment of each pixel `[I, H, W]`, and the labels `[I, S]` of the segments.
 
     A pixel's segment is the number of segments whose pair of class and instance is smaller. The pairs are found in
     ascending order, one per round and image. Sorting the pixels instead takes longer, up to several hundred segments.
@@ -100,7 +101,7 @@ def _numbered(labels: jax.Array, instances: jax.Array, is_stuff: Array, *, max_s
         left = _is_above(pixels, before)
         start = _Pairs(jnp.int32(num_classes), jnp.asarray(last, instances.dtype))
         rest = _Pairs(*(jnp.where(left, values, end) for values, end in zip(pixels, start, strict=True)))
-        label, instance = jax.lax.reduce(rest, start, _lesser, (1,))
+        label, instance = jax.lax.reduce(rest, start, _lesser, (1, 2))
         least = _Pairs(label, jnp.where(is_whole[label], start.instance, instance))
         return number + 1, least, _Pairs(*(all_.at[:, number].set(one) for all_, one in zip(found, least, strict=True)))
 
@@ -128,8 +129,8 @@ class _Pairs(NamedTuple):
 
 
 def _is_above(pixels: _Pairs, pairs: _Pairs) -> jax.Array:
-    """Returns which pixels `[I, P]` have a larger pair than the one `[I]` of their image."""
-    label, instance = pairs.label[:, None], pairs.instance[:, None]
+    """Returns which pixels `[I, H, W]` have a larger pair than the one `[I]` of their image."""
+    label, instance = (values[:, None, None] for values in pairs)
     return (pixels.label > label) | ((pixels.label == label) & (pixels.instance > instance))
 
 
