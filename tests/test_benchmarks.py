@@ -245,3 +245,11 @@ def test_intervals_contain_the_truth_about_as_often_as_they_say(coverage: Module
     for name, share in coverage.coverage(100, 200, 200, population=30_000).items():
         if "BCa" in name:
             assert 0.86 <= share <= 1, (name, share)
+
+
+@pytest.mark.slow
+def test_in_jit_stands_beside_hotcoco(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("hotcoco")
+    load_module("in_jit", monkeypatch).main(["--images", "16", "--batch", "8", "--slots", "20", "--repeats", "3"])
+    ratios = re.findall(r"StreamingEval: [\d.]+ ms; jaxmap takes [\d.]+ of that", capfd.readouterr().out)
+    assert len(ratios) == 2  # an update, and the whole evaluation

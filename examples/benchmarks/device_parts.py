@@ -18,7 +18,7 @@ import tempfile
 import time
 import unittest.mock
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from in_jit import batches, evaluation, timed, update_of
+from in_jit import NUM_CLASSES, batches, evaluation, timed, update_of
 from loads import pad
+from streaming import annotations, categories, quiet, rows, stream
 
 import jaxmap
 from jaxmap._device_check import draw_corners_on_thresholds
@@ -48,7 +49,6 @@ VARIANTS = {
 MAPS = ("update-segm", "update-boundary", "update-obb", "update-panoptic", "update-semantic", "segments")
 QUICK_MAPS = ("update-panoptic", "update-semantic")
 SLOTS = 100  # detections and ground truths per image
-CLASSES = 80
 
 
 def facts(quick: bool) -> int:
@@ -154,7 +154,7 @@ def updates(quick: bool) -> int:
 def average_precision(images: int) -> jaxmap.AveragePrecision:
     """Returns the metric of the in-jit benchmarks."""
     slots = {"max_detections_per_image": SLOTS, "max_ground_truths_per_image": SLOTS}
-    return jaxmap.AveragePrecision(num_classes=CLASSES, max_images=images, box_format="xywh", **slots)
+    return jaxmap.AveragePrecision(num_classes=NUM_CLASSES, max_images=images, box_format="xywh", **slots)
 
 
 def measure(
@@ -194,7 +194,7 @@ def fetched(quick: bool) -> int:
     if not importlib.util.find_spec("hotcoco"):
         print("skipped: hotcoco is not installed; carry its wheel along and pass its folder as `--wheels`")
         return 0
-    from hotcoco import COCO, COCOeval, StreamingEval
+    from hotcoco import COCO, COCOeval
 
     images, size = (200, 50) if quick else (5_000, 250)
     data = batches(images, size, SLOTS)
@@ -203,24 +203,14 @@ def fetched(quick: bool) -> int:
     print(f"{images} images on the device: first {first:.2f} s, then {on_device * 1e3:.1f} ms, ", end="")
     print(f"AP {metric.summarize(result)['AP']:.6f}", flush=True)
 
-    categories = [{"id": label + 1, "name": f"class {label}"} for label in range(CLASSES)]
     known = [annotations(truth, ids) for _, truth, ids in jax.device_get(data)]
     # Ground truths are on the host from the start, so their conversion is not timed.
     dataset = {
         "images": [image for images_of_batch, _ in known for image in images_of_batch],
         "annotations": [annotation for _, annotations_of_batch in known for annotation in annotations_of_batch],
-        "categories": categories,
+        "categories": categories(NUM_CLASSES),
     }
     ground_truths = COCO(dataset)
-
-    def stream() -> Any:
-        evaluator = StreamingEval(categories)
-        for (found, _, ids), (images_of_batch, annotations_of_batch) in zip(data, known, strict=True):
-            evaluator.update(images_of_batch, annotations_of_batch, rows(*jax.device_get((found, ids))))
-        evaluator = evaluator.finalize()
-        evaluator.accumulate()
-        evaluator.summarize()
-        return evaluator
 
     def at_once() -> Any:
         found = np.concatenate([rows(*jax.device_get((found, ids))) for found, _, ids in data])
@@ -232,7 +222,7 @@ def fetched(quick: bool) -> int:
 
     _, _, fetching = timed(lambda: jax.device_get([found for found, _, _ in data]), 3)
     print(f"fetching alone: {fetching * 1e3:.1f} ms", flush=True)
-    for name, score in {"StreamingEval": stream, "COCOeval": at_once}.items():
+    for name, score in {"StreamingEval": partial(stream, data, known, NUM_CLASSES), "COCOeval": at_once}.items():
         with quiet():
             evaluator, _, seconds = timed(score, 3)
         print(
@@ -241,50 +231,6 @@ def fetched(quick: bool) -> int:
             flush=True,
         )
     return 0
-
-
-def rows(found: jaxmap.Detections, ids: np.ndarray) -> np.ndarray:
-    """Returns fetched detections as hotcoco takes them: image id, x, y, width, height, score, category id."""
-    valid = np.asarray(found.valid)
-    image = np.broadcast_to(ids[:, None], valid.shape)
-    columns = image[..., None], found.boxes, found.scores[..., None], found.labels[..., None] + 1
-    return np.concatenate([np.asarray(column)[valid] for column in columns], axis=1, dtype=np.float64)
-
-
-def annotations(truth: jaxmap.GroundTruths, ids: np.ndarray) -> tuple[list[Any], list[Any]]:
-    """Returns the images and the annotations of a batch as a COCO file holds them."""
-    images = [{"id": int(image), "width": 640, "height": 640} for image in ids]
-    columns = (np.asarray(column).tolist() for column in (truth.boxes, truth.labels, truth.area, truth.crowd))
-    filled = np.asarray(truth.valid).tolist()
-    rows = [
-        {
-            "id": 1 + int(image) * SLOTS + place,
-            "image_id": int(image),
-            "category_id": label + 1,
-            "bbox": box,
-            "area": area,
-            "iscrowd": int(crowd),
-        }
-        for image, valid, *columns_of_image in zip(ids, filled, *columns, strict=True)
-        for place, (box, label, area, crowd) in enumerate(zip(*columns_of_image, strict=True))
-        if valid[place]
-    ]
-    return images, rows
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Sends what is printed inside, also by native code, nowhere."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def maps(quick: bool) -> int:
@@ -298,7 +244,7 @@ def maps(quick: bool) -> int:
             return jnp.asarray(rng.random(leaf.shape, np.float32) < 0.5)
         if leaf.dtype == jnp.float32:
             return jnp.asarray(rng.random(leaf.shape, np.float32))
-        return jnp.asarray(rng.integers(0, CLASSES, leaf.shape), leaf.dtype)
+        return jnp.asarray(rng.integers(0, NUM_CLASSES, leaf.shape), leaf.dtype)
 
     for program in PROGRAMS:
         if program.name in (QUICK_MAPS if quick else MAPS):
