@@ -13,7 +13,7 @@ from ..._curves._host import precision_recall
 from ..._ordering import inverse, order_by_score
 from ..._records._host import DatasetRecords, are_ranked
 from ...protocols import EvaluationProtocol
-from ...types import DetectionRecords, GroundTruthRecords, HostArray, Ints, PrecisionRecall, Records
+from ...types import Array, DetectionRecords, GroundTruthRecords, HostArray, Ints, PrecisionRecall, Records
 from ._state import ImageRows, order_of_ids, whole_ids
 
 __all__ = ["class_names_of", "curves_on_host", "dataset_of_images", "records_on_device"]
@@ -27,29 +27,46 @@ def records_on_device(images: ImageRows, filled: jax.Array, num_areas: int) -> R
     num_images, num_rows = images.scores.shape
     order = order_of_ids(images)
     found: ImageRows = jax.tree.map(lambda leaf: jnp.asarray(leaf)[order], images)
-    truth_labels = images.ground_truth_labels.astype(jnp.int32)
-    bits = jnp.arange(num_areas, dtype=jnp.uint32)
-    counted = (images.ground_truth_counted.astype(jnp.uint32)[..., None] >> bits[None, None]) & jnp.uint32(1)
-    counted = (counted == 1) & ((truth_labels >= 0) & filled[:, None])[..., None]
+    labels = _flat(jnp.where(filled[order][:, None], found.labels, -1))
+    truth_labels = _flat(jnp.where(filled[:, None], images.ground_truth_labels, -1))
+    bits = _flat(images.ground_truth_counted).astype(jnp.uint32)
+    counted = bits[:, None] >> jnp.arange(num_areas, dtype=jnp.uint32)[None] & np.uint32(1) == 1
     image_index = jnp.arange(num_images, dtype=jnp.int32)
     of_slot = jnp.zeros_like(order).at[order].set(image_index, unique_indices=True)
     return Records(
         detections=DetectionRecords(
-            scores=jnp.ravel(found.scores),
-            labels=jnp.ravel(found.labels).astype(jnp.int32),
+            scores=_flat(found.scores),
+            labels=labels,
             image_index=jnp.repeat(image_index, num_rows),
             position=jnp.tile(jnp.arange(num_rows, dtype=jnp.int32), num_images),
-            rank=jnp.ravel(found.rank).astype(jnp.int32),
-            matched=jnp.reshape(found.matched, (num_images * num_rows, -1)),
-            ignored=jnp.reshape(found.ignored, (num_images * num_rows, -1)),
-            valid=jnp.ravel((found.labels >= 0) & filled[order][:, None]),
+            rank=_flat(found.rank),
+            matched=_flat_words(found.matched),
+            ignored=_flat_words(found.ignored),
+            valid=labels >= 0,
         ),
         ground_truths=GroundTruthRecords(
-            labels=jnp.maximum(truth_labels, 0).ravel(),
-            image_index=jnp.repeat(of_slot, truth_labels.shape[1]),
-            counted=counted.reshape(-1, num_areas),
+            labels=jnp.maximum(truth_labels, 0),
+            image_index=jnp.repeat(of_slot, images.ground_truth_labels.shape[1]),
+            counted=counted & (truth_labels >= 0)[:, None],
         ),
     )
+
+
+def _flat(column: Array) -> jax.Array:
+    """Returns `[I * D]` of `[I, D]`, integers of fewer than 32 bits in int32.
+
+    All columns become words first, and nothing is fused with the copy: a TPU takes more than a second to compile it for
+    every type and every use.
+    """
+    column = jnp.asarray(column if column.dtype.itemsize == 4 else column.astype(jnp.int32))
+    words = jax.lax.bitcast_convert_type(column, jnp.uint32).reshape(-1)
+    words = jax.lax.optimization_barrier(words)  # type: ignore[no-untyped-call]
+    return jax.lax.bitcast_convert_type(words, column.dtype)
+
+
+def _flat_words(words: Array) -> jax.Array:
+    """Returns `[I * D, W]` of `[I, D, W]` uint32."""
+    return jnp.stack([_flat(words[..., word]) for word in range(words.shape[-1])], axis=-1)
 
 
 def curves_on_host(
