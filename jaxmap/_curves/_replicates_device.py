@@ -82,9 +82,9 @@ def whole_weights(weights: ArrayLike) -> jax.Array:
 
 
 def in_blocks(compute: Callable[[jax.Array], Tree], number: int, at_once: int) -> Tree:
-    """Returns what `compute` returns for 0, 1, ..., number - 1, a few at once; the first axis counts them."""
-    at_once = min(at_once, max(number, 1))
-    blocks = -(-number // at_once)
+    """Returns what `compute` returns for 0, 1, ..., number - 1, at most so many at once; the first axis counts them."""
+    blocks = -(-max(number, 1) // at_once)
+    at_once = -(-max(number, 1) // blocks)  # as many in the last block as in the others
     numbers = jnp.minimum(jnp.arange(blocks * at_once, dtype=jnp.int32), max(number - 1, 0)).reshape(blocks, at_once)
     parts = jax.lax.map(compute, numbers)
     joined: Tree = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:number], parts)

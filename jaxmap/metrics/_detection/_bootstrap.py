@@ -25,7 +25,7 @@ __all__ = ["bootstrap_on_device"]
 
 # Bytes of the largest array that holds numbers for several vectors, and how many vectors there are at most at once. A
 # step on an accelerator takes hardly longer for many; on a CPU its numbers should fit the cache.
-ON_ACCELERATOR, ON_CPU = (1 << 30, 1280), (1 << 26, 128)
+ON_ACCELERATOR, ON_CPU = (1 << 29, 1280), (1 << 26, 128)
 SAME = 1e-6  # numbers that differ by less in float32 are equal but for rounding
 
 
