@@ -32,8 +32,9 @@ __all__ = [
 ]
 
 STDOUT = "-"  # as the name of a file
+_OUTPUTS = ("json", "csv")  # options that name a file to write
 _COLUMN_TITLES = {"class_id": "id", "class_name": "class", "num_ground_truths": "objects"}
-_TEXT_COLUMNS = ("class_name", "protocol")
+_TEXT_COLUMNS = ("class_name", "protocol", "model", "slice")
 _CUSTOMIZABLE = (
     "iou_type", "keypoint_sigmas", "boundary_ratio", "iou_thresholds", "recall_points", "max_detections", "area_ranges",
     "class_agnostic",
@@ -95,14 +96,17 @@ def add_json(command: argparse.ArgumentParser, what: str) -> None:
 
 
 def check_outputs(arguments: argparse.Namespace) -> None:
-    """Checks, before anything is read, that the JSON can be written and does not overwrite an input."""
-    path = getattr(arguments, "json", None)
-    if path is None or path == STDOUT:
-        return
-    check_output(path)
-    for name, value in vars(arguments).items():
-        if name != "json" and isinstance(value, str) and _same_file(path, value):
-            raise ValueError(f"--json {path} would overwrite an input file")
+    """Checks, before anything is read, that the files can be written and do not overwrite an input."""
+    for option in _OUTPUTS:
+        path = getattr(arguments, option, None)
+        if path is None or path == STDOUT:
+            continue
+        check_output(path)
+        for name, value in vars(arguments).items():
+            others = value if isinstance(value, list) else [value]
+            if name != option and any(isinstance(other, str) and _same_file(path, other) for other in others):
+                kind = "another output" if name in _OUTPUTS else "an input"
+                raise ValueError(f"--{option} {path} would overwrite {kind} file")
 
 
 def write_numbers(arguments: argparse.Namespace, to_json: Callable[[], str], to_text: Callable[[], str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from ..protocols import EvaluationProtocol
     from ..types import DetectionTable, GroundTruthTable
 
-__all__ = ["add_inputs", "read_inputs"]
+__all__ = ["add_inputs", "add_several_inputs", "read_inputs", "read_several_inputs"]
+
+_GROUND_TRUTHS = (
+    "COCO annotation file, plain or gzip, or LVIS's with --protocol lvis; VOC's XML files, or DOTA's text files with "
+    "--iou-type obb, in a folder or a tar archive; or Open Images' boxes as .csv"
+)
+_DETECTIONS = (
+    "COCO results file; VOC's comp4_det_test_CLASS.txt, or DOTA's Task1_CLASS.txt, in a folder, a tar archive or a "
+    "quoted pattern; or Open Images' detections as .csv"
+)
 
 Readers = tuple[Callable[[str], "GroundTruthTable"], Callable[[str, "GroundTruthTable"], "DetectionTable"]]
 
@@ -36,17 +45,69 @@ class Format(NamedTuple):
 def add_inputs(command: argparse.ArgumentParser) -> None:
     """Adds the two input files, or `--demo` in their place."""
     add = command.add_argument
-    gt = (
-        "COCO annotation file, plain or gzip, or LVIS's with --protocol lvis; VOC's XML files, or DOTA's text files "
-        "with --iou-type obb, in a folder or a tar archive; or Open Images' boxes as .csv"
-    )
-    dt = (
-        "COCO results file; VOC's comp4_det_test_CLASS.txt, or DOTA's Task1_CLASS.txt, in a folder, a tar archive or a "
-        "quoted pattern; or Open Images' detections as .csv"
-    )
-    add("ground_truths", metavar="GT", nargs="?", help=gt)
-    add("detections", metavar="DT", nargs="?", help=dt)
+    add("ground_truths", metavar="GT", nargs="?", help=_GROUND_TRUTHS)
+    add("detections", metavar="DT", nargs="?", help=_DETECTIONS)
     add("--demo", action="store_true", help="score a made-up scene in place of GT and DT")
+    _add_options_of_formats(command)
+
+
+def add_several_inputs(command: argparse.ArgumentParser) -> None:
+    """Adds one file of ground truths and two or more of detections, which `read_several_inputs` reads."""
+    add = command.add_argument
+    add("ground_truths", metavar="GT", help=_GROUND_TRUTHS)
+    add("detections", metavar="DT", nargs="+", help=f"two or more: {_DETECTIONS}")
+    _add_options_of_formats(command)
+
+
+def read_inputs(
+    arguments: argparse.Namespace, progress: Callable[[str], None] | None
+) -> tuple[DetectionTable, GroundTruthTable]:
+    """Reads the two files, or makes the demo scene."""
+    gt, dt, protocol = arguments.ground_truths, arguments.detections, protocol_of(arguments)
+    if gt is not None and not arguments.demo:
+        if dt is None:
+            raise ValueError(_needs_two(arguments.name))
+        [detections], ground_truths = _read(gt, [dt], arguments, progress)
+        return detections, ground_truths
+    _refuse_options_of_others(arguments, None, _formats())
+    if not arguments.demo:
+        raise ValueError(_needs_two(arguments.name))
+    if gt is not None:
+        raise ValueError("--demo makes its own scene: leave out GT and DT")
+    if geometry_of(protocol.iou_type).shape.column != "boxes":
+        raise ValueError(f"--demo makes only boxes, which cannot be compared by {protocol.iou_type}: name GT and DT")
+    from ..io import demo_scene
+
+    return demo_scene()
+
+
+def read_several_inputs(
+    arguments: argparse.Namespace, progress: Callable[[str], None] | None
+) -> tuple[list[DetectionTable], GroundTruthTable]:
+    """Reads the ground truths once, and each file of detections."""
+    return _read(arguments.ground_truths, arguments.detections, arguments, progress)
+
+
+def _read(
+    gt: str, every_dt: Sequence[str], arguments: argparse.Namespace, progress: Callable[[str], None] | None
+) -> tuple[list[DetectionTable], GroundTruthTable]:
+    protocol, formats = protocol_of(arguments), _formats()
+    title = next(title for title, one in formats.items() if one.is_it(gt, protocol))
+    _refuse_options_of_others(arguments, title, formats)
+    options = {name: getattr(arguments, name) for name in formats[title].options}
+    read_ground_truths, read_detections = formats[title].readers(options, protocol)
+    tell = progress or (lambda stage: None)
+    tell(f"reading {gt}")
+    ground_truths = read_ground_truths(gt)
+    tables = []
+    for dt in every_dt:
+        tell(f"reading {dt}")
+        tables.append(read_detections(dt, ground_truths))
+    return tables, ground_truths
+
+
+def _add_options_of_formats(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     plain = "read the corners of VOC files as points (default: as pixels that count from 1 and include the last)"
     add("--image-list", metavar="FILE", help="score only the images in a list such as VOC's test.txt")
     add("--plain-corners", action="store_true", default=None, help=plain)
@@ -57,38 +118,6 @@ def add_inputs(command: argparse.ArgumentParser) -> None:
     )
     add("--hierarchy", metavar="FILE", help="Open Images' class hierarchy: boxes also count for their parent classes")
     add("--class-descriptions", metavar="FILE", help="names of Open Images' classes; other classes are excluded")
-
-
-def read_inputs(
-    arguments: argparse.Namespace, progress: Callable[[str], None] | None
-) -> tuple[DetectionTable, GroundTruthTable]:
-    """Reads the two files, or makes the demo scene."""
-    gt, dt, protocol = arguments.ground_truths, arguments.detections, protocol_of(arguments)
-    formats = _formats()
-    from_files = gt is not None and not arguments.demo
-    title = next(title for title, one in formats.items() if one.is_it(gt, protocol)) if from_files else None
-    _refuse_options_of_others(arguments, title, formats)
-    if title is None:
-        if not arguments.demo:
-            raise ValueError(_needs_two(arguments.name))
-        if gt is not None:
-            raise ValueError("--demo makes its own scene: leave out GT and DT")
-        if geometry_of(protocol.iou_type).shape.column != "boxes":
-            raise ValueError(
-                f"--demo makes only boxes, which cannot be compared by {protocol.iou_type}: name GT and DT"
-            )
-        from ..io import demo_scene
-
-        return demo_scene()
-    if dt is None:
-        raise ValueError(_needs_two(arguments.name))
-    options = {name: getattr(arguments, name) for name in formats[title].options}
-    read_ground_truths, read_detections = formats[title].readers(options, protocol)
-    tell = progress or (lambda stage: None)
-    tell(f"reading {gt}")
-    ground_truths = read_ground_truths(gt)
-    tell(f"reading {dt}")
-    return read_detections(dt, ground_truths), ground_truths
 
 
 def _formats() -> dict[str, Format]:

@@ -17,7 +17,18 @@ from typing import Any, NoReturn
 from .._garbage_collection import collector_paused
 from .._outputs import printable
 from .._version import __version__
-from . import _calibration, _compare, _errors, _evaluate, _explain, _lrp, _operating_points, _panoptic, _report
+from . import (
+    _calibration,
+    _compare,
+    _compare_detectors,
+    _errors,
+    _evaluate,
+    _explain,
+    _lrp,
+    _operating_points,
+    _panoptic,
+    _report,
+)
 from ._arguments import check_outputs
 from ._compilation_cache import add_switch, configure
 
@@ -29,7 +40,10 @@ AT_FAULT = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeErr
 
 _DESCRIPTION = "Exact COCO-style mean average precision (mAP)."
 # Each command adds itself with `add_command`.
-_COMMANDS = (_evaluate, _compare, _explain, _errors, _operating_points, _lrp, _calibration, _panoptic, _report)
+_COMMANDS = (
+    *(_evaluate, _compare_detectors, _compare, _explain, _errors),
+    *(_operating_points, _lrp, _calibration, _panoptic, _report),
+)
 
 
 def run(argv: Sequence[str] | None) -> int:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._display import Columns, described, html_table
+from .._outputs import printable
 from .._records._host import DatasetRecords
 from .._summary import line_texts
 from ..protocols import EvaluationProtocol
@@ -76,6 +77,12 @@ class Comparison:
     def image_ids(self) -> HostArray:
         """`[I]`."""
         return self.datasets[0].image_ids
+
+    @property
+    def lowest_p_holm(self) -> float:
+        """The lowest `p_holm` that the number of replicates allows for so many classes; more replicates lower it."""
+        num_classes = max(np.count_nonzero(~np.isnan([one.p_value for one in rows])) for rows in self.of_class.values())
+        return min(2 * num_classes * self.num_looks / (self.num_replicates + 1), 1.0)
 
     @functools.cached_property
     def per_image(self) -> Floats:
@@ -170,7 +177,7 @@ class Comparison:
     def _text(self, model: str, table: dict[str, Difference]) -> str:
         looks = f", corrected for {self.num_looks} looks" if self.num_looks > 1 else ""
         lines = [
-            f"{model} minus {self.names[0]}: {self.confidence:.0%} intervals (BCa){looks}, "
+            f"{printable(model)} minus {printable(self.names[0])}: {self.confidence:.0%} intervals (BCa){looks}, "
             f"{self.num_replicates} paired replicates"
         ]
         for name in line_texts(self.protocol):

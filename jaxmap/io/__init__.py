@@ -19,6 +19,7 @@ from ._json import load_json
 from ._lvis import lvis_ground_truths, read_lvis_ground_truths
 from ._open_images import is_open_images, read_open_images_detections, read_open_images_ground_truths
 from ._panoptic import CocoPanoptic, read_coco_panoptic_ground_truths, read_coco_panoptic_predictions
+from ._side_files import read_class_groups, read_image_groups, read_image_table
 from ._voc import is_voc, read_voc_detections, read_voc_ground_truths
 
 __all__ = [
@@ -31,12 +32,15 @@ __all__ = [
     "load_json",
     "lvis_ground_truths",
     "quads_to_oriented",
+    "read_class_groups",
     "read_coco_detections",
     "read_coco_ground_truths",
     "read_coco_panoptic_ground_truths",
     "read_coco_panoptic_predictions",
     "read_dota_detections",
     "read_dota_ground_truths",
+    "read_image_groups",
+    "read_image_table",
     "read_lvis_ground_truths",
     "read_open_images_detections",
     "read_open_images_ground_truths",

@@ -17,29 +17,26 @@ OpenImagesDetectionEvaluator; per_image_evaluation.py, `_remove_invalid_boxes`.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import reprlib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .._garbage_collection import collector_paused
 from ..types import Bools, DetectionTable, Floats, GroundTruthTable, HostArray, Ints
+from ._csv import Block, blocks
 from ._files import PathLike, read_bytes
 from ._json import first_few, load_json
-from ._lines import check_encoding, ends_with_line, finite_number, finite_numbers, known_names, shown, warn_of_cut
+from ._lines import ends_with_line, finite_number, finite_numbers, known_names, shown, warn_of_cut
 from ._text_files import warn_of_inverted
 
 __all__ = ["is_open_images", "read_open_images_detections", "read_open_images_ground_truths"]
 
 _CORNERS = ("XMin", "XMax", "YMin", "YMax")
-_LINES_AT_ONCE = 1 << 16
 _UNKNOWN = -1
 _ANY: tuple[float, ...] = ()  # of a column that may have any number
 _BOX = dict.fromkeys(_CORNERS, _ANY)
@@ -196,7 +193,7 @@ def _read(
     }
     header: list[str] = []
     data, cut = read_bytes(path), False
-    for block in _blocks(path, data):
+    for block in blocks(path, data):
         if not header:
             header = block.rows.pop(0) if block.rows else []
             if any(header.count(field) != 1 for field in fields):
@@ -225,35 +222,7 @@ def _read(
     return {field: np.concatenate(values) for field, values in pieces.items()}
 
 
-class _Block(NamedTuple):
-    """Some lines of a CSV file: the values of lines that are not empty, and all raw lines."""
-
-    path: PathLike
-    first: int
-    rows: list[list[str]]
-    lines: list[list[str]]
-
-    def error(self, row: list[str], fault: str) -> ValueError:
-        number = next(number for number, line in enumerate(self.lines, start=self.first) if line is row)
-        return ValueError(f"{self.path}, line {number}: {fault}.")
-
-
-def _blocks(path: PathLike, data: bytes) -> Iterator[_Block]:
-    """Yields a CSV file in blocks, because all strings of a large file would fill the memory."""
-    check_encoding(str(path), data)
-    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
-    reader = csv.reader(text, strict=True)  # if not strict, an unclosed quote would include all that follows
-    first = 1
-    try:
-        while lines := list(islice(reader, _LINES_AT_ONCE)):
-            yield _Block(path, first, list(filter(None, lines)), lines)
-            first = reader.line_num + 1
-    except (UnicodeDecodeError, csv.Error) as error:
-        line = f", line {reader.line_num}" if isinstance(error, csv.Error) else ""
-        raise ValueError(f"{path}{line}: not a CSV file in UTF-8 ({error}).") from error
-
-
-def _numbers(field: str, column: tuple[str, ...], allowed: tuple[float, ...], block: _Block) -> Floats:
+def _numbers(field: str, column: tuple[str, ...], allowed: tuple[float, ...], block: Block) -> Floats:
     values = finite_numbers(column)
     if values is not None and (not allowed or np.isin(values, allowed).all()):
         return values
@@ -267,7 +236,7 @@ def _numbers(field: str, column: tuple[str, ...], allowed: tuple[float, ...], bl
 
 def _read_descriptions(path: PathLike) -> dict[str, str]:
     names: dict[str, str] = {}
-    for block in _blocks(path, read_bytes(path)):
+    for block in blocks(path, read_bytes(path)):
         for row in block.rows:
             if len(row) != 2 and not (len(row) == 3 and row[2].strip().isdecimal()):  # the challenge's file has numbers
                 fault = f"expected `LabelName,name` or `LabelName,name,number`, got {shown(','.join(row))}"

@@ -235,7 +235,7 @@ def test_fault_of_the_hierarchy_is_named(folder: pathlib.Path, tree: object) -> 
 
 def test_long_file_is_read_in_pieces(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = io.read_open_images_ground_truths(folder / "boxes.csv")
-    monkeypatch.setattr("jaxmap.io._open_images._LINES_AT_ONCE", 2)
+    monkeypatch.setattr("jaxmap.io._csv._LINES_AT_ONCE", 2)
     pieces = io.read_open_images_ground_truths(folder / "boxes.csv")
     for name, column in vars(whole).items():
         np.testing.assert_array_equal(getattr(pieces, name), column)
