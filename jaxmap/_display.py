@@ -35,6 +35,12 @@ class Columns(dict[str, Any]):
     def _repr_html_(self) -> str:
         return html_table(self.items())
 
+    def as_lists(self) -> Columns:
+        """Returns the table with lists of plain Python values, which `json.dumps` and data frames take; NaN stays."""
+        return Columns(
+            {name: values.tolist() if hasattr(values, "tolist") else list(values) for name, values in self.items()}
+        )
+
     def rows(self) -> list[dict[str, Any]]:
         """Returns one dictionary per row, of plain Python values as `plain` gives them."""
         return [dict(zip(self, map(plain, row), strict=True)) for row in zip(*self.values(), strict=True)]

@@ -302,7 +302,7 @@ class GroundTruthTable:
       oriented: `[N, 5]` float64: centre, width, height, angle in radians.
       verified: `[I, K]` bool, the classes that were annotated in each image; None if all were in every image.
       not_exhaustive: `[I, K]` bool, the classes that may not be annotated completely in each image.
-      class_group: `[K]` names, what the protocol's summary groups classes by (LVIS: frequency).
+      class_group: `[K]` names, what the protocol's summary groups classes by (LVIS: frequency); empty for no group.
       image_sizes: `[I, 2]` int64, height and width of each image, where masks need them or all are known.
       image_files: `[I]` file names of the images, None where there is none.
       crowd_index: `[I]` float64, CrowdPose's measure of how crowded each image is, 0 to 1.

@@ -19,13 +19,16 @@ from ..protocols import IOU_TYPES, PROTOCOLS, EvaluationProtocol, protocol_for
 
 __all__ = [
     "STDOUT",
+    "add_class_groups",
     "add_grids",
     "add_json",
     "add_protocol",
     "check_outputs",
+    "class_groups_of",
     "progress_on_terminal",
     "protocol_list",
     "protocol_of",
+    "signed",
     "table",
     "whole_numbers",
     "write_numbers",
@@ -71,6 +74,22 @@ def add_grids(command: argparse.ArgumentParser) -> None:
         "--area-ranges", type=_area_ranges, metavar="LIST", help="in square pixels, such as small=0:1024,large=1024:inf"
     )
     add("--class-agnostic", action="store_true", default=None, help="score all classes as one")
+
+
+def add_class_groups(command: argparse.ArgumentParser) -> None:
+    """Adds `--class-groups`, which `class_groups_of` reads."""
+    text = (
+        "groups of classes to average separately, such as base and novel: a JSON object from group to class names or "
+        "ids, or a .csv file with the columns class and group"
+    )
+    command.add_argument("--class-groups", metavar="FILE", help=text)
+
+
+def class_groups_of(arguments: argparse.Namespace) -> dict[str, list[str | int]] | None:
+    """Returns the groups of classes in the file of `--class-groups`."""
+    from .. import io
+
+    return None if arguments.class_groups is None else io.read_class_groups(arguments.class_groups)
 
 
 def protocol_of(arguments: argparse.Namespace) -> EvaluationProtocol:
@@ -156,6 +175,11 @@ def whole_numbers(text: str) -> list[int]:
         return [int(item) for item in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 1,10,100") from None
+
+
+def signed(value: float, digits: int = 4) -> str:
+    """Returns a difference with its sign, `-` for NaN."""
+    return "-" if math.isnan(value) else f"{value:+.{digits}f}"
 
 
 def _cell(value: Any) -> str:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._outputs import printable
-from ._arguments import add_grids, add_json, progress_on_terminal, protocol_of, table, write_numbers
+from ._arguments import (
+    add_class_groups,
+    add_grids,
+    add_json,
+    class_groups_of,
+    progress_on_terminal,
+    protocol_of,
+    signed,
+    table,
+    write_numbers,
+)
 from ._files import add_several_inputs, read_several_inputs
 from ._resampling import add_resampling, resampling_of, whole_number
 
@@ -33,6 +42,7 @@ def add_command(commands: Any) -> None:
     command.set_defaults(run=_run, name="compare")
     add_several_inputs(command)
     add_grids(command)
+    add_class_groups(command)
     add = command.add_argument
     add("--names", metavar="LIST", help="names of the detectors, separated by commas (default: those of the files)")
     replicates = "how many times images are drawn (default: %(default)s)"
@@ -60,8 +70,8 @@ def _run(arguments: argparse.Namespace) -> None:
     tell = progress_on_terminal()
     tables, ground_truths = read_several_inputs(arguments, tell)
     settings = resampling_of(arguments, ground_truths)
-    protocol = protocol_of(arguments)
-    evaluations = [evaluate(one, ground_truths, protocol=protocol, progress=tell) for one in tables]
+    scored: dict[str, Any] = {"protocol": protocol_of(arguments), "class_groups": class_groups_of(arguments)}
+    evaluations = [evaluate(one, ground_truths, **scored, progress=tell) for one in tables]
     if tell is not None:
         tell(f"drawing images {arguments.replicates} times")
     comparison = compare(
@@ -98,14 +108,14 @@ def _to_text(comparison: Comparison, *, top: int, per_class: bool) -> str:
     if top:
         images = comparison.images(top)
         shown = {"model": images["model"], "image": images["image_id"].tolist()}
-        shown["adds"] = [_signed(value, 5) for value in images["influence"].tolist()]
+        shown["adds"] = [signed(value, 5) for value in images["influence"].tolist()]
         shown |= {f"{first} of {comparison.names[0]}": images["first"], f"{first} of model": images["other"]}
         lead = f"Images that decide the difference in {first}: how much each adds to it, and its own {first}"
         parts.append(f"{lead}\n{table(shown)}")
     if per_class:
         columns = comparison.per_class()
         shown = {name: columns[name] for name in ("model", "class_id", "class_name", "first", "other")}
-        shown |= {name: list(map(_signed, columns[name])) for name in ("difference", "low", "high")}
+        shown |= {name: list(map(signed, columns[name])) for name in ("difference", "low", "high")}
         shown |= {"p": columns["p_value"], "p (Holm)": columns["p_holm"]}
         lead = f"{first} of every class; the last p-value is corrected for the number of classes"
         lead += _lowest_p(comparison)
@@ -119,7 +129,3 @@ def _lowest_p(comparison: Comparison) -> str:
     if lowest <= 1 - comparison.confidence:
         return ""
     return f" ({lowest:.3g} is the lowest that {comparison.num_replicates} replicates can give: draw more)"
-
-
-def _signed(value: float, digits: int = 4) -> str:
-    return "-" if math.isnan(value) else f"{value:+.{digits}f}"

@@ -1,16 +1,35 @@
-"""`jaxmap eval`: the protocol's table, JSON, and a table of all classes; for sets without scores, other numbers."""
+"""`jaxmap eval`: the protocol's table, intervals, slices, JSON, a table of all classes; rates of sets without scores."""
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._arguments import STDOUT, add_grids, add_json, progress_on_terminal, protocol_of, table, write_numbers
+from .._display import Columns
+from .._outputs import write_output
+from ._arguments import (
+    STDOUT,
+    add_class_groups,
+    add_grids,
+    add_json,
+    class_groups_of,
+    progress_on_terminal,
+    protocol_of,
+    signed,
+    table,
+    write_numbers,
+)
 from ._files import add_inputs, read_inputs
+from ._resampling import add_bootstrap, add_resampling, resampling_of, whole_number
 
 if TYPE_CHECKING:
     from .._evaluation import Evaluation
+    from .._evaluation._slices import Slices
+    from ..analysis import Bootstrap
 
 __all__ = ["add_command"]
 
@@ -26,37 +45,127 @@ def add_command(commands: Any) -> None:
     command.set_defaults(run=_evaluate, name="eval")
     add_inputs(command)
     add_grids(command)
-    add_json(command, "the numbers as one object")
-    command.add_argument("--per-class", action="store_true", help="also print a table of all classes")
+    add_class_groups(command)
+    add = command.add_argument
+    add("--per-class", action="store_true", help="also print a table of all classes")
+    add_bootstrap(command, "also print")
+    add_resampling(command)
+    slices = "also score parts of the images: a CSV file with image_id (or file_name) and columns such as weather"
+    add("--slices", metavar="FILE", help=slices)
+    add("--by", metavar="LIST", help="the columns of --slices to use, such as weather,hour (default: all)")
+    influence = "also print the N images with the largest influence on the first number (default: 10)"
+    add("--influence", type=whole_number(1), nargs="?", const=10, metavar="N", help=influence)
+    add_json(command, "the numbers, and the tables that are asked for, as one object")
+    add("--csv", metavar="OUT", help="write the table of all classes to OUT")
     text = "print precision, recall and F1 of the detections from this score on, in place of AP"
-    command.add_argument("--score-threshold", type=float, metavar="S", help=text)
+    add("--score-threshold", type=float, metavar="S", help=text)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    if arguments.per_class and arguments.json == STDOUT:
-        raise ValueError(
-            "--per-class prints a table and --json - only JSON: drop one of them, or name a file for --json"
-        )
+    if arguments.by is not None and arguments.slices is None:
+        raise ValueError("--by names columns of --slices FILE, which is missing")
+    if arguments.group is not None and arguments.bootstrap is None:
+        raise ValueError("--group is for --bootstrap, which is missing")
+    if arguments.csv == STDOUT:
+        raise ValueError("--csv needs the name of a file")
     progress = progress_on_terminal()
+    class_groups = class_groups_of(arguments)
     detections, ground_truths = read_inputs(arguments, progress)
+    from .. import io as readers
     from .._evaluation import evaluate
 
-    evaluation = evaluate(detections, ground_truths, protocol=protocol_of(arguments), progress=progress)
+    drawn = resampling_of(arguments, ground_truths)
+    parts = None if arguments.slices is None else readers.read_image_table(arguments.slices, ground_truths)
+    evaluation = evaluate(
+        detections, ground_truths, protocol=protocol_of(arguments), class_groups=class_groups, progress=progress
+    )
     if arguments.score_threshold is not None or not evaluation.dataset.ranked:
         _write_sets(evaluation, arguments)
-    else:
-        write_numbers(arguments, evaluation.to_json, lambda: _to_text(evaluation, arguments.per_class))
+        return
+    bootstrap = slices = None
+    if arguments.bootstrap is not None:
+        bootstrap = evaluation.bootstrap(arguments.bootstrap, **drawn)
+    if parts is not None:
+        by = None if arguments.by is None else arguments.by.split(",")
+        slices = evaluation.slices(parts, by, num_replicates=arguments.bootstrap, **drawn)
+    images = None
+    if arguments.influence is not None:
+        images = {name: values[: arguments.influence] for name, values in evaluation.influence().items()}
+    results = _Results(evaluation, bootstrap, slices, images, arguments.per_class)
+    try:
+        if arguments.csv is not None:
+            write_output(arguments.csv, _to_csv(_classes(evaluation, bootstrap)))
+    finally:  # numbers that took minutes are not lost to a full disk
+        write_numbers(arguments, lambda: _to_json(results), lambda: _to_text(results))
 
 
-def _to_text(evaluation: Evaluation, per_class: bool) -> str:
+class _Results(NamedTuple):
+    """What was asked for."""
+
+    evaluation: Evaluation
+    bootstrap: Bootstrap | None
+    slices: Slices | None
+    images: dict[str, Any] | None
+    per_class: bool
+
+
+def _to_text(results: _Results) -> str:
     from .._summary import shown_columns
 
-    if not per_class:
-        return str(evaluation)
-    return f"{evaluation}\n\n{table(shown_columns(evaluation.per_class(), evaluation.protocol))}"
+    evaluation, images = results.evaluation, results.images
+    parts = [str(one) for one in (evaluation, results.bootstrap, results.slices) if one is not None]
+    if images is not None:
+        first = next(iter(evaluation.summary))
+        shown = {"image": images["image_id"], first: [signed(value, 5) for value in images[first].tolist()]}
+        lead = f"Images with the largest influence: {first} minus {first} without the image"
+        parts.append(f"{lead}\n{table(shown)}")
+    if results.per_class:
+        parts.append(table(shown_columns(_classes(evaluation, results.bootstrap), evaluation.protocol)))
+    return "\n\n".join(parts)
+
+
+def _to_json(results: _Results) -> str:
+    content: dict[str, Any] = json.loads(results.evaluation.to_json())
+    if results.bootstrap is not None:
+        content["bootstrap"] = results.bootstrap.to_dict()
+    if results.slices is not None:
+        content |= results.slices.to_dict()
+    if results.images is not None:
+        content["influence"] = Columns(results.images).rows()
+    if results.per_class:
+        content["per_class"] = Columns(_classes(results.evaluation, results.bootstrap)).rows()
+    return json.dumps(content)
+
+
+def _classes(evaluation: Evaluation, bootstrap: Bootstrap | None) -> dict[str, list[Any]]:
+    """Returns the table of all classes, with the interval of the first number beside it."""
+    columns = evaluation.per_class()
+    if bootstrap is None:
+        return columns
+    first, of_class = next(iter(evaluation.summary)), bootstrap.per_class()
+    with_intervals: dict[str, list[Any]] = {}
+    for name, values in columns.items():
+        with_intervals[name] = values
+        if name == first:
+            with_intervals |= {f"{first} {end}": of_class[end] for end in ("low", "high")}
+    return with_intervals
+
+
+def _to_csv(columns: dict[str, list[Any]]) -> str:
+    """Returns a table with a header; undefined numbers are empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow(["" if isinstance(value, float) and math.isnan(value) else value for value in row])
+    return text.getvalue()
 
 
 def _write_sets(evaluation: Evaluation, arguments: argparse.Namespace) -> None:
+    """Writes the rates of detections without a ranking."""
+    for name in ("bootstrap", "slices", "influence", "csv"):
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{name} is for AP, which detections without scores, or --score-threshold, do not have")
     score = arguments.score_threshold
     rates = evaluation.precision_recall_f1(score_threshold=score, area=evaluation.protocol.area_ranges[0].name)
     concepts = evaluation.cgf1() if score is None else evaluation.cgf1(score)

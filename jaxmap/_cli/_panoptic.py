@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import TYPE_CHECKING, Any
 
-from ._arguments import STDOUT, add_json, progress_on_terminal, table, write_numbers
+from .._display import Columns
+from ._arguments import add_json, progress_on_terminal, table, write_numbers
 
 if TYPE_CHECKING:
     from .._panoptic._quality import PanopticEvaluation
@@ -33,10 +35,6 @@ def add_command(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    if arguments.per_class and arguments.json == STDOUT:
-        raise ValueError(
-            "--per-class prints a table and --json - only JSON: drop one of them, or name a file for --json"
-        )
     from .. import io
     from .._panoptic._quality import panoptic_quality
 
@@ -47,7 +45,18 @@ def _run(arguments: argparse.Namespace) -> None:
     found = io.read_coco_panoptic_predictions(arguments.predictions, truths, folder=arguments.dt_folder)
     tell(f"comparing {len(truths)} images")
     evaluation = panoptic_quality(found, truths)
-    write_numbers(arguments, evaluation.to_json, lambda: _to_text(evaluation, arguments.per_class))
+    write_numbers(
+        arguments,
+        lambda: _to_json(evaluation, arguments.per_class),
+        lambda: _to_text(evaluation, arguments.per_class),
+    )
+
+
+def _to_json(evaluation: PanopticEvaluation, per_class: bool) -> str:
+    content: dict[str, Any] = json.loads(evaluation.to_json())
+    if per_class:
+        content["per_class"] = Columns(evaluation.per_class()).rows()
+    return json.dumps(content)
 
 
 def _to_text(evaluation: PanopticEvaluation, per_class: bool) -> str:

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..types import GroundTruthTable
 
-__all__ = ["add_resampling", "resampling_of", "whole_number"]
+__all__ = ["add_bootstrap", "add_resampling", "resampling_of", "whole_number"]
 
 _LARGEST_SEED = 2**32 - 1
+
+
+def add_bootstrap(command: argparse.ArgumentParser, what: str) -> None:
+    """Adds `--bootstrap [N]`."""
+    text = f"{what} standard errors and intervals, from N replicates of drawn images (default: 1000)"
+    command.add_argument("--bootstrap", type=_replicates, nargs="?", const=1000, metavar="N", help=text)
 
 
 def add_resampling(command: argparse.ArgumentParser) -> None:
@@ -46,6 +52,13 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def _replicates(text: str) -> int:
+    try:
+        return whole_number(2)(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write --bootstrap after the files to leave out N") from None
 
 
 def _confidence(text: str) -> float:

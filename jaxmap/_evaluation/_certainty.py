@@ -12,6 +12,7 @@ from ..analysis import Bootstrap, bootstrap
 from ..analysis._influence import influence_of_images
 from ..analysis._learning_curve import learning_curve
 from ..analysis._slices import masks_of
+from ..analysis._units import units_of
 from ._explanations import Explanations
 from ._slices import Slice, Slices
 
@@ -79,6 +80,7 @@ class Certainty(Explanations):
         num_replicates: int | None = 1000,
         seed: int = 0,
         confidence: float = 0.95,
+        unit: Any = "image",
     ) -> Slices:
         """Returns the numbers of parts of the images, each with its interval.
 
@@ -88,7 +90,7 @@ class Certainty(Explanations):
             for each of its values, named `weather=rain`. Images with a missing value are in no slice of the column.
           by: the columns to slice by; None for all.
           num_replicates: for the intervals, as `bootstrap` takes it; None for no intervals.
-          seed, confidence: as `bootstrap` takes them.
+          seed, confidence, unit: as `bootstrap` takes them. A slice of fewer than two images or groups has no interval.
 
         Returns:
           The slices by name, after `all`, the whole dataset; `print` it for a table.
@@ -107,13 +109,15 @@ class Certainty(Explanations):
           >>> slices["night"].summary["AP"], slices["night"].num_images
           (0.0, 2)
         """
+        group = None if isinstance(unit, str) else units_of(unit, self.image_ids)[0]
         parts = {"all": np.ones(len(self.image_ids), bool)} | masks_of(table, by, self.image_ids)
         slices = {}
         for name, images in parts.items():
             one = self.of_images(images)
-            interval = None
-            if num_replicates is not None and len(one.image_ids) > 1:
-                interval = one.bootstrap(num_replicates, seed=seed, confidence=confidence)
+            drawn, interval = unit if group is None else group[images], None
+            enough = len(one.image_ids) > 1 if group is None else len(np.unique(drawn)) > 1
+            if num_replicates is not None and enough:
+                interval = one.bootstrap(num_replicates, seed=seed, confidence=confidence, unit=drawn)
             slices[name] = Slice(evaluation=cast("Evaluation", one), bootstrap=interval)
         return Slices(slices=slices)
 

@@ -103,6 +103,9 @@ def _check_same(one: Evaluation, other: Evaluation, name: str, other_name: str) 
                 f"{pair} have different {what}: {_some(only)} only in {name!r}, {_some(other_only)} only in "
                 f"{other_name!r}. Evaluate both against the same ground truths."
             )
+    groups, other_groups = (evaluation.dataset.class_group for evaluation in (one, other))
+    if not np.array_equal(np.asarray(groups), np.asarray(other_groups)):
+        raise ValueError(f"{pair} have different groups of classes. Evaluate both with the same `class_groups`.")
     counts, other_counts = (_objects(evaluation) for evaluation in (one, other))
     if len(counts) != len(other_counts) or (counts != other_counts).any():
         rows, other_rows = (set(map(tuple, values.tolist())) for values in (counts, other_counts))

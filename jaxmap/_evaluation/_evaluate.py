@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .._inputs._class_groups import check_class_groups, with_class_groups
 from .._inputs._misread import warn_of_misread
-from .._inputs._tables import as_tables, check_class_groups, merge_classes
+from .._inputs._tables import as_tables, merge_classes
 from .._matching._host import match_dataset
 from ..protocols import EvaluationProtocol, protocol_for
 from ..types import DetectionTable, GroundTruthTable
@@ -31,6 +32,7 @@ def evaluate(
     area_ranges: Mapping[str, tuple[float, float]] | None = None,
     max_detections: int | Sequence[int] | None = None,
     class_agnostic: bool | None = None,
+    class_groups: Mapping[str, Sequence[str | int]] | None = None,
     iou_type: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
@@ -53,6 +55,9 @@ def evaluate(
       area_ranges: instead of the protocol's, name to (low, high) in square pixels, both ends included.
       max_detections: instead of the protocol's, one or several limits per image and class.
       class_agnostic: score all classes as one.
+      class_groups: groups of classes that the summary averages separately, in place of the protocol's: name of the
+        group to names or ids of its classes, such as `{"base": ["cat"], "novel": ["dog"]}`, for AP_base and AP_novel.
+        A class may be in no group.
       iou_type: what is compared, instead of the protocol's: one of `jaxmap.protocols.IOU_TYPES`.
       progress: called with the name of each stage as it starts.
 
@@ -61,6 +66,7 @@ def evaluate(
 
     Raises:
       ValueError: if an input's shape, length or value is not as described; the message names the image and the field.
+        If a class of `class_groups` is unknown or in two groups.
       TypeError: if an input has another type, or labels are not integers.
 
     Example:
@@ -89,8 +95,13 @@ def evaluate(
         class_names=class_names,
         num_classes=num_classes,
     )
+    if class_groups is not None:
+        truth = with_class_groups(truth, class_groups)
+        protocol = protocol.with_class_groups(list(class_groups))
     check_class_groups(truth, protocol.class_groups)
     if protocol.class_agnostic:
+        if class_groups is not None:
+            raise ValueError("`class_groups` must be None if all classes are scored as one (`class_agnostic`).")
         found, truth = merge_classes(found, truth)
     were_tables = isinstance(detections, DetectionTable)
     as_written = "xywh" if were_tables else box_format

@@ -86,8 +86,12 @@ class Numbers:
         """Returns the summary as one flat JSON object; undefined numbers are null."""
         return json.dumps({name: None if math.isnan(value) else value for name, value in self.summary.items()})
 
-    def per_class(self) -> dict[str, Any]:
-        """Returns columns of `[K]`: `class_id`, `class_name`, `num_ground_truths` and the numbers of the summary."""
+    def per_class(self) -> dict[str, list[Any]]:
+        """Returns columns of `[K]`: `class_id`, `class_name`, `num_ground_truths` and the numbers of the summary.
+
+        They are lists of plain Python values, for `json.dumps`, `pandas.DataFrame` and the like; undefined numbers are
+        NaN.
+        """
         self._warn_without_scores()
         columns: dict[str, Any] = {
             "class_id": self.class_ids,
@@ -95,7 +99,7 @@ class Numbers:
             "num_ground_truths": np.asarray(self.curves.num_ground_truths)[:, 0],
         }
         no_groups = dataclasses.replace(self.protocol, class_groups=())  # undefined for one class
-        return Columns(columns | mean_of_each_class(self.curves, summary_lines(no_groups)))
+        return Columns(columns | mean_of_each_class(self.curves, summary_lines(no_groups))).as_lists()
 
     def per_image(self) -> dict[str, HostArray]:
         """Returns columns over all images, each scored as if it were the whole dataset.

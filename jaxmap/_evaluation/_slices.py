@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._display import Columns, described, html_table
+from .._outputs import printable
 from ..analysis import Bootstrap
 
 if TYPE_CHECKING:
@@ -88,15 +89,14 @@ class Slices:
         return described(self, **{name: one.num_images for name, one in self.slices.items()})
 
     def __str__(self) -> str:
-        width = max(map(len, self.slices))
+        names = [printable(name) for name in self.slices]
+        width = max(map(len, names))
         first = self._headline
         lines = [f"{'slice':<{width}}  images  objects  {first:>6}  interval"]
-        for row in self.numbers().rows():
+        for name, row in zip(names, self.numbers().rows(), strict=True):
             ends = "" if row["low"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]"
             value = "-" if row[first] is None else f"{row[first]:.3f}"
-            lines.append(
-                f"{row['slice']:<{width}}  {row['num_images']:>6}  {row['num_ground_truths']:>7}  {value:>6}  {ends}"
-            )
+            lines.append(f"{name:<{width}}  {row['num_images']:>6}  {row['num_ground_truths']:>7}  {value:>6}  {ends}")
         return "\n".join(line.rstrip() for line in lines)
 
     def _repr_html_(self) -> str:

@@ -17,7 +17,7 @@ from .._ordering import Table, columns_of, take_rows
 from ..types import BOX_FORMATS, Detections, DetectionTable, GroundTruths, GroundTruthTable, Ints, Masks
 from ._columns import Columns, check_finite, read_columns, reject
 
-__all__ = ["as_tables", "check_class_groups", "merge_classes"]
+__all__ = ["as_tables", "merge_classes"]
 
 DETECTION_FIELDS = ("scores", "labels")
 MAX_CLASSES = 1 << 16  # the curves of more classes would take gigabytes
@@ -110,25 +110,6 @@ def as_tables(
             **truth.of_images,
         ),
     )
-
-
-def check_class_groups(truth: GroundTruthTable, groups: Sequence[str]) -> None:
-    """Refuses groups of classes that the protocol does not have.
-
-    Raises:
-      ValueError: if there is one.
-    """
-    if truth.class_group is not None and groups:
-        if np.shape(truth.class_group) != (len(truth.class_ids),):
-            raise ValueError(
-                f"`ground_truths.class_group` must have shape [{len(truth.class_ids)}], one name for each class, got "
-                f"{list(np.shape(truth.class_group))}."
-            )
-        if len(unknown := np.setdiff1d(truth.class_group, groups)):
-            raise ValueError(
-                f"`ground_truths.class_group` must be of the protocol's `class_groups` {list(groups)}, got "
-                f"{unknown[:5].tolist()}."
-            )
 
 
 def merge_classes(found: DetectionTable, truth: GroundTruthTable) -> tuple[DetectionTable, GroundTruthTable]:

@@ -73,8 +73,8 @@ class PanopticEvaluation:
             for name, values in numbers.items()
         }
 
-    def per_class(self) -> dict[str, Any]:
-        """Returns columns, each `[K]`: `class_id`, `class_name`, `PQ`, `SQ`, `RQ` and the three counts."""
+    def per_class(self) -> dict[str, list[Any]]:
+        """Returns columns, each a list of K values: `class_id`, `class_name`, `PQ`, `SQ`, `RQ` and the three counts."""
         columns = {
             "class_id": self.class_ids,
             "class_name": list(self.class_names),
@@ -85,7 +85,7 @@ class PanopticEvaluation:
             "false_positives": self.false_positives,
             "false_negatives": self.false_negatives,
         }
-        return Columns(columns)
+        return Columns(columns).as_lists()
 
     def __str__(self) -> str:
         groups = class_groups(self.things, len(self.class_ids))

@@ -60,7 +60,7 @@ class Bootstrap:
     def per_class(self) -> Columns:
         """Returns columns of `[K]`: `class_id`, `class_name` and the fields of `Interval`, for the first number."""
         names = {"class_id": self.class_ids, "class_name": list(self.class_names)}
-        return Columns(names | columns_of(self.of_class))
+        return Columns(names | columns_of(self.of_class)).as_lists()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain Python values, ready for JSON; an undefined number is None."""

@@ -116,7 +116,9 @@ class Comparison:
             "class_id": np.tile(self.class_ids, count),
             "class_name": list(self.class_names) * count,
         }
-        return Columns(names | _columns([one for table in self.of_class.values() for one in table], holm=True))
+        return Columns(
+            names | _columns([one for table in self.of_class.values() for one in table], holm=True)
+        ).as_lists()
 
     def wins(self) -> Columns:
         """Returns in how many images and classes each other model has a higher AP than the first, a lower, the same.

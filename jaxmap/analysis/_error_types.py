@@ -65,7 +65,7 @@ class ErrorTypes:
         """How many errors there are, by type."""
         return dict(zip(ERROR_TYPES, self.class_count.sum(axis=1).tolist(), strict=True))
 
-    def per_class(self) -> dict[str, Any]:
+    def per_class(self) -> dict[str, list[Any]]:
         """Returns the numbers of each class.
 
         Returns:
@@ -82,7 +82,7 @@ class ErrorTypes:
         }
         columns |= dict(zip(ERROR_TYPES, self.class_count, strict=True))
         columns |= zip((f"{name}_gain" for name in ERROR_TYPES), self.class_gain, strict=True)
-        return Columns(columns)
+        return Columns(columns).as_lists()
 
     def detections(self) -> dict[str, HostArray]:
         """Returns what became of every included detection: rows by image, class and descending score.

@@ -92,10 +92,10 @@ def check_bins(metric: Any) -> None:
 
 
 def take_class_group(metric: Any) -> None:
-    """Checks the groups of classes: names of the protocol's groups, as a tuple.
+    """Checks the groups of classes: names of the protocol's groups, or empty for a class of no group, as a tuple.
 
     Raises:
-      ValueError: if the protocol has no groups, a name is unknown, or a class has no group.
+      ValueError: if the protocol has no groups, a name is unknown, or their number is not that of the classes.
     """
     groups, known = metric.class_group, metric.protocol.class_groups
     if groups is None:
@@ -103,13 +103,13 @@ def take_class_group(metric: Any) -> None:
     if not known:
         raise ValueError(
             f"`class_group` must be None for the protocol {metric.protocol.name!r}, which has no groups of classes, "
-            f"got {len(groups)} names."
+            f"got {len(groups)} names; `protocol.with_class_groups(names)` adds groups."
         )
     if isinstance(groups, str) or len(groups) != metric.num_classes:
         got = repr(groups) if isinstance(groups, str) else len(groups)
         raise ValueError(f"`class_group` must name the group of each of {metric.num_classes} classes, got {got}.")
     for label, name in enumerate(groups):
-        if name not in known:
+        if name not in ("", *known):
             raise ValueError(f"`class_group` must hold names among {list(known)}, got {name!r} for class {label}.")
     object.__setattr__(metric, "class_group", tuple(map(str, groups)))
 

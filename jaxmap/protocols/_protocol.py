@@ -178,6 +178,8 @@ class EvaluationProtocol:
             )[0],
             class_groups=checks.texts("class_groups", self.class_groups),
         )
+        if "" in self.class_groups:
+            raise ValueError("`class_groups` must not hold an empty name, which stands for no group.")
         if not self.area_ranges:
             raise ValueError("`area_ranges` must hold at least one range, got none.")
         checks.distinct("area_ranges", [area.name for area in self.area_ranges])
@@ -231,6 +233,27 @@ class EvaluationProtocol:
             "boundary_ratio": boundary_ratio,
         }
         return dataclasses.replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    def with_class_groups(self, names: Sequence[str]) -> EvaluationProtocol:
+        """Returns this protocol with other groups of classes, which its table of results averages separately.
+
+        Args:
+          names: the names of the groups. If the table has no row for each group, it gets one more, AP_ and the name.
+
+        Raises:
+          ValueError: if they are not distinct texts, there is none, or one gives a number the name of another.
+
+        Example:
+          >>> from jaxmap.protocols import COCO
+          >>> [number.name for number in COCO.with_class_groups(["base", "novel"]).numbers()][-2:]
+          ['AP_base', 'AP_novel']
+        """
+        groups = checks.texts("class_groups", names)
+        if not groups:
+            raise ValueError("`class_groups` must hold at least one name, got none.")
+        has_row = any(row.each == "class_group" for row in self.summary)
+        summary = self.summary if has_row else (*self.summary, SummaryRow("AP_{group}", each="class_group"))
+        return dataclasses.replace(self, class_groups=groups, summary=summary)
 
     def numbers(self) -> Iterator[SummaryNumber]:
         """Expands the table of results into the numbers that it reports."""

@@ -162,7 +162,7 @@ def _confusion(evaluation: Evaluation) -> Markup:
 def _classes(evaluation: Evaluation) -> Markup:
     columns = shown_columns(evaluation.per_class(), evaluation.protocol)
     first = next(iter(evaluation.summary))
-    order = np.argsort(-columns[first], kind="stable")  # NaN is last
+    order = np.argsort(-np.array(columns[first]), kind="stable")  # NaN is last
     sorted_columns = {name: [values[row] for row in order] for name, values in columns.items()}
     names = sorted_columns.pop("class_name")
     ids, objects = sorted_columns.pop("class_id"), sorted_columns.pop("num_ground_truths")

@@ -87,7 +87,7 @@ def test_one_detection_of_one_cat(where: tuple[float, float], label: int, outcom
     assert columns["class_name"] == ["cat", "dog"]
     assert np.isnan(columns["AP"]).tolist() == [False, True]  # no dog is annotated
     if outcome in MAIN_TYPES:
-        assert columns[outcome].tolist() == [int(is_cat), int(is_dog)]  # the class of the detection
+        assert columns[outcome] == [int(is_cat), int(is_dog)]  # the class of the detection
 
 
 def test_own_class_decides_before_the_others() -> None:
@@ -135,8 +135,8 @@ def test_errors_at_an_object_that_is_found_are_removed() -> None:
     errors = errors_of([((0, 4), 0, 0.9), ((0, 10), 1, 0.8), ((0, 10), 0, 0.7)], [((0, 10), 0), ((50, 60), 1)])
     assert outcomes(errors) == (["localization", "classification", "true positive"], ["found", "missed"])
     gains = errors.per_class()
-    assert gains["localization_gain"].tolist() == pytest.approx([0.5, 0.0], abs=ATOL)
-    assert gains["classification_gain"].tolist() == pytest.approx([0.0, 0.0], abs=ATOL)
+    assert gains["localization_gain"] == pytest.approx([0.5, 0.0], abs=ATOL)
+    assert gains["classification_gain"] == pytest.approx([0.0, 0.0], abs=ATOL)
     assert errors.gain["localization"] == pytest.approx(0.25, abs=ATOL)  # the mean over both classes
 
 

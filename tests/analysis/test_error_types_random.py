@@ -45,7 +45,7 @@ def assert_as_in_loops(errors: ErrorTypes, plain: PlainErrors) -> None:
     by_class = errors.per_class()
 
     def numbers(values: Any, mean: float) -> dict[Any, float]:
-        all_classes = {None: mean} | dict(zip(by_class["class_id"].tolist(), values.tolist(), strict=True))
+        all_classes = {None: mean} | dict(zip(by_class["class_id"], values, strict=True))
         return {name: value for name, value in all_classes.items() if not np.isnan(value)}
 
     def defined(values: dict[Any, float]) -> Any:

@@ -70,7 +70,8 @@ def test_json_has_everything_and_equals_the_function(
     capsys: pytest.CaptureFixture[str], files: list[str], tmp_path: pathlib.Path
 ) -> None:
     out = tmp_path / "out.json"
-    options = "--names a,b --replicates 60 --seed 3 --confidence 0.9 --looks 2 --top 4".split()
+    options = ["--names", "a,b", "--replicates", "60", "--seed", "3", "--confidence", "0.9", "--looks", "2"]
+    options += ["--top", "4"]
     run(capsys, *files, *options, "--no-permutation", "--json", str(out))
     truth = io.read_coco_ground_truths(files[0])
     one, other = (jaxmap.evaluate(io.read_coco_detections(path, truth), truth) for path in files[1:])

@@ -200,7 +200,6 @@ def test_help_names_every_option(capsys):
         (["eval"], "needs two files, GT and DT, or --demo"),
         (["eval", "gt.json"], "needs two files, GT and DT, or --demo"),
         (["eval", "gt.json", "--demo"], "leave out GT and DT"),
-        (["eval", "--demo", "--per-class", "--json", "-"], "--json -"),
         (["eval", "--demo", "--iou-type", "segm"], "--demo makes only boxes"),
         (["eval", "--demo", "--protocol", "mine"], "invalid choice: 'mine'"),
         (["eval", "--demo", "--iou-thresholds", "half"], "'half' is not a number"),

@@ -40,6 +40,10 @@ def test_table_and_classes(capsys: pytest.CaptureFixture[str], files: list[str])
     assert lines[7].split() == ["1", "person", "-", "-", "-", "0", "0", "0"]
     assert lines[8].split() == ["18", "dog", "0.750", "0.750", "1.000", "1", "0", "0"]
     assert run(capsys, *files).splitlines() == lines[:5]
+    content = json.loads(run(capsys, *files, "--per-class", "--json", "-"))
+    person, dog = content["per_class"][:2]
+    assert (person["class_name"], person["PQ"], person["true_positives"]) == ("person", None, 0)
+    assert (dog["class_id"], dog["PQ"], dog["true_positives"]) == (18, 0.75, 1)
 
 
 def test_json_and_folders(capsys: pytest.CaptureFixture[str], files: list[str], tmp_path: pathlib.Path) -> None:
@@ -66,7 +70,6 @@ def test_mistakes_are_one_line(
         return err
 
     assert "the following arguments are required: DT" in error_of(files[0])
-    assert "--per-class prints a table and --json - only JSON" in error_of(*files, "--per-class", "--json", "-")
     missing = str(tmp_path / "nowhere")
     assert f"{missing}: no such folder; name the one with the PNG files" in error_of(*files, "--dt-folder", missing)
     monkeypatch.setitem(sys.modules, "PIL", None)

@@ -63,9 +63,9 @@ def test_files_become_images_in_the_order_of_the_ground_truths(tmp_path: pathlib
     evaluation = jaxmap.panoptic_quality(found, truths)
     # The dog is found. Of the person's two pixels one is, which is no match, and the other image's lies on a crowd. The
     # tree has one pixel of its two in 9; 4 lies on void by one half.
-    assert evaluation.per_class()["true_positives"].tolist() == [0, 1, 0]
-    assert evaluation.per_class()["false_positives"].tolist() == [1, 0, 2]
-    assert evaluation.per_class()["false_negatives"].tolist() == [1, 0, 1]
+    assert evaluation.per_class()["true_positives"] == [0, 1, 0]
+    assert evaluation.per_class()["false_positives"] == [1, 0, 2]
+    assert evaluation.per_class()["false_negatives"] == [1, 0, 1]
     assert evaluation.summary["PQ_th"] == 0.5
     assert evaluation.summary["PQ_st"] == 0
     assert str(evaluation) == (

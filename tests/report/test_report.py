@@ -128,14 +128,14 @@ def test_headline_is_the_table_of_the_evaluation(page: Page, evaluation: jaxmap.
 
 def test_classes_are_those_of_the_evaluation_by_descending_ap(page: Page, evaluation: jaxmap.Evaluation) -> None:
     columns = evaluation.per_class()
-    order = np.argsort(-columns["AP"])
+    order = np.argsort(-np.array(columns["AP"]))
     table = page.columns("classes", 0)
     assert words(table.pop("class")) == [columns["class_name"][row] for row in order]
     assert words(table.pop("id")) == [str(columns["class_id"][row]) for row in order]
-    assert_shown(table.pop("objects"), columns["num_ground_truths"][order], ",")
+    assert_shown(table.pop("objects"), np.array(columns["num_ground_truths"])[order], ",")
     assert list(table) == list(evaluation.summary)
     for name, cells in table.items():
-        assert_shown(cells, columns[name][order], ".3f")
+        assert_shown(cells, np.array(columns[name])[order], ".3f")
 
 
 def test_explanation_is_that_of_the_evaluation(page: Page, evaluation: jaxmap.Evaluation) -> None:

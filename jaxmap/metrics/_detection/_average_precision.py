@@ -60,8 +60,9 @@ class AveragePrecision(CurveMetric[AveragePrecisionState]):
       max_ground_truths_per_image: likewise for ground truths; crowds and padding need no slot.
       protocol: the protocol, or its name.
       box_format: the format of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
-      class_group: the group of each class, K names, for protocols with groups of classes (LVIS: `r`, `c` or `f`);
-        without it, the numbers of groups are undefined.
+      class_group: the group of each class, K names, for protocols with groups of classes (LVIS, or
+        `protocol.with_class_groups(names)`), empty for a class of no group; without it, the numbers of groups are
+        undefined.
 
     Example:
       >>> metric = AveragePrecision(num_classes=1, max_images=2)

@@ -90,8 +90,9 @@ class HistogramAveragePrecision(CurveMetric[HistogramState]):
       score_range: the lowest and the highest score.
       protocol: the protocol, or its name; its recall points must be multiples of one fraction.
       box_format: the format of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
-      class_group: the group of each class, K names, for protocols with groups of classes (LVIS: `r`, `c` or `f`);
-        without it, the numbers of groups are undefined.
+      class_group: the group of each class, K names, for protocols with groups of classes (LVIS, or
+        `protocol.with_class_groups(names)`), empty for a class of no group; without it, the numbers of groups are
+        undefined.
     """
 
     num_classes: int

@@ -70,8 +70,9 @@ class HostAveragePrecision(CurveMetric[HostState]):
       num_classes: K; labels lie in [0, K).
       protocol: the protocol, or its name.
       box_format: the format of all boxes, in pixels: `xyxy`, `xywh`, `cxcywh` (centre) or `yxyx`.
-      class_group: the group of each class, K names, for protocols with groups of classes (LVIS: `r`, `c` or `f`);
-        without it, the numbers of groups are undefined.
+      class_group: the group of each class, K names, for protocols with groups of classes (LVIS, or
+        `protocol.with_class_groups(names)`), empty for a class of no group; without it, the numbers of groups are
+        undefined.
     """
 
     num_classes: int
