@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._outputs import printable
+from .._outputs import check_output, printable
 from ._arguments import (
     add_class_groups,
     add_grids,
@@ -51,6 +51,8 @@ def add_command(commands: Any) -> None:
     looks = "how many times you compare while images come in, to stop at the first difference (default: %(default)s)"
     add("--looks", type=whole_number(1), default=1, metavar="N", help=looks)
     add("--no-permutation", action="store_true", help="leave out the test that exchanges the detectors image by image")
+    report = "also write index.html, a page of tables and plots, into the folder DIR, created if it does not exist"
+    add("--report", metavar="DIR", help=report)
     add_json(command, "the numbers, also of all classes and of the deciding images, as one object")
     add("--per-class", action="store_true", help="also print the difference of every class")
     top = "number of images to list for each detector (default: %(default)s)"
@@ -65,6 +67,11 @@ def _run(arguments: argparse.Namespace) -> None:
     if len(names) != len(paths) or len(set(names)) < len(names):
         raise ValueError(f"--names must be {len(paths)} different names, one for each DT, got {arguments.names!r}")
     names = list(map(printable, names))
+    if arguments.report is not None:
+        from ..plots import require_matplotlib
+
+        require_matplotlib()  # before the slow work
+        check_output(pathlib.Path(arguments.report, "index.html"), make_folder=True)
     from .._evaluation import compare, evaluate
 
     tell = progress_on_terminal()
@@ -82,11 +89,17 @@ def _run(arguments: argparse.Namespace) -> None:
         permutation=not arguments.no_permutation,
         **settings,
     )
-    write_numbers(
-        arguments,
-        lambda: json.dumps(comparison.to_dict(arguments.top)),
-        lambda: _to_text(comparison, top=arguments.top, per_class=arguments.per_class),
-    )
+    try:
+        if arguments.report is not None:
+            from ..report import write_comparison
+
+            write_comparison(comparison, arguments.report)
+    finally:  # numbers that took minutes are not lost to a full disk
+        write_numbers(
+            arguments,
+            lambda: json.dumps(comparison.to_dict(arguments.top)),
+            lambda: _to_text(comparison, top=arguments.top, per_class=arguments.per_class),
+        )
 
 
 def _names_of(paths: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`jaxmap eval`: the protocol's table, intervals, slices, JSON, a table of all classes; rates of sets without scores."""
+"""`jaxmap eval`: the table of numbers, intervals, slices, JSON, all classes; rates of sets without scores."""
 
 from __future__ import annotations
 

@@ -8,8 +8,9 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from .._outputs import check_output, printable, write_output
-from ._arguments import add_grids, progress_on_terminal, protocol_of
+from ._arguments import add_class_groups, add_grids, class_groups_of, progress_on_terminal, protocol_of
 from ._files import add_inputs, read_inputs
+from ._resampling import add_bootstrap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,8 +28,10 @@ def add_command(commands: Any) -> None:
     command.set_defaults(run=_report, name="report")
     add_inputs(command)
     add_grids(command)
+    add_class_groups(command)
     add = command.add_argument
     add("-o", "--output", metavar="DIR", required=True, help="folder for index.html; created if it does not exist")
+    add_bootstrap(command, "also show")
     add("--png", action="store_true", help="also write the pictures on one sheet, overview.png")
 
 
@@ -40,14 +43,18 @@ def _report(arguments: argparse.Namespace) -> None:
     for path in (pathlib.Path(arguments.output, "index.html"), *([sheet] if arguments.png else [])):
         check_output(path, make_folder=True)
     progress = progress_on_terminal()
+    class_groups = class_groups_of(arguments)
     detections, ground_truths = read_inputs(arguments, progress)
     from .._evaluation import evaluate
     from ..report import write_report
 
-    evaluation = evaluate(detections, ground_truths, protocol=protocol_of(arguments), progress=progress)
+    evaluation = evaluate(
+        detections, ground_truths, protocol=protocol_of(arguments), class_groups=class_groups, progress=progress
+    )
     if progress is not None:
         progress("drawing")
-    print(printable(write_report(evaluation, arguments.output, title=_title(arguments))))
+    title, num_replicates = _title(arguments), arguments.bootstrap
+    print(printable(write_report(evaluation, arguments.output, title=title, num_replicates=num_replicates)))
     if arguments.png:
         print(printable(write_output(sheet, _png(plots.overview(evaluation)))))
 

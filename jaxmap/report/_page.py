@@ -1,60 +1,113 @@
-"""The page as a whole: its head, its sections, and the file."""
+"""The pages as a whole: their head, their sections, and the files."""
 
 from __future__ import annotations
 
 import importlib.resources
 import os
 import pathlib
+from collections.abc import Sequence
 
 from .._evaluation import Evaluation
 from .._outputs import write_output
 from .._version import __version__
+from ..analysis import Comparison
 from ..plots import require_matplotlib
+from ._comparison import COMPARISON_SECTIONS, facts_of_comparison
 from ._markup import Markup, element
 from ._sections import SECTIONS, facts
 
-__all__ = ["report_page", "write_report"]
+__all__ = ["comparison_page", "report_page", "write_comparison", "write_report"]
 
 
-def report_page(evaluation: Evaluation, *, title: str = "Detection report") -> str:
+def report_page(evaluation: Evaluation, *, title: str = "Detection report", num_replicates: int | None = None) -> str:
     """Returns an evaluation as an HTML page that loads nothing and works without scripts.
 
     Args:
       evaluation: of any protocol, also without detections or ground truth.
       title: the heading, for example the name of the model.
+      num_replicates: of the bootstrap behind the section on intervals, such as 1000; None leaves the section out.
+
+    Raises:
+      ImportError: if matplotlib is missing.
+      ValueError: if `num_replicates` is less than 2.
+    """
+    require_matplotlib()
+    sections = []
+    for name, heading, fill in SECTIONS:
+        if name != "intervals":
+            sections.append((name, heading, fill(evaluation)))
+        elif num_replicates is not None:
+            sections.append((name, heading, fill(evaluation, num_replicates)))
+    return _assembled(title, facts(evaluation), sections)
+
+
+def write_report(
+    evaluation: Evaluation,
+    folder: str | os.PathLike[str],
+    *,
+    title: str = "Detection report",
+    num_replicates: int | None = None,
+) -> pathlib.Path:
+    """Writes the page as `index.html` into a folder, which is created if necessary, and returns its path.
+
+    Args:
+      evaluation: what `report_page` takes, as `title` and `num_replicates`.
+      folder: where to write.
+
+    Raises:
+      ImportError: if matplotlib is missing.
+      OSError: if the file cannot be written.
+      ValueError: if `num_replicates` is less than 2.
+    """
+    return _write(report_page(evaluation, title=title, num_replicates=num_replicates), folder)
+
+
+def comparison_page(comparison: Comparison, *, title: str = "Comparison of detectors") -> str:
+    """Returns a comparison as an HTML page that loads nothing and works without scripts.
+
+    Args:
+      comparison: from `jaxmap.compare`.
+      title: the heading.
 
     Raises:
       ImportError: if matplotlib is missing.
     """
     require_matplotlib()
-    links = [element("a", heading, href=f"#{name}") for name, heading, _ in SECTIONS]
-    sections = [
-        element("section", element("h2", heading), fill(evaluation), id=name) for name, heading, fill in SECTIONS
-    ]
+    sections = [(name, heading, fill(comparison)) for name, heading, fill in COMPARISON_SECTIONS]
+    return _assembled(title, facts_of_comparison(comparison), sections)
+
+
+def write_comparison(
+    comparison: Comparison, folder: str | os.PathLike[str], *, title: str = "Comparison of detectors"
+) -> pathlib.Path:
+    """Writes the page of a comparison as `index.html` into a folder, which is created if necessary; returns its path.
+
+    Raises:
+      ImportError: if matplotlib is missing.
+      OSError: if the file cannot be written.
+    """
+    return _write(comparison_page(comparison, title=title), folder)
+
+
+def _assembled(title: str, lead: str, sections: Sequence[tuple[str, str, Markup]]) -> str:
+    """Returns a page from its title, a sentence, and the id, the heading and the content of each section."""
+    links = [element("a", heading, href=f"#{name}") for name, heading, _ in sections]
+    parts = [element("section", element("h2", heading), content, id=name) for name, heading, content in sections]
     head = [
         Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         element("title", title),
         element("style", Markup(_file("page.css"))),
     ]
     body = [
-        element("header", element("h1", title), element("p", facts(evaluation)), element("nav", *links)),
-        element("main", *sections),
+        element("header", element("h1", title), element("p", lead), element("nav", *links)),
+        element("main", *parts),
         element("footer", f"Made by jaxmap {__version__}."),
         element("script", Markup(_file("sort.js"))),
     ]
     return "<!DOCTYPE html>\n" + element("html", element("head", *head), element("body", *body), lang="en") + "\n"
 
 
-def write_report(
-    evaluation: Evaluation, folder: str | os.PathLike[str], *, title: str = "Detection report"
-) -> pathlib.Path:
-    """Writes the page as `index.html` into a folder, which is created if necessary, and returns its path.
-
-    Raises:
-      ImportError: if matplotlib is missing.
-      OSError: if the file cannot be written.
-    """
-    page = report_page(evaluation, title=title)
+def _write(page: str, folder: str | os.PathLike[str]) -> pathlib.Path:
     path = pathlib.Path(folder) / "index.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_output(path, page)

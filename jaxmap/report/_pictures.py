@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .._evaluation import Evaluation
-
 __all__ = ["picture"]
 
 _INK = "#1b1f27"  # placeholder for the text colour of the page
@@ -32,20 +30,23 @@ _STYLE: Any = {  # a plain dictionary; the names of settings have their own type
 )  # fmt: skip
 
 
-def picture(draw: Callable[[Evaluation], Axes], evaluation: Evaluation, caption: str, *, wide: bool = False) -> Markup:
+def picture(
+    draw: Callable[[Any], Axes], subject: Any, caption: str, *, wide: bool = False, name: str | None = None
+) -> Markup:
     """Returns a figure with a caption, or the sentence of the plot if there is nothing to draw.
 
     Args:
       draw: a function of `plots`.
-      evaluation: what it draws.
+      subject: what it draws: an evaluation, or an analysis.
       caption: how to read the plot.
       wide: whether the plot takes the width of the page, and scrolls if that is too narrow.
+      name: the id of the figure on the page; None for that of the function.
     """
     with _style():
-        axes = draw(evaluation)
+        axes = draw(subject)
         if not axes.has_data():
             return element("p", one_line(axes.texts[0].get_text()), class_="empty")
-        name = draw.__name__.replace("_", "-")
+        name = name or draw.__name__.replace("_", "-")
         label = axes.get_title() or axes.get_title(loc="left")
         svg = _svg(cast("Figure", axes.figure), name=name, label=label)
     shown = scrolling(svg) if wide else svg

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from .._outputs import rounded_down
 from .._summary import line_texts, shown_columns, summary_columns
 from ..protocols import PROTOCOLS, UNLIMITED
 from ._calibration import calibration_section
+from ._certainty import influence_section, intervals_section
 from ._errors import errors_section
 from ._explanation import explanation_section
 from ._lrp import lrp_section
@@ -36,7 +37,7 @@ def facts(evaluation: Evaluation) -> str:
         parts[-1] += f" (at most {limit:,} per image and class)"
     classes = counted(len(evaluation.class_ids), "class", "classes")
     as_named = protocol == PROTOCOLS.get(protocol.name)
-    how = f": {protocol.description}" if as_named else " with changed thresholds, areas or limits"
+    how = f": {protocol.description}" if as_named else " with changed thresholds, areas, limits or groups of classes"
     return f"{', '.join(parts)}, {classes}. Protocol {protocol.name}{how}."
 
 
@@ -176,10 +177,12 @@ def _tile(name: str, value: float, note: str) -> Markup:
     )
 
 
-# The id, the heading and the content of each section.
-SECTIONS = (
+# The id, the heading and the content of each section; that on intervals also takes the number of replicates.
+SECTIONS: tuple[tuple[str, str, Callable[..., Markup]], ...] = (
     ("numbers", "Numbers", _headline),
+    ("intervals", "Intervals", intervals_section),
     ("why", "Pooled and per-image AP", explanation_section),
+    ("influence", "Influence of images", influence_section),
     ("curves", "Precision and recall", _curves),
     ("thresholds", "Score thresholds", _operating_points),
     ("sets", "Precision, recall and F1", _sets),

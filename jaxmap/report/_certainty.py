@@ -1,0 +1,87 @@
+"""The sections on intervals and on the images with the largest influence."""
+
+from __future__ import annotations
+
+from .. import plots
+from .._evaluation import Evaluation
+from .._summary import line_texts
+from ..analysis import Bootstrap, Interval
+from ._markup import Column, Markup, element, joined, numbers, table, words
+from ._pictures import picture
+
+__all__ = ["influence_section", "interval_columns", "intervals_section", "name_of_image"]
+
+_TOP, _NUMBERS = 10, 6  # images, and numbers of the summary
+_MOST_IMAGES = 5_000  # beyond which the influence of each takes minutes
+
+
+def intervals_section(evaluation: Evaluation, num_replicates: int) -> Markup:
+    """Returns the section that says how certain the numbers are: standard errors and intervals of each."""
+    if len(evaluation.image_ids) < 2:
+        return element("p", "Intervals need at least two images.", class_="empty")
+    bootstrap = evaluation.bootstrap(num_replicates)
+    lead = (
+        f"Images are drawn {num_replicates:,} times, with replacement, as many as there are. About "
+        f"{bootstrap.confidence:.0%} of such intervals (BCa) contain the number that infinitely many images of the "
+        "same kind would give."
+    )
+    caption = "Points are the numbers, bars their intervals. Blue numbers are precisions, orange ones are not."
+    chart = picture(plots.intervals, bootstrap, caption, name="interval-bars")
+    pair = element("div", element("div", element("p", lead), table(_numbers(bootstrap))), chart, class_="pair")
+    first = next(iter(bootstrap.summary))
+    title = f"{first} of each class with its interval"
+    return joined([pair, element("details", element("summary", title), table(_classes(bootstrap)))])
+
+
+def influence_section(evaluation: Evaluation) -> Markup:
+    """Returns the section on the images that change the first number of the summary most."""
+    num_images = len(evaluation.image_ids)
+    if num_images < 2:
+        return element("p", "Influence needs at least two images.", class_="empty")
+    if num_images > _MOST_IMAGES:
+        sentence = (
+            f"The influence of each image is left out for more than {_MOST_IMAGES:,} images, because it takes minutes; "
+            "`evaluation.influence()` computes it."
+        )
+        return element("p", sentence, class_="empty")
+    columns = evaluation.influence()
+    images = {name: values[:_TOP] for name, values in columns.items()}
+    first = next(iter(evaluation.summary))
+    lead = (
+        f"Influence is {first} minus {first} without the image: a positive one says that the image raises {first}. The "
+        "largest come first. If few images decide a number, look at them, and do not trust its last digits."
+    )
+    shown = [words("image", [name_of_image(evaluation, one) for one in images.pop("image_id").tolist()])]
+    names = list(line_texts(evaluation.protocol))[:_NUMBERS]
+    shown += [numbers(name, images[name], "+z.5f") for name in names]
+    return joined([element("p", lead), table(shown)])
+
+
+def name_of_image(evaluation: Evaluation, image_id: object) -> str:
+    """Returns the id of an image, with its file name if there is one."""
+    truth = None if evaluation.matched is None else evaluation.matched.ground_truths
+    if truth is None or truth.image_files is None:
+        return str(image_id)
+    file = truth.image_files[evaluation.image_ids.tolist().index(image_id)]
+    return str(image_id) if file is None else f"{image_id} ({file})"
+
+
+def interval_columns(estimates: list[Interval], form: str = ".3f") -> list[Column]:
+    """Returns the columns of intervals: low and high ends, and standard errors."""
+    return [
+        numbers("low", [one.low for one in estimates], form),
+        numbers("high", [one.high for one in estimates], form),
+        numbers("standard error", [one.standard_error for one in estimates], ".4f"),
+    ]
+
+
+def _numbers(bootstrap: Bootstrap) -> list[Column]:
+    names = list(line_texts(bootstrap.protocol))
+    estimates = [bootstrap.summary[name] for name in names]
+    return [words("number", names), numbers("value", [one.value for one in estimates]), *interval_columns(estimates)]
+
+
+def _classes(bootstrap: Bootstrap) -> list[Column]:
+    first = next(iter(bootstrap.summary))
+    values = [one.value for one in bootstrap.of_class]
+    return [words("class", bootstrap.class_names), numbers(first, values), *interval_columns(bootstrap.of_class)]
