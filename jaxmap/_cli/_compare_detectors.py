@@ -103,7 +103,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _names_of(paths: Sequence[str]) -> list[str]:
-    """Returns the names of the files without folder and suffix; if two are equal, as given; if two are, letters."""
+    """Returns the names of the files without folder and suffix; or as given if two of these are equal, or numbered."""
     short = []
     for path in paths:
         name = pathlib.PurePath(path).name
