@@ -28,8 +28,8 @@ from ..types import Bools, DetectionRecords, Floats, GroundTruthRecords, HostArr
 
 __all__ = ["MOST_WEIGHTS", "GroundTruthCounts", "WeightedCurves", "WeightedNumbers", "exact_weights"]
 
-MOST_WEIGHTS = 256  # vectors of weights at once
-STEP_CELLS = 1 << 14  # of the arrays of a step: a few of them fit the cache
+MOST_WEIGHTS = 512  # vectors of weights at once
+STEP_CELLS = 1 << 15  # of the arrays of a step: a few of them fit the cache
 PIECE = 32  # rows of a long run that are added up before the run is
 MANTISSA_BITS = 53
 
@@ -299,13 +299,13 @@ class _Ranked:
         result = np.where(positives > 0, 0.0, np.nan)
         for curves, steps in self.rows.groups(weights, found):
             reached, whole = _reached(self.protocol, positives[curves])
-            best, area = np.zeros((2, len(curves), weights.shape[1]))
+            best, area, spare = np.zeros((3, len(curves), weights.shape[1]))
             for active, rows, true_positives, counted in steps:
                 better = plain.take(self.place[rows], axis=0)
                 better += counted
                 np.divide(true_positives, better, out=better)
                 np.maximum(better, best[active], out=better)
-                gained = reached(true_positives, active)
+                gained = reached(true_positives, active, spare[active])
                 np.subtract(better, best[active], out=best[active])
                 gained *= best[active]
                 area[active] += gained
@@ -337,30 +337,32 @@ class _BestOverScores:
         return best
 
 
-def _reached(protocol: EvaluationProtocol, positives: Floats) -> tuple[Callable[[Floats, slice], Floats], int]:
+def _reached(protocol: EvaluationProtocol, positives: Floats) -> tuple[Callable[[Floats, slice, Floats], Floats], int]:
     """Returns the function of true positives that gives how much of the recall axis they reach, and its whole.
 
     Args:
       protocol: the protocol, for its recall points and its kind of average.
-      positives: `[S, W]`, the ground truths of each curve; the function is given the first of the S.
+      positives: `[S, W]`, the ground truths of each curve; the function is given the first of the S, and an array of
+        their shape to write to.
     """
     if protocol.average == "area":
-        return lambda true_positives, active: true_positives / positives[active], 1
+        return lambda true_positives, active, spare: true_positives / positives[active], 1
     points = np.asarray(protocol.recall_points)
     step = points[1] if len(points) > 1 else 1.0
 
-    def searched(true_positives: Floats, active: slice) -> Floats:
+    def searched(true_positives: Floats, active: slice, spare: Floats) -> Floats:
         return np.searchsorted(points, true_positives / positives[active], side="right").astype(np.float64)
 
-    def evenly_spaced(true_positives: Floats, active: slice) -> Floats:
+    def evenly_spaced(true_positives: Floats, active: slice, spare: Floats) -> Floats:
         recall = true_positives / positives[active]
-        nearest = recall * (1 / step)
+        nearest = np.multiply(recall, 1 / step, out=spare)
         np.rint(nearest, out=nearest)  # recall reaches all points before the nearest, and none after it
-        recall -= nearest * step
+        reached = nearest + 1
+        nearest *= step
+        recall -= nearest
         np.floor(recall, out=recall)  # -1 where it is short of the nearest
-        recall += nearest
-        recall += 1
-        return recall
+        reached += recall
+        return reached
 
     is_even = np.array_equal(np.arange(len(points)) * step, points) and points[-1] == 1
     return (evenly_spaced if is_even else searched), len(points)

@@ -138,11 +138,21 @@ def resample(
     dataset: DatasetRecords, protocol: EvaluationProtocol, num_replicates: int, seed: int, index: Ints, num_units: int
 ) -> Resampled:
     """Returns the numbers of resamples of units; `index` is `[I]`, the unit of each image."""
-    weighted, num_groups = WeightedSummary(dataset, protocol), min(num_units, JACKKNIFE_GROUPS)
+    num_groups = min(num_units, JACKKNIFE_GROUPS)
     group = index % num_groups
-    return Resampled(
-        weighted.names,
-        weighted.of_dataset(),
-        weighted(lambda first, last: draw_counts_on_host(seed, first, last, num_units)[:, index], num_replicates),
-        weighted(lambda first, last: (group != np.arange(first, last)[:, None]).astype(np.int32), num_groups),
-    )
+
+    def vectors(first: int, last: int) -> Ints:
+        """Returns the weights of replicates, then without each group, then of all images."""
+        split = min(max(first, num_replicates), last)
+        without = np.arange(split, last)[:, None] - num_replicates
+        kept: Ints = (group != without).astype(np.int32)  # all images for the last number, which is no group
+        if split == first:
+            return kept
+        return np.concatenate([draw_counts_on_host(seed, first, split, num_units)[:, index], kept])
+
+    weighted = WeightedSummary(dataset, protocol)
+    numbers = weighted(vectors, num_replicates + num_groups + 1)
+    edges = [num_replicates, num_replicates + num_groups]
+    summary, of_class = (np.split(values, edges, axis=1) for values in numbers)
+    drawn, left_out, whole = (Replicates(*parts) for parts in zip(summary, of_class, strict=True))
+    return Resampled(weighted.names, whole, drawn, left_out)

@@ -12,7 +12,7 @@ from .._curves._weighted_host import MOST_WEIGHTS, GroundTruthCounts, WeightedCu
 from .._display import short_repr
 from .._records._host import DatasetRecords
 from .._summary import belongs, summary_lines
-from .._threads import in_threads
+from .._threads import in_threads, num_cores
 from ..protocols import EvaluationProtocol
 from ..types import Floats, HostArray
 
@@ -99,7 +99,8 @@ class WeightedSummary:
         """Splits the vectors into blocks whose arrays fit the memory."""
         widest = max((curves.num_rows for curves in self.curves.values()), default=1)
         most = int(np.clip(MOST_BYTES // (8 * max(widest, self.num_images, 1)), 1, MOST_WEIGHTS))
-        edges = np.linspace(0, num_weights, -(-num_weights // most) + 1).astype(int).tolist()
+        rounds = -(-num_weights // (most * num_cores()))  # as many blocks in the last round as there are threads
+        edges = np.linspace(0, num_weights, min(rounds * num_cores(), num_weights) + 1).astype(int).tolist()
         return [slice(first, last) for first, last in itertools.pairwise(edges)]
 
     def _vectors(self, weights: Weights, block: slice) -> Floats:
