@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._lowering import by_backend
 from .._planes import plane_bit
 from ..protocols import EvaluationProtocol
 from ..types import DetectionRecords
@@ -183,21 +181,8 @@ def rank_rows(
     columns = [
         (jnp.pad(column, (0, -size % BLOCK), constant_values=filler), width) for column, width, filler in keys + status
     ]
-    plain, padded = (partial(form, num_keys=-(-key_width // WORD)) for form in (_sorted, _sorted_on_tpu))
-    words = by_backend(_packed(columns), tpu=padded, default=plain)
+    words = jax.lax.sort(_packed(columns), num_keys=-(-key_width // WORD), is_stable=False)
     return _counted([word.reshape(-1, BLOCK) for word in words], fields, num_classes)
-
-
-def _sorted(words: Sequence[jax.Array], *, num_keys: int) -> list[jax.Array]:
-    return list(jax.lax.sort(tuple(words), num_keys=num_keys, is_stable=False))
-
-
-def _sorted_on_tpu(words: Sequence[jax.Array], *, num_keys: int) -> list[jax.Array]:
-    """Sorts as many rows as a power of two, which the compiler for TPUs takes a quarter less time for."""
-    size = len(words[0])
-    missing = (1 << (size - 1).bit_length()) - size
-    rows = [jnp.pad(word, (0, missing), constant_values=np.uint32(2**32 - 1)) for word in words]
-    return [word[:size] for word in _sorted(rows, num_keys=num_keys)]
 
 
 def _counted(words: Sequence[jax.Array], fields: _Fields, num_classes: int) -> RankedRows:

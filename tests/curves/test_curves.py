@@ -15,7 +15,6 @@ import jaxmap
 from jaxmap import COCO
 from jaxmap._curves import _host as host
 from jaxmap._curves import _interpolation_device as interpolation
-from jaxmap._curves import _ranked_rows_device as ranked_rows
 from jaxmap._curves import _tiles_device as tiles
 from jaxmap._curves._interpolation_device import first_to_reach, recall_grid
 from jaxmap._records._device import _added, _multiplied
@@ -111,17 +110,6 @@ def test_recall_points_are_the_same_on_every_backend(
     for form in forms:
         chex.assert_trees_all_equal(jax.jit(form)(*arguments), searched)
     assert size[1] == 1 or np.isinf(searched[0]).any()
-
-
-@pytest.mark.parametrize("size", [1, 128, 384])
-def test_rows_are_sorted_the_same_for_a_tpu(size: int) -> None:
-    rng = np.random.default_rng(0)
-    words = [
-        jnp.asarray(rng.integers(0, 4, size, dtype=np.uint32)),
-        jnp.asarray(rng.permutation(np.arange(size, dtype=np.uint32))),
-    ]
-    forms = (partial(form, num_keys=2) for form in (ranked_rows._sorted, ranked_rows._sorted_on_tpu))
-    chex.assert_trees_all_equal(*(jax.jit(form)(words) for form in forms))
 
 
 def test_counts_for_a_tpu_and_for_others_agree() -> None:
