@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._pytrees import register_container
 from ..types import Floats, HostArray
 
 __all__ = ["SAME", "Interval", "check_confidence", "columns_of", "intervals"]
@@ -20,6 +21,7 @@ SAME = 1e-12  # numbers that differ by less are equal but for the rounding of th
 _NORMAL = NormalDist()
 
 
+@register_container
 class Interval(NamedTuple):
     """A number, how far it may be off, and a confidence interval; NaN where undefined.
 

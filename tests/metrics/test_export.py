@@ -33,7 +33,7 @@ NAMES = (
     *("AveragePrecision", "AveragePrecisionResult", "AveragePrecisionState", "Batch", "Candidates", "ConfusionMatrix"),
     *("ConfusionMatrixResult", "ConfusionMatrixState", "DetectionRecords", "Detections", "DoubleFloat"),
     *("EvaluationBatch", "GroundTruthLookup", "GroundTruthRecords", "GroundTruths", "HistogramAveragePrecision"),
-    *("HistogramState", "HostAveragePrecision", "HostState", "ImageRows", "MeanAveragePrecisionAtK"),
+    *("HistogramState", "HostAveragePrecision", "HostState", "ImageRows", "Interval", "MeanAveragePrecisionAtK"),
     *("MeanAveragePrecisionAtKResult", "MeanAveragePrecisionAtKState", "PanopticQuality", "PanopticQualityResult"),
     *("PanopticQualityState", "PixelAveragePrecision", "PixelAveragePrecisionResult", "PixelAveragePrecisionState"),
     *("PrecisionRecall", "Records", "SegmentMaps", "SegmentationResult", "SegmentationState", "SemanticSegmentation"),
@@ -65,6 +65,14 @@ def test_exported_steps_of_a_metric_give_the_same_bits(row: str) -> None:
     assert_survives(jax.jit(runner.step), runner.metric.init(), batch, expected=state)
     assert_survives(runner.merge, state, state)
     assert_survives(runner.compute_in_jit, state)
+
+
+@pytest.mark.slow
+def test_exported_bootstrap_gives_the_same_bits() -> None:
+    runner = runner_of("exact")
+    batch, *_ = batches(runner.data)
+    state = runner.update(runner.metric.init(), batch)
+    assert_survives(jax.jit(lambda state: runner.metric.bootstrap(state, num_replicates=3)), state)
 
 
 @pytest.mark.parametrize("row", CASES)
