@@ -55,6 +55,26 @@ def test_from_the_loop_equals_from_the_arrays() -> None:
         assert tuple(interval) == pytest.approx(tuple(expected[name]), abs=1e-12, nan_ok=True)
 
 
+def test_every_analysis_of_weights_is_the_same_from_the_loop_and_from_the_arrays() -> None:
+    metric, state = filled()
+    found, truth = batches.dataset()
+    shifted = dataclasses.replace(found, boxes=found.boxes + np.float32([1, 0, 0, 0]))
+    arrays = [jaxmap.evaluate(one, truth, box_format="xywh", num_classes=1) for one in (found, shifted)]
+    ids = np.arange(batches.NUM_IMAGES, dtype=np.int32)
+    loop = [metric.evaluation(state), metric.evaluation(metric.update(metric.init(), shifted, truth, image_id=ids))]
+    pairs = [
+        [one.influence() for one in (loop[0], arrays[0])],
+        [one.learning_curve([3, 9], num_samples=5) for one in (loop[0], arrays[0])],
+        [one.slices({"even": ids % 2 == 0}, num_replicates=9).numbers() for one in (loop[0], arrays[0])],
+        [jaxmap.compare(*both, num_replicates=9).numbers() for both in (loop, arrays)],
+        [one.of_images(ids < 5).per_class() for one in (loop[0], arrays[0])],
+    ]
+    for from_loop, from_arrays in pairs:
+        assert list(from_loop) == list(from_arrays)
+        for name, column in from_loop.items():
+            np.testing.assert_array_equal(column, from_arrays[name], err_msg=name)
+
+
 def test_an_empty_state_is_undefined() -> None:
     metric, _ = filled()
     inside = jax.jit(lambda state: metric.bootstrap(state, num_replicates=4))(metric.init())

@@ -13,6 +13,8 @@ import pytest
 
 import jaxmap
 from jaxmap import io
+from jaxmap._ordering import take_rows
+from jaxmap.analysis._replicates import WeightedSummary
 from support.oracle import assert_same_cells, assert_same_matches, run_pycocotools
 from support.scenes import cut
 
@@ -109,3 +111,35 @@ def test_real_detections_equal_pycocotools_and_the_published_numbers(pair: Pair,
     for name, number, published in zip(evaluation.summary, numbers, pair.published.split(), strict=False):
         digits = len(published.lstrip("."))
         assert abs(number - float(published)) <= 0.5 * 10**-digits + 1e-12, (name, number, published)
+
+
+@pytest.mark.parametrize("pair", PAIRS[:2] + PAIRS[3:4], ids=str)
+def test_weights_of_images_equal_repeated_images(pair: Pair, shared_data: pathlib.Path) -> None:
+    dataset, results = pair.load(shared_data)
+    truth = io.coco_ground_truths(dataset)
+    found = io.coco_detections(results, truth)
+    # Copies of an image stay together, which is the order of repeated images only if no scores tie.
+    ranks = np.empty(len(found.scores))
+    ranks[np.argsort(found.scores, kind="stable")] = np.linspace(0.1, 0.9, len(ranks))
+    found = dataclasses.replace(found, scores=ranks)
+    evaluation = jaxmap.evaluate(found, truth)
+    counts = np.random.default_rng(0).poisson(1, (2, len(truth.image_ids)))
+    weighted = WeightedSummary(evaluation.dataset, evaluation.protocol)(lambda first, last: counts[first:last], 2)
+    ones = WeightedSummary(evaluation.dataset, evaluation.protocol).of_dataset()
+    np.testing.assert_allclose(ones.summary[:, 0], list(evaluation.summary.values()), rtol=0, atol=1e-12)
+    for index, row in enumerate(counts):
+        expected = jaxmap.evaluate(*(repeated(table, row) for table in (found, truth)))
+        np.testing.assert_allclose(weighted.summary[:, index], list(expected.summary.values()), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(weighted.of_class[:, index], expected.per_class()["AP"], rtol=0, atol=1e-12)
+
+
+def repeated(table: Any, counts: np.ndarray) -> Any:
+    """Returns a table in which each image occurs as often as it counts."""
+    times = counts[table.image_index]
+    rows = np.repeat(np.arange(len(times)), times)
+    copy = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times)
+    index = (np.cumsum(counts) - counts)[table.image_index[rows]] + copy
+    changes = {"image_index": index, "ids": np.arange(len(rows)) + 1}
+    if hasattr(table, "image_ids"):
+        changes |= {"image_ids": np.arange(counts.sum()), "image_sizes": None, "image_files": None}
+    return dataclasses.replace(take_rows(table, rows), **changes)
