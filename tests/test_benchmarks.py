@@ -185,7 +185,7 @@ STUB = """#!/usr/bin/env bash
 echo "$*" >> "$CALLS"
 case "$*" in
   *"device_parts.py updates"*) echo broken >&2; exit 3 ;;
-  *"device_parts.py bootstrap"*) echo begun; sleep 60 ;;
+  *"device_parts.py profile"*) echo begun; sleep 60 ;;
   *-c*) echo "Some Chip (v5)" ;;
   *) echo figures ;;
 esac
@@ -204,10 +204,10 @@ def test_script_goes_on_after_a_part_that_fails_or_is_slow(tmp_path: Path) -> No
     ended = dict(line.split(": ", 1) for line in (results / "summary.txt").read_text().splitlines()[:-1])
     assert len(ended) == len(list(results.glob("*.log"))) == 10
     assert ended.pop("c-updates").startswith("FAILED with status 3, see c-updates.log")
-    assert ended.pop("g-bootstrap").startswith("stopped at its limit of 10 s")
+    assert ended.pop("h-profile").startswith("stopped at its limit of 20 s")
     assert all(how.startswith("done") for how in ended.values())
     assert (results / "c-updates.log").read_text() == "broken\n"
-    assert (results / "g-bootstrap.txt").read_text() == "begun\n"
+    assert (results / "h-profile.txt").read_text() == "begun\n"
     assert "exactness.py --pairs 20000" in (tmp_path / "calls").read_text()
 
 
@@ -229,7 +229,7 @@ def test_parts_of_the_script_run(part: str, monkeypatch: pytest.MonkeyPatch, cap
         "updates": "update of 16 images by rounds: compiled in",
         "fetched": "StreamingEval" if importlib.util.find_spec("hotcoco") else "skipped: hotcoco",
         "maps": "SemanticSegmentation.update 8 x 640 x 640",
-        "bootstrap": "skipped",
+        "bootstrap": "50 replicates of 100 images: first",
         "profile": " us in all",
     }
     assert expected[part] in printed
@@ -240,14 +240,12 @@ def test_parts_of_the_script_run(part: str, monkeypatch: pytest.MonkeyPatch, cap
 
 
 def test_intervals_contain_the_truth_about_as_often_as_they_say(coverage: ModuleType) -> None:
-    # Of 100 intervals that each contain the truth with a chance of 95 %, fewer than 86 or none missed are both rarer
-    # than 1 in 150; the seeds are fixed, so that the outcome is.
-    for name, share in coverage.coverage(100, 200, 200, population=30_000).items():
+    # Of 60 intervals that each contain the truth with a chance of 94 %, fewer than 48 do once in a million times.
+    for name, share in coverage.coverage(60, 200, 100, population=20_000).items():
         if "BCa" in name:
-            assert 0.86 <= share <= 1, (name, share)
+            assert share >= 0.8, (name, share)
 
 
-@pytest.mark.slow
 def test_in_jit_stands_beside_hotcoco(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("hotcoco")
     load_module("in_jit", monkeypatch).main(["--images", "16", "--batch", "8", "--slots", "20", "--repeats", "3"])

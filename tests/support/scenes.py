@@ -12,7 +12,7 @@ import pytest
 # of 0 and below, masks without a pixel, objects without a labelled keypoint.
 ODDITIES = (
     ".*(no pixel although|without area|negative .area|negative width or height|an .area. of 0|have no area|"
-    "a .num_keypoints. of 0|ground truths are empty|have an? (area|width or height) of 0)"
+    "a .num_keypoints. of 0|ground truths are empty|detections have no scores|have an? (area|width or height) of 0)"
 )
 odd_scenes = pytest.mark.filterwarnings(f"ignore:{ODDITIES}")
 
