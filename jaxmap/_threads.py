@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["in_threads", "num_cores"]
+__all__ = ["in_threads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,13 +22,13 @@ def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Re
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     """Returns the threads of this process; they are kept because each new thread would retain freed memory."""
-    return ThreadPoolExecutor(num_cores())
+    return ThreadPoolExecutor(_num_cores())
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
-def num_cores() -> int:
+def _num_cores() -> int:
     """Returns the number of cores that this process may use; more threads would only take memory."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

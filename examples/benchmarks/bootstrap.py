@@ -120,7 +120,7 @@ def hotcoco_compare(files: Sequence[Any], num_replicates: int) -> tuple[float, A
 
 def in_jit(num_images: int, num_replicates: int) -> None:
     """Times the bootstrap of a state inside `jit`."""
-    metric = jaxmap.AveragePrecision(num_classes=80, max_images=num_images)
+    metric = jaxmap.AveragePrecision(num_classes=80, max_images=num_images, box_format="xywh")
     step = jax.jit(update_of(metric), donate_argnums=0)
     state = metric.init()
     for batch in batches(num_images, min(250, num_images), 100):

@@ -29,7 +29,7 @@ from ..types import Bools, DetectionRecords, Floats, GroundTruthRecords, HostArr
 __all__ = ["MOST_WEIGHTS", "GroundTruthCounts", "WeightedCurves", "WeightedNumbers", "exact_weights"]
 
 MOST_WEIGHTS = 512  # vectors of weights at once
-STEP_CELLS = 1 << 15  # of the arrays of a step: a few of them fit the cache
+STEP_CELLS = 1 << 16  # of the arrays of a step, a few of which should fit the cache
 PIECE = 32  # rows of a long run that are added up before the run is
 MANTISSA_BITS = 53
 

@@ -12,7 +12,7 @@ from .._curves._weighted_host import MOST_WEIGHTS, GroundTruthCounts, WeightedCu
 from .._display import short_repr
 from .._records._host import DatasetRecords
 from .._summary import belongs, summary_lines
-from .._threads import in_threads, num_cores
+from .._threads import in_threads
 from ..protocols import EvaluationProtocol
 from ..types import Floats, HostArray
 
@@ -78,7 +78,7 @@ class WeightedSummary:
           weights: a function of two numbers that returns the vectors from the first up to the last, exclusive.
           num_weights: W.
         """
-        parts = in_threads(lambda block: self._integrate(self._vectors(weights, block)), self._blocks(num_weights))
+        parts = [self._integrate(self._vectors(weights, block)) for block in self._blocks(num_weights)]
         empty = np.empty((len(self.lines), 0)), np.empty((self.num_classes, 0))
         return Replicates(*(np.concatenate(arrays, axis=1) for arrays in zip(empty, *parts, strict=True)))
 
@@ -87,9 +87,7 @@ class WeightedSummary:
 
         A number is None where its threshold is not in the protocol.
         """
-        return in_threads(
-            lambda block: (block, list(self._of_lines(self._vectors(weights, block)))), self._blocks(num_weights)
-        )
+        return [(block, list(self._of_lines(self._vectors(weights, block)))) for block in self._blocks(num_weights)]
 
     def of_dataset(self) -> Replicates:
         """Returns the numbers of the dataset as it is, W = 1."""
@@ -99,8 +97,7 @@ class WeightedSummary:
         """Splits the vectors into blocks whose arrays fit the memory."""
         widest = max((curves.num_rows for curves in self.curves.values()), default=1)
         most = int(np.clip(MOST_BYTES // (8 * max(widest, self.num_images, 1)), 1, MOST_WEIGHTS))
-        rounds = -(-num_weights // (most * num_cores()))  # as many blocks in the last round as there are threads
-        edges = np.linspace(0, num_weights, min(rounds * num_cores(), num_weights) + 1).astype(int).tolist()
+        edges = np.linspace(0, num_weights, -(-num_weights // most) + 1).astype(int).tolist()
         return [slice(first, last) for first, last in itertools.pairwise(edges)]
 
     def _vectors(self, weights: Weights, block: slice) -> Floats:
@@ -111,7 +108,9 @@ class WeightedSummary:
     def _of_lines(self, vectors: Floats) -> Iterator[Floats | None]:
         """Yields each number of the summary for each class, `[K, W]`."""
         positives = {area: count(vectors) for area, count in self.positives.items()}
-        numbers = {cell: curves(vectors, positives[cell[0]]) for cell, curves in self.curves.items()}
+        # Cells in parallel, and not blocks of vectors: operations must be long, or threads wait for each other.
+        integrated = in_threads(lambda cell: self.curves[cell](vectors, positives[cell[0]]), self.curves)
+        numbers = dict(zip(self.curves, integrated, strict=True))
         for line in self.lines:
             values = line.quantity.values(numbers[line.area_index, line.limit_index]) if line.thresholds else None
             yield None if values is None else values[list(line.thresholds)].mean(axis=0)
