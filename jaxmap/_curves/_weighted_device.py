@@ -72,7 +72,7 @@ class _BlockSums(NamedTuple):
             rows = jax.lax.dynamic_slice_in_dim(image, start, chunk)
             some = jax.lax.dynamic_slice_in_dim(flags, start, chunk, 1).reshape(num_flags, -1, BLOCK)
             weights = vectors[rows].reshape(1, -1, BLOCK, vectors.shape[1])
-            sums = jnp.where(some[..., None], weights, 0).sum(2)  # [C, blocks, W]
+            sums = jnp.where(some[..., None], weights, 0).sum(2, dtype=jnp.int32)  # [C, blocks, W]
             after = total[:, None] + jnp.cumsum(sums, axis=1, dtype=jnp.int32)
             return after[:, -1], (after - sums).transpose(1, 0, 2)
 
@@ -88,7 +88,7 @@ class _BlockSums(NamedTuple):
         rows = block[:, None] * BLOCK + offset[None]
         chosen = self.flags[:, rows].transpose(1, 0, 2) & (offset[None] < (places % BLOCK)[:, None])[:, None]
         weights = self.vectors[self.image[rows]]  # [n, BLOCK, W]
-        return self.before[block] + jnp.where(chosen[..., None], weights[:, None], 0).sum(2)
+        return self.before[block] + jnp.where(chosen[..., None], weights[:, None], 0).sum(2, dtype=jnp.int32)
 
 
 class _Totals(NamedTuple):

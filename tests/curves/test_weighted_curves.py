@@ -80,6 +80,15 @@ def test_other_weights_give_the_curves_of_repeated_images(name: str, seed: int) 
         assert_same(under, index, expected)
 
 
+def test_ones_give_the_curves_as_they_are_also_with_scores_of_64_bits() -> None:
+    records = scene(7, jaxmap.COCO)
+    found = dataclasses.replace(records.detections, scores=records.detections.scores.astype(np.float64))
+    records = dataclasses.replace(records, detections=found)
+    with jax.enable_x64(True):
+        under = curves_of(records, protocol=jaxmap.COCO, num_classes=K, weights=np.ones((1, NUM_IMAGES), np.int64))
+        assert_same(under, 0, curves_of(records, protocol=jaxmap.COCO, num_classes=K))
+
+
 def test_weights_of_zero_leave_nothing() -> None:
     records = scene(0, jaxmap.COCO)
     under = curves_of(records, protocol=jaxmap.COCO, num_classes=K, weights=np.zeros((1, NUM_IMAGES), bool))
