@@ -21,6 +21,7 @@ from support.curve_cases import K, random_records
 NUM_IMAGES = 12  # of `random_records`
 SUMS = 2.0**-20  # a float32 sum of a few hundred parts of 1
 PROTOCOLS = {"coco": jaxmap.COCO, "voc2007": jaxmap.VOC2007, "voc2012": jaxmap.VOC2012, "all-point": jaxmap.ALL_POINT}
+NAMES = [pytest.param(name, marks=() if name == "coco" else pytest.mark.slow) for name in PROTOCOLS]
 curves_of = jax.jit(jaxmap.precision_recall, static_argnames=("protocol", "num_classes"))
 
 
@@ -33,7 +34,10 @@ def scene(seed: int, protocol: EvaluationProtocol) -> Records:
 
 
 def repeated(records: Records, counts: np.ndarray) -> Records:
-    """Returns the records with each image as often as it counts; copies of an image follow each other."""
+    """Returns the records with each image as often as it counts, copies of an image after each other, and padding.
+
+    All have room for three of each row, so that one program serves all counts.
+    """
     starts = np.cumsum(counts) - counts
 
     def of(rows: Any) -> Any:
@@ -41,7 +45,11 @@ def repeated(records: Records, counts: np.ndarray) -> Records:
         index = np.repeat(np.arange(len(times)), times)
         copy = np.arange(len(index)) - np.repeat(np.cumsum(times) - times, times)
         columns = {name: np.asarray(column)[index] for name, column in vars(rows).items()}
-        return type(rows)(**columns | {"image_index": (starts[columns["image_index"]] + copy).astype(np.int32)})
+        columns["image_index"] = (starts[columns["image_index"]] + copy).astype(np.int32)
+        room = 3 * len(times) - len(index)
+        return type(rows)(
+            **{name: np.pad(column, ((0, room),) + ((0, 0),) * (column.ndim - 1)) for name, column in columns.items()}
+        )
 
     return Records(detections=of(records.detections), ground_truths=of(records.ground_truths))
 
@@ -55,8 +63,8 @@ def assert_same(under: PrecisionRecall, index: int, expected: PrecisionRecall) -
         np.testing.assert_allclose(under.average_precision[index], expected.average_precision, rtol=0, atol=SUMS)
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seed", range(3))
 def test_ones_give_the_curves_as_they_are_also_with_ties(name: str, seed: int) -> None:
     protocol = PROTOCOLS[name]
     records = scene(seed, protocol)
@@ -64,8 +72,8 @@ def test_ones_give_the_curves_as_they_are_also_with_ties(name: str, seed: int) -
     assert_same(under, 4, curves_of(records, protocol=protocol, num_classes=K))
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seed", range(3))
 def test_other_weights_give_the_curves_of_repeated_images(name: str, seed: int) -> None:
     protocol = PROTOCOLS[name]
     records = scene(seed + 50, protocol)
@@ -73,13 +81,14 @@ def test_other_weights_give_the_curves_of_repeated_images(name: str, seed: int) 
     valid = records.detections.valid
     found = dataclasses.replace(records.detections, scores=np.where(valid, scores, np.nan).astype(np.float32))
     records = dataclasses.replace(records, detections=found)
-    counts = np.random.default_rng(seed).integers(0, 4, (3, NUM_IMAGES))
+    counts = np.random.default_rng(seed).integers(0, 4, (2, NUM_IMAGES))
     under = curves_of(records, protocol=protocol, num_classes=K, weights=counts)
     for index, row in enumerate(counts):
-        expected = jaxmap.precision_recall(repeated(records, row), protocol=protocol, num_classes=K)
+        expected = curves_of(repeated(records, row), protocol=protocol, num_classes=K)
         assert_same(under, index, expected)
 
 
+@pytest.mark.slow
 def test_ones_give_the_curves_as_they_are_also_with_scores_of_64_bits() -> None:
     records = scene(7, jaxmap.COCO)
     found = dataclasses.replace(records.detections, scores=records.detections.scores.astype(np.float64))
@@ -125,7 +134,7 @@ def test_points_reached_are_those_of_exact_fractions(points: tuple[float, ...]) 
         assert reached[index] in (sum(Fraction(p) <= share for p in points), sum(p <= float(share) for p in points))
 
 
-@pytest.mark.parametrize("size", [1, 15, 16, 17, 300, 5000])
+@pytest.mark.parametrize("size", [1, 16, 17, 5000])
 def test_sums_before_places(size: int) -> None:
     rng = np.random.default_rng(size)
     image, flags = rng.integers(0, 7, size).astype(np.int32), rng.random((3, size)) < 0.5

@@ -34,7 +34,9 @@ def filled(max_images: int = batches.NUM_IMAGES) -> tuple[jaxmap.AveragePrecisio
     return state_of[max_images]
 
 
-@pytest.mark.parametrize("max_images", [batches.NUM_IMAGES, batches.NUM_IMAGES + 9])
+@pytest.mark.parametrize(
+    "max_images", [batches.NUM_IMAGES, pytest.param(batches.NUM_IMAGES + 9, marks=pytest.mark.slow)]
+)
 def test_inside_jit_equals_the_host(max_images: int) -> None:
     metric, state = filled(max_images)
     inside = jax.jit(lambda state: metric.bootstrap(state, num_replicates=60, seed=3))(state)
@@ -55,6 +57,7 @@ def test_from_the_loop_equals_from_the_arrays() -> None:
         assert tuple(interval) == pytest.approx(tuple(expected[name]), abs=1e-12, nan_ok=True)
 
 
+@pytest.mark.slow
 def test_every_analysis_of_weights_is_the_same_from_the_loop_and_from_the_arrays() -> None:
     metric, state = filled()
     found, truth = batches.dataset()
