@@ -9,6 +9,7 @@
 | rows, and flat indices, inside `jit` | int32 | 2^31 - 1 | `check_int32`, while tracing |
 | places of pairs in a confusion matrix | int32 | 2^30 pairs of an image | `check_int32`, while tracing |
 | counts of rows, inside `jit` | int32 | 2^31 - 1 | the number of rows |
+| counts under image weights, inside `jit` | int32 | 2^30 | `precision_recall` refuses larger weights that it sees |
 | counts of a class in states that add up | int32 | 2^31 - 1 | `add_counts` stops there, `summarize` raises |
 | true positives that reach a recall point, inside `jit` | int32 | 2^31 - 1 | quotient and remainder of q, in `curves` |
 | sums of precisions, inside `jit` | uint32 and their carries | 2^31 - 1 true positives | `curves` |

@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from ._arguments import add_json, add_protocol, progress_on_terminal, protocol_of, table, whole_numbers, write_numbers
-from ._files import add_inputs, read_inputs
+from ._arguments import add_json, add_protocol, table, whole_numbers, write_numbers
+from ._files import add_inputs, evaluate_inputs
 
 if TYPE_CHECKING:
     from ..analysis import Calibration
@@ -46,12 +46,7 @@ def add_command(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from .._evaluation import evaluate
-
-    progress = progress_on_terminal()
-    detections, ground_truths = read_inputs(arguments, progress)
-    protocol = protocol_of(arguments).customize(iou_thresholds=[arguments.iou])
-    evaluation = evaluate(detections, ground_truths, protocol=protocol, progress=progress)
+    evaluation = evaluate_inputs(arguments, arguments.iou)
     calibration = evaluation.calibration(
         arguments.iou,
         num_bins=arguments.bins[0] if len(arguments.bins) == 1 else arguments.bins,

@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from ._arguments import add_json, add_protocol, progress_on_terminal, protocol_of, table, write_numbers
-from ._files import add_inputs, read_inputs
+from ._arguments import add_json, add_protocol, table, write_numbers
+from ._files import add_inputs, evaluate_inputs
 
 if TYPE_CHECKING:
     from ..analysis import ErrorTypes
@@ -32,13 +32,7 @@ def add_command(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    protocol = protocol_of(arguments).customize(iou_thresholds=[arguments.iou])
-    from .._evaluation import evaluate
-
-    progress = progress_on_terminal()
-    detections, ground_truths = read_inputs(arguments, progress)
-    evaluation = evaluate(detections, ground_truths, protocol=protocol, progress=progress)
-    errors = evaluation.error_types(arguments.iou, arguments.background)
+    errors = evaluate_inputs(arguments, arguments.iou).error_types(arguments.iou, arguments.background)
     write_numbers(
         arguments, lambda: json.dumps(errors.to_dict()), lambda: _to_text(errors, per_class=arguments.per_class)
     )

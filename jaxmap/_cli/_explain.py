@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from ._arguments import add_grids, add_json, progress_on_terminal, protocol_of, write_numbers
-from ._files import add_inputs, read_inputs
+from ._arguments import add_grids, add_json, write_numbers
+from ._files import add_inputs, evaluate_inputs
 
 __all__ = ["add_command"]
 
@@ -29,11 +29,7 @@ def add_command(commands: Any) -> None:
 def _explain(arguments: argparse.Namespace) -> None:
     if arguments.top < 0:
         raise ValueError(f"--top must be at least 0, got {arguments.top}")
-    from .._evaluation import evaluate
-
-    progress = progress_on_terminal()
-    detections, ground_truths = read_inputs(arguments, progress)
-    evaluation = evaluate(detections, ground_truths, protocol=protocol_of(arguments), progress=progress)
+    evaluation = evaluate_inputs(arguments)
     explanation, ties = evaluation.explain(), evaluation.tie_bounds()
     notes = [f"\n\n{ties}"] if ties.differ or ties.num_contested else []
     write_numbers(

@@ -8,13 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._geometry import geometry_of
-from ._arguments import protocol_of
+from ._arguments import progress_on_terminal, protocol_of
 
 if TYPE_CHECKING:
+    from .._evaluation import Evaluation
     from ..protocols import EvaluationProtocol
     from ..types import DetectionTable, GroundTruthTable
 
-__all__ = ["add_inputs", "add_several_inputs", "read_inputs", "read_several_inputs"]
+__all__ = ["add_inputs", "add_several_inputs", "evaluate_inputs", "read_inputs", "read_several_inputs"]
 
 _GROUND_TRUTHS = (
     "COCO annotation file, plain or gzip, or LVIS's with --protocol lvis; VOC's XML files, or DOTA's text files with "
@@ -49,6 +50,18 @@ def add_inputs(command: argparse.ArgumentParser) -> None:
     add("detections", metavar="DT", nargs="?", help=_DETECTIONS)
     add("--demo", action="store_true", help="score a made-up scene in place of GT and DT")
     _add_options_of_formats(command)
+
+
+def evaluate_inputs(arguments: argparse.Namespace, iou_threshold: float | None = None) -> Evaluation:
+    """Reads the two files and scores them under the protocol of the arguments, at one IoU threshold if it is given."""
+    from .._evaluation import evaluate
+
+    protocol = protocol_of(arguments)
+    if iou_threshold is not None:
+        protocol = protocol.customize(iou_thresholds=[iou_threshold])
+    progress = progress_on_terminal()
+    detections, ground_truths = read_inputs(arguments, progress)
+    return evaluate(detections, ground_truths, protocol=protocol, progress=progress)
 
 
 def add_several_inputs(command: argparse.ArgumentParser) -> None:

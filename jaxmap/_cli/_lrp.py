@@ -9,8 +9,8 @@ from typing import Any
 
 from .._display import Columns
 from .._outputs import rounded_down
-from ._arguments import add_json, add_protocol, progress_on_terminal, protocol_of, table, write_numbers
-from ._files import add_inputs, read_inputs
+from ._arguments import add_json, add_protocol, table, write_numbers
+from ._files import add_inputs, evaluate_inputs
 
 __all__ = ["add_command"]
 
@@ -43,12 +43,7 @@ def add_command(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from .._evaluation import evaluate
-
-    progress = progress_on_terminal()
-    detections, ground_truths = read_inputs(arguments, progress)
-    protocol = protocol_of(arguments).customize(iou_thresholds=[arguments.iou])
-    evaluation = evaluate(detections, ground_truths, protocol=protocol, progress=progress)
+    evaluation = evaluate_inputs(arguments, arguments.iou)
     columns = evaluation.localisation_recall_precision(arguments.iou, score_threshold=arguments.score)
     write_numbers(arguments, lambda: _to_json(columns, arguments), lambda: _to_table(columns, arguments))
 

@@ -47,7 +47,7 @@ def precision_recall(
 
     Raises:
       ValueError: if the recall points have no common denominator of at most 1000, there are more rows than int32 can
-        number, or weights are not `[W, I]`.
+        number, or weights are not `[W, I]`; outside `jit`, if a weight is negative or too large, or an image has none.
       TypeError: if weights are not integers.
 
     References: pycocotools cocoeval.py, accumulate; VOCdevkit VOCap.m for the area.

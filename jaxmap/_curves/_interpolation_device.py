@@ -141,8 +141,10 @@ def _compared_on_tpu(
         def step(row: jax.Array, found: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             here = pl.ds(row, 1)
             is_reached = hits[here, :] >= needed
-            more = (jnp.where(is_reached, values[here, :], np.float32(-np.inf)) for values in (precision, scores))
-            return jnp.maximum(found[0], next(more)), jnp.maximum(found[1], next(more))
+            better, better_score = (
+                jnp.where(is_reached, values[here, :], np.float32(-np.inf)) for values in (precision, scores)
+            )
+            return jnp.maximum(found[0], better), jnp.maximum(found[1], better_score)
 
         start = best[...], best_scores[...]
         best[...], best_scores[...] = jax.lax.fori_loop(np.int32(0), np.int32(rows), step, start, unroll=UNROLLED)

@@ -10,15 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from .._integers import is_seen
 from ..protocols import EvaluationProtocol
-from ..types import UNDEFINED, PrecisionRecall, Records
+from ..types import UNDEFINED, HostArray, PrecisionRecall, Records
 from ._weighted_device import CellNumbers, WeightedCells
 
-__all__ = ["Draw", "in_blocks", "weighted_precision_recall", "whole_weights"]
+__all__ = ["in_blocks", "weighted_precision_recall"]
 
+LARGEST_COUNT = 2**30  # of which `points_reached` is exact
 FULL_CURVES_AT_ONCE = 4  # vectors, if curves at all recall points are kept
 Tree = TypeVar("Tree")
-Draw = Callable[[jax.Array], jax.Array]  # from the numbers of some vectors, `[B]` int32, to the vectors, `[I, B]` int32
 
 
 def weighted_precision_recall(
@@ -30,7 +31,7 @@ def weighted_precision_recall(
             f"`weights` inside jit do not serve {list(protocol.functions_of_counts)}, which the protocol "
             f"{protocol.name!r} asks for; use `Evaluation.bootstrap` on the host."
         )
-    vectors = whole_weights(weights)
+    vectors = _whole_weights(weights, records)
     cells = list(np.ndindex(len(protocol.area_ranges), len(protocol.max_detections)))
     ready = WeightedCells(records, protocol=protocol, num_classes=num_classes, ranked=cells)
     found, truth = records.detections, records.ground_truths
@@ -63,14 +64,14 @@ def weighted_precision_recall(
     return in_blocks(integrate, len(vectors), FULL_CURVES_AT_ONCE)
 
 
-def whole_weights(weights: ArrayLike) -> jax.Array:
-    """Returns weights as `[W, I]` int32.
+def _whole_weights(weights: ArrayLike, records: Records[jax.Array]) -> jax.Array:
+    """Returns weights as `[W, I]` int32; their values are checked where Python sees them.
 
     Raises:
       TypeError: if they are not integers or bools.
-      ValueError: if they are not of that shape.
+      ValueError: if they are not of that shape, one is negative or too large, or an image has none.
     """
-    vectors = jnp.asarray(weights)
+    vectors = weights if isinstance(weights, jax.Array) else np.asarray(weights)
     if not (jnp.issubdtype(vectors.dtype, jnp.integer) or vectors.dtype == bool):
         raise TypeError(
             f"`weights` must be integers inside jit, where only they add up exactly, got {vectors.dtype}; multiply "
@@ -78,7 +79,29 @@ def whole_weights(weights: ArrayLike) -> jax.Array:
         )
     if vectors.ndim != 2:
         raise ValueError(f"`weights` must have shape [W, I], got {list(vectors.shape)}.")
-    return vectors.astype(jnp.int32)
+    found, truth = records.detections, records.ground_truths
+    if is_seen(vectors):
+        _check_values(np.asarray(vectors), max(len(found.labels), len(truth.labels)))
+    for image, is_real in ((found.image_index, found.valid), (truth.image_index, truth.counted.any(-1))):
+        if is_seen(image) and is_seen(is_real):
+            last = int(np.asarray(image)[np.asarray(is_real)].max(initial=-1))
+            if last >= vectors.shape[1]:
+                raise ValueError(
+                    f"`weights` must have one weight for every image, got {vectors.shape[1]} for images up to {last}."
+                )
+    return jnp.asarray(vectors.astype(np.int32))
+
+
+def _check_values(vectors: HostArray, num_rows: int) -> None:
+    if (vectors < 0).any():
+        place = np.argwhere(vectors < 0)[0]
+        raise ValueError(f"`weights` must be at least 0, got {vectors[tuple(place)]} at {place.tolist()}.")
+    largest = int(vectors.max(initial=0))
+    if largest * num_rows > LARGEST_COUNT:
+        raise ValueError(
+            f"`weights` times the number of rows must be at most 2^30 inside jit, got up to {largest} x {num_rows}; "
+            "divide them by a common factor."
+        )
 
 
 def in_blocks(compute: Callable[[jax.Array], Tree], number: int, at_once: int) -> Tree:

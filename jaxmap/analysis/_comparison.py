@@ -167,8 +167,11 @@ class Comparison:
         return {"models": list(self.names)} | settings | {name: table.rows() for name, table in tables.items()}
 
     def __repr__(self) -> str:
-        first = {model: next(iter(table.values())).difference.value for model, table in self.summary.items()}
-        return described(self, first=self.names[0], **{f"AP of {name} - first": value for name, value in first.items()})
+        changes = {}
+        for model, table in self.summary.items():
+            number, one = next(iter(table.items()))
+            changes[f"{number} of {model} - first"] = one.difference.value
+        return described(self, first=self.names[0], **changes)
 
     def __str__(self) -> str:
         return "\n\n".join(self._text(model, table) for model, table in self.summary.items())

@@ -35,6 +35,8 @@ def influence_of_images(dataset: DatasetRecords, protocol: EvaluationProtocol) -
     )
     defined = [~np.isnan(values[:, 0]) & group for values, group in zip(base, groups, strict=True)]
     count = np.repeat(np.array([flags.sum() for flags in defined])[:, None], of_all.num_images, axis=1)
+    count[[values is None for values in whole]] = 0  # their threshold is not in the protocol
+    with_all = _means(total, count)
     for part, images in _classes_of_similar_size(dataset):
         weighted = WeightedSummary(part, protocol)
         num_images = weighted.num_images
@@ -48,9 +50,12 @@ def influence_of_images(dataset: DatasetRecords, protocol: EvaluationProtocol) -
                         total[line, some] += np.nan_to_num(changed) - np.nan_to_num(base[line][label, 0])
                         count[line, some] += ~gone & ~defined[line][label]
                         count[line, some] -= gone & defined[line][label]
-    unasked = np.array([values is None for values in whole])
-    without = np.where((count > 0) & ~unasked[:, None], total / np.maximum(count, 1), np.nan)
-    return of_all.names, of_all.of_dataset().summary - without
+    return of_all.names, with_all - _means(total, count)
+
+
+def _means(total: Floats, count: Ints) -> Floats:
+    """Returns the means of so many values; NaN of none."""
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _each_left_out(num_images: int) -> Weights:

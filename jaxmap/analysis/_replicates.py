@@ -82,12 +82,13 @@ class WeightedSummary:
         empty = np.empty((len(self.lines), 0)), np.empty((self.num_classes, 0))
         return Replicates(*(np.concatenate(arrays, axis=1) for arrays in zip(empty, *parts, strict=True)))
 
-    def of_classes(self, weights: Weights, num_weights: int) -> list[tuple[slice, list[Floats | None]]]:
-        """Returns blocks of vectors: which they are, and each number of the summary for each class, `[K, W]` of them.
+    def of_classes(self, weights: Weights, num_weights: int) -> Iterator[tuple[slice, list[Floats | None]]]:
+        """Yields blocks of vectors: which they are, and each number of the summary for each class, `[K, W]` of them.
 
         A number is None where its threshold is not in the protocol.
         """
-        return [(block, list(self._of_lines(self._vectors(weights, block)))) for block in self._blocks(num_weights)]
+        for block in self._blocks(num_weights):
+            yield block, list(self._of_lines(self._vectors(weights, block)))
 
     def of_dataset(self) -> Replicates:
         """Returns the numbers of the dataset as it is, W = 1."""

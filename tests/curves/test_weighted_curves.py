@@ -110,6 +110,13 @@ def test_weights_of_zero_leave_nothing() -> None:
     [
         (np.ones((2, NUM_IMAGES), np.float32), TypeError, "`weights` must be integers inside jit"),
         (np.ones(NUM_IMAGES, np.int32), ValueError, r"`weights` must have shape \[W, I\], got \[12\]"),
+        (-np.eye(2, NUM_IMAGES, 3, np.int64), ValueError, r"`weights` must be at least 0, got -1 at \[0, 3\]"),
+        (
+            np.full((1, NUM_IMAGES), 2**32),
+            ValueError,
+            "times the number of rows must be at most 2.30 inside jit",
+        ),
+        (np.ones((1, 5), np.int32), ValueError, "one weight for every image, got 5 for images up to 11"),
     ],
 )
 def test_bad_weights(weights: np.ndarray, error: type[Exception], words: str) -> None:

@@ -17,7 +17,7 @@ HUNDREDTHS = tuple(i / 100 for i in range(101))
 # The rules of tidecv 1.0.1 that are not ours.
 DIFFERENCES = {
     "crowds": "a detection on a crowd has a type, too, and may be fixed",
-    "classes": "a class without objects has the AP 0, and takes part in the mean if it has detections",
+    "classes": "a class without objects has the AP 0, and is included in the mean if it has detections",
     "ties": "once errors are fixed, all detections that were not true positives are the first of equal scores",
     "edges": "an IoU that equals a threshold is below it, except where a detection finds an object",
     "first": "of equally similar objects the first is the most similar",
