@@ -229,7 +229,7 @@ PROGRAMS = (
         lambda: (functools.partial(coco().bootstrap, num_replicates=1000), (state_of(coco()),)),
         assumed_trips=563,
         assumption="tiles of 64 of 36,000 matched rows",
-        allowed_types=("bf16",),  # sums of 128 flags, as in `compute`
+        allowed_types=("bf16", "u64"),  # sums of 128 flags, as in `compute`; the counter of JAX's random bits
     ),
     curves("compute-spread", "the same, state divided over 4 chips", coco, spread=True),
     Program("merge", "`merge` 5,000 + 5,000", lambda: merge_of(coco()), quick=True),
