@@ -76,7 +76,7 @@ class PrecisionRecallF1:
 
     __repr__ = short_repr
 
-    def per_class(self, iou_threshold: float | None = None) -> dict[str, Any]:
+    def per_class(self, iou_threshold: float | None = None) -> Columns:
         """Returns columns of `[K + 2]`: `class_id`, `class_name`, `num_ground_truths`, then counts and rates.
 
         Args:
@@ -92,9 +92,9 @@ class PrecisionRecallF1:
             "num_ground_truths": self.num_ground_truths,
         }
         if iou_threshold is None:
-            return Columns(columns | {name: getattr(self, name).mean(axis=0) for name in RATES})
+            return Columns(columns | {name: getattr(self, name).mean(axis=0) for name in RATES}).as_lists()
         _, place = self.protocol.locate(self.protocol.area_ranges[0].name, iou_threshold)
-        return Columns(columns | {name: getattr(self, name)[place] for name in COUNTS + RATES})
+        return Columns(columns | {name: getattr(self, name)[place] for name in COUNTS + RATES}).as_lists()
 
     def per_threshold(self) -> dict[str, Any]:
         """Returns columns of `[T]` about all classes: `iou_threshold`, the counts, and the rates of both averages."""

@@ -49,8 +49,8 @@ def test_counts_and_rates_by_hand() -> None:
     assert rates.false_positives[:, 0].tolist() == [1] * 4 + [2] * 6
     assert rates.false_negatives[:, 0].tolist() == [1] * 4 + [2] * 6
     at_half = rates.per_class(0.5)
-    assert [at_half[name].tolist() for name in RATES] == [[0.5] * 3] * 3
-    assert [rates.per_class()[name].tolist() for name in RATES] == [pytest.approx([0.2] * 3)] * 3
+    assert [at_half[name] for name in RATES] == [[0.5] * 3] * 3
+    assert [rates.per_class()[name] for name in RATES] == [pytest.approx([0.2] * 3)] * 3
     assert rates.per_class()["class_name"] == ["0", "micro", "macro"]
     assert rates.per_threshold()["micro_f1"].tolist() == [0.5] * 4 + [0] * 6
     assert "0.50:0.95     0.200   0.200   0.200      0.200   0.200   0.200" in str(rates)
