@@ -307,7 +307,7 @@ class Explanations(Numbers):
           >>> truth = [{"boxes": [[0.0, 0.0, 10.0, 10.0], [50.0, 0.0, 60.0, 10.0]], "labels": [0, 0]}]
           >>> found = [{"boxes": [[0.0, 0.0, 10.0, 8.0]], "labels": [0]}]  # without scores
           >>> rates = jaxmap.evaluate(found, truth).precision_recall_f1().per_class(iou_threshold=0.5)
-          >>> rates["precision"].tolist(), rates["recall"].tolist()  # of class 0, micro and macro
+          >>> rates["precision"], rates["recall"]  # of class 0, micro and macro
           ([1.0, 1.0, 1.0], [0.5, 0.5, 0.5])
         """
         optimal = matching_for(self.dataset, matching) == "optimal"
