@@ -25,6 +25,8 @@ __all__ = [
     "add_protocol",
     "check_outputs",
     "class_groups_of",
+    "may_be_left_out",
+    "number",
     "progress_on_terminal",
     "protocol_list",
     "protocol_of",
@@ -60,7 +62,7 @@ def add_protocol(command: argparse.ArgumentParser) -> None:
     sigmas = "standard deviation of each keypoint relative to the object's scale, 0.026,0.025,...; or a file of them"
     add("--keypoint-sigmas", type=_keypoint_sigmas, metavar="LIST", help=sigmas)
     ratio = "width of a boundary, as a share of the image's diagonal (default: 0.02)"
-    add("--boundary-ratio", type=_number, metavar="SHARE", help=ratio)
+    add("--boundary-ratio", type=number, metavar="SHARE", help=ratio)
 
 
 def add_grids(command: argparse.ArgumentParser) -> None:
@@ -177,6 +179,20 @@ def whole_numbers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 1,10,100") from None
 
 
+def may_be_left_out(option: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Returns a parser for an option whose value may be left out, which takes a file that follows it for its value."""
+
+    def parse_or_advise(text: str) -> Any:
+        try:
+            return parse(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(
+                f"{error}; write {option} after the files to leave out its value"
+            ) from None
+
+    return parse_or_advise
+
+
 def signed(value: float, digits: int = 4) -> str:
     """Returns a difference with its sign, `-` for NaN."""
     return "-" if math.isnan(value) else f"{value:+.{digits}f}"
@@ -198,8 +214,8 @@ def _same_file(path: str, other: str) -> bool:
 def _grid(text: str) -> list[float]:
     """Parses `0.5,0.75`, or `first:last:step` into the same doubles as COCO's grid."""
     if ":" not in text:
-        return [_number(item) for item in text.split(",")]
-    parts = [_number(item) for item in text.split(":")]
+        return [number(item) for item in text.split(",")]
+    parts = [number(item) for item in text.split(":")]
     if len(parts) != 3 or not all(map(math.isfinite, parts)) or parts[2] <= 0 or parts[1] < parts[0]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a range: write first:last:step, such as 0.5:0.95:0.05")
     first, last, step = parts
@@ -239,11 +255,12 @@ def _area_ranges(text: str) -> dict[str, tuple[float, float]]:
             raise argparse.ArgumentTypeError(f"{item!r} is not a range: write name=low:high, such as small=0:1024")
         if name in ranges:
             raise argparse.ArgumentTypeError(f"{name!r} is given twice")
-        ranges[name] = (_number(low), _number(high))
+        ranges[name] = (number(low), number(high))
     return ranges
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """Parses a number as JSON has it."""
     try:
         return float(text if "_" not in text and text.isascii() else "no number")  # Python reads 1_0 and other digits
     except ValueError:

@@ -6,7 +6,9 @@ import argparse
 import json
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from .._outputs import check_output, printable
 from ._arguments import (
@@ -14,6 +16,8 @@ from ._arguments import (
     add_grids,
     add_json,
     class_groups_of,
+    may_be_left_out,
+    number,
     progress_on_terminal,
     protocol_of,
     signed,
@@ -21,9 +25,10 @@ from ._arguments import (
     write_numbers,
 )
 from ._files import add_several_inputs, read_several_inputs
-from ._resampling import add_resampling, resampling_of, whole_number
+from ._resampling import add_resampling, add_sizes, resampling_of, whole_number
 
 if TYPE_CHECKING:
+    from .._display import Columns
     from ..analysis import Comparison
 
 __all__ = ["add_command"]
@@ -32,6 +37,7 @@ _DESCRIPTION = (
     "Compare detectors on the same images: paired differences from the first, with intervals and p-values, for every "
     "number and class."
 )
+
 _SUFFIXES = (".gz", ".bz2", ".xz", ".json", ".csv", ".tar", ".tgz")
 
 
@@ -54,8 +60,12 @@ def add_command(commands: Any) -> None:
     report = "also write index.html, a page of tables and plots, into the folder DIR, created if it does not exist"
     add("--report", metavar="DIR", help=report)
     add_json(command, "the numbers, also of all classes and of the deciding images, as one object")
+    changes = "also list the objects that only one of two detectors finds, at an IoU threshold (default: 0.5)"
+    iou = may_be_left_out("--changes", number)
+    add("--changes", type=iou, nargs="?", const=0.5, metavar="IOU", help=changes)
+    add_sizes(command, "--sequential", "also print whether the comparison could have stopped early")
     add("--per-class", action="store_true", help="also print the difference of every class")
-    top = "number of images to list for each detector (default: %(default)s)"
+    top = "number of images and objects to list for each detector (default: %(default)s)"
     add("--top", type=whole_number(0), default=10, metavar="N", help=top)
 
 
@@ -66,7 +76,12 @@ def _run(arguments: argparse.Namespace) -> None:
     names = _names_of(paths) if arguments.names is None else arguments.names.split(",")
     if len(names) != len(paths) or len(set(names)) < len(names):
         raise ValueError(f"--names must be {len(paths)} different names, one for each DT, got {arguments.names!r}")
-    names = list(map(printable, names))
+    names, protocol = list(map(printable, names)), protocol_of(arguments)
+    if arguments.changes is not None and protocol.threshold_index(arguments.changes) is None:
+        thresholds = ", ".join(f"{value:g}" for value in protocol.iou_thresholds[:20])
+        raise ValueError(
+            f"--changes must be an IoU threshold of the protocol ({thresholds}), got {arguments.changes:g}"
+        )
     if arguments.report is not None:
         from ..plots import require_matplotlib
 
@@ -77,7 +92,7 @@ def _run(arguments: argparse.Namespace) -> None:
     tell = progress_on_terminal()
     tables, ground_truths = read_several_inputs(arguments, tell)
     settings = resampling_of(arguments, ground_truths)
-    scored: dict[str, Any] = {"protocol": protocol_of(arguments), "class_groups": class_groups_of(arguments)}
+    scored: dict[str, Any] = {"protocol": protocol, "class_groups": class_groups_of(arguments)}
     evaluations = [evaluate(one, ground_truths, **scored, progress=tell) for one in tables]
     if tell is not None:
         tell(f"drawing images {arguments.replicates} times")
@@ -89,17 +104,31 @@ def _run(arguments: argparse.Namespace) -> None:
         permutation=not arguments.no_permutation,
         **settings,
     )
+    looks = None
+    if arguments.sequential is not None:
+        from ..analysis import sequential_comparison
+
+        if tell is not None:
+            tell("comparing fewer images")
+        looks = sequential_comparison(comparison, arguments.sequential or None, seed=arguments.seed)
+    results = _Results(comparison, arguments.changes, looks, arguments.top, arguments.per_class)
     try:
         if arguments.report is not None:
             from ..report import write_comparison
 
-            write_comparison(comparison, arguments.report)
+            write_comparison(comparison, arguments.report, looks=looks)
     finally:  # numbers that took minutes are not lost to a full disk
-        write_numbers(
-            arguments,
-            lambda: json.dumps(comparison.to_dict(arguments.top)),
-            lambda: _to_text(comparison, top=arguments.top, per_class=arguments.per_class),
-        )
+        write_numbers(arguments, lambda: _to_json(results), lambda: _to_text(results))
+
+
+class _Results(NamedTuple):
+    """What was asked for."""
+
+    comparison: Comparison
+    changes: float | None  # the IoU threshold
+    looks: Columns | None
+    top: int
+    per_class: bool
 
 
 def _names_of(paths: Sequence[str]) -> list[str]:
@@ -116,7 +145,17 @@ def _names_of(paths: Sequence[str]) -> list[str]:
     return [f"model {number}" for number in range(1, len(paths) + 1)]
 
 
-def _to_text(comparison: Comparison, *, top: int, per_class: bool) -> str:
+def _to_json(results: _Results) -> str:
+    content = results.comparison.to_dict(results.top)
+    if results.changes is not None:
+        content["changes"] = results.comparison.changes(results.changes).rows()
+    if results.looks is not None:
+        content["sequential"] = results.looks.rows()
+    return json.dumps(content)
+
+
+def _to_text(results: _Results) -> str:
+    comparison, top = results.comparison, results.top
     parts, first = [str(comparison)], next(iter(comparison.protocol.numbers())).name
     if top:
         images = comparison.images(top)
@@ -125,7 +164,18 @@ def _to_text(comparison: Comparison, *, top: int, per_class: bool) -> str:
         shown |= {f"{first} of {comparison.names[0]}": images["first"], f"{first} of model": images["other"]}
         lead = f"Images that decide the difference in {first}: how much each adds to it, and its own {first}"
         parts.append(f"{lead}\n{table(shown)}")
-    if per_class:
+    if results.changes is not None:
+        parts.append(_changes_text(comparison, results.changes, top))
+    if results.looks is not None:
+        looks = results.looks
+        shown = {"model": looks["model"], "images": looks["num_images"].tolist()}
+        shown |= {name: list(map(signed, looks[name].tolist())) for name in ("difference", "low", "high")}
+        shown["p, exchanged"] = [f"{p:.3g}" for p in looks["p_permutation"].tolist()]
+        shown["decided"] = ["yes" if decided else "no" for decided in looks["decided"].tolist()]
+        number_of_looks = len(set(looks["num_images"].tolist()))
+        lead = f"{first} as images come in: intervals corrected for {number_of_looks} looks"
+        parts.append(f"{lead}\n{table(shown)}")
+    if results.per_class:
         columns = comparison.per_class()
         shown = {name: columns[name] for name in ("model", "class_id", "class_name", "first", "other")}
         shown |= {name: list(map(signed, columns[name])) for name in ("difference", "low", "high")}
@@ -134,6 +184,16 @@ def _to_text(comparison: Comparison, *, top: int, per_class: bool) -> str:
         lead += _lowest_p(comparison)
         parts.append(f"{lead}\n{table(shown)}")
     return "\n\n".join(parts)
+
+
+def _changes_text(comparison: Comparison, iou_threshold: float, top: int) -> str:
+    changes, count = comparison.changes(iou_threshold, top), len(comparison.changes(iou_threshold)["change"])
+    names = {"model": "model", "change": "change", "image": "image_id", "class": "class_id", "object": "ground_truth"}
+    columns = {title: np.asarray(changes[name]).tolist() for title, name in names.items()}
+    columns |= {name: changes[name].tolist() for name in ("score", "iou")}
+    shown = len(columns["model"])
+    lead = f"Objects that only one detector finds at IoU {iou_threshold:.2f} ({shown:,} of {count:,})"
+    return f"{lead}\n{table(columns)}" if shown else lead
 
 
 def _lowest_p(comparison: Comparison) -> str:

@@ -17,6 +17,7 @@ from ._arguments import (
     add_grids,
     add_json,
     class_groups_of,
+    may_be_left_out,
     progress_on_terminal,
     protocol_of,
     signed,
@@ -24,7 +25,15 @@ from ._arguments import (
     write_numbers,
 )
 from ._files import add_inputs, read_inputs
-from ._resampling import add_bootstrap, add_resampling, resampling_of, whole_number
+from ._resampling import (
+    add_bootstrap,
+    add_resampling,
+    add_sizes,
+    add_slices,
+    resampling_of,
+    slices_of,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from .._evaluation import Evaluation
@@ -50,11 +59,11 @@ def add_command(commands: Any) -> None:
     add("--per-class", action="store_true", help="also print a table of all classes")
     add_bootstrap(command, "also print")
     add_resampling(command)
-    slices = "also score parts of the images: a CSV file with image_id (or file_name) and columns such as weather"
-    add("--slices", metavar="FILE", help=slices)
-    add("--by", metavar="LIST", help="the columns of --slices to use, such as weather,hour (default: all)")
+    add_slices(command)
     influence = "also print the N images with the largest influence on the first number (default: 10)"
-    add("--influence", type=whole_number(1), nargs="?", const=10, metavar="N", help=influence)
+    count = may_be_left_out("--influence", whole_number(1))
+    add("--influence", type=count, nargs="?", const=10, metavar="N", help=influence)
+    add_sizes(command, "--learning-curve", "also print the mean and range of AP in random samples of the images")
     add_json(command, "the numbers, and the tables that are asked for, as one object")
     add("--csv", metavar="OUT", help="write the table of all classes to OUT")
     text = "print precision, recall and F1 of the detections from this score on, in place of AP"
@@ -62,8 +71,6 @@ def add_command(commands: Any) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    if arguments.by is not None and arguments.slices is None:
-        raise ValueError("--by names columns of --slices FILE, which is missing")
     if arguments.group is not None and arguments.bootstrap is None:
         raise ValueError("--group is for --bootstrap, which is missing")
     if arguments.csv == STDOUT:
@@ -71,11 +78,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     progress = progress_on_terminal()
     class_groups = class_groups_of(arguments)
     detections, ground_truths = read_inputs(arguments, progress)
-    from .. import io as readers
     from .._evaluation import evaluate
 
     drawn = resampling_of(arguments, ground_truths)
-    parts = None if arguments.slices is None else readers.read_image_table(arguments.slices, ground_truths)
+    parts = slices_of(arguments, ground_truths)
     evaluation = evaluate(
         detections, ground_truths, protocol=protocol_of(arguments), class_groups=class_groups, progress=progress
     )
@@ -86,12 +92,14 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.bootstrap is not None:
         bootstrap = evaluation.bootstrap(arguments.bootstrap, **drawn)
     if parts is not None:
-        by = None if arguments.by is None else arguments.by.split(",")
-        slices = evaluation.slices(parts, by, num_replicates=arguments.bootstrap, **drawn)
-    images = None
+        slices = evaluation.slices(**parts, num_replicates=arguments.bootstrap, **drawn)
+    images = curve = None
     if arguments.influence is not None:
-        images = {name: values[: arguments.influence] for name, values in evaluation.influence().items()}
-    results = _Results(evaluation, bootstrap, slices, images, arguments.per_class)
+        images = Columns({name: values[: arguments.influence] for name, values in evaluation.influence().items()})
+    if arguments.learning_curve is not None:
+        settings = {name: drawn[name] for name in ("seed", "confidence")}
+        curve = Columns(evaluation.learning_curve(arguments.learning_curve or None, **settings))
+    results = _Results(evaluation, bootstrap, slices, images, curve, arguments.per_class)
     try:
         if arguments.csv is not None:
             write_output(arguments.csv, _to_csv(_classes(evaluation, bootstrap)))
@@ -105,20 +113,25 @@ class _Results(NamedTuple):
     evaluation: Evaluation
     bootstrap: Bootstrap | None
     slices: Slices | None
-    images: dict[str, Any] | None
+    images: Columns | None
+    curve: Columns | None
     per_class: bool
 
 
 def _to_text(results: _Results) -> str:
     from .._summary import shown_columns
 
-    evaluation, images = results.evaluation, results.images
+    evaluation, images, first = results.evaluation, results.images, next(iter(results.evaluation.summary))
     parts = [str(one) for one in (evaluation, results.bootstrap, results.slices) if one is not None]
     if images is not None:
-        first = next(iter(evaluation.summary))
         shown = {"image": images["image_id"], first: [signed(value, 5) for value in images[first].tolist()]}
         lead = f"Images with the largest influence: {first} minus {first} without the image"
         parts.append(f"{lead}\n{table(shown)}")
+    if results.curve is not None:
+        rows = [row for row in results.curve.rows() if row["number"] == first]
+        shown = {"images": [row["num_images"] for row in rows]}
+        shown |= {name: [row[name] for row in rows] for name in ("mean", "low", "high")}
+        parts.append(f"{first} of random samples of the images: mean and range\n{table(shown)}")
     if results.per_class:
         parts.append(table(shown_columns(_classes(evaluation, results.bootstrap), evaluation.protocol)))
     return "\n\n".join(parts)
@@ -131,7 +144,9 @@ def _to_json(results: _Results) -> str:
     if results.slices is not None:
         content |= results.slices.to_dict()
     if results.images is not None:
-        content["influence"] = Columns(results.images).rows()
+        content["influence"] = results.images.rows()
+    if results.curve is not None:
+        content["learning_curve"] = results.curve.rows()
     if results.per_class:
         content["per_class"] = Columns(_classes(results.evaluation, results.bootstrap)).rows()
     return json.dumps(content)
@@ -163,9 +178,10 @@ def _to_csv(columns: dict[str, list[Any]]) -> str:
 
 def _write_sets(evaluation: Evaluation, arguments: argparse.Namespace) -> None:
     """Writes the rates of detections without a ranking."""
-    for name in ("bootstrap", "slices", "influence", "csv"):
+    for name in ("bootstrap", "slices", "influence", "learning_curve", "csv"):
         if getattr(arguments, name) is not None:
-            raise ValueError(f"--{name} is for AP, which detections without scores, or --score-threshold, do not have")
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{option} is for AP, which detections without scores, or --score-threshold, do not have")
     score = arguments.score_threshold
     rates = evaluation.precision_recall_f1(score_threshold=score, area=evaluation.protocol.area_ranges[0].name)
     concepts = evaluation.cgf1() if score is None else evaluation.cgf1(score)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .._outputs import check_output, printable, write_output
 from ._arguments import add_class_groups, add_grids, class_groups_of, progress_on_terminal, protocol_of
 from ._files import add_inputs, read_inputs
-from ._resampling import add_bootstrap
+from ._resampling import add_bootstrap, add_slices, slices_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,6 +32,7 @@ def add_command(commands: Any) -> None:
     add = command.add_argument
     add("-o", "--output", metavar="DIR", required=True, help="folder for index.html; created if it does not exist")
     add_bootstrap(command, "also show")
+    add_slices(command)
     add("--png", action="store_true", help="also write the pictures on one sheet, overview.png")
 
 
@@ -45,6 +46,7 @@ def _report(arguments: argparse.Namespace) -> None:
     progress = progress_on_terminal()
     class_groups = class_groups_of(arguments)
     detections, ground_truths = read_inputs(arguments, progress)
+    parts = slices_of(arguments, ground_truths)
     from .._evaluation import evaluate
     from ..report import write_report
 
@@ -54,7 +56,9 @@ def _report(arguments: argparse.Namespace) -> None:
     if progress is not None:
         progress("drawing")
     title, num_replicates = _title(arguments), arguments.bootstrap
-    print(printable(write_report(evaluation, arguments.output, title=title, num_replicates=num_replicates)))
+    slices = None if parts is None else evaluation.slices(**parts, num_replicates=num_replicates)
+    page = write_report(evaluation, arguments.output, title=title, num_replicates=num_replicates, slices=slices)
+    print(printable(page))
     if arguments.png:
         print(printable(write_output(sheet, _png(plots.overview(evaluation)))))
 

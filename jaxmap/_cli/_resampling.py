@@ -6,10 +6,12 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ._arguments import may_be_left_out, whole_numbers
+
 if TYPE_CHECKING:
     from ..types import GroundTruthTable
 
-__all__ = ["add_bootstrap", "add_resampling", "resampling_of", "whole_number"]
+__all__ = ["add_bootstrap", "add_resampling", "add_sizes", "add_slices", "resampling_of", "slices_of", "whole_number"]
 
 _LARGEST_SEED = 2**32 - 1
 
@@ -17,7 +19,8 @@ _LARGEST_SEED = 2**32 - 1
 def add_bootstrap(command: argparse.ArgumentParser, what: str) -> None:
     """Adds `--bootstrap [N]`."""
     text = f"{what} standard errors and intervals, from N replicates of drawn images (default: 1000)"
-    command.add_argument("--bootstrap", type=_replicates, nargs="?", const=1000, metavar="N", help=text)
+    count = may_be_left_out("--bootstrap", whole_number(2))
+    command.add_argument("--bootstrap", type=count, nargs="?", const=1000, metavar="N", help=text)
 
 
 def add_resampling(command: argparse.ArgumentParser) -> None:
@@ -29,6 +32,33 @@ def add_resampling(command: argparse.ArgumentParser) -> None:
     add("--confidence", type=_confidence, default=0.95, metavar="SHARE", help=confidence)
     group = "CSV file with image_id (or file_name) and group: draw groups of images, such as videos, not single images"
     add("--group", metavar="FILE", help=group)
+
+
+def add_sizes(command: argparse.ArgumentParser, option: str, what: str) -> None:
+    """Adds an option of ascending numbers of images, such as `--learning-curve [LIST]`; empty if there is no list."""
+    text = f"{what}, at each number of images of a list such as 100,500 (default: about 10 that double)"
+    sizes = may_be_left_out(option, whole_numbers)
+    command.add_argument(option, type=sizes, nargs="?", const=[], metavar="LIST", help=text)
+
+
+def add_slices(command: argparse.ArgumentParser) -> None:
+    """Adds the options that `slices_of` reads."""
+    slices = "also score parts of the images: a CSV file with image_id (or file_name) and columns such as weather"
+    command.add_argument("--slices", metavar="FILE", help=slices)
+    by = "the columns of --slices to use, such as weather,hour (default: all)"
+    command.add_argument("--by", metavar="LIST", help=by)
+
+
+def slices_of(arguments: argparse.Namespace, ground_truths: GroundTruthTable) -> dict[str, Any] | None:
+    """Returns the arguments of `Evaluation.slices` that the options give; None if there are no slices."""
+    from .. import io
+
+    if arguments.slices is None:
+        if arguments.by is not None:
+            raise ValueError("--by names columns of --slices FILE, which is missing")
+        return None
+    by = None if arguments.by is None else arguments.by.split(",")
+    return {"table": io.read_image_table(arguments.slices, ground_truths), "by": by}
 
 
 def resampling_of(arguments: argparse.Namespace, ground_truths: GroundTruthTable) -> dict[str, Any]:
@@ -52,13 +82,6 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
         return number
 
     return parse
-
-
-def _replicates(text: str) -> int:
-    try:
-        return whole_number(2)(text)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error}; write --bootstrap after the files to leave out N") from None
 
 
 def _confidence(text: str) -> float:

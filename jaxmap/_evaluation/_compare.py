@@ -85,6 +85,7 @@ def compare(
         unit=unit,
         num_looks=num_looks,
         permutation=permutation,
+        matched=[one.matched for one in evaluations],
     )
 
 

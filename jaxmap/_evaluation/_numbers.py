@@ -13,7 +13,7 @@ import numpy as np
 
 from .._curves._host import precision_recall
 from .._display import Columns, described, html_table
-from .._matching._host import MatchedDataset
+from .._matching._host import MatchedDataset, require_matched
 from .._records._host import DatasetRecords, of_images
 from .._summary import mean_of_each_class, summarize, summary_columns, summary_lines, summary_table
 from ..analysis import image_curves, tie_bounds
@@ -165,10 +165,5 @@ class Numbers:
         )
 
     def require_matched(self, method: str) -> MatchedDataset:
-        """Returns the matches; a `ValueError` names the method if the records came from the state of a metric."""
-        if self.matched is None:
-            raise ValueError(
-                f"`{method}` needs the boxes of both sides, which the state of a metric does not keep; call "
-                "`jaxmap.evaluate` on the detections and the ground truths."
-            )
-        return self.matched
+        """Returns the matches; a `ValueError` names the method if there are none, only records."""
+        return require_matched(self.matched, method)

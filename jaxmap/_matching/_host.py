@@ -40,7 +40,7 @@ from ._components import components
 from ._kernel import match_components
 from ._packing import Cells, pack_cells
 
-__all__ = ["MatchedDataset", "common_groups", "match_dataset"]
+__all__ = ["MatchedDataset", "common_groups", "match_dataset", "require_matched"]
 
 CHUNKS_AT_ONCE = 8  # chunks in flight on the device; more would only take memory
 DROPPED = -1  # position of a row beyond the limit
@@ -101,6 +101,16 @@ class MatchedDataset:
         """Returns the matches of one plane: rows of the detections and of the ground truths, and their similarity."""
         taken = read_plane(self.chosen, area, threshold, num_thresholds)
         return self.pairs.detection[taken], self.pairs.ground_truth[taken], self.pairs.similarity[taken]
+
+
+def require_matched(matched: MatchedDataset | None, method: str) -> MatchedDataset:
+    """Returns the matches; a `ValueError` names the method if there are none, only records."""
+    if matched is None:
+        raise ValueError(
+            f"`{method}` needs the boxes of both sides, which the state of a metric does not keep, nor a part of an "
+            "evaluation; call `jaxmap.evaluate` on the detections and the ground truths."
+        )
+    return matched
 
 
 def match_dataset(

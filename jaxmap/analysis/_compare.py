@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._matching._host import MatchedDataset
 from .._records._host import DatasetRecords, side_by_side
 from ..protocols import EvaluationProtocol
 from ..types import Floats, Ints
@@ -30,8 +31,9 @@ def compare_datasets(
     unit: Any = "image",
     num_looks: int = 1,
     permutation: bool = True,
+    matched: Sequence[MatchedDataset | None] | None = None,
 ) -> Comparison:
-    """Compares models on the same images; arguments as `jaxmap.compare` takes them."""
+    """Compares models on the same images; arguments as `jaxmap.compare` takes them, and the matches of each model."""
     check_confidence(confidence)
     num_replicates, seed = check_count("num_replicates", num_replicates, 2), check_seed(seed)
     num_looks = check_count("num_looks", num_looks, 1)
@@ -53,6 +55,7 @@ def compare_datasets(
         summary=summary,
         of_class=of_class,
         datasets=tuple(datasets),
+        matched=(None,) * len(datasets) if matched is None else tuple(matched),
         confidence=confidence,
         num_looks=num_looks,
         num_replicates=num_replicates,

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._display import Columns, described, html_table
+from .._matching._host import MatchedDataset, require_matched
 from .._outputs import printable
 from .._records._host import DatasetRecords
 from .._summary import line_texts
 from ..protocols import EvaluationProtocol
 from ..types import Floats, HostArray, Ints
+from ._changes import changed_ground_truths, same_ground_truths
 from ._images import image_curves
 from ._influence import influence_of_images
 from ._intervals import SAME, Interval, columns_of
@@ -53,6 +55,7 @@ class Comparison:
       summary: for each other model, by name, the difference of each number of the summary, by name.
       of_class: for each other model, by name, K differences of the first number of the summary (AP).
       datasets: the records of the N models.
+      matched: their matches; None for one whose records came without boxes, from the state of a metric.
       confidence: the share of comparisons whose interval should contain the true difference, before it is corrected for
         `num_looks`.
       num_looks: how many times the comparison is made while images come in.
@@ -66,6 +69,7 @@ class Comparison:
     summary: dict[str, dict[str, Difference]]
     of_class: dict[str, list[Difference]]
     datasets: tuple[DatasetRecords, ...]
+    matched: tuple[MatchedDataset | None, ...]
     confidence: float
     num_looks: int
     num_replicates: int
@@ -121,19 +125,57 @@ class Comparison:
         ).as_lists()
 
     def wins(self) -> Columns:
-        """Returns in how many images and classes each other model has a higher AP than the first, a lower, the same.
+        """Returns in how many images, classes and objects each other model is better than the first, worse, the same.
+
+        A model is better in an image or a class in which its AP is higher, and in an object that only it finds at the
+        protocol's IoU threshold nearest to 0.5.
 
         Returns:
-          Columns `model`, `of` (`images` or `classes`), `wins`, `losses`, `ties`; those without ground truth are
-          excluded.
+          Columns `model`, `of` (`images`, `classes` or `objects`), `wins`, `losses`, `ties`. Images and classes without
+          ground truth are excluded. Objects are left out if the records came from the state of a metric, or if the
+          ids of the two sides differ.
         """
-        rows = []
+        rows: list[tuple[Any, ...]] = []
         for index, (model, table) in enumerate(self.of_class.items(), 1):
             of_class = np.array([one.difference.value for one in table])
             for what, change in (("images", self.per_image[index] - self.per_image[0]), ("classes", of_class)):
                 counts = [int(flags.sum()) for flags in (change > SAME, change < -SAME, np.abs(change) <= SAME)]
                 rows.append((model, what, *counts))
+            first, other = self.matched[0], self.matched[index]
+            if first is not None and other is not None and same_ground_truths(first, other):
+                kinds = self._changes(index, self.protocol.threshold_near_half)["change"]
+                found, lost = (int(np.count_nonzero(kinds == kind)) for kind in ("found", "lost"))
+                objects = int(self.datasets[0].num_ground_truths[:, 0].sum())
+                rows.append((model, "objects", found, lost, objects - found - lost))
         return Columns(zip(("model", "of", "wins", "losses", "ties"), map(list, zip(*rows, strict=True)), strict=True))
+
+    def changes(self, iou_threshold: float | None = None, top: int | None = None) -> Columns:
+        """Returns the objects that only one of two models finds, and the detections that find them.
+
+        Args:
+          iou_threshold: one of the protocol's; None for the one nearest to 0.5.
+          top: how many to return of each model and kind of change; None for all.
+
+        Returns:
+          A row for each other model and object in the first area range: `model`, `image_id`, `class_id`, `ground_truth`
+          (annotation id, or row in the image), `change` (`found` if the first model misses it, `lost` if only the first
+          finds it), and of the detection that finds it `detection` (position in its file, or row in its image), `score`
+          and `iou`. Those found come first, each kind by descending score.
+
+        Raises:
+          ValueError: if the protocol has no such threshold, or the records came from the state of a metric.
+        """
+        iou_threshold = self.protocol.threshold_near_half if iou_threshold is None else iou_threshold
+        tables = {model: self._changes(index, iou_threshold, top) for index, model in enumerate(self.names[1:], 1)}
+        columns: dict[str, Any] = {"model": [model for model, table in tables.items() for _ in table["change"]]}
+        for name in next(iter(tables.values())):
+            columns[name] = np.concatenate([table[name] for table in tables.values()])
+        return Columns(columns)
+
+    def _changes(self, index: int, iou_threshold: float, top: int | None = None) -> Columns:
+        first, other = (require_matched(self.matched[place], "changes") for place in (0, index))
+        area, threshold = self.protocol.locate(self.protocol.area_ranges[0].name, iou_threshold)
+        return changed_ground_truths(first, other, (area, threshold, len(self.protocol.iou_thresholds)), top)
 
     def images(self, top: int | None = None) -> Columns:
         """Returns the images that decide each difference, by how much each adds to it, the largest share first.
@@ -195,7 +237,10 @@ class Comparison:
             )
         lines.append(" * the interval excludes zero")
         wins = [row for row in self.wins().rows() if row["model"] == model]
-        lines += [f" {row['of']}: {row['wins']} better, {row['losses']} worse, {row['ties']} the same" for row in wins]
+        titles = {"objects": f"objects at IoU {self.protocol.threshold_near_half:.2f}"}
+        for row in wins:
+            what, counts = titles.get(row["of"], row["of"]), [f"{row[name]:,}" for name in ("wins", "losses", "ties")]
+            lines.append(f" {what}: {counts[0]} better, {counts[1]} worse, {counts[2]} the same")
         return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -58,8 +59,10 @@ def learning_curve(
 def sequential_comparison(comparison: Comparison, sizes: Sequence[int] | None = None, *, seed: int = 0) -> Columns:
     """Returns how early a comparison could have stopped, had its images come in at random.
 
-    At each size, the first so many images are compared. The level of each interval is corrected for the number of looks
-    (Bonferroni), so that a stop at the first interval that excludes zero is wrong no more often than a single look.
+    At each size, the first so many images are compared. The level of each interval and p-value is corrected for the
+    number of looks (Bonferroni), so that a stop at the first difference is wrong no more often than a single look. An
+    interval of few images is too narrow, so the test that exchanges the detectors, which is exact for any number of
+    images, must find the difference, too.
 
     Args:
       comparison: from `jaxmap.compare`.
@@ -68,13 +71,22 @@ def sequential_comparison(comparison: Comparison, sizes: Sequence[int] | None = 
 
     Returns:
       A row for each size and other model: `num_images`, `model`, `difference` of the first number of the summary (AP),
-      `low`, `high`, and `decided`, whether the interval excludes zero.
+      `low`, `high`, `p_permutation`, and `decided`, whether the interval excludes zero and the p-value is below 1 minus
+      the confidence.
 
     Raises:
-      ValueError: if a size is not a number of images, or they do not ascend.
+      ValueError: if a size is not a number of images, they do not ascend, or the comparison has too few replicates for
+        so many looks.
     """
     num_images = len(comparison.image_ids)
     sizes = _sizes(sizes, num_images)
+    level = 1 - comparison.confidence
+    if len(sizes) / (comparison.num_replicates + 1) > level:
+        needed = math.ceil(len(sizes) / level)
+        raise ValueError(
+            f"{len(sizes)} looks need at least {needed} replicates, or no p-value can be below {level:.2g}; the "
+            f"comparison has {comparison.num_replicates}."
+        )
     order = _shuffled(check_seed(seed), 0, num_images)
     rows = []
     for size in sizes:
@@ -88,12 +100,13 @@ def sequential_comparison(comparison: Comparison, sizes: Sequence[int] | None = 
             seed=seed,
             confidence=comparison.confidence,
             num_looks=len(sizes),
-            permutation=False,
         )
         for model, table in look.summary.items():
-            change = next(iter(table.values())).difference
-            rows.append((size, model, change.value, change.low, change.high, change.low > 0 or change.high < 0))
-    names = ("num_images", "model", "difference", "low", "high", "decided")
+            first = next(iter(table.values()))
+            change, p = first.difference, first.p_permutation
+            decided = (change.low > 0 or change.high < 0) and p <= level
+            rows.append((size, model, change.value, change.low, change.high, p, decided))
+    names = ("num_images", "model", "difference", "low", "high", "p_permutation", "decided")
     return Columns(zip(names, map(_column, zip(*rows, strict=True)), strict=True))
 
 

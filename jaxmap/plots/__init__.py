@@ -11,7 +11,7 @@ that says why.
 
 from ._calibration import nothing_to_calibrate, reliability_diagram
 from ._canvas import best_score, nearest_to_half, require_matplotlib
-from ._certainty import differences, intervals, learning_curve
+from ._certainty import differences, intervals, learning_curve, sequential_comparison
 from ._confusion import confusion_matrix
 from ._curves import f_score_curve, iou_curves, precision_recall_curves
 from ._errors import error_types
@@ -40,6 +40,7 @@ __all__ = [
     "reliability_diagram",
     "require_matplotlib",
     "score_histogram",
+    "sequential_comparison",
 ]
 
 

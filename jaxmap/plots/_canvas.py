@@ -76,9 +76,7 @@ def nothing_to_rank(evaluation: Evaluation) -> str | None:
 
 def nearest_to_half(evaluation: Evaluation, iou_threshold: float | None = None) -> float:
     """Returns the threshold; if it is None, the threshold of the evaluation nearest to 0.5."""
-    if iou_threshold is not None:
-        return iou_threshold
-    return min(evaluation.protocol.iou_thresholds, key=lambda value: abs(value - 0.5))
+    return evaluation.protocol.threshold_near_half if iou_threshold is None else iou_threshold
 
 
 def best_score(evaluation: Evaluation) -> float:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ..analysis import Bootstrap, Comparison, Interval
+    from ..types import Floats, Ints
 
-__all__ = ["differences", "intervals", "learning_curve"]
+__all__ = ["differences", "intervals", "learning_curve", "sequential_comparison"]
 
 _ROW = 0.24  # inches
 _MARGINS = 1.4  # inches, for the title, the axis and the legend
@@ -125,16 +126,53 @@ def learning_curve(columns: dict[str, Any], axes: Axes | None = None, *, number:
     if not rows:
         return say(axes, f"{number} is not defined in any sample, because there is no counted ground truth.")
     sizes, mean, low, high = (np.asarray(columns[name])[rows] for name in ("num_images", "mean", "low", "high"))
-    range_of = axes.fill_between(sizes, low, high, color=BLUE, alpha=0.2, linewidth=0, label="from low to high")
-    lines = axes.plot(sizes, mean, "o-", color=BLUE, markersize=4, label=f"mean {number}")
+    _band(axes, sizes, mean, low, high, (f"mean {number}", "from low to high"))
+    axes.set_ylabel(number)
+    axes.set_title(f"{number} of random samples of the images")
+    return axes
+
+
+def sequential_comparison(columns: dict[str, Any], axes: Axes | None = None, *, model: str | None = None) -> Axes:
+    """Draws how a difference between two detectors settles as images come in.
+
+    Args:
+      columns: from `sequential_comparison`.
+      axes: to draw on; None for a figure of its own.
+      model: the name of the model that is compared with the first; None for the second.
+
+    Returns:
+      The axes, which contain the line of the difference, and the range of its intervals.
+
+    Raises:
+      ValueError: if no such model is compared with the first.
+      ImportError: if matplotlib is missing.
+    """
+    models = list(dict.fromkeys(columns["model"]))
+    model = models[0] if model is None else model
+    if model not in models:
+        raise ValueError(f"`model` must be one of {models}, got {model!r}.")
+    rows = [row for row, name in enumerate(columns["model"]) if name == model and not np.isnan(columns["low"][row])]
+    axes = axes_of(axes)
+    if not rows:
+        return say(axes, "There is no counted ground truth, so no difference is defined.")
+    names = ("num_images", "difference", "low", "high")
+    sizes, change, low, high = (np.asarray(columns[name])[rows] for name in names)
+    _band(axes, sizes, change, low, high, ("difference", "interval, corrected for the number of looks"))
+    axes.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
+    axes.set_ylabel("difference in the first number")
+    axes.set_title(f"{plain(model)} minus the first detector")
+    return axes
+
+
+def _band(axes: Axes, sizes: Ints, line: Floats, low: Floats, high: Floats, labels: tuple[str, str]) -> None:
+    """Draws a line and a range around it against the number of images."""
+    range_of = axes.fill_between(sizes, low, high, color=BLUE, alpha=0.2, linewidth=0, label=labels[1])
+    lines = axes.plot(sizes, line, "o-", color=BLUE, markersize=4, label=labels[0])
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes.tolist()], rotation=45, ha="right")
     axes.set_xlabel("number of images")
-    axes.set_ylabel(number)
-    axes.set_title(f"{number} of random samples of the images")
     without_frame(axes)
     axes.legend(handles=[*lines, range_of], fontsize="small", frameon=False)
-    return axes
 
 
 def _size(num_rows: int) -> tuple[float, float]:

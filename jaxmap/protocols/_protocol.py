@@ -283,6 +283,11 @@ class EvaluationProtocol:
         distance, index = min((abs(value - iou_threshold), index) for index, value in enumerate(self.iou_thresholds))
         return index if distance < SAME_THRESHOLD else None
 
+    @property
+    def threshold_near_half(self) -> float:
+        """The IoU threshold nearest to 0.5, at which detectors are described by default."""
+        return min(self.iou_thresholds, key=lambda value: abs(value - 0.5))
+
     def locate(self, area: str, iou_threshold: float) -> tuple[int, int]:
         """Returns the index of an area range, by its name, and of the nearest threshold within 1e-9.
 

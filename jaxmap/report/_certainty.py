@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .. import plots
 from .._evaluation import Evaluation
+from .._evaluation._slices import Slices
+from .._matching._host import MatchedDataset
 from .._summary import line_texts
 from ..analysis import Bootstrap, Interval
 from ._markup import Column, Markup, element, joined, numbers, table, words
 from ._pictures import picture
 
-__all__ = ["influence_section", "interval_columns", "intervals_section", "name_of_image"]
+__all__ = ["influence_section", "interval_columns", "intervals_section", "name_of_image", "slices_section"]
 
 _TOP, _NUMBERS = 10, 6  # images, and numbers of the summary
+_SAMPLES = 50  # of each size, behind the learning curve
 _MOST_IMAGES = 5_000  # beyond which the influence of each takes minutes
 
 
@@ -30,7 +35,13 @@ def intervals_section(evaluation: Evaluation, num_replicates: int) -> Markup:
     pair = element("div", element("div", element("p", lead), table(_numbers(bootstrap))), chart, class_="pair")
     first = next(iter(bootstrap.summary))
     title = f"{first} of each class with its interval"
-    return joined([pair, element("details", element("summary", title), table(_classes(bootstrap)))])
+    classes = element("details", element("summary", title), table(_classes(bootstrap)))
+    few = (
+        f"The line is the mean {first} of {_SAMPLES} random samples of so many images, the area contains "
+        f"{bootstrap.confidence:.0%} of them. {first} of few images is too high on average."
+    )
+    curve = picture(plots.learning_curve, evaluation.learning_curve(num_samples=_SAMPLES), few)
+    return joined([pair, classes, curve])
 
 
 def influence_section(evaluation: Evaluation) -> Markup:
@@ -51,18 +62,37 @@ def influence_section(evaluation: Evaluation) -> Markup:
         f"Influence is {first} minus {first} without the image: a positive one says that the image raises {first}. The "
         "largest come first. If few images decide a number, look at them, and do not trust its last digits."
     )
-    shown = [words("image", [name_of_image(evaluation, one) for one in images.pop("image_id").tolist()])]
+    shown = [words("image", [name_of_image(evaluation.matched, one) for one in images.pop("image_id").tolist()])]
     names = list(line_texts(evaluation.protocol))[:_NUMBERS]
     shown += [numbers(name, images[name], "+z.5f") for name in names]
     return joined([element("p", lead), table(shown)])
 
 
-def name_of_image(evaluation: Evaluation, image_id: object) -> str:
+def slices_section(evaluation: Evaluation, slices: Slices) -> Markup:
+    """Returns the section on parts of the images: the numbers of each, and the interval of the first."""
+    rows, first = slices.numbers(), next(iter(evaluation.summary))
+    columns = [
+        words("images", rows["slice"]),
+        numbers("number", rows["num_images"], ","),
+        numbers("objects", rows["num_ground_truths"], ","),
+    ]
+    for name in list(line_texts(evaluation.protocol))[:_NUMBERS]:
+        columns.append(numbers(name, rows[name]))
+        if name == first and not np.isnan(rows["low"]).all():
+            columns += [numbers(end, rows[end]) for end in ("low", "high")]
+    lead = (
+        f"Each part is scored by itself. {first} of few images is too high on average, so compare parts of about the "
+        "same size; and the more parts you look at, the likelier one of them looks special by luck."
+    )
+    return joined([element("p", lead), table(columns)])
+
+
+def name_of_image(matched: MatchedDataset | None, image_id: object) -> str:
     """Returns the id of an image, with its file name if there is one."""
-    truth = None if evaluation.matched is None else evaluation.matched.ground_truths
+    truth = None if matched is None else matched.ground_truths
     if truth is None or truth.image_files is None:
         return str(image_id)
-    file = truth.image_files[evaluation.image_ids.tolist().index(image_id)]
+    file = truth.image_files[truth.image_ids.tolist().index(image_id)]
     return str(image_id) if file is None else f"{image_id} ({file})"
 
 

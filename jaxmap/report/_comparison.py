@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from .. import plots
 from .._outputs import printable
 from .._summary import line_texts
 from ..analysis import Comparison, Difference
-from ._certainty import interval_columns
+from ._certainty import interval_columns, name_of_image
 from ._markup import Column, Markup, counted, element, joined, numbers, table, words
 from ._pictures import picture
 
@@ -66,7 +67,11 @@ def _columns(comparison: Comparison, model: str, rows: list[Difference]) -> list
 def _wins(comparison: Comparison) -> Markup:
     wins = comparison.wins()
     first = next(iter(comparison.protocol.numbers())).name
-    lead = f"In how many images and classes a detector has a higher {first} than {comparison.names[0]}, or a lower one."
+    reference, threshold = comparison.names[0], comparison.protocol.threshold_near_half
+    lead = (
+        f"In how many images and classes a detector has a higher {first} than {reference}, or a lower one; and how "
+        f"many objects only this detector, or only {reference}, finds at IoU {threshold:.2f}."
+    )
     columns = [
         words("detector", wins["model"]),
         words("of", wins["of"]),
@@ -119,12 +124,67 @@ def _images(comparison: Comparison) -> Markup:
     def of_model(model: str) -> Markup:
         rows = [row for row, name in enumerate(images["model"]) if name == model]
         columns = [
-            words("image", images["image_id"][rows]),
+            words("image", [name_of_image(comparison.matched[0], one) for one in images["image_id"][rows].tolist()]),
             numbers("adds", images["influence"][rows], "+z.5f"),
             numbers(comparison.names[0], images["first"][rows]),
             numbers(model, images["other"][rows]),
         ]
         return table(columns)
+
+    return joined([element("p", lead), *_of_models(comparison, of_model)])
+
+
+def _objects(comparison: Comparison) -> Markup:
+    if comparison.wins()["of"].count("objects") < len(comparison.names) - 1:
+        sentence = "Which objects only one detector finds needs boxes, which the state of a metric does not keep."
+        return element("p", sentence, class_="empty")
+    lead = (
+        f"Objects that only one detector finds at IoU {comparison.protocol.threshold_near_half:.2f}, those of the "
+        "highest scores, and the detection that finds them."
+    )
+    changes = comparison.changes(top=_TOP // 2)
+    class_names = dict(zip(comparison.class_ids.tolist(), comparison.class_names, strict=True))
+
+    def of_model(model: str) -> Markup:
+        rows = [row for row, name in enumerate(changes["model"]) if name == model]
+        if not rows:
+            return element("p", "There is none.", class_="empty")
+        finder = {"found": model, "lost": comparison.names[0]}
+        columns = [
+            words("found by", [finder[change] for change in changes["change"][rows].tolist()]),
+            words("class", [class_names[one] for one in changes["class_id"][rows].tolist()]),
+            words("image", [name_of_image(comparison.matched[0], one) for one in changes["image_id"][rows].tolist()]),
+            words("object", changes["ground_truth"][rows]),
+            numbers("score", changes["score"][rows]),
+            numbers("IoU", changes["iou"][rows]),
+        ]
+        return table(columns)
+
+    return joined([element("p", lead), *_of_models(comparison, of_model)])
+
+
+def _looks(comparison: Comparison, looks: dict[str, Any]) -> Markup:
+    first = next(iter(comparison.protocol.numbers())).name
+    lead = (
+        f"The difference in {first} of the first images, in a random order, at several sizes. The intervals are "
+        "corrected for the number of looks. You may stop at the first difference that is decided: its interval "
+        "excludes zero, and so does the test that exchanges the detectors."
+    )
+
+    def of_model(model: str) -> Markup:
+        rows = [row for row, name in enumerate(looks["model"]) if name == model]
+        decided = looks["decided"][rows].tolist()
+        columns = [
+            numbers("images", looks["num_images"][rows], ","),
+            *(numbers(name, looks[name][rows], "+z.4f") for name in ("difference", "low", "high")),
+            words("decided", ["yes" if one else "no" for one in decided]),
+        ]
+        caption = "The line is the difference, the area its interval."
+        number = comparison.names.index(model)
+        chart = picture(
+            functools.partial(plots.sequential_comparison, model=model), looks, caption, name=f"sequential-{number}"
+        )
+        return joined([table(columns), chart])
 
     return joined([element("p", lead), *_of_models(comparison, of_model)])
 
@@ -137,10 +197,12 @@ def _of_models(comparison: Comparison, content: Callable[[str], Markup]) -> list
     return [part for model in models for part in (element("h3", printable(model)), content(model))]
 
 
-# The id, the heading and the content of each section.
-COMPARISON_SECTIONS: tuple[tuple[str, str, Callable[[Comparison], Markup]], ...] = (
+# The id, the heading and the content of each section; that on fewer images takes what `sequential_comparison` gives.
+COMPARISON_SECTIONS: tuple[tuple[str, str, Callable[..., Markup]], ...] = (
     ("numbers", "Numbers", _numbers),
     ("wins", "Better, worse, the same", _wins),
     ("classes", "Classes", _classes),
     ("images", "Images that decide the difference", _images),
+    ("objects", "Objects that only one finds", _objects),
+    ("looks", "How many images are enough", _looks),
 )

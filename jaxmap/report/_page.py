@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.resources
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from .._evaluation import Evaluation
+from .._evaluation._slices import Slices
 from .._outputs import write_output
 from .._version import __version__
 from ..analysis import Comparison
@@ -19,26 +21,27 @@ from ._sections import SECTIONS, facts
 __all__ = ["comparison_page", "report_page", "write_comparison", "write_report"]
 
 
-def report_page(evaluation: Evaluation, *, title: str = "Detection report", num_replicates: int | None = None) -> str:
+def report_page(
+    evaluation: Evaluation,
+    *,
+    title: str = "Detection report",
+    num_replicates: int | None = None,
+    slices: Slices | None = None,
+) -> str:
     """Returns an evaluation as an HTML page that loads nothing and works without scripts.
 
     Args:
       evaluation: of any protocol, also without detections or ground truth.
       title: the heading, for example the name of the model.
       num_replicates: of the bootstrap behind the section on intervals, such as 1000; None leaves the section out.
+      slices: from `evaluation.slices`, for the section on parts of the images; None leaves it out.
 
     Raises:
       ImportError: if matplotlib is missing.
       ValueError: if `num_replicates` is less than 2.
     """
     require_matplotlib()
-    sections = []
-    for name, heading, fill in SECTIONS:
-        if name != "intervals":
-            sections.append((name, heading, fill(evaluation)))
-        elif num_replicates is not None:
-            sections.append((name, heading, fill(evaluation, num_replicates)))
-    return _assembled(title, facts(evaluation), sections)
+    return _assembled(title, facts(evaluation), SECTIONS, evaluation, {"intervals": num_replicates, "slices": slices})
 
 
 def write_report(
@@ -47,11 +50,12 @@ def write_report(
     *,
     title: str = "Detection report",
     num_replicates: int | None = None,
+    slices: Slices | None = None,
 ) -> pathlib.Path:
     """Writes the page as `index.html` into a folder, which is created if necessary, and returns its path.
 
     Args:
-      evaluation: what `report_page` takes, as `title` and `num_replicates`.
+      evaluation: what `report_page` takes, as `title`, `num_replicates` and `slices`.
       folder: where to write.
 
     Raises:
@@ -59,26 +63,32 @@ def write_report(
       OSError: if the file cannot be written.
       ValueError: if `num_replicates` is less than 2.
     """
-    return _write(report_page(evaluation, title=title, num_replicates=num_replicates), folder)
+    return _write(report_page(evaluation, title=title, num_replicates=num_replicates, slices=slices), folder)
 
 
-def comparison_page(comparison: Comparison, *, title: str = "Comparison of detectors") -> str:
+def comparison_page(
+    comparison: Comparison, *, title: str = "Comparison of detectors", looks: dict[str, Any] | None = None
+) -> str:
     """Returns a comparison as an HTML page that loads nothing and works without scripts.
 
     Args:
       comparison: from `jaxmap.compare`.
       title: the heading.
+      looks: from `sequential_comparison`, for the section on fewer images; None leaves it out.
 
     Raises:
       ImportError: if matplotlib is missing.
     """
     require_matplotlib()
-    sections = [(name, heading, fill(comparison)) for name, heading, fill in COMPARISON_SECTIONS]
-    return _assembled(title, facts_of_comparison(comparison), sections)
+    return _assembled(title, facts_of_comparison(comparison), COMPARISON_SECTIONS, comparison, {"looks": looks})
 
 
 def write_comparison(
-    comparison: Comparison, folder: str | os.PathLike[str], *, title: str = "Comparison of detectors"
+    comparison: Comparison,
+    folder: str | os.PathLike[str],
+    *,
+    title: str = "Comparison of detectors",
+    looks: dict[str, Any] | None = None,
 ) -> pathlib.Path:
     """Writes the page of a comparison as `index.html` into a folder, which is created if necessary; returns its path.
 
@@ -86,11 +96,27 @@ def write_comparison(
       ImportError: if matplotlib is missing.
       OSError: if the file cannot be written.
     """
-    return _write(comparison_page(comparison, title=title), folder)
+    return _write(comparison_page(comparison, title=title, looks=looks), folder)
 
 
-def _assembled(title: str, lead: str, sections: Sequence[tuple[str, str, Markup]]) -> str:
-    """Returns a page from its title, a sentence, and the id, the heading and the content of each section."""
+def _assembled(
+    title: str,
+    lead: str,
+    rows: Sequence[tuple[str, str, Callable[..., Markup]]],
+    subject: Evaluation | Comparison,
+    optional: dict[str, Any],
+) -> str:
+    """Returns a page from its title, a sentence, and the id, the heading and the content of each section.
+
+    The content is a function of the subject; that of an optional section is also one of what `optional` holds under its
+    id, and the section is left out if that is None.
+    """
+    sections = []
+    for name, heading, fill in rows:
+        if name not in optional:
+            sections.append((name, heading, fill(subject)))
+        elif optional[name] is not None:
+            sections.append((name, heading, fill(subject, optional[name])))
     links = [element("a", heading, href=f"#{name}") for name, heading, _ in sections]
     parts = [element("section", element("h2", heading), content, id=name) for name, heading, content in sections]
     head = [

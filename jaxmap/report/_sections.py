@@ -14,7 +14,7 @@ from .._outputs import rounded_down
 from .._summary import line_texts, shown_columns, summary_columns
 from ..protocols import PROTOCOLS, UNLIMITED
 from ._calibration import calibration_section
-from ._certainty import influence_section, intervals_section
+from ._certainty import influence_section, intervals_section, slices_section
 from ._errors import errors_section
 from ._explanation import explanation_section
 from ._lrp import lrp_section
@@ -177,10 +177,11 @@ def _tile(name: str, value: float, note: str) -> Markup:
     )
 
 
-# The id, the heading and the content of each section; that on intervals also takes the number of replicates.
+# The id, the heading and the content of each section; some take a further argument (see `report_page`).
 SECTIONS: tuple[tuple[str, str, Callable[..., Markup]], ...] = (
     ("numbers", "Numbers", _headline),
     ("intervals", "Intervals", intervals_section),
+    ("slices", "Parts of the images", slices_section),
     ("why", "Pooled and per-image AP", explanation_section),
     ("influence", "Influence of images", influence_section),
     ("curves", "Precision and recall", _curves),

@@ -132,6 +132,64 @@ def test_tables_text_and_json() -> None:
     assert dict(zip(images["image_id"].tolist(), images["influence"], strict=True)) == pytest.approx(expected, abs=ATOL)
 
 
+@pytest.mark.parametrize("threshold", [0.5, 0.75])
+def test_changes_are_the_objects_that_only_one_finds(threshold: float) -> None:
+    one, other = detectors()
+    result = jaxmap.compare(one, other, num_replicates=2, permutation=False)
+    found = []
+    for evaluation in (one, other):
+        rows = evaluation.matches(threshold)
+        hits = rows["matched"] & ~rows["ignored"]
+        keys = zip(rows["image_id"][hits].tolist(), rows["ground_truth"][hits].tolist(), strict=True)
+        found.append(
+            dict(zip(keys, zip(rows["detection"][hits].tolist(), rows["iou"][hits].tolist(), strict=True), strict=True))
+        )
+    changes = result.changes(threshold)
+    got = {
+        (row["image_id"], row["ground_truth"]): (row["change"], row["detection"], row["iou"]) for row in changes.rows()
+    }
+    expected = {key: ("found", *found[1][key]) for key in found[1].keys() - found[0].keys()}
+    expected |= {key: ("lost", *found[0][key]) for key in found[0].keys() - found[1].keys()}
+    assert got == expected
+    assert {"found", "lost"} == set(changes["change"].tolist())
+    counts = [row for row in result.wins().rows() if row["of"] == "objects"]
+    objects = int(one.dataset.num_ground_truths[:, 0].sum())
+    half = result.changes()["change"].tolist()
+    assert [tuple(row.values()) for row in counts] == [
+        ("B", "objects", half.count("found"), half.count("lost"), objects - len(half))
+    ]
+    few = result.changes(threshold, 1)
+    assert few["change"].tolist() == ["found", "lost"]
+    for kind in ("found", "lost"):
+        kept, scores = few["score"][few["change"] == kind], changes["score"][changes["change"] == kind]
+        assert kept.tolist() == sorted(scores.tolist(), reverse=True)[:1]
+    with pytest.raises(ValueError, match="`iou_threshold` must be one of"):
+        result.changes(0.42)
+
+
+def test_changes_know_objects_by_their_ids() -> None:
+    found, truth = io.demo_scene(30, 0)
+    one, other = detectors()
+    order = np.argsort(-np.arange(len(truth.ids)))
+    names = ("image_index", "labels", "boxes", "area", "crowd", "ignore", "ids")
+    backwards = dataclasses.replace(truth, **{name: getattr(truth, name)[order] for name in names})
+    moved = dataclasses.replace(found, boxes=found.boxes + np.array([6.0, 0, 0, 0]))
+    mixed = jaxmap.compare(one, jaxmap.evaluate(moved, backwards), num_replicates=2, permutation=False)
+    plain = jaxmap.compare(one, other, num_replicates=2, permutation=False)
+    assert sorted(map(str, mixed.changes().rows())) == sorted(map(str, plain.changes().rows()))
+    renamed = jaxmap.evaluate(found, dataclasses.replace(truth, ids=truth.ids + 1000))
+    result = jaxmap.compare(one, renamed, num_replicates=2, permutation=False)
+    assert "objects" not in result.wins()["of"]
+    with pytest.raises(ValueError, match="the objects of the two evaluations have different ids, such as"):
+        result.changes()
+    part = one.of_images(np.ones(len(one.image_ids), bool))
+    without = jaxmap.compare(part, part, num_replicates=2, permutation=False)
+    assert "objects" not in without.wins()["of"]
+    assert "objects" not in str(without)
+    with pytest.raises(ValueError, match="`changes` needs the boxes of both sides"):
+        without.changes()
+
+
 def test_different_data_are_refused() -> None:
     one, other = detectors()
     fewer = other.of_images(np.arange(len(other.image_ids)) > 2)
@@ -249,5 +307,8 @@ def test_looks_decide_once_there_are_enough_images() -> None:
     looks = sequential_comparison(jaxmap.compare(one, other, num_replicates=80, permutation=False), [4, 60])
     last = jaxmap.compare(one, other, num_replicates=80, permutation=False, num_looks=2).summary["B"]["AP"].difference
     assert looks["num_images"].tolist() == [4, 60]
-    assert looks["decided"].tolist()[-1]
+    assert looks["high"][0] < 0 < 0.05 < looks["p_permutation"][0]  # 4 images can be exchanged in 16 ways
+    assert looks["decided"].tolist() == [False, True]
     assert (looks["low"][1], looks["high"][1]) == pytest.approx((last.low, last.high), abs=ATOL)
+    with pytest.raises(ValueError, match=r"2 looks need at least 40 replicates, or no p-value can be below 0\.05"):
+        sequential_comparison(jaxmap.compare(one, other, num_replicates=30, permutation=False), [4, 60])

@@ -12,6 +12,7 @@ import pytest
 import jaxmap
 from jaxmap import io
 from jaxmap._cli import main
+from jaxmap.analysis import sequential_comparison
 from support.command import error_of
 
 FEW = ("--replicates", "50")
@@ -57,6 +58,7 @@ def test_the_table_says_who_is_better_and_where(capsys: pytest.CaptureFixture[st
     assert table.startswith("blunt.v2 minus sharp: 95% intervals (BCa), 50 paired replicates\n AP       ")
     assert " images: 0 better, 11 worse, 1 the same" in table
     assert " classes: 0 better, 2 worse, 0 the same" in table
+    assert " objects at IoU 0.50: 0 better, 0 worse, 12 the same" in table
     assert "* the interval excludes zero" in table
     lead, head, *rows = images.splitlines()
     assert lead == "Images that decide the difference in AP: how much each adds to it, and its own AP"
@@ -113,6 +115,38 @@ def test_files_of_equal_names_are_named_by_their_paths_or_by_numbers(
     assert run(capsys, *files[:2], str(same), *FEW).startswith(f"{same} minus {files[1]}:")
 
 
+def test_objects_that_only_one_finds_are_listed(capsys: pytest.CaptureFixture[str], files: list[str]) -> None:
+    options = (*FEW, "--no-permutation", "--changes", "0.75")  # the IoU of all detections of blunt.v2 is 0.6
+    lead, head, *rows = run(capsys, *files, *options, "--top", "4").split("\n\n")[-1].splitlines()
+    assert lead == "Objects that only one detector finds at IoU 0.75 (4 of 11)"
+    assert head.split() == ["model", "change", "image", "class", "object", "score", "iou"]
+    assert [row.split() for row in rows] == [
+        ["blunt.v2", "lost", str(image), str(1 + image % 2), str(image), f"{0.9 - image / 100:.3f}", "1.000"]
+        for image in range(1, 5)
+    ]
+    content = json.loads(run(capsys, *files, *options, "--json", "-"))
+    assert [row["ground_truth"] for row in content["changes"]] == [*range(1, 12)]
+    lead = run(capsys, *files, *FEW, "--no-permutation", "--changes").split("\n\n")[-1]
+    assert lead == "Objects that only one detector finds at IoU 0.50 (0 of 0)\n"
+
+
+def test_fewer_images_are_compared(capsys: pytest.CaptureFixture[str], files: list[str]) -> None:
+    options = (*FEW, "--no-permutation", "--seed", "4", "--sequential", "6,12")
+    lead, head, *rows = run(capsys, *files, *options).split("\n\n")[-1].splitlines()
+    assert lead == "AP as images come in: intervals corrected for 2 looks"
+    assert head.split() == ["model", "images", "difference", "low", "high", "p,", "exchanged", "decided"]
+    truth = io.read_coco_ground_truths(files[0])
+    evaluations = [jaxmap.evaluate(io.read_coco_detections(path, truth), truth) for path in files[1:]]
+    comparison = jaxmap.compare(*evaluations, names=["sharp", "blunt.v2"], num_replicates=50, permutation=False)
+    expected = sequential_comparison(comparison, [6, 12], seed=4)
+    assert [row.split()[:3] for row in rows] == [
+        ["blunt.v2", str(size), f"{change:+.4f}"]
+        for size, change in zip([6, 12], expected["difference"].tolist(), strict=True)
+    ]
+    assert rows[-1].split()[-1] == "yes"
+    assert json.loads(run(capsys, *files, *options, "--json", "-"))["sequential"] == expected.rows()
+
+
 def test_groups_of_images_are_drawn(
     capsys: pytest.CaptureFixture[str], files: list[str], tmp_path: pathlib.Path
 ) -> None:
@@ -145,6 +179,9 @@ def test_grids_and_protocol_are_options(capsys: pytest.CaptureFixture[str], file
         (["--seed", "-1"], "'-1' is not a whole number from 0 to 4294967295"),
         (["--confidence", "95"], "'95' is not a number between 0 and 1, such as 0.95"),
         (["--looks", "none"], "'none' is not a whole number of at least 1"),
+        (["--changes", "0.42"], "--changes must be an IoU threshold of the protocol (0.5, 0.55, 0.6"),
+        (["--changes", "a.json"], "'a.json' is not a number; write --changes after the files to leave out its value"),
+        (["--sequential", "3,2"], "`sizes` must be ascending numbers of images from 2 to 12, got [3, 2]"),
         (["--top", "-1"], "'-1' is not a whole number of at least 0"),
         (["--group", "nowhere.csv"], "nowhere.csv: No such file or directory"),
     ],

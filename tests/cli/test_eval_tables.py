@@ -168,6 +168,24 @@ def test_influential_images_are_listed(
     assert list(content[0]) == list(expected)
 
 
+def test_learning_curves_are_printed_and_written(capsys: pytest.CaptureFixture[str], files: list[str]) -> None:
+    text = run(capsys, *files, "--learning-curve", "3,6", "--seed", "5")
+    lead, head, *rows = text.split("\n\n")[1].splitlines()
+    assert lead == "AP of random samples of the images: mean and range"
+    assert head.split() == ["images", "mean", "low", "high"]
+    expected = evaluation(files).learning_curve([3, 6], seed=5)
+    first = [place for place, name in enumerate(expected["number"]) if name == "AP"]
+    assert [row.split()[:2] for row in rows] == [
+        [str(expected["num_images"][place]), f"{expected['mean'][place]:.3f}"] for place in first
+    ]
+    content = content_of(capsys, *files, "--learning-curve", "3,6", "--seed", "5")["learning_curve"]
+    assert [row["mean"] for row in content] == [
+        None if math.isnan(mean) else mean for mean in expected["mean"].tolist()
+    ]
+    sizes = {row["num_images"] for row in content_of(capsys, *files, "--learning-curve")["learning_curve"]}
+    assert (min(sizes), max(sizes)) == (2, NUM_IMAGES)
+
+
 def test_groups_of_classes_are_options(
     capsys: pytest.CaptureFixture[str], files: list[str], tmp_path: pathlib.Path
 ) -> None:
@@ -193,6 +211,12 @@ def test_groups_of_classes_are_options(
             ["--bootstrap", "gt.json"],
             "'gt.json' is not a whole number of at least 2; write --bootstrap after the files",
         ),
+        (
+            ["--influence", "dt.json"],
+            "'dt.json' is not a whole number of at least 1; write --influence after the files",
+        ),
+        (["--learning-curve", "dt.json"], "'dt.json' is not a list of whole numbers such as 1,10,100; write"),
+        (["--learning-curve", "5,999"], "`sizes` must be ascending numbers of images from 2 to"),
         (["--slices", "{images}", "--by", "cloud"], "`by` must name columns of the table, ['weather', 'hour'], got"),
         (["--slices", "nowhere.csv"], "nowhere.csv: No such file or directory"),
         (["--class-groups", "nowhere.json"], "nowhere.json: No such file or directory"),

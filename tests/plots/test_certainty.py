@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 import jaxmap
 from jaxmap import io, plots
+from jaxmap.analysis import sequential_comparison
 
 NOTHING: dict[str, Any] = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}
 
@@ -117,12 +118,32 @@ def test_learning_curves_are_those_of_the_samples(evaluation: jaxmap.Evaluation)
         plots.learning_curve(columns, number="AP99")
 
 
+def test_looks_are_those_of_a_sequential_comparison(comparison: jaxmap.analysis.Comparison) -> None:
+    columns = sequential_comparison(comparison, [20, 60])
+    axes = plots.sequential_comparison(columns, model="lowered")
+    rows = [row for row, name in enumerate(columns["model"]) if name == "lowered"]
+    line, zero = axes.get_lines()
+    assert np.asarray(line.get_xdata()).tolist() == [20, 60]
+    assert np.asarray(line.get_ydata()).tolist() == columns["difference"][rows].tolist()
+    assert set(np.asarray(zero.get_ydata()).tolist()) == {0}
+    [band] = axes.collections
+    corners = {tuple(corner) for corner in np.asarray(band.get_paths()[0].vertices).tolist()}
+    for end in ("low", "high"):
+        assert set(zip([20.0, 60.0], columns[end][rows].tolist(), strict=True)) <= corners
+    assert axes.get_title() == "lowered minus the first detector"
+    assert plots.sequential_comparison(columns).get_title() == "moved minus the first detector"
+    with pytest.raises(ValueError, match=r"`model` must be one of \['moved', 'lowered'\], got 'x'"):
+        plots.sequential_comparison(columns, model="x")
+
+
 def drawn(evaluation: jaxmap.Evaluation, comparison: jaxmap.analysis.Comparison) -> list[Callable[..., Axes]]:
     bootstrap, curve = evaluation.bootstrap(20), evaluation.learning_curve(num_samples=4)
+    looks = sequential_comparison(comparison, [20, 60])
     return [
         lambda axes=None: plots.intervals(bootstrap, axes),
         lambda axes=None: plots.differences(comparison, axes),
         lambda axes=None: plots.learning_curve(curve, axes),
+        lambda axes=None: plots.sequential_comparison(looks, axes),
     ]
 
 
@@ -146,11 +167,12 @@ def test_pictures_go_onto_given_axes(evaluation: jaxmap.Evaluation, comparison: 
 
 def test_a_sentence_says_why_there_is_nothing_to_draw() -> None:
     empty = jaxmap.evaluate([NOTHING | {"scores": np.zeros(0)}] * 2, [NOTHING] * 2, num_classes=1)
-    comparison = jaxmap.compare(empty, empty, num_replicates=2)
+    comparison = jaxmap.compare(empty, empty, num_replicates=20)
     for axes in (
         plots.intervals(empty.bootstrap(2)),
         plots.differences(comparison),
         plots.learning_curve(empty.learning_curve(num_samples=2)),
+        plots.sequential_comparison(sequential_comparison(comparison)),
     ):
         assert not axes.has_data()
         [text] = axes.texts

@@ -14,6 +14,7 @@ import pytest
 import jaxmap
 from jaxmap import io
 from jaxmap._cli import main
+from jaxmap.analysis import sequential_comparison
 from jaxmap.report import comparison_page, report_page, write_comparison, write_report
 from support.page import DASH, Page, assert_self_contained, assert_shown, words
 
@@ -63,6 +64,26 @@ def test_intervals_are_those_of_the_bootstrap(evaluation: jaxmap.Evaluation, tmp
     assert "intervals" not in Page(report_page(evaluation)).tables
 
 
+def test_the_learning_curve_is_drawn_beside_the_intervals(evaluation: jaxmap.Evaluation) -> None:
+    page = Page(report_page(evaluation, num_replicates=5))
+    assert "AP of random samples of the images" in page.text["intervals"]
+    assert "The line is the mean AP of 50 random samples" in page.text["intervals"]
+
+
+def test_parts_of_the_images_are_those_of_the_slices(evaluation: jaxmap.Evaluation) -> None:
+    slices = evaluation.slices({"light": ["a<b", "dark", "dark"] * 20}, num_replicates=20)
+    page = assert_self_contained(report_page(evaluation, slices=slices))
+    table, expected = page.columns("slices", 0), slices.numbers()
+    assert list(table) == ["images", "number", "objects", "AP", "low", "high", "AP50", "AP75", "APs", "APm", "APl"]
+    assert words(table["images"]) == ["all", "light=a<b", "light=dark"]
+    assert_shown(table["number"], expected["num_images"].tolist(), ",")
+    for name in ("AP", "low", "high", "APl"):
+        assert_shown(table[name], expected[name].tolist(), ".3f")
+    alone = Page(report_page(evaluation, slices=evaluation.slices({"x": [True] * 60}, num_replicates=None)))
+    assert "low" not in alone.columns("slices", 0)
+    assert "slices" not in Page(report_page(evaluation)).tables
+
+
 def test_influential_images_are_those_of_the_evaluation(evaluation: jaxmap.Evaluation) -> None:
     table = Page(report_page(evaluation)).columns("influence", 0)
     expected = evaluation.influence()
@@ -110,10 +131,14 @@ def test_command_takes_replicates_and_groups_of_classes(
     groups = tmp_path / "groups.json"
     groups.write_text(json.dumps({"living": ["person", "dog", "zebra"]}))
     arguments = ["report", "--demo", "-o", str(tmp_path / "out"), "--bootstrap", "20", "--class-groups", str(groups)]
-    assert main(arguments) == 0
+    table = tmp_path / "images.csv"
+    images = io.demo_scene()[1].image_ids.tolist()
+    table.write_text("image_id,light,hour\n" + "".join(f"{image},{image % 2},{image % 3}\n" for image in images))
+    assert main([*arguments, "--slices", str(table), "--by", "light"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'out' / 'index.html'}\n"
     page = Page((tmp_path / "out" / "index.html").read_text(encoding="utf-8"))
     assert words(page.columns("intervals", 0)["number"])[-1] == "AP_living"
+    assert words(page.columns("slices", 0)["images"]) == ["all", "light=0", "light=1"]
     assert words(page.columns("numbers", 0)["of"])[-1] == "living"
 
 
@@ -151,12 +176,38 @@ def test_page_of_a_comparison_has_its_numbers(comparison: jaxmap.analysis.Compar
         assert words(table["image"]) == [str(row["image_id"]) for row in rows]
         assert_shown(table["adds"], [row["influence"] for row in rows], "+z.5f")
     table = page.columns("wins", 0)
-    assert words(table["detector"]) == ["moved", "moved", "lowered", "lowered"]
+    assert words(table["detector"]) == ["moved"] * 3 + ["lowered"] * 3
     for title, name in (("better", "wins"), ("worse", "losses"), ("the same", "ties")):
         assert_shown(table[title], [row[name] for row in content["wins"]], ",")
     assert [tag for tag, _ in page.elements].count("svg") == 2
+    changes, finder = comparison.changes(top=10).rows(), {"found": "moved", "lost": HARMLESS}
+    rows, table = [row for row in changes if row["model"] == "moved"], page.columns("objects", 0)
+    assert words(table["found by"]) == [finder[row["change"]] for row in rows]
+    assert words(table["object"]) == [str(row["ground_truth"]) for row in rows]
+    assert_shown(table["score"], [row["score"] for row in rows], ".3f")
+    assert "looks" not in page.tables
     assert f"moved and lowered compared with {HARMLESS}: 60 images, 10 classes." in page.text[""]
     assert "With 100 replicates it is 0.198 at the lowest" in page.text["classes"]  # 10 classes, 2 / 101 each
+
+
+def test_page_of_a_comparison_shows_fewer_images(comparison: jaxmap.analysis.Comparison) -> None:
+    looks = sequential_comparison(comparison, [20, 60])
+    page = assert_self_contained(comparison_page(comparison, looks=looks))
+    for number, model in enumerate(("moved", "lowered")):
+        rows = [row for row in looks.rows() if row["model"] == model]
+        table = page.columns("looks", number)
+        assert words(table["images"]) == ["20", "60"]
+        for name in ("difference", "low", "high"):
+            assert_shown(table[name], [row[name] for row in rows], "+z.4f")
+        assert words(table["decided"]) == ["yes" if row["decided"] else "no" for row in rows]
+    assert [tag for tag, _ in page.elements].count("svg") == 4
+
+
+def test_comparison_of_parts_does_not_know_objects() -> None:
+    part = detectors()[0].of_images(np.arange(60) < 10)
+    page = Page(comparison_page(jaxmap.compare(part, part, num_replicates=2)))
+    assert "needs boxes, which the state of a metric does not keep" in page.text["objects"]
+    assert "objects" not in words(page.columns("wins", 0)["of"])
 
 
 def test_comparison_without_ground_truth_is_said_in_words() -> None:
