@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -192,11 +193,20 @@ esac
 """
 
 
+# Takes the place of `timeout`, so that no test waits for the limits of the script.
+SHORT_TIMEOUT = """#!/usr/bin/env bash
+options=()
+while [[ "$1" == --* ]]; do options+=("$1") && shift; done
+exec "$TIMEOUT" "${options[@]}" 2 "${@:2}"
+"""
+
+
 def test_script_goes_on_after_a_part_that_fails_or_is_slow(tmp_path: Path) -> None:
-    stub = tmp_path / "python"
-    stub.write_text(STUB)
-    stub.chmod(0o755)
-    environment = os.environ | {"PYTHON": str(stub), "CALLS": str(tmp_path / "calls")}
+    for name, content in (("python", STUB), ("timeout", SHORT_TIMEOUT)):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    environment = os.environ | {"PYTHON": str(tmp_path / "python"), "CALLS": str(tmp_path / "calls")}
+    environment |= {"TIMEOUT": shutil.which("timeout") or "", "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     command = ["bash", str(FOLDER / "device.sh"), "--quick"]
     run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
     assert run.returncode == 1, run.stdout + run.stderr
@@ -240,8 +250,8 @@ def test_parts_of_the_script_run(part: str, monkeypatch: pytest.MonkeyPatch, cap
 
 
 def test_intervals_contain_the_truth_about_as_often_as_they_say(coverage: ModuleType) -> None:
-    # Of 60 intervals that each contain the truth with a chance of 94 %, fewer than 48 do once in a million times.
-    for name, share in coverage.coverage(60, 200, 100, population=20_000).items():
+    # Of 40 intervals that each contain the truth with a chance of 94 %, fewer than 32 do once in ten thousand times.
+    for name, share in coverage.coverage(40, 150, 100, population=10_000).items():
         if "BCa" in name:
             assert share >= 0.8, (name, share)
 

@@ -226,18 +226,14 @@ def test_random_scenes_equal_hotcoco(seeds: range, tmp_path: pathlib.Path) -> No
     for seed in seeds:
         scene = score_scene(seed, digits=1 if seed % 2 else None, any_area=True)
         if scene.results:
-            truth = jaxmap.io.coco_ground_truths(scene.ground_truths)
-            evaluation = jaxmap.evaluate(jaxmap.io.coco_detections(scene.results, truth), truth)
-            assert_equals_hotcoco(evaluation, scene.write(tmp_path), num_bins=10 if seed % 3 else 7)
+            assert_equals_hotcoco(scene.evaluate(), scene.write(tmp_path), num_bins=10 if seed % 3 else 7)
 
 
 @pytest.mark.parametrize("seeds", SAMPLES)
 def test_random_scenes_equal_vernier(seeds: range) -> None:
     for seed in seeds:
         scene = score_scene(seed, any_area=True)
-        truth = jaxmap.io.coco_ground_truths(scene.ground_truths)
-        evaluation = jaxmap.evaluate(jaxmap.io.coco_detections(scene.results, truth), truth)
-        assert_equals_vernier(evaluation, scene.as_bytes(), num_bins=15 if seed % 3 else 4)
+        assert_equals_vernier(scene.evaluate(), scene.as_bytes(), num_bins=15 if seed % 3 else 4)
 
 
 @pytest.mark.slow

@@ -62,10 +62,10 @@ def test_boundaries_equal_repeated_erosion(size: tuple[int, int]) -> None:
         jax.tree.map(np.testing.assert_array_equal, got, packed(jnp.asarray(masks & ~eroded)))
 
 
-@pytest.mark.parametrize("size", [*SIZES, (640, 300)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (33, 40), (20, 200), (1030, 3), (640, 300)], ids=str)
 def test_the_kernel_for_tpus_erodes_as_windows_do(size: tuple[int, int]) -> None:
     words = packed(jnp.asarray(random_masks(3, 11, *size))).words  # a block of the kernel has 8 masks
-    for reach in (1, 2, 7, 31, 32, 33, 64, 70, max(size)):
+    for reach in sorted({1, 7, 31, 32, 33, 70, max(size)}):
         down, across = min(reach, size[0]), min(reach, size[1])
         expected, got = (
             jax.jit(partial(way, down=down, across=across))(words)

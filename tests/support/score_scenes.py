@@ -1,4 +1,4 @@
-"""Random scenes with scores in [0, 1], for LRP and calibration, in the form of other libraries and evaluated."""
+"""Random scenes with scores in [0, 1], for LRP and calibration, in the form of other libraries."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ from .scenes import random_scene
 
 
 class ScoreScene(NamedTuple):
-    """A COCO ground-truth file, a results file, and their evaluation."""
+    """A COCO ground-truth file, a results file, and what they are scored by."""
 
     ground_truths: dict[str, Any]
     results: list[dict[str, Any]]
-    evaluation: jaxmap.Evaluation
+    options: dict[str, Any]
+
+    @property
+    def evaluation(self) -> jaxmap.Evaluation:
+        return self.evaluate(**self.options)
+
+    def evaluate(self, **options: Any) -> jaxmap.Evaluation:
+        truth = jaxmap.io.coco_ground_truths(self.ground_truths)
+        return jaxmap.evaluate(jaxmap.io.coco_detections(self.results, truth), truth, **options)
 
     def as_bytes(self) -> tuple[bytes, bytes]:
         return json.dumps(self.ground_truths).encode(), json.dumps(self.results).encode()
@@ -51,6 +59,4 @@ def score_scene(seed: int, *, digits: int | None = None, any_area: bool = False)
         rows = [row | {"area": abs(row["area"])} for row in ground_truths["annotations"]]
         ground_truths = ground_truths | {"annotations": rows}
     options: dict[str, Any] = {"area_ranges": {"all": (0.0, 1e30)}} if any_area else {}
-    truth = jaxmap.io.coco_ground_truths(ground_truths)
-    evaluation = jaxmap.evaluate(jaxmap.io.coco_detections(results, truth), truth, **options)
-    return ScoreScene(ground_truths, results, evaluation)
+    return ScoreScene(ground_truths, results, options)
