@@ -107,11 +107,13 @@ def without_frame(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def legend_below(axes: Axes, handles: Sequence[Any], *, columns: int = 1, title: str | None = None) -> None:
-    """Adds a legend below the label of the horizontal axis, where it covers no data."""
+def legend_below(
+    axes: Axes, handles: Sequence[Any], *, columns: int = 1, title: str | None = None, inches: float = 0.5
+) -> None:
+    """Adds a legend below the label of the horizontal axis, so many inches below the axis, where it covers no data."""
     from matplotlib.transforms import ScaledTranslation
 
-    down = ScaledTranslation(0, -0.5, axes.figure.dpi_scale_trans)
+    down = ScaledTranslation(0, -inches, axes.figure.dpi_scale_trans)
     axes.legend(
         handles=handles,
         loc="upper center",

@@ -157,7 +157,7 @@ def sequential_comparison(columns: dict[str, Any], axes: Axes | None = None, *, 
         return say(axes, "There is no counted ground truth, so no difference is defined.")
     names = ("num_images", "difference", "low", "high")
     sizes, change, low, high = (np.asarray(columns[name])[rows] for name in names)
-    _band(axes, sizes, change, low, high, ("difference", "interval, corrected for the number of looks"))
+    _band(axes, sizes, change, low, high, ("difference", "corrected interval"))
     axes.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
     axes.set_ylabel("difference in the first number")
     axes.set_title(f"{plain(model)} minus the first detector")
@@ -169,10 +169,11 @@ def _band(axes: Axes, sizes: Ints, line: Floats, low: Floats, high: Floats, labe
     range_of = axes.fill_between(sizes, low, high, color=BLUE, alpha=0.2, linewidth=0, label=labels[1])
     lines = axes.plot(sizes, line, "o-", color=BLUE, markersize=4, label=labels[0])
     axes.set_xscale("log", base=2)
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes.tolist()], rotation=45, ha="right")
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes.tolist()], rotation=45, ha="right", fontsize="small")
+    axes.minorticks_off()
     axes.set_xlabel("number of images")
     without_frame(axes)
-    axes.legend(handles=[*lines, range_of], fontsize="small", frameon=False)
+    legend_below(axes, [*lines, range_of], columns=2, inches=0.75)  # below slanted labels
 
 
 def _size(num_rows: int) -> tuple[float, float]:

@@ -168,7 +168,7 @@ def _looks(comparison: Comparison, looks: dict[str, Any]) -> Markup:
     lead = (
         f"The difference in {first} of the first images, in a random order, at several sizes. The intervals are "
         "corrected for the number of looks. You may stop at the first difference that is decided: its interval "
-        "excludes zero, and so does the test that exchanges the detectors."
+        "excludes zero, and detectors that are exchanged image by image rarely differ as much."
     )
 
     def of_model(model: str) -> Markup:
@@ -177,6 +177,7 @@ def _looks(comparison: Comparison, looks: dict[str, Any]) -> Markup:
         columns = [
             numbers("images", looks["num_images"][rows], ","),
             *(numbers(name, looks[name][rows], "+z.4f") for name in ("difference", "low", "high")),
+            numbers("p, exchanged", looks["p_permutation"][rows], ".3g"),
             words("decided", ["yes" if one else "no" for one in decided]),
         ]
         caption = "The line is the difference, the area its interval."
