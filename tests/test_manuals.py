@@ -20,6 +20,7 @@ import warnings
 import pytest
 
 from jaxmap._cli._main import _parser
+from jaxmap._cli._parser import parse
 from test_architecture import LAYERS
 from test_examples import ROOT
 
@@ -130,7 +131,7 @@ def test_commands_exist_with_their_options(manual: str) -> None:
         program, *arguments = words
         program = program.rpartition("/")[2]
         if program == "jaxmap":
-            _parser().parse_args(arguments)
+            parse(*_parser(), arguments)
         elif program.startswith("python") and arguments[0] == "-m":
             parts = arguments[1].split(".")
             module = ROOT.joinpath("tests", *parts)

@@ -1,4 +1,4 @@
-"""Arguments that several commands share, the parsing of numbers, and the output of tables and JSON."""
+"""Arguments that several commands share, and the parsing of numbers."""
 
 from __future__ import annotations
 
@@ -14,32 +14,24 @@ from typing import Any
 import numpy as np
 
 from .._geometry import GEOMETRIES
-from .._outputs import check_output, printable, write_output
+from .._outputs import printable
 from ..protocols import IOU_TYPES, PROTOCOLS, EvaluationProtocol, protocol_for
 
 __all__ = [
-    "STDOUT",
+    "Options",
     "add_class_groups",
     "add_grids",
-    "add_json",
     "add_protocol",
-    "check_outputs",
     "class_groups_of",
     "may_be_left_out",
     "number",
     "progress_on_terminal",
     "protocol_list",
     "protocol_of",
-    "signed",
-    "table",
     "whole_numbers",
-    "write_numbers",
 ]
 
-STDOUT = "-"  # as the name of a file
-_OUTPUTS = ("json", "csv")  # options that name a file to write
-_COLUMN_TITLES = {"class_id": "id", "class_name": "class", "num_ground_truths": "objects"}
-_TEXT_COLUMNS = ("class_name", "protocol", "model", "slice")
+Options = argparse._ActionsContainer  # a command, or a group of its options in the help
 _CUSTOMIZABLE = (
     "iou_type", "keypoint_sigmas", "boundary_ratio", "iou_thresholds", "recall_points", "max_detections", "area_ranges",
     "class_agnostic",
@@ -48,11 +40,12 @@ _MOST_VALUES = 100_001  # of a range, which a typo can make too long for the mem
 _LONGEST_LIST = 100_000  # characters in a file of sigmas
 
 
-def add_protocol(command: argparse.ArgumentParser) -> None:
-    """Adds the options for the protocol, the IoU type and its constants; `protocol_of` reads them."""
+def add_protocol(command: argparse.ArgumentParser) -> Options:
+    """Adds the options for the protocol, the IoU type and its constants, which `protocol_of` reads; as a group."""
     command.epilog = f"protocols:\n{protocol_list()}"
     command.formatter_class = argparse.RawDescriptionHelpFormatter
-    add = command.add_argument
+    group = command.add_argument_group("what is computed")
+    add = group.add_argument
     add("--iou-type", choices=sorted(IOU_TYPES), help="what is compared (default: that of the protocol)")
     add(
         "--protocol",
@@ -63,12 +56,13 @@ def add_protocol(command: argparse.ArgumentParser) -> None:
     add("--keypoint-sigmas", type=_keypoint_sigmas, metavar="LIST", help=sigmas)
     ratio = "width of a boundary, as a share of the image's diagonal (default: 0.02)"
     add("--boundary-ratio", type=number, metavar="SHARE", help=ratio)
+    return group
 
 
-def add_grids(command: argparse.ArgumentParser) -> None:
-    """Adds the options for the protocol and its grids; `protocol_of` reads them."""
-    add_protocol(command)
-    add = command.add_argument
+def add_grids(command: argparse.ArgumentParser) -> Options:
+    """Adds the options for the protocol and its grids, which `protocol_of` reads; as a group."""
+    group = add_protocol(command)
+    add = group.add_argument
     add("--iou-thresholds", type=_grid, metavar="LIST", help="0.5,0.75 or first:last:step, 0.5:0.95:0.05")
     add("--recall-points", type=_grid, metavar="LIST", help="likewise, 0:1:0.01")
     add("--max-detections", type=whole_numbers, metavar="LIST", help="limits per image and class, such as 1,10,100")
@@ -76,9 +70,10 @@ def add_grids(command: argparse.ArgumentParser) -> None:
         "--area-ranges", type=_area_ranges, metavar="LIST", help="in square pixels, such as small=0:1024,large=1024:inf"
     )
     add("--class-agnostic", action="store_true", default=None, help="score all classes as one")
+    return group
 
 
-def add_class_groups(command: argparse.ArgumentParser) -> None:
+def add_class_groups(command: Options) -> None:
     """Adds `--class-groups`, which `class_groups_of` reads."""
     text = (
         "groups of classes to average separately, such as base and novel: a JSON object from group to class names or "
@@ -110,38 +105,6 @@ def protocol_of(arguments: argparse.Namespace) -> EvaluationProtocol:
     return protocol
 
 
-def add_json(command: argparse.ArgumentParser, what: str) -> None:
-    """Adds `--json`, which `check_outputs` and `write_numbers` read."""
-    text = f"write {what} to OUT; '-' prints it in place of the text"
-    command.add_argument("--json", metavar="OUT", help=text)
-
-
-def check_outputs(arguments: argparse.Namespace) -> None:
-    """Checks, before anything is read, that the files can be written and do not overwrite an input."""
-    for option in _OUTPUTS:
-        path = getattr(arguments, option, None)
-        if path is None or path == STDOUT:
-            continue
-        check_output(path)
-        for name, value in vars(arguments).items():
-            others = value if isinstance(value, list) else [value]
-            if name != option and any(isinstance(other, str) and _same_file(path, other) for other in others):
-                kind = "another output" if name in _OUTPUTS else "an input"
-                raise ValueError(f"--{option} {path} would overwrite {kind} file")
-
-
-def write_numbers(arguments: argparse.Namespace, to_json: Callable[[], str], to_text: Callable[[], str]) -> None:
-    """Prints the text and writes the JSON to the file of `--json`; `-` prints the JSON in place of the text."""
-    if arguments.json == STDOUT:
-        print(to_json())
-        return
-    try:
-        if arguments.json is not None:
-            write_output(arguments.json, to_json() + "\n")
-    finally:  # numbers that took minutes are not lost to a full disk
-        print(to_text())
-
-
 def progress_on_terminal() -> Callable[[str], None] | None:
     """Returns a function that prints the stage to a terminal; None if the output is not a terminal."""
     return _tell if sys.stderr.isatty() else None
@@ -158,17 +121,6 @@ def protocol_list(protocols: Collection[EvaluationProtocol] = tuple(PROTOCOLS.va
             textwrap.fill(protocol.description, width, initial_indent=start, subsequent_indent=" " * len(start))
         )
     return "\n".join(paragraphs)
-
-
-def table(columns: dict[str, Any]) -> str:
-    """Returns columns as aligned text, words to the left and numbers to the right, with `-` for NaN."""
-    lines: list[str] = []
-    for name, values in columns.items():
-        cells = [_COLUMN_TITLES.get(name, name), *map(_cell, values)]
-        width = max(map(len, cells))
-        cells = [cell.ljust(width) if name in _TEXT_COLUMNS else cell.rjust(width) for cell in cells]
-        lines = [f"{line}  {cell}" for line, cell in zip(lines, cells, strict=True)] if lines else cells
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def whole_numbers(text: str) -> list[int]:
@@ -191,24 +143,6 @@ def may_be_left_out(option: str, parse: Callable[[str], Any]) -> Callable[[str],
             ) from None
 
     return parse_or_advise
-
-
-def signed(value: float, digits: int = 4) -> str:
-    """Returns a difference with its sign, `-` for NaN."""
-    return "-" if math.isnan(value) else f"{value:+.{digits}f}"
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):  # includes np.float64
-        return "-" if math.isnan(value) else f"{value:.3f}"
-    return printable(value)
-
-
-def _same_file(path: str, other: str) -> bool:
-    try:
-        return os.path.samefile(path, other)
-    except OSError:  # one of them does not exist, or is not a path
-        return False
 
 
 def _grid(text: str) -> list[float]:

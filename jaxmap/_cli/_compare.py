@@ -9,8 +9,10 @@ import math
 from typing import Any
 
 from ..protocols import ALL_POINT, COCO, VOC2007, VOC2012, SummaryRow, get_protocol
-from ._arguments import add_json, progress_on_terminal, protocol_list, table, write_numbers
+from ._arguments import progress_on_terminal, protocol_list
 from ._files import add_inputs, read_inputs
+from ._results import add_outputs, write_numbers
+from ._tables import Part, Table
 
 __all__ = ["add_command"]
 
@@ -31,8 +33,8 @@ def add_command(commands: Any) -> None:
     name = "compare-protocols"
     command = commands.add_parser(name, help="score under several definitions of AP", description=_DESCRIPTION)
     command.set_defaults(run=_compare, name=name)
+    add_outputs(command, "the numbers, one object per protocol,")
     add_inputs(command)
-    add_json(command, "the numbers, one object per protocol,")
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -48,12 +50,12 @@ def _compare(arguments: argparse.Namespace) -> None:
         numbers[name] = evaluate(
             detections, ground_truths, protocol=dataclasses.replace(protocol, summary=_ROWS)
         ).summary
-    write_numbers(arguments, lambda: _to_json(numbers), lambda: _to_text(numbers))
+    write_numbers(arguments, lambda: _to_json(numbers), lambda: _parts(numbers))
 
 
-def _to_text(numbers: dict[str, dict[str, float]]) -> str:
+def _parts(numbers: dict[str, dict[str, float]]) -> list[Part]:
     columns = {row.name: [summary[row.name] for summary in numbers.values()] for row in _ROWS}
-    return f"{table({'protocol': list(numbers)} | columns)}\n\n{protocol_list(COMPARED)}"
+    return [Table({"protocol": list(numbers)} | columns), protocol_list(COMPARED)]
 
 
 def _to_json(numbers: dict[str, dict[str, float]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,18 +14,16 @@ from .._outputs import check_output, printable
 from ._arguments import (
     add_class_groups,
     add_grids,
-    add_json,
     class_groups_of,
     may_be_left_out,
     number,
     progress_on_terminal,
     protocol_of,
-    signed,
-    table,
-    write_numbers,
 )
 from ._files import add_several_inputs, read_several_inputs
 from ._resampling import add_resampling, add_sizes, resampling_of, whole_number
+from ._results import add_outputs, write_numbers
+from ._tables import Part, Table, signed
 
 if TYPE_CHECKING:
     from .._display import Columns
@@ -46,27 +44,28 @@ def add_command(commands: Any) -> None:
     brief = "compare detectors, with intervals and p-values"
     command = commands.add_parser("compare", help=brief, description=_DESCRIPTION)
     command.set_defaults(run=_run, name="compare")
-    add_several_inputs(command)
-    add_grids(command)
-    add_class_groups(command)
     add = command.add_argument
     add("--names", metavar="LIST", help="names of the detectors, separated by commas (default: those of the files)")
-    replicates = "how many times images are drawn (default: %(default)s)"
-    add("--replicates", type=whole_number(2), default=1000, metavar="N", help=replicates)
-    add_resampling(command)
-    looks = "how many times you compare while images come in, to stop at the first difference (default: %(default)s)"
-    add("--looks", type=whole_number(1), default=1, metavar="N", help=looks)
-    add("--no-permutation", action="store_true", help="leave out the test that exchanges the detectors image by image")
+    add("--per-class", action="store_true", help="also print the difference of every class")
+    add_outputs(command, "the numbers, also of all classes and of the deciding images, as one object")
     report = "also write index.html, a page of tables and plots, into the folder DIR, created if it does not exist"
     add("--report", metavar="DIR", help=report)
-    add_json(command, "the numbers, also of all classes and of the deciding images, as one object")
     changes = "also list the objects that only one of two detectors finds, at an IoU threshold (default: 0.5)"
     iou = may_be_left_out("--changes", number)
     add("--changes", type=iou, nargs="?", const=0.5, metavar="IOU", help=changes)
-    add_sizes(command, "--sequential", "also print whether the comparison could have stopped early")
-    add("--per-class", action="store_true", help="also print the difference of every class")
     top = "number of images and objects to list for each detector (default: %(default)s)"
     add("--top", type=whole_number(0), default=10, metavar="N", help=top)
+    add_class_groups(add_grids(command))
+    certainty = command.add_argument_group("how certain")
+    add = certainty.add_argument
+    replicates = "how many times images are drawn (default: %(default)s)"
+    add("--replicates", type=whole_number(2), default=1000, metavar="N", help=replicates)
+    add_resampling(certainty)
+    looks = "how many times you compare while images come in, to stop at the first difference (default: %(default)s)"
+    add("--looks", type=whole_number(1), default=1, metavar="N", help=looks)
+    add("--no-permutation", action="store_true", help="leave out the test that exchanges the detectors image by image")
+    add_sizes(certainty, "--sequential", "also print whether the comparison could have stopped early")
+    add_several_inputs(command)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -118,7 +117,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
             write_comparison(comparison, arguments.report, looks=looks)
     finally:  # numbers that took minutes are not lost to a full disk
-        write_numbers(arguments, lambda: _to_json(results), lambda: _to_text(results))
+        write_numbers(arguments, lambda: _to_json(results), lambda: _parts(results))
 
 
 class _Results(NamedTuple):
@@ -154,46 +153,55 @@ def _to_json(results: _Results) -> str:
     return json.dumps(content)
 
 
-def _to_text(results: _Results) -> str:
+def _parts(results: _Results) -> list[Part]:
     comparison, top = results.comparison, results.top
-    parts, first = [str(comparison)], next(iter(comparison.protocol.numbers())).name
+    first = next(iter(comparison.protocol.numbers())).name
+    numbers = comparison.numbers()
+    shown = {name: numbers[name] for name in ("model", "number", "first", "other")} | _signed(numbers)
+    shown["p"] = [f"{p:.3g}" for p in numbers["p_value"].tolist()]
+    lead = f"Differences from {comparison.names[0]}, with {comparison.confidence:.0%} intervals"
+    parts: list[Part] = [Table(shown, lead, text=str(comparison))]
     if top:
         images = comparison.images(top)
         shown = {"model": images["model"], "image": images["image_id"].tolist()}
         shown["adds"] = [signed(value, 5) for value in images["influence"].tolist()]
         shown |= {f"{first} of {comparison.names[0]}": images["first"], f"{first} of model": images["other"]}
         lead = f"Images that decide the difference in {first}: how much each adds to it, and its own {first}"
-        parts.append(f"{lead}\n{table(shown)}")
+        parts.append(Table(shown, lead))
     if results.changes is not None:
-        parts.append(_changes_text(comparison, results.changes, top))
+        parts.append(_changes(comparison, results.changes, top))
     if results.looks is not None:
         looks = results.looks
         shown = {"model": looks["model"], "images": looks["num_images"].tolist()}
-        shown |= {name: list(map(signed, looks[name].tolist())) for name in ("difference", "low", "high")}
+        shown |= _signed(looks)
         shown["p, exchanged"] = [f"{p:.3g}" for p in looks["p_permutation"].tolist()]
         shown["decided"] = ["yes" if decided else "no" for decided in looks["decided"].tolist()]
         number_of_looks = len(set(looks["num_images"].tolist()))
         lead = f"{first} as images come in: intervals corrected for {number_of_looks} looks"
-        parts.append(f"{lead}\n{table(shown)}")
+        parts.append(Table(shown, lead))
     if results.per_class:
         columns = comparison.per_class()
         shown = {name: columns[name] for name in ("model", "class_id", "class_name", "first", "other")}
-        shown |= {name: list(map(signed, columns[name])) for name in ("difference", "low", "high")}
+        shown |= _signed(columns)
         shown |= {"p": columns["p_value"], "p (Holm)": columns["p_holm"]}
         lead = f"{first} of every class; the last p-value is corrected for the number of classes"
         lead += _lowest_p(comparison)
-        parts.append(f"{lead}\n{table(shown)}")
-    return "\n\n".join(parts)
+        parts.append(Table(shown, lead))
+    return parts
 
 
-def _changes_text(comparison: Comparison, iou_threshold: float, top: int) -> str:
+def _signed(columns: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {name: list(map(signed, columns[name])) for name in ("difference", "low", "high")}
+
+
+def _changes(comparison: Comparison, iou_threshold: float, top: int) -> Part:
     changes, count = comparison.changes(iou_threshold, top), len(comparison.changes(iou_threshold)["change"])
     names = {"model": "model", "change": "change", "image": "image_id", "class": "class_id", "object": "ground_truth"}
     columns = {title: np.asarray(changes[name]).tolist() for title, name in names.items()}
     columns |= {name: changes[name].tolist() for name in ("score", "iou")}
     shown = len(columns["model"])
     lead = f"Objects that only one detector finds at IoU {iou_threshold:.2f} ({shown:,} of {count:,})"
-    return f"{lead}\n{table(columns)}" if shown else lead
+    return Table(columns, lead) if shown else lead
 
 
 def _lowest_p(comparison: Comparison) -> str:

@@ -16,7 +16,7 @@ __all__ = ["add_switch", "configure"]
 
 def add_switch(command: argparse.ArgumentParser) -> None:
     """Adds `--no-compilation-cache`, which `configure` reads."""
-    command.add_argument(
+    command.add_argument_group("the program").add_argument(
         "--no-compilation-cache",
         action="store_true",
         help="neither use nor keep compiled programs (also: JAX_ENABLE_COMPILATION_CACHE=false); they are kept in the "

@@ -10,19 +10,13 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._display import Columns
-from .._outputs import write_output
 from ._arguments import (
-    STDOUT,
     add_class_groups,
     add_grids,
-    add_json,
     class_groups_of,
     may_be_left_out,
     progress_on_terminal,
     protocol_of,
-    signed,
-    table,
-    write_numbers,
 )
 from ._files import add_inputs, read_inputs
 from ._resampling import (
@@ -34,6 +28,8 @@ from ._resampling import (
     slices_of,
     whole_number,
 )
+from ._results import add_outputs, write_numbers
+from ._tables import Part, Table, signed
 
 if TYPE_CHECKING:
     from .._evaluation import Evaluation
@@ -52,29 +48,27 @@ def add_command(commands: Any) -> None:
     """Adds the command to the parser of the program."""
     command = commands.add_parser("eval", help="score detections against ground truths", description=_DESCRIPTION)
     command.set_defaults(run=_evaluate, name="eval")
-    add_inputs(command)
-    add_grids(command)
-    add_class_groups(command)
     add = command.add_argument
     add("--per-class", action="store_true", help="also print a table of all classes")
-    add_bootstrap(command, "also print")
-    add_resampling(command)
-    add_slices(command)
+    add_outputs(command, "the numbers, and the tables that are asked for, as one object", "the table of all classes")
+    text = "print precision, recall and F1 of the detections from this score on, in place of AP"
+    add("--score-threshold", type=float, metavar="S", help=text)
+    add_class_groups(add_grids(command))
+    certainty = command.add_argument_group("how certain, and on which images")
+    add = certainty.add_argument
+    add_bootstrap(certainty, "also print")
+    add_resampling(certainty)
+    add_slices(certainty)
     influence = "also print the N images with the largest influence on the first number (default: 10)"
     count = may_be_left_out("--influence", whole_number(1))
     add("--influence", type=count, nargs="?", const=10, metavar="N", help=influence)
-    add_sizes(command, "--learning-curve", "also print the mean and range of AP in random samples of the images")
-    add_json(command, "the numbers, and the tables that are asked for, as one object")
-    add("--csv", metavar="OUT", help="write the table of all classes to OUT")
-    text = "print precision, recall and F1 of the detections from this score on, in place of AP"
-    add("--score-threshold", type=float, metavar="S", help=text)
+    add_sizes(certainty, "--learning-curve", "also print the mean and range of AP in random samples of the images")
+    add_inputs(command)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.group is not None and arguments.bootstrap is None:
         raise ValueError("--group is for --bootstrap, which is missing")
-    if arguments.csv == STDOUT:
-        raise ValueError("--csv needs the name of a file")
     progress = progress_on_terminal()
     class_groups = class_groups_of(arguments)
     detections, ground_truths = read_inputs(arguments, progress)
@@ -100,11 +94,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         settings = {name: drawn[name] for name in ("seed", "confidence")}
         curve = Columns(evaluation.learning_curve(arguments.learning_curve or None, **settings))
     results = _Results(evaluation, bootstrap, slices, images, curve, arguments.per_class)
-    try:
-        if arguments.csv is not None:
-            write_output(arguments.csv, _to_csv(_classes(evaluation, bootstrap)))
-    finally:  # numbers that took minutes are not lost to a full disk
-        write_numbers(arguments, lambda: _to_json(results), lambda: _to_text(results))
+    write_numbers(
+        arguments,
+        lambda: _to_json(results),
+        lambda: _parts(results),
+        lambda: _to_csv(_classes(evaluation, bootstrap)),
+    )
 
 
 class _Results(NamedTuple):
@@ -118,23 +113,30 @@ class _Results(NamedTuple):
     per_class: bool
 
 
-def _to_text(results: _Results) -> str:
-    from .._summary import shown_columns
+def _parts(results: _Results) -> list[Part]:
+    from .._summary import line_texts, shown_columns
 
     evaluation, images, first = results.evaluation, results.images, next(iter(results.evaluation.summary))
-    parts = [str(one) for one in (evaluation, results.bootstrap, results.slices) if one is not None]
+    numbers = {name: [evaluation.summary[name]] for name in line_texts(evaluation.protocol)}
+    parts: list[Part] = [Table(numbers, text=str(evaluation))]
+    if results.bootstrap is not None:
+        bootstrap = results.bootstrap
+        lead = f"{bootstrap.confidence:.0%} intervals from {bootstrap.num_replicates} replicates"
+        parts.append(Table(bootstrap.numbers(), lead, text=str(bootstrap)))
+    if results.slices is not None:
+        parts.append(Table(results.slices.numbers(), text=str(results.slices)))
     if images is not None:
         shown = {"image": images["image_id"], first: [signed(value, 5) for value in images[first].tolist()]}
         lead = f"Images with the largest influence: {first} minus {first} without the image"
-        parts.append(f"{lead}\n{table(shown)}")
+        parts.append(Table(shown, lead))
     if results.curve is not None:
         rows = [row for row in results.curve.rows() if row["number"] == first]
         shown = {"images": [row["num_images"] for row in rows]}
         shown |= {name: [row[name] for row in rows] for name in ("mean", "low", "high")}
-        parts.append(f"{first} of random samples of the images: mean and range\n{table(shown)}")
+        parts.append(Table(shown, f"{first} of random samples of the images: mean and range"))
     if results.per_class:
-        parts.append(table(shown_columns(_classes(evaluation, results.bootstrap), evaluation.protocol)))
-    return "\n\n".join(parts)
+        parts.append(Table(shown_columns(_classes(evaluation, results.bootstrap), evaluation.protocol)))
+    return parts
 
 
 def _to_json(results: _Results) -> str:
@@ -185,11 +187,12 @@ def _write_sets(evaluation: Evaluation, arguments: argparse.Namespace) -> None:
     score = arguments.score_threshold
     rates = evaluation.precision_recall_f1(score_threshold=score, area=evaluation.protocol.area_ranges[0].name)
     concepts = evaluation.cgf1() if score is None else evaluation.cgf1(score)
-    content, parts = rates.to_dict() | {"cgf1": concepts.to_dict()}, [str(rates), str(concepts)]
+    content = rates.to_dict() | {"cgf1": concepts.to_dict()}
+    parts: list[Part] = [Table(rates.per_threshold(), text=str(rates)), str(concepts)]
     if not evaluation.dataset.ranked:
         ties = evaluation.tie_bounds()
         content |= {"ties": ties.to_dict()}
         parts.append(str(ties))
     if arguments.per_class:
-        parts.append(table(rates.per_class()))
-    write_numbers(arguments, lambda: json.dumps(content), lambda: "\n\n".join(parts))
+        parts.append(Table(rates.per_class()))
+    write_numbers(arguments, lambda: json.dumps(content), lambda: parts)

@@ -6,8 +6,9 @@ import argparse
 import json
 from typing import Any
 
-from ._arguments import add_grids, add_json, write_numbers
+from ._arguments import add_grids
 from ._files import add_inputs, evaluate_inputs
+from ._results import add_outputs, write_numbers
 
 __all__ = ["add_command"]
 
@@ -19,11 +20,11 @@ def add_command(commands: Any) -> None:
     brief = "explain why pooled and per-image AP differ"
     command = commands.add_parser("explain", help=brief, description=_DESCRIPTION)
     command.set_defaults(run=_explain, name="explain")
-    add_inputs(command)
-    add_grids(command)
-    add_json(command, "the explanation as one object")
     text = "number of false positives and images to list (default: %(default)s)"
     command.add_argument("--top", type=int, default=10, metavar="N", help=text)
+    add_outputs(command, "the explanation as one object")
+    add_grids(command)
+    add_inputs(command)
 
 
 def _explain(arguments: argparse.Namespace) -> None:
@@ -31,9 +32,9 @@ def _explain(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--top must be at least 0, got {arguments.top}")
     evaluation = evaluate_inputs(arguments)
     explanation, ties = evaluation.explain(), evaluation.tie_bounds()
-    notes = [f"\n\n{ties}"] if ties.differ or ties.num_contested else []
+    notes = [str(ties)] if ties.differ or ties.num_contested else []
     write_numbers(
         arguments,
         lambda: json.dumps(explanation.to_dict(arguments.top) | {"ties": ties.to_dict()}),
-        lambda: "".join([explanation.to_text(arguments.top), *notes]),
+        lambda: [explanation.to_text(arguments.top), *notes],
     )

@@ -120,7 +120,7 @@ def _read(
 
 
 def _add_options_of_formats(command: argparse.ArgumentParser) -> None:
-    add = command.add_argument
+    add = command.add_argument_group("file formats").add_argument
     plain = "read the corners of VOC files as points (default: as pixels that count from 1 and include the last)"
     add("--image-list", metavar="FILE", help="score only the images in a list such as VOC's test.txt")
     add("--plain-corners", action="store_true", default=None, help=plain)

@@ -12,7 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from .._garbage_collection import collector_paused
 from .._outputs import printable
@@ -29,8 +29,9 @@ from . import (
     _panoptic,
     _report,
 )
-from ._arguments import check_outputs
 from ._compilation_cache import add_switch, configure
+from ._parser import Parser, parse
+from ._results import check_outputs
 
 __all__ = ["run"]
 
@@ -39,6 +40,11 @@ FAILED, BAD_INPUT = 1, 2
 AT_FAULT = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError)
 
 _DESCRIPTION = "Exact COCO-style mean average precision (mAP)."
+_EXAMPLES = """examples:
+  jaxmap eval GT.json DT.json --per-class
+  jaxmap compare GT.json A.json B.json
+  jaxmap eval --help
+"""
 # Each command adds itself with `add_command`.
 _COMMANDS = (
     *(_evaluate, _compare_detectors, _compare, _explain, _errors),
@@ -55,7 +61,12 @@ def run(argv: Sequence[str] | None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # names with characters that the terminal cannot show
     with _warnings_in_one_line(), collector_paused():
         try:
-            arguments = _parser().parse_args(argv)
+            parser, commands = _parser()
+            given = sys.argv[1:] if argv is None else argv
+            if not given:
+                parser.print_help(sys.stderr)
+                return BAD_INPUT
+            arguments = parse(parser, commands, given)
             check_outputs(arguments)
             configure(arguments)
             arguments.run(arguments)
@@ -85,22 +96,17 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        # argparse's own version also prints the usage and raises SystemExit; here all bad input is reported the same
-        # way.
-        raise ValueError(f"{message} (see `{self.prog} --help`)")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="jaxmap", description=_DESCRIPTION)
-    parser.add_argument("--version", action="version", version=f"jaxmap {__version__}")
+def _parser() -> tuple[Parser, dict[str, Parser]]:
+    """Returns the parser of the program, and those of its commands by name."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog="jaxmap", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=layout)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.add_argument("--version", action="version", version=f"jaxmap {__version__}")
     for command in _COMMANDS:
         command.add_command(commands)
     for parser_of_command in commands.choices.values():
         add_switch(parser_of_command)
-    return parser
+    return parser, dict(commands.choices)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from .._display import Columns
-from ._arguments import add_json, progress_on_terminal, table, write_numbers
+from ._arguments import progress_on_terminal
+from ._results import add_outputs, write_numbers
+from ._tables import Part, Table
 
 if TYPE_CHECKING:
     from .._panoptic._quality import PanopticEvaluation
@@ -28,10 +30,10 @@ def add_command(commands: Any) -> None:
     add = command.add_argument
     add("ground_truths", metavar="GT", help="COCO panoptic annotation file, plain or gzip")
     add("predictions", metavar="DT", help="COCO panoptic file of the predictions")
+    add("--per-class", action="store_true", help="also print a table of all classes, as fractions")
+    add_outputs(command, "the numbers, as fractions, as one object")
     add("--gt-folder", metavar="DIR", help="PNG files of GT (default: GT without .json)")
     add("--dt-folder", metavar="DIR", help="PNG files of DT (default: DT without .json)")
-    add_json(command, "the numbers, as fractions, as one object")
-    add("--per-class", action="store_true", help="also print a table of all classes, as fractions")
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -48,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> None:
     write_numbers(
         arguments,
         lambda: _to_json(evaluation, arguments.per_class),
-        lambda: _to_text(evaluation, arguments.per_class),
+        lambda: _parts(evaluation, arguments.per_class),
     )
 
 
@@ -59,8 +61,9 @@ def _to_json(evaluation: PanopticEvaluation, per_class: bool) -> str:
     return json.dumps(content)
 
 
-def _to_text(evaluation: PanopticEvaluation, per_class: bool) -> str:
+def _parts(evaluation: PanopticEvaluation, per_class: bool) -> list[Part]:
+    of_all = Table({name: [value] for name, value in evaluation.summary.items()}, text=str(evaluation))
     if not per_class:
-        return str(evaluation)
+        return [of_all]
     columns = {_TITLES.get(name, name): values for name, values in evaluation.per_class().items()}
-    return f"{evaluation}\n\n{table(columns)}"
+    return [of_all, Table(columns)]

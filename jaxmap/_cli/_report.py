@@ -26,14 +26,13 @@ def add_command(commands: Any) -> None:
     """Adds the command to the parser of the program."""
     command = commands.add_parser("report", help="write an HTML page of pictures and tables", description=_DESCRIPTION)
     command.set_defaults(run=_report, name="report")
-    add_inputs(command)
-    add_grids(command)
-    add_class_groups(command)
     add = command.add_argument
     add("-o", "--output", metavar="DIR", required=True, help="folder for index.html; created if it does not exist")
+    add("--png", action="store_true", help="also write the pictures on one sheet, overview.png")
     add_bootstrap(command, "also show")
     add_slices(command)
-    add("--png", action="store_true", help="also write the pictures on one sheet, overview.png")
+    add_class_groups(add_grids(command))
+    add_inputs(command)
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ._arguments import may_be_left_out, whole_numbers
+from ._arguments import Options, may_be_left_out, whole_numbers
 
 if TYPE_CHECKING:
     from ..types import GroundTruthTable
@@ -16,14 +16,14 @@ __all__ = ["add_bootstrap", "add_resampling", "add_sizes", "add_slices", "resamp
 _LARGEST_SEED = 2**32 - 1
 
 
-def add_bootstrap(command: argparse.ArgumentParser, what: str) -> None:
+def add_bootstrap(command: Options, what: str) -> None:
     """Adds `--bootstrap [N]`."""
     text = f"{what} standard errors and intervals, from N replicates of drawn images (default: 1000)"
     count = may_be_left_out("--bootstrap", whole_number(2))
     command.add_argument("--bootstrap", type=count, nargs="?", const=1000, metavar="N", help=text)
 
 
-def add_resampling(command: argparse.ArgumentParser) -> None:
+def add_resampling(command: Options) -> None:
     """Adds the options that `resampling_of` reads."""
     add = command.add_argument
     seed = whole_number(0, _LARGEST_SEED)
@@ -34,14 +34,14 @@ def add_resampling(command: argparse.ArgumentParser) -> None:
     add("--group", metavar="FILE", help=group)
 
 
-def add_sizes(command: argparse.ArgumentParser, option: str, what: str) -> None:
+def add_sizes(command: Options, option: str, what: str) -> None:
     """Adds an option of ascending numbers of images, such as `--learning-curve [LIST]`; empty if there is no list."""
     text = f"{what}, at each number of images of a list such as 100,500 (default: about 10 that double)"
     sizes = may_be_left_out(option, whole_numbers)
     command.add_argument(option, type=sizes, nargs="?", const=[], metavar="LIST", help=text)
 
 
-def add_slices(command: argparse.ArgumentParser) -> None:
+def add_slices(command: Options) -> None:
     """Adds the options that `slices_of` reads."""
     slices = "also score parts of the images: a CSV file with image_id (or file_name) and columns such as weather"
     command.add_argument("--slices", metavar="FILE", help=slices)

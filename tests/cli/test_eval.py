@@ -195,8 +195,18 @@ def test_help_names_every_option(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "COMMAND"),
-        (["score"], "invalid choice: 'score'"),
+        (["score"], "there is no command 'score' (see `jaxmap --help`)"),
+        (["evla", "--demo"], "there is no command 'evla'; did you mean eval? (see `jaxmap --help`)"),
+        (["--json", "-"], "there is no option --json (see `jaxmap --help`)"),
+        (["eval", "--demo", "-x"], "unrecognized arguments: -x (see `jaxmap eval --help`)"),
+        (["eval", "a", "b", "c"], "unrecognized arguments: c (see `jaxmap eval --help`)"),
+        (
+            ["eval", "--demo", "--per-clas"],
+            "no option --per-clas; did you mean --per-class? (see `jaxmap eval --help`)",
+        ),
+        (["eval", "--demo", "--boot=9"], "no option --boot; did you mean --bootstrap?"),
+        (["eval", "--iou-treshold", "0.5", "--demo"], "no option --iou-treshold; did you mean --iou-thresholds"),
+        (["report", "--demo", "--ouput", "x"], "no option --ouput; did you mean --output?"),
         (["eval"], "needs two files, GT and DT, or --demo"),
         (["eval", "gt.json"], "needs two files, GT and DT, or --demo"),
         (["eval", "gt.json", "--demo"], "leave out GT and DT"),

@@ -206,7 +206,6 @@ def test_groups_of_classes_are_options(
     [
         (["--by", "weather"], "--by names columns of --slices FILE, which is missing"),
         (["--group", "x.csv"], "--group is for --bootstrap, which is missing"),
-        (["--csv", "-"], "--csv needs the name of a file"),
         (
             ["--bootstrap", "gt.json"],
             "'gt.json' is not a whole number of at least 2; write --bootstrap after the files",
