@@ -9,6 +9,8 @@ from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import adapters, analysis, distributed, interop, io, metrics, plots, protocols, report, types
+    from ._checks._check import check_data
+    from ._checks._findings import DataCheck
     from ._compilation import warmup, warmup_metric
     from ._curves._device import precision_recall
     from ._device_check import DeviceCheck, check_device
@@ -57,6 +59,7 @@ __all__ = [
     "AveragePrecision",
     "Candidates",
     "Confusion",
+    "DataCheck",
     "DetectionRecords",
     "DetectionTable",
     "Detections",
@@ -74,6 +77,7 @@ __all__ = [
     "area_words",
     "average_precision",
     "box_iou",
+    "check_data",
     "check_device",
     "compare",
     "confusion_matrix",
@@ -100,6 +104,8 @@ __all__ = [
 _MODULES = {
     "_compilation": ("warmup", "warmup_metric"),
     "analysis": ("Confusion", "confusion_matrix"),
+    "_checks._check": ("check_data",),
+    "_checks._findings": ("DataCheck",),
     "_curves._device": ("precision_recall",),
     "_device_check": ("DeviceCheck", "check_device"),
     "_evaluation": ("Evaluation", "compare", "evaluate"),

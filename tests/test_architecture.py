@@ -35,6 +35,7 @@ LAYERS = {
     "geometry": {"_geometry"},
     "protocols": {"protocols"},
     "input": {"_inputs", "io"},
+    "checks": {"_checks"},
     "candidates": {"_candidates"},
     "records": {"_records"},
     "matching": {"_matching"},

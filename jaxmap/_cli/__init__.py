@@ -4,7 +4,7 @@
     jaxmap eval --demo --json -
 
 Exit status: 0 if the numbers were written; 2 if the input or the machine is at fault and 1 if jaxmap is, with one line
-on standard error; 130 after Ctrl-C.
+on standard error; 1 also if `check` has found something; 130 after Ctrl-C.
 """
 
 from collections.abc import Sequence

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from ..protocols import EvaluationProtocol
     from ..types import DetectionTable, GroundTruthTable
 
-__all__ = ["add_inputs", "add_several_inputs", "evaluate_inputs", "read_inputs", "read_several_inputs"]
+__all__ = [
+    "add_inputs",
+    "add_inputs_to_check",
+    "add_several_inputs",
+    "evaluate_inputs",
+    "read_inputs",
+    "read_several_inputs",
+]
 
 _GROUND_TRUTHS = (
     "COCO annotation file, plain or gzip, or LVIS's with --protocol lvis; VOC's XML files, or DOTA's text files with "
@@ -69,6 +76,14 @@ def add_several_inputs(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("ground_truths", metavar="GT", help=_GROUND_TRUTHS)
     add("detections", metavar="DT", nargs="+", help=f"two or more: {_DETECTIONS}")
+    _add_options_of_formats(command)
+
+
+def add_inputs_to_check(command: argparse.ArgumentParser) -> None:
+    """Adds one file of ground truths and at most one of detections, which `read_several_inputs` reads as a list."""
+    add = command.add_argument
+    add("ground_truths", metavar="GT", help=_GROUND_TRUTHS)
+    add("detections", metavar="DT", nargs="?", type=lambda path: [path], default=[], help=_DETECTIONS)
     _add_options_of_formats(command)
 
 

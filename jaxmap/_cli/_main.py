@@ -19,6 +19,7 @@ from .._outputs import printable
 from .._version import __version__
 from . import (
     _calibration,
+    _check,
     _compare,
     _compare_detectors,
     _errors,
@@ -41,14 +42,15 @@ AT_FAULT = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeErr
 
 _DESCRIPTION = "Exact COCO-style mean average precision (mAP)."
 _EXAMPLES = """examples:
+  jaxmap check GT.json DT.json
   jaxmap eval GT.json DT.json --per-class
   jaxmap compare GT.json A.json B.json
   jaxmap eval --help
 """
 # Each command adds itself with `add_command`.
 _COMMANDS = (
-    *(_evaluate, _compare_detectors, _compare, _explain, _errors),
-    *(_operating_points, _lrp, _calibration, _panoptic, _report),
+    *(_evaluate, _compare_detectors, _report, _check, _explain, _errors),
+    *(_operating_points, _lrp, _calibration, _compare, _panoptic),
 )
 
 
@@ -69,11 +71,11 @@ def run(argv: Sequence[str] | None) -> int:
             arguments = parse(parser, commands, given)
             check_outputs(arguments)
             configure(arguments)
-            arguments.run(arguments)
+            status: int | None = arguments.run(arguments)
             sys.stdout.flush()
         except Exception as error:
             return _fail(error)
-    return 0
+    return status or 0
 
 
 def _fail(error: Exception) -> int:

@@ -11,7 +11,10 @@ from .._outputs import printable
 __all__ = ["FORMS", "Part", "Table", "formatted", "signed"]
 
 _COLUMN_TITLES = {"class_id": "id", "class_name": "class", "num_ground_truths": "objects"}
-_TEXT_COLUMNS = ("class_name", "protocol", "model", "slice", "number", "error", "meaning")
+_TEXT_COLUMNS = (
+    *("class_name", "protocol", "model", "slice", "number", "error", "meaning"),
+    *("level", "side", "kind", "message", "where"),
+)
 _IN_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\|*_`<>"})
 _IN_LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}

@@ -18,10 +18,10 @@ import numpy as np
 from .._geometry import geometry_of
 from .._geometry._boxes import box_iou_pairs, to_xywh
 from .._geometry._record import Geometry
-from .._ordering import columns_of
+from .._ordering import columns_of, take_rows
 from ..types import BOX_FORMATS, DetectionTable, Floats, GroundTruthTable, Ints
 
-__all__ = ["warn_of_misread"]
+__all__ = ["misread", "misread_images", "warn_of_misread"]
 
 _ROWS = 4096  # rows that are checked first
 _IMAGES = 16  # images that are checked, of those with objects, spread over the dataset
@@ -58,7 +58,21 @@ def warn_of_misread(
     box_format: str = "xywh",
     were_tables: bool = True,
 ) -> None:
-    """Warns once if detections or ground truths seem to be in another format or unit than given.
+    """Warns once with what `misread` returns, which takes the same arguments."""
+    warning = misread(found, truth, iou_type=iou_type, box_format=box_format, were_tables=were_tables)
+    if warning is not None:
+        warnings.warn(warning, UserWarning, stacklevel=3)
+
+
+def misread(
+    found: DetectionTable,
+    truth: GroundTruthTable,
+    *,
+    iou_type: str = "bbox",
+    box_format: str = "xywh",
+    were_tables: bool = True,
+) -> str | None:
+    """Returns a sentence if detections or ground truths seem to be in another format or unit than given; or None.
 
     Args:
       found: the detections.
@@ -68,7 +82,7 @@ def warn_of_misread(
       were_tables: True if the reader of the file has already checked the sizes of ground truths.
     """
     if not len(found.labels) or not len(truth.labels):
-        return
+        return None
     geometry = geometry_of(iou_type)
     some = _some_rows(found), _some_rows(truth)
     warning = None
@@ -78,8 +92,36 @@ def warn_of_misread(
         warning = warning or (look(*some) and look(found, truth))
     if warning is None and geometry.boxes_fit:
         warning = _warning_of_fit(found, truth, box_format if geometry.shape.column == "boxes" else "")
-    if warning is not None:
-        warnings.warn(warning, UserWarning, stacklevel=3)
+    return warning
+
+
+def misread_images(found: DetectionTable, truth: GroundTruthTable) -> str | None:
+    """Returns a sentence if boxes only overlap with the ids of images of one side moved by one; or None.
+
+    The boxes must be those that are compared, or enclose it (`Geometry.boxes_fit`).
+    """
+    num_images = len(truth.image_ids)
+    if num_images < _FEW or len(truth.labels) < _FEW or truth.image_ids.dtype.kind != "i":
+        return None
+    fit = _fit(list(_some_images(found, truth)))[0]
+    if fit >= _FITS:
+        return None
+    fits = {}
+    for shift in (1, -1):
+        moved = found.image_index + shift
+        rows = np.flatnonzero((moved >= 0) & (moved < num_images))
+        neighbours = take_rows(dataclasses.replace(found, image_index=moved), rows)
+        images = list(_some_images(neighbours, truth))
+        fits[shift] = _fit(images)[0] if images else 0.0
+    shift = max(fits, key=lambda one: fits[one])
+    if fits[shift] < max(_FITS_THEN, _TIMES * fit):
+        return None
+    which = "next" if shift > 0 else "previous"
+    return (
+        f"`detections` hardly overlap the ground truths of their image, but do those of the {which} one: the mean IoU "
+        f"of ground truths with the most similar detection is {fit:.2f}, and {fits[shift]:.2f} there. Are the ids of "
+        "images off by one? Use the same numbering for both."
+    )
 
 
 def _some_rows(table: Table) -> Table:
