@@ -22,6 +22,7 @@ from . import (
     _check,
     _compare,
     _compare_detectors,
+    _convert,
     _errors,
     _evaluate,
     _explain,
@@ -49,7 +50,7 @@ _EXAMPLES = """examples:
 """
 # Each command adds itself with `add_command`.
 _COMMANDS = (
-    *(_evaluate, _compare_detectors, _report, _check, _explain, _errors),
+    *(_evaluate, _compare_detectors, _report, _check, _convert, _explain, _errors),
     *(_operating_points, _lrp, _calibration, _compare, _panoptic),
 )
 

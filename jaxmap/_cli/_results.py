@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from .._outputs import check_output, write_output
 from ._tables import FORMS, Part, formatted
 
-__all__ = ["add_outputs", "check_outputs", "write_numbers"]
+__all__ = ["add_outputs", "check_outputs", "refuse_to_overwrite", "write_numbers"]
 
 STDOUT = "-"  # as the name of a file
 _FILES = ("json", "csv")  # options that name a file to write
@@ -44,11 +44,19 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         if path is None or path == STDOUT:
             continue
         check_output(path)
-        for name, value in given.items():
-            others = value if isinstance(value, list) else [value]
-            if name != option and any(isinstance(other, str) and _same_file(path, other) for other in others):
-                kind = "another output" if name in _FILES else "an input"
-                raise ValueError(f"--{option} {path} would overwrite {kind} file")
+        refuse_to_overwrite(f"--{option} {path}", path, arguments, but=option)
+
+
+def refuse_to_overwrite(what: str, path: str | os.PathLike[str], arguments: argparse.Namespace, but: str) -> None:
+    """Refuses an output that is also another file of the arguments, `but` the one that names it.
+
+    Raises:
+      ValueError: if it is; `what` names the output.
+    """
+    for name, value in vars(arguments).items():
+        others = value if isinstance(value, list) else [value]
+        if name != but and any(isinstance(other, str) and _same_file(path, other) for other in others):
+            raise ValueError(f"{what} would overwrite {'another output' if name in _FILES else 'an input'} file")
 
 
 def write_numbers(
@@ -72,7 +80,7 @@ def write_numbers(
         print(formatted(parts(), form) + "\n" if text is None else text(), end="")
 
 
-def _same_file(path: str, other: str) -> bool:
+def _same_file(path: str | os.PathLike[str], other: str) -> bool:
     try:
         return os.path.samefile(path, other)
     except OSError:  # one of them does not exist, or is not a path

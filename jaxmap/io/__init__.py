@@ -1,4 +1,4 @@
-"""Readers of files, which return tables; they need only NumPy and the standard library.
+"""Readers of files, which return tables, and their conversion to COCO's; they need only NumPy and the standard library.
 
 >>> ground_truths = coco_ground_truths({
 ...     "images": [{"id": 7}],
@@ -13,6 +13,7 @@
 """
 
 from ._coco import coco_detections, coco_ground_truths, read_coco_detections, read_coco_ground_truths
+from ._coco_writer import to_coco_ground_truths, to_coco_results
 from ._demo import demo_scene
 from ._dota import quads_to_oriented, read_dota_detections, read_dota_ground_truths
 from ._json import load_json
@@ -46,6 +47,8 @@ __all__ = [
     "read_open_images_ground_truths",
     "read_voc_detections",
     "read_voc_ground_truths",
+    "to_coco_ground_truths",
+    "to_coco_results",
 ]
 
 
