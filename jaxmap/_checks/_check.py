@@ -56,7 +56,7 @@ def check_data(ground_truths: GroundTruthTable, detections: DetectionTable | Non
       ... })
       >>> print(check_data(truth))
       warning: ground truths: 1 of 1 boxes reach beyond their image by more than a pixel (1 in image 7) [outside-image]
-      1 warning and 0 notes about 1 ground truths of 1 images
+      1 warning and 0 notes about 1 ground truth of 1 image
     """
     if not isinstance(ground_truths, GroundTruthTable) or not isinstance(detections, DetectionTable | None):
         raise TypeError(

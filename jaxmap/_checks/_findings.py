@@ -79,13 +79,12 @@ class DataCheck:
 
     def __str__(self) -> str:
         warnings = sum(one.level == "warning" for one in self.findings)
-        notes = len(self.findings) - warnings
-        detections = "" if self.num_detections is None else f" and {self.num_detections:,} detections"
-        total = (
-            f"{warnings} warning{'s' * (warnings != 1)} and {notes} note{'s' * (notes != 1)} about "
-            f"{self.num_ground_truths:,} ground truths{detections} of {self.num_images:,} images"
-        )
-        return "\n".join([*map(str, self.findings), total])
+        levels = _counted(warnings, "warning"), _counted(len(self.findings) - warnings, "note")
+        tables = [_counted(self.num_ground_truths, "ground truth")]
+        if self.num_detections is not None:
+            tables.append(_counted(self.num_detections, "detection"))
+        about = f"{' and '.join(tables)} of {_counted(self.num_images, 'image')}"
+        return "\n".join([*map(str, self.findings), f"{' and '.join(levels)} about {about}"])
 
     def __repr__(self) -> str:
         kinds = [one.kind for one in self.findings]
@@ -104,3 +103,7 @@ def _shown(example: Any) -> str:
     if isinstance(example, dict):
         return f"{example['id']!r} in image {example['image_id']!r}"
     return repr(example)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"

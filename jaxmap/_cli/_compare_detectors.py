@@ -94,7 +94,7 @@ def _run(arguments: argparse.Namespace) -> None:
     scored: dict[str, Any] = {"protocol": protocol, "class_groups": class_groups_of(arguments)}
     evaluations = [evaluate(one, ground_truths, **scored, progress=tell) for one in tables]
     if tell is not None:
-        tell(f"drawing images {arguments.replicates} times")
+        tell(f"drawing {len(ground_truths.image_ids):,} images {arguments.replicates:,} times")
     comparison = compare(
         *evaluations,
         names=names,

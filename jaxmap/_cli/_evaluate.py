@@ -82,15 +82,19 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.score_threshold is not None or not evaluation.dataset.ranked:
         _write_sets(evaluation, arguments)
         return
-    bootstrap = slices = None
+    tell, bootstrap, slices = progress or (lambda stage: None), None, None
     if arguments.bootstrap is not None:
+        tell(f"drawing {len(evaluation.image_ids):,} images {arguments.bootstrap:,} times")
         bootstrap = evaluation.bootstrap(arguments.bootstrap, **drawn)
     if parts is not None:
+        tell("scoring parts of the images")
         slices = evaluation.slices(**parts, num_replicates=arguments.bootstrap, **drawn)
     images = curve = None
     if arguments.influence is not None:
+        tell(f"leaving out each of {len(evaluation.image_ids):,} images")
         images = Columns({name: values[: arguments.influence] for name, values in evaluation.influence().items()})
     if arguments.learning_curve is not None:
+        tell("scoring samples of the images")
         settings = {name: drawn[name] for name in ("seed", "confidence")}
         curve = Columns(evaluation.learning_curve(arguments.learning_curve or None, **settings))
     results = _Results(evaluation, bootstrap, slices, images, curve, arguments.per_class)

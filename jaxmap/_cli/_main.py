@@ -6,6 +6,7 @@ import argparse
 import atexit
 import contextlib
 import gc
+import importlib
 import io
 import os
 import sys
@@ -32,6 +33,7 @@ from . import (
     _report,
 )
 from ._compilation_cache import add_switch, configure
+from ._interrupts import interrupts_deferred
 from ._parser import Parser, parse
 from ._results import check_outputs
 
@@ -72,6 +74,8 @@ def run(argv: Sequence[str] | None) -> int:
             arguments = parse(parser, commands, given)
             check_outputs(arguments)
             configure(arguments)
+            with interrupts_deferred():
+                importlib.import_module("jax")  # all commands need it
             status: int | None = arguments.run(arguments)
             sys.stdout.flush()
         except Exception as error:

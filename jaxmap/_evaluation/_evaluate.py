@@ -59,7 +59,7 @@ def evaluate(
         group to names or ids of its classes, such as `{"base": ["cat"], "novel": ["dog"]}`, for AP_base and AP_novel.
         A class may be in no group.
       iou_type: what is compared, instead of the protocol's: one of `jaxmap.protocols.IOU_TYPES`.
-      progress: called with the name of each stage as it starts.
+      progress: called with the name of each stage as it starts, such as `matching 36,000 detections of 5,000 images`.
 
     Returns:
       The evaluation; `print` it for the familiar table.
@@ -106,7 +106,7 @@ def evaluate(
     were_tables = isinstance(detections, DetectionTable)
     as_written = "xywh" if were_tables else box_format
     warn_of_misread(found, truth, iou_type=protocol.iou_type, box_format=as_written, were_tables=were_tables)
-    tell("matching")
+    tell(f"matching {len(found.labels):,} detections of {len(truth.image_ids):,} images")
     matched = match_dataset(found, truth, protocol)
     if not matched.dataset.ranked:
         _warn_of_limit(found, truth, protocol)

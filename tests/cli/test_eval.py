@@ -120,6 +120,7 @@ def test_progress_goes_to_a_terminal_only(capsys, files, monkeypatch):
     out, err = capsys.readouterr()
     assert list(json.loads(out)) == NAMES
     lines = err.splitlines()
+    assert "jaxmap: matching 2 detections of 2 images" in lines
     assert lines[:2] == [f"jaxmap: reading {path}" for path in files]
     assert len(lines) > 2
     assert all(line.startswith("jaxmap: ") for line in lines)

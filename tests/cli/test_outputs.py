@@ -8,12 +8,14 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 import jaxmap
 from jaxmap import _outputs as outputs
 from jaxmap._cli import main
+from jaxmap._cli._interrupts import interrupts_deferred
 from jaxmap.report import write_report
 from support.command import GROUND_TRUTHS, RESULTS, SETTINGS, error_of, numbers, write_files
 
@@ -272,3 +274,30 @@ def test_mistake_of_our_own_is_one_line(capsys: pytest.CaptureFixture[str], monk
     assert main(["eval", "--demo"]) == 1
     expected = "jaxmap: error: unexpected KeyError: 'nothing' (`python -X dev -m jaxmap` shows where)\n"
     assert capsys.readouterr() == ("", expected)
+
+
+def test_ctrl_c_while_modules_are_loaded_waits_for_them() -> None:
+    done = []
+
+    def load() -> None:
+        with interrupts_deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+            done.append(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        load()
+    assert done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with interrupts_deferred():
+        pass  # and nothing is raised
+
+
+def test_ctrl_c_stays_ignored_where_it_is_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupts_deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
