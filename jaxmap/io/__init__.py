@@ -21,6 +21,7 @@ from ._open_images import is_open_images, read_open_images_detections, read_open
 from ._panoptic import CocoPanoptic, read_coco_panoptic_ground_truths, read_coco_panoptic_predictions
 from ._side_files import read_class_groups, read_image_groups, read_image_table
 from ._voc import is_voc, read_voc_detections, read_voc_ground_truths
+from ._yolo import read_yolo_detections, read_yolo_ground_truths
 
 __all__ = [
     "CocoPanoptic",
@@ -46,6 +47,8 @@ __all__ = [
     "read_open_images_ground_truths",
     "read_voc_detections",
     "read_voc_ground_truths",
+    "read_yolo_detections",
+    "read_yolo_ground_truths",
 ]
 
 
