@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from ._files import PathLike, files_in, is_archive, names_in, read_bytes
 from ._lines import IMAGE_SUFFIXES, lines_of, shown
+from ._recognition import Contents, is_label
 
-__all__ = ["ClassNames", "Files", "find_files", "is_data_yaml", "names_of_classes"]
+__all__ = ["ClassNames", "Files", "find_files", "is_yolo", "names_of_classes"]
 
 ClassNames = PathLike | Sequence[str] | Mapping[int, str]
 MAX_CLASSES = 1 << 16
@@ -42,9 +43,23 @@ class Files(NamedTuple):
     in_archive: bool
 
 
-def is_data_yaml(path: PathLike) -> bool:
+def _is_data_yaml(path: PathLike) -> bool:
     """Returns True for the name of a YAML file."""
     return os.fspath(path).lower().endswith(_YAML)
+
+
+def is_yolo(path: PathLike, contents: Contents | None) -> bool:
+    """Returns True for `data.yaml`, a folder that has one, and text files with lines of YOLO's labels.
+
+    Args:
+      path: a file, a folder or a tar archive.
+      contents: what a folder or archive holds; None for another file.
+    """
+    if contents is None:
+        return _is_data_yaml(path)
+    if os.path.isdir(path) and not contents.suffixes[".xml"] and any(_is_data_yaml(name) for name in os.listdir(path)):
+        return True
+    return any(is_label(words) for words in contents.lines)
 
 
 def find_files(source: PathLike, split: str) -> Files:
@@ -58,10 +73,10 @@ def find_files(source: PathLike, split: str) -> Files:
       FileNotFoundError: if there is no such file or folder.
       ValueError: if `data.yaml` is not as described in `read_yolo_ground_truths`, or two files have the same name.
     """
-    if is_data_yaml(source):
+    if _is_data_yaml(source):
         return _files_of_yaml(source, split)
     if os.path.isdir(source):
-        yamls = sorted(name for name in os.listdir(source) if is_data_yaml(name) and not name.startswith("."))
+        yamls = sorted(name for name in os.listdir(source) if _is_data_yaml(name) and not name.startswith("."))
         if len(yamls) > 1 and "data.yaml" not in yamls:
             raise ValueError(f"{source}: several YAML files in it, {', '.join(yamls)}; name the one to use.")
         if yamls:
@@ -87,7 +102,7 @@ def names_of_classes(class_names: ClassNames) -> dict[int, str]:
     """
     if not isinstance(class_names, str | os.PathLike):
         return _checked_names(class_names, "class_names")
-    if not is_data_yaml(class_names):
+    if not _is_data_yaml(class_names):
         return _checked_names(_lines(os.fspath(class_names), read_bytes(class_names)), str(class_names))
     names = _names_in(_load(class_names), str(class_names))
     if names is None:

@@ -26,6 +26,7 @@ FILES = {
     "voc": ("gt/im1.xml", "dt/comp4_det_test_cat.txt"),
     "dota": ("gt/im1.txt", "dt/Task1_cat.txt"),
     "openimages": ("gt.csv", "dt.csv"),
+    "yolo": ("gt/im1.txt", "dt/im1.txt"),
 }
 # Beside the files that are there: what is no file of any format.
 NO_FORMAT = {
@@ -63,10 +64,11 @@ def cases() -> Iterator[Case]:
                 in_folder = door in (
                     "voc",
                     "dota",
+                    "yolo",
                 )  # what is no regular file there is passed over: a warning, or no file
                 expected = Expected(refused=("",), numbers=dict) if in_folder else Expected(refused=(where or path,))
                 yield Case(f"special/{door} {path} {name}", run, expected)
-    for door in ("voc", "dota"):
+    for door in ("voc", "dota", "yolo"):
         for packed in ("tar", "tar.gz"):
             for name, damage in _binary_damages().items():
                 run = functools.partial(_run_archive, door, packed, damage)
