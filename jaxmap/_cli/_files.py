@@ -21,8 +21,9 @@ _GROUND_TRUTHS = (
     "XML files, or DOTA's text files with --iou-type obb, in a folder or a tar archive; or Open Images' boxes as .csv"
 )
 _DETECTIONS = (
-    "COCO results file; Ultralytics' folder of labels with confidences; VOC's comp4_det_test_CLASS.txt, or DOTA's "
-    "Task1_CLASS.txt, in a folder, a tar archive or a quoted pattern; or Open Images' detections as .csv"
+    "COCO results file, or Ultralytics' predictions.json or folder of labels with confidences; VOC's "
+    "comp4_det_test_CLASS.txt, or DOTA's Task1_CLASS.txt, in a folder, a tar archive or a quoted pattern; or Open "
+    "Images' detections as .csv"
 )
 
 
@@ -116,6 +117,8 @@ def _add_options_of_formats(command: argparse.ArgumentParser) -> None:
     add("--image-list", metavar="FILE", help="score only the images in a list such as VOC's test.txt or YOLO's val.txt")
     add("--split", metavar="NAME", help="split of YOLO's data.yaml (default: val)")
     add("--class-names", metavar="FILE", help="names of YOLO's classes: a data.yaml, or a text file with one per line")
+    meaning = "meaning of `category_id` in Ultralytics' predictions.json (default: found out, or refused if unclear)"
+    add("--category-ids", choices=("same", "from-0", "from-1", "coco91"), help=meaning)
     add("--image-sizes", metavar="FILE", help="sizes of YOLO's images: a .csv with file_name, width and height")
     add("--plain-corners", action="store_true", default=None, help=plain)
     add(

@@ -64,9 +64,30 @@ def _io() -> ModuleType:
     return io
 
 
-def _coco(_: Options, protocol: EvaluationProtocol) -> Readers:
+def _coco(options: Options, protocol: EvaluationProtocol) -> Readers:
     read = _io().read_lvis_ground_truths if protocol.class_groups else _io().read_coco_ground_truths
-    return partial(read, iou_type=protocol.iou_type), partial(_io().read_coco_detections, iou_type=protocol.iou_type)
+
+    def read_detections(path: str, ground_truths: GroundTruthTable) -> DetectionTable:
+        if options["category_ids"] is not None or (_io().is_ultralytics(path) and _has_files(ground_truths)):
+            return _predictions(path, ground_truths, options, protocol)
+        found: DetectionTable = _io().read_coco_detections(path, ground_truths, iou_type=protocol.iou_type)
+        return found
+
+    return partial(read, iou_type=protocol.iou_type), read_detections
+
+
+def _has_files(ground_truths: GroundTruthTable) -> bool:
+    return ground_truths.image_files is not None and any(ground_truths.image_files.tolist())
+
+
+def _predictions(
+    path: str, ground_truths: GroundTruthTable, options: Options, protocol: EvaluationProtocol
+) -> DetectionTable:
+    """Reads Ultralytics' `predictions.json`."""
+    found: DetectionTable = _io().read_ultralytics_detections(
+        path, ground_truths, category_ids=options["category_ids"], iou_type=protocol.iou_type
+    )
+    return found
 
 
 def _dota(_: Options, __: EvaluationProtocol) -> Readers:
@@ -88,9 +109,16 @@ def _voc(options: Options, _: EvaluationProtocol) -> Readers:
 
 
 def _yolo(options: Options, protocol: EvaluationProtocol) -> Readers:
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None and name != "category_ids"}
     read = partial(_io().read_yolo_ground_truths, iou_type=protocol.iou_type, **given)
-    return read, partial(_io().read_yolo_detections, iou_type=protocol.iou_type)
+
+    def read_detections(path: str, ground_truths: GroundTruthTable) -> DetectionTable:
+        if path.lower().endswith((".json", ".json.gz")):
+            return _predictions(path, ground_truths, options, protocol)
+        found: DetectionTable = _io().read_yolo_detections(path, ground_truths, iou_type=protocol.iou_type)
+        return found
+
+    return read, read_detections
 
 
 FORMATS = {
@@ -104,7 +132,7 @@ FORMATS = {
     "yolo": Format(
         "YOLO's folders",
         "data.yaml, or *.txt files with the lines `class x y width height`",
-        ("split", "class_names", "image_sizes"),
+        ("split", "class_names", "image_sizes", "category_ids"),
         lambda path, contents, _: _io().is_yolo(path, contents),
         _yolo,
     ),
@@ -116,5 +144,5 @@ FORMATS = {
         lambda _, contents, __: contents is not None and contents.suffixes[".xml"] > 0,
         _voc,
     ),
-    "coco": Format("COCO's .json", "a *.json file", (), lambda _, contents, __: contents is None, _coco),
+    "coco": Format("COCO's .json", "a *.json file", ("category_ids",), lambda _, contents, __: contents is None, _coco),
 }

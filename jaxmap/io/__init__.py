@@ -22,6 +22,7 @@ from ._open_images import is_open_images, read_open_images_detections, read_open
 from ._panoptic import CocoPanoptic, read_coco_panoptic_ground_truths, read_coco_panoptic_predictions
 from ._recognition import Contents, contents_of
 from ._side_files import read_class_groups, read_image_groups, read_image_table
+from ._ultralytics import is_ultralytics, read_ultralytics_detections
 from ._voc import is_voc, read_voc_detections, read_voc_ground_truths
 from ._yolo import read_yolo_detections, read_yolo_ground_truths
 from ._yolo_dataset import is_yolo
@@ -34,6 +35,7 @@ __all__ = [
     "contents_of",
     "demo_scene",
     "is_open_images",
+    "is_ultralytics",
     "is_voc",
     "is_yolo",
     "load_json",
@@ -51,6 +53,7 @@ __all__ = [
     "read_lvis_ground_truths",
     "read_open_images_detections",
     "read_open_images_ground_truths",
+    "read_ultralytics_detections",
     "read_voc_detections",
     "read_voc_ground_truths",
     "read_yolo_detections",

@@ -27,6 +27,7 @@ FILES = {
     "dota": ("gt/im1.txt", "dt/Task1_cat.txt"),
     "openimages": ("gt.csv", "dt.csv"),
     "yolo": ("gt/im1.txt", "dt/im1.txt"),
+    "ultralytics": ("predictions.json",),
 }
 # Beside the files that are there: what is no file of any format.
 NO_FORMAT = {
@@ -129,7 +130,7 @@ def _damages(door: str) -> dict[str, tuple[Damage, str]]:
     }
     if door != "coco":  # lines again are objects again
         del made["twice"]
-    if door in ("coco", "openimages"):
+    if door in ("coco", "openimages", "ultralytics"):
         made["gzip"] = (gzip.compress, "same")
         for name, change in _binary_damages().items():
             if name not in ("whole", "zeros after"):
@@ -178,6 +179,11 @@ def _flipped(data: bytes, place: int) -> bytes:
 
 
 def _write(door: str, folder: pathlib.Path) -> tuple[str, ...]:
+    if door == "ultralytics":
+        gt, _, *options = _text.write("yolo", folder)
+        entries = [row | {"image_id": f"im{row['image_id']}"} for row in _coco.scene("coco")[1]]
+        (folder / "predictions.json").write_text(json.dumps(entries))
+        return gt, "predictions.json", *options
     if door != "coco":
         return _text.write(door, folder)
     for name, data in zip(("g.json", "d.json"), _coco.scene("coco"), strict=True):
