@@ -18,12 +18,13 @@ __all__ = ["add_inputs", "add_several_inputs", "evaluate_inputs", "read_inputs",
 
 _GROUND_TRUTHS = (
     "COCO annotation file, plain or gzip, or LVIS's with --protocol lvis; YOLO's data.yaml or folder of labels; VOC's "
-    "XML files, or DOTA's text files with --iou-type obb, in a folder or a tar archive; or Open Images' boxes as .csv"
+    "XML files, KITTI's labels, or DOTA's text files with --iou-type obb, in a folder or a tar archive; Open Images' "
+    "boxes as .csv; or wider_face_val_bbx_gt.txt"
 )
 _DETECTIONS = (
     "COCO results file, or Ultralytics' predictions.json or folder of labels with confidences; VOC's "
-    "comp4_det_test_CLASS.txt, or DOTA's Task1_CLASS.txt, in a folder, a tar archive or a quoted pattern; or Open "
-    "Images' detections as .csv"
+    "comp4_det_test_CLASS.txt, DOTA's Task1_CLASS.txt, or KITTI's or WIDER FACE's results, in a folder, a tar archive "
+    "or a quoted pattern; or Open Images' detections as .csv"
 )
 
 

@@ -98,6 +98,14 @@ def _is_dota(_: str, contents: Contents | None, protocol: EvaluationProtocol) ->
     return contents is not None and geometry_of(protocol.iou_type).shape.column == "oriented"
 
 
+def _kitti(_: Options, __: EvaluationProtocol) -> Readers:
+    return _io().read_kitti_ground_truths, _io().read_kitti_detections
+
+
+def _wider_face(_: Options, __: EvaluationProtocol) -> Readers:
+    return _io().read_wider_face_ground_truths, _io().read_wider_face_detections
+
+
 def _open_images(options: Options, _: EvaluationProtocol) -> Readers:
     return partial(_io().read_open_images_ground_truths, **options), _io().read_open_images_detections
 
@@ -129,12 +137,26 @@ FORMATS = {
         lambda path, contents, _: contents is None and _io().is_open_images(path),
         _open_images,
     ),
+    "kitti": Format(
+        "KITTI's folders",
+        "*.txt files with KITTI's 15 words",
+        (),
+        lambda _, contents, __: contents is not None and contents.is_kitti(),
+        _kitti,
+    ),
     "yolo": Format(
         "YOLO's folders",
         "data.yaml, or *.txt files with the lines `class x y width height`",
         ("split", "class_names", "image_sizes", "category_ids"),
         lambda path, contents, _: _io().is_yolo(path, contents),
         _yolo,
+    ),
+    "wider-face": Format(
+        "WIDER FACE's .txt",
+        "wider_face_val_bbx_gt.txt",
+        (),
+        lambda path, contents, _: contents is None and _io().is_wider_face(path),
+        _wider_face,
     ),
     "dota": Format("DOTA's folders", "*.txt files with --iou-type obb", (), _is_dota, _dota),
     "voc": Format(

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from ._files import PathLike, files_in, is_archive, names_in, read_bytes
 from ._lines import finite_number, lines_of
 
-__all__ = ["Contents", "contents_of", "is_label", "looks_like"]
+__all__ = ["Contents", "contents_of", "is_kitti_label", "is_label", "looks_like"]
 
 _NUM_LOOKED_AT = 9  # files and lines that are read
+_KITTI_WORDS = 15
 _OUTSIDE = 0.01  # of the fractions in labels, which may leave the image a little
 
 
@@ -31,6 +32,10 @@ class Contents(NamedTuple):
 
     def __str__(self) -> str:
         return ", ".join(f"{count} of {kind}" for kind, count in self.suffixes.most_common(5)) or "no file"
+
+    def is_kitti(self) -> bool:
+        """Returns whether a line is one of KITTI's labels."""
+        return any(map(is_kitti_label, self.lines))
 
     def advice(self) -> str:
         """Returns what to do with such a folder where another format is expected."""
@@ -89,3 +94,8 @@ def is_label(words: Sequence[str]) -> bool:
     if len(words) < 5 or None in numbers or not words[0].isdecimal():
         return False
     return all(-_OUTSIDE <= float(word) <= 1 + _OUTSIDE for word in words[1:])
+
+
+def is_kitti_label(words: Sequence[str]) -> bool:
+    """Returns whether a line is one of KITTI's labels: a type and 14 numbers."""
+    return len(words) == _KITTI_WORDS and finite_number(words[0]) is None and finite_number(words[-1]) is not None

@@ -24,6 +24,7 @@ from ._recognition import contents_of
 __all__ = [
     "Found",
     "Object",
+    "files_of_images",
     "ground_truth_columns",
     "read_detections",
     "read_objects",
@@ -166,6 +167,35 @@ def read_detections(
         )
     values = np.concatenate(numbers)
     return Found(np.concatenate(images), np.concatenate(labels), values[:, 0], values[:, 1:])
+
+
+def files_of_images(source: PathLike, ground_truths: GroundTruthTable) -> tuple[list[tuple[str, bytes]], Ints]:
+    """Returns name and content of detection files that each belong to an image, and the image index of each.
+
+    Args:
+      source: a folder or tar archive with files named like the images, a pattern, or one file. Empty files are left
+        out.
+      ground_truths: the ground truths, which define the images.
+
+    Raises:
+      FileNotFoundError: if there is no such folder, archive or file.
+      ValueError: if a file has the name of no image, or several have the same name, or there is none.
+    """
+    files = list(_some_files(source, ".txt"))
+    known = ground_truths.image_ids.astype(str).tolist()
+    index_of = {name: index for index, name in enumerate(known)}
+    origin: dict[str, str] = {}
+    for name, _ in files:
+        stem = pathlib.PurePath(name).stem
+        if stem not in index_of:
+            raise ValueError(
+                f"{name}: image {shown(stem)} is not among the {len(known)} of the ground truths; "
+                f"{known_names([stem], known)}."
+            )
+        if origin.setdefault(stem, name) != name:
+            raise ValueError(f"{origin[stem]} and {name} are for the same image, {stem!r}; keep one of them.")
+    files = [(name, data) for name, data in files if data]
+    return files, np.array([index_of[pathlib.PurePath(name).stem] for name, _ in files], np.int64)
 
 
 def warn_of_inverted(source: PathLike, starts: Floats, ends: Floats) -> None:

@@ -17,8 +17,6 @@ with boxes and polygons, Ultralytics reads the numbers of a box as two corners o
 
 from __future__ import annotations
 
-import pathlib
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -28,11 +26,11 @@ from .._geometry._oriented import oriented_hull
 from .._geometry._rle import mask_boxes, masks_of_segmentations
 from ..types import DetectionTable, GroundTruthTable, HostArray, Ints
 from ._dota import quads_to_oriented
-from ._files import PathLike, files_in, names_in
+from ._files import PathLike
 from ._image_sizes import names_in_table, sizes_in_table, sizes_of_files
 from ._json import first_few
-from ._lines import image_name, known_names
-from ._text_files import warn_of_inverted
+from ._lines import image_name
+from ._text_files import files_of_images, warn_of_inverted
 from ._yolo_dataset import ClassNames, Files, find_files, names_of_classes
 from ._yolo_rows import Kind, Rows, read_label_files
 
@@ -130,21 +128,7 @@ def read_yolo_detections(
     kind = Kind(True, _column_of(iou_type), _FAR_OUTSIDE)
     if ground_truths.image_sizes is None:
         raise ValueError("`ground_truths` have no `image_sizes`, which the fractions in YOLO's files need.")
-    files = [(name, data) for name, data in files_in(detections, ".txt") if data]
-    if not files and not any(name.lower().endswith(".txt") for name in names_in(detections)):
-        raise ValueError(f"{detections}: no *.txt file in it; is it the folder `labels` of Ultralytics' results?")
-    known = [str(one) for one in ground_truths.image_ids.tolist()]
-    index_of = {name: index for index, name in enumerate(known)}
-    stems = [pathlib.PurePath(name).stem for name, _ in files]
-    for (name, _), stem in zip(files, stems, strict=True):
-        if stem not in index_of:
-            raise ValueError(
-                f"{name}: image {stem!r} is not among the {len(known)} of the ground truths; "
-                f"{known_names([stem], known)}."
-            )
-    if repeated := [stem for stem, count in Counter(stems).items() if count > 1]:
-        raise ValueError(f"{detections}: several files for the same image, {first_few(np.array(repeated))}; keep one.")
-    images = np.array([index_of[stem] for stem in stems], np.int64)
+    files, images = files_of_images(detections, ground_truths)
     numbers = [int(one) for one in ground_truths.class_ids.tolist()]
     names = dict(zip(numbers, ground_truths.class_names, strict=True))
     rows = read_label_files(files, ground_truths.image_sizes[images], names, kind, str(detections))

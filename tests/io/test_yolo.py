@@ -256,7 +256,7 @@ def test_files_that_do_not_belong_are_named(yolo: pathlib.Path, truth: GroundTru
     write(yolo, {"runs/labels/A.txt": "0 0.5 0.5 0.1 0.1 0.5\n"})
     with pytest.raises(ValueError, match=r"image 'A' is not among the 3 .* does 'A' stand for 'a'\?"):
         io.read_yolo_detections(yolo / "runs/labels", truth)
-    with pytest.raises(ValueError, match=r"no \*\.txt file in it; is it the folder `labels`"):
+    with pytest.raises(ValueError, match=r"no \*\.txt file in it, it has 3 of \.png"):
         io.read_yolo_detections(yolo / "images", truth)
     write(yolo, {"labels/val/d.txt": LABELS["a"]})
     with pytest.raises(ValueError, match="no image for 1 of 4 label files, 'd'; sizes of images are needed"):

@@ -27,6 +27,7 @@ FILES = {
     "dota": ("gt/im1.txt", "dt/Task1_cat.txt"),
     "openimages": ("gt.csv", "dt.csv"),
     "yolo": ("gt/im1.txt", "dt/im1.txt"),
+    "kitti": ("gt/im1.txt", "dt/im1.txt"),
     "ultralytics": ("predictions.json",),
 }
 # Beside the files that are there: what is no file of any format.
@@ -66,10 +67,11 @@ def cases() -> Iterator[Case]:
                     "voc",
                     "dota",
                     "yolo",
+                    "kitti",
                 )  # what is no regular file there is passed over: a warning, or no file
                 expected = Expected(refused=("",), numbers=dict) if in_folder else Expected(refused=(where or path,))
                 yield Case(f"special/{door} {path} {name}", run, expected)
-    for door in ("voc", "dota", "yolo"):
+    for door in ("voc", "dota", "yolo", "kitti"):
         for packed in ("tar", "tar.gz"):
             for name, damage in _binary_damages().items():
                 run = functools.partial(_run_archive, door, packed, damage)

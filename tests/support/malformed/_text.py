@@ -1,4 +1,4 @@
-"""VOC's, DOTA's, YOLO's and Open Images' files, each word in turn replaced by odd ones.
+"""VOC's, DOTA's, YOLO's, KITTI's and Open Images' files, each word in turn replaced by odd ones.
 
 The right numbers are pycocotools'.
 """
@@ -152,6 +152,16 @@ def _yolo(truth: Rows, found: Rows, folder: pathlib.Path) -> None:
                 (folder / name / f"{image}.txt").write_text("\n".join(lines) + "\n")
 
 
+def _kitti(truth: Rows, found: Rows, folder: pathlib.Path) -> None:
+    for name, side in (("gt", truth), ("dt", found)):
+        (folder / name).mkdir()
+        for image in dict.fromkeys(row["image"] for row in side):
+            rows = [row for row in side if row["image"] == image]
+            words = [[row["label"], *"000", *map(row.get, _CORNERS), *"0000000", row.get("score", "")] for row in rows]
+            with contextlib.suppress(OSError, ValueError):  # no file can have such a name
+                (folder / name / f"{image}.txt").write_text("\n".join(map(" ".join, words)) + "\n")
+
+
 def _centre(first: str, last: str, side: int) -> tuple[str, str]:
     """Returns centre and size as shares; an odd last corner as it is, in place of the size."""
     if not (last.isascii() and last.isdigit() and len(last) in (2, 3)):
@@ -204,11 +214,23 @@ DOORS = {
         ],
     ),
 }
+DOORS["kitti"] = (
+    _kitti,
+    ("gt", "dt", "--protocol", "coco"),
+    [
+        Place(0, "label", ("class|line", "gt")),
+        Place(1, "label", ("class|line", "dt")),
+        _TRUE_X2._replace(words=("line", "gt")),
+        Place(1, "image", ("image|line", "dt")),
+        Place(1, "score", ("score|line", "dt"), (1, "score")),
+        _FOUND_Y2._replace(words=("line", "dt")),
+    ],
+)
 _IN_LABELS = ("0", "1", "1.0", "0.25", "-1")  # words that are numbers, which a place may or may not accept
 
 
 def cases() -> Iterator[Case]:
-    """Yields all cases of the doors `voc`, `dota`, `openimages` and `yolo`."""
+    """Yields all cases of the doors `voc`, `dota`, `openimages`, `yolo` and `kitti`."""
     for door, (_, _, places) in DOORS.items():
         yield Case(
             f"{door}/valid", functools.partial(_run, door, None, ""), Expected(numbers=_right(door), silent=True)
@@ -247,6 +269,8 @@ def _expected(door: str, place: Place, name: str) -> Expected:
     words = place.words
     if door == "yolo" and place.path is None:
         return Expected(numbers=dict if place.field == "image" or name in _IN_LABELS else None, refused=words)
+    if door == "kitti" and place.field == "image":
+        return Expected(numbers=dict, refused=words)
     if place.field == "label" and place.side == 0:  # a name may be any; an object of another class is found by none
         return Expected(numbers=dict, refused=words, warned=("class|no file|ignored",))
     if place.field == "difficult":
