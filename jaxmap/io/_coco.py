@@ -212,7 +212,7 @@ def ground_truth_columns(data: Any, layouts: Mapping[str, Layout], source: str) 
 def result_columns(data: Any, layout: Layout, source: str) -> Columns:
     """Returns the columns of parsed results."""
     if not isinstance(data, list):
-        hint = ""
+        hint = "; give the rows of a table by `.to_dict('records')`" if hasattr(data, "to_dict") else ""
         if isinstance(data, Mapping):
             lengths = {name: len(value) for name, value in data.items() if isinstance(value, list)}
             if {"images", "categories"} <= data.keys():

@@ -24,9 +24,8 @@ from ._json import Entries, first_few, parse_json
 from ._json_fast import typed_list
 from ._lines import image_name, known_names
 
-__all__ = ["CATEGORY_IDS", "is_ultralytics", "read_ultralytics_detections"]
+__all__ = ["is_ultralytics", "read_ultralytics_detections"]
 
-CATEGORY_IDS = ("same", "from-0", "from-1", "coco91")
 _COCO_UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}  # numbers of COCO's 91 that no class has
 _COCO_NUMBERS = [number for number in range(1, 91) if number not in _COCO_UNUSED]
 _HEAD = 1 << 12  # bytes with the first result
@@ -122,7 +121,7 @@ def _labels(ids: HostArray, class_ids: HostArray, chosen: str | None, named: boo
     if not found:
         raise ValueError(
             f"{source}: the category ids {first_few(np.unique(ids))} are not those of the {number} classes of the "
-            f"ground truths, neither {' nor '.join(meanings)}; give the class names that the detector was trained with."
+            f"ground truths (tried {', '.join(meanings)}); use the class names that the detector was trained with."
         )
     first, *others = found.values()
     if not all(np.array_equal(first, other) for other in others):

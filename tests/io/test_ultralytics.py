@@ -89,7 +89,7 @@ def test_classes_are_counted_from_0_or_1_as_the_ids_show(tmp_path: pathlib.Path)
     assert read(tmp_path, truth, unclear, category_ids="from-1").labels.tolist() == [0]
     assert read(tmp_path, truth, [prediction(FILES[0], 0)]).labels.tolist() == [0]  # with a `file_name`, from 1
     assert read(tmp_path, truth, []).labels.tolist() == []
-    with pytest.raises(ValueError, match=r"the category ids 4 are not those of the 3 classes .* neither from-1; give"):
+    with pytest.raises(ValueError, match=r"the category ids 4 are not those of the 3 classes .* \(tried from-1\); use"):
         read(tmp_path, truth, [prediction(FILES[0], 3)])
     with pytest.raises(ValueError, match=r"`category_ids` must be one of .*'from-1'\] for 3 classes, got 'coco91'"):
         read(tmp_path, truth, unclear, category_ids="coco91")
