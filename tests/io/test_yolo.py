@@ -7,6 +7,7 @@ last, and no file for an image without detections.
 from __future__ import annotations
 
 import pathlib
+import sys
 import tarfile
 import warnings
 from collections.abc import Mapping
@@ -338,3 +339,12 @@ def test_links_are_followed_and_broken_ones_named(yolo: pathlib.Path, truth: Gro
 def test_keypoints_are_refused(yolo: pathlib.Path) -> None:
     with pytest.raises(ValueError, match=r"`iou_type` must be one of .* for YOLO's files, got 'keypoints'"):
         io.read_yolo_ground_truths(yolo, iou_type="keypoints")
+
+
+@pytest.mark.parametrize(("package", "what"), [("PIL", "sizes of images need Pillow"), ("yaml", "files need PyYAML")])
+def test_missing_packages_are_named_with_what_installs_them(
+    yolo: pathlib.Path, monkeypatch: pytest.MonkeyPatch, package: str, what: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf'{what}, which is not installed: pip install "jaxmap\[yolo\]"'):
+        io.read_yolo_ground_truths(yolo)
