@@ -1,18 +1,17 @@
-"""The files that several commands read: a table of formats, which are recognised by the ground truths."""
+"""The files that several commands read: ground truths, and detections of one detector or several."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from .._geometry import geometry_of
 from ._arguments import progress_on_terminal, protocol_of
+from ._formats import FORMATS, recognised
 
 if TYPE_CHECKING:
     from .._evaluation import Evaluation
-    from ..protocols import EvaluationProtocol
     from ..types import DetectionTable, GroundTruthTable
 
 __all__ = [
@@ -25,29 +24,15 @@ __all__ = [
 ]
 
 _GROUND_TRUTHS = (
-    "COCO annotation file, plain or gzip, or LVIS's with --protocol lvis; VOC's XML files, or DOTA's text files with "
-    "--iou-type obb, in a folder or a tar archive; or Open Images' boxes as .csv"
+    "COCO annotation file, plain or gzip, or LVIS's with --protocol lvis; YOLO's data.yaml or folder of labels; VOC's "
+    "XML files, KITTI's labels, or DOTA's text files with --iou-type obb, in a folder or a tar archive; Open Images' "
+    "boxes as .csv; or wider_face_val_bbx_gt.txt"
 )
 _DETECTIONS = (
-    "COCO results file; VOC's comp4_det_test_CLASS.txt, or DOTA's Task1_CLASS.txt, in a folder, a tar archive or a "
-    "quoted pattern; or Open Images' detections as .csv"
+    "COCO results file, or Ultralytics' predictions.json or folder of labels with confidences; VOC's "
+    "comp4_det_test_CLASS.txt, DOTA's Task1_CLASS.txt, or KITTI's or WIDER FACE's results, in a folder, a tar archive "
+    "or a quoted pattern; or Open Images' detections as .csv"
 )
-
-Readers = tuple[Callable[[str], "GroundTruthTable"], Callable[[str, "GroundTruthTable"], "DetectionTable"]]
-
-
-class Format(NamedTuple):
-    """A file format.
-
-    Attributes:
-      options: the options of the command that apply only to this format.
-      is_it: whether a path of ground truths, under a protocol, has this format; the first match is used.
-      readers: returns the two reading functions, from the arguments, the options of this format and the protocol.
-    """
-
-    options: tuple[str, ...]
-    is_it: Callable[[str, EvaluationProtocol], bool]
-    readers: Callable[[dict[str, Any], EvaluationProtocol], Readers]
 
 
 def add_inputs(command: argparse.ArgumentParser) -> None:
@@ -97,7 +82,9 @@ def read_inputs(
             raise ValueError(_needs_two(arguments.name))
         [detections], ground_truths = _read(gt, [dt], arguments, progress)
         return detections, ground_truths
-    _refuse_options_of_others(arguments, None, _formats())
+    _refuse_options_of_others(arguments, None)
+    if arguments.demo and (arguments.format or arguments.image_list):
+        raise ValueError("--format and --image-list are for GT and DT, and --demo has neither")
     if not arguments.demo:
         raise ValueError(_needs_two(arguments.name))
     if gt is not None:
@@ -119,11 +106,13 @@ def read_several_inputs(
 def _read(
     gt: str, every_dt: Sequence[str], arguments: argparse.Namespace, progress: Callable[[str], None] | None
 ) -> tuple[list[DetectionTable], GroundTruthTable]:
-    protocol, formats = protocol_of(arguments), _formats()
-    title = next(title for title, one in formats.items() if one.is_it(gt, protocol))
-    _refuse_options_of_others(arguments, title, formats)
-    options = {name: getattr(arguments, name) for name in formats[title].options}
-    read_ground_truths, read_detections = formats[title].readers(options, protocol)
+    from ..io import select_images
+
+    protocol = protocol_of(arguments)
+    name = arguments.format or recognised(gt, protocol)
+    _refuse_options_of_others(arguments, name)
+    options = {option: getattr(arguments, option) for option in FORMATS[name].options}
+    read_ground_truths, read_detections = FORMATS[name].readers(options, protocol)
     tell = progress or (lambda stage: None)
     tell(f"reading {gt}")
     ground_truths = read_ground_truths(gt)
@@ -131,13 +120,23 @@ def _read(
     for dt in every_dt:
         tell(f"reading {dt}")
         tables.append(read_detections(dt, ground_truths))
+    if arguments.image_list is not None:
+        _, of_list = select_images(None, ground_truths, arguments.image_list)
+        tables = [select_images(table, ground_truths, arguments.image_list)[0] for table in tables]
+        ground_truths = of_list
     return tables, ground_truths
 
 
 def _add_options_of_formats(command: argparse.ArgumentParser) -> None:
     add = command.add_argument_group("file formats").add_argument
     plain = "read the corners of VOC files as points (default: as pixels that count from 1 and include the last)"
-    add("--image-list", metavar="FILE", help="score only the images in a list such as VOC's test.txt")
+    add("--format", choices=sorted(FORMATS), help="format of GT and DT (default: recognised by GT)")
+    add("--image-list", metavar="FILE", help="score only the images in a list such as VOC's test.txt or YOLO's val.txt")
+    add("--split", metavar="NAME", help="split of YOLO's data.yaml (default: val)")
+    add("--class-names", metavar="FILE", help="names of YOLO's classes: a data.yaml, or a text file with one per line")
+    meaning = "meaning of `category_id` in Ultralytics' predictions.json (default: found out, or refused if unclear)"
+    add("--category-ids", choices=("same", "from-0", "from-1", "coco91"), help=meaning)
+    add("--image-sizes", metavar="FILE", help="sizes of YOLO's images: a .csv with file_name, width and height")
     add("--plain-corners", action="store_true", default=None, help=plain)
     add(
         "--image-labels",
@@ -148,45 +147,12 @@ def _add_options_of_formats(command: argparse.ArgumentParser) -> None:
     add("--class-descriptions", metavar="FILE", help="names of Open Images' classes; other classes are excluded")
 
 
-def _formats() -> dict[str, Format]:
-    """Returns all formats by their name in messages."""
-    from .. import io
-
-    def open_images(options: dict[str, Any], _: EvaluationProtocol) -> Readers:
-        return partial(io.read_open_images_ground_truths, **options), io.read_open_images_detections
-
-    def dota(options: dict[str, Any], _: EvaluationProtocol) -> Readers:
-        return partial(io.read_dota_ground_truths, **options), io.read_dota_detections
-
-    def voc(options: dict[str, Any], _: EvaluationProtocol) -> Readers:
-        image_list, inclusive = options["image_list"], not options["plain_corners"]
-        read = partial(io.read_voc_ground_truths, image_list=image_list, inclusive=inclusive)
-        return read, partial(io.read_voc_detections, inclusive=inclusive)
-
-    def coco(_: dict[str, Any], protocol: EvaluationProtocol) -> Readers:
-        read = io.read_lvis_ground_truths if protocol.class_groups else io.read_coco_ground_truths
-        return partial(read, iou_type=protocol.iou_type), partial(io.read_coco_detections, iou_type=protocol.iou_type)
-
-    def is_dota(path: str, protocol: EvaluationProtocol) -> bool:
-        # both formats come in folders and archives
-        return io.is_voc(path) and geometry_of(protocol.iou_type).shape.column == "oriented"
-
-    return {
-        "Open Images' .csv": Format(
-            ("image_labels", "hierarchy", "class_descriptions"), lambda path, _: io.is_open_images(path), open_images
-        ),
-        "DOTA's folders": Format(("image_list",), is_dota, dota),
-        "VOC's folders": Format(("image_list", "plain_corners"), lambda path, _: io.is_voc(path), voc),
-        "COCO's .json": Format((), lambda path, _: True, coco),
-    }
-
-
-def _refuse_options_of_others(arguments: argparse.Namespace, title: str | None, formats: dict[str, Format]) -> None:
+def _refuse_options_of_others(arguments: argparse.Namespace, chosen: str | None) -> None:
     """Refuses an option that does not apply to the format of the files."""
-    mine = formats[title].options if title is not None else ()
-    for name in sorted({name for one in formats.values() for name in one.options} - set(mine)):
+    mine = FORMATS[chosen].options if chosen is not None else ()
+    for name in sorted({name for one in FORMATS.values() for name in one.options} - set(mine)):
         if getattr(arguments, name) is not None:
-            owners = " and ".join(title for title, one in formats.items() if name in one.options)
+            owners = " and ".join(one.title for one in FORMATS.values() if name in one.options)
             raise ValueError(f"--{name.replace('_', '-')} is for {owners}, which GT is not")
 
 

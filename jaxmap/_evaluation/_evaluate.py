@@ -40,10 +40,11 @@ def evaluate(
 
     Args:
       detections: one of: `Detections` or a mapping of its fields, padded to `[I, D, ...]`; a sequence of one mapping
-        per image, with `boxes` `[D, 4]`, `scores` `[D]` and `labels` `[D]`; a `DetectionTable`. Arrays are NumPy's or
-        JAX's. Without `scores` in any image, all are 1 (see `Evaluation.precision_recall_f1`). Masks, keypoints and
-        oriented boxes are given as in `Detections`; masks also as a list of COCO's run-length encodings, or of polygons
-        together with the `size` of their image, `[height, width]`.
+        per image, with `boxes` `[D, 4]`, `scores` `[D]` and `labels` `[D]`; a `DetectionTable`. Arrays are NumPy's,
+        JAX's or PyTorch's; an image may also be `supervision.Detections`, in `xyxy`. Without `scores` in any image, all
+        are 1 (see `Evaluation.precision_recall_f1`). Masks, keypoints and oriented boxes are given as in `Detections`;
+        masks also as a list of COCO's run-length encodings, or of polygons together with the `size` of their image,
+        `[height, width]`.
       ground_truths: likewise, with `boxes`, `labels` and optionally `crowd` (or `iscrowd`), `area`, `ignore`,
         `verified` and `not_exhaustive`.
       protocol: a protocol or its name; None for `coco`, or `coco-keypoints` if `iou_type` is `keypoints`.

@@ -11,7 +11,7 @@ import numpy as np
 from .._geometry._record import SHAPE_FIELDS, Shape
 from .._geometry._rle import join_masks
 from ..types import Bools, HostArray, Ints, Masks
-from ._foreign import to_numpy
+from ._foreign import fields_of, to_numpy
 from ._mask_columns import dense_masks, with_masks
 
 __all__ = ["Columns", "check_finite", "read_columns", "reject"]
@@ -92,7 +92,7 @@ def _from_list(side: str, value: Sequence[Any], shape: Shape, fields: tuple[str,
     of_images: dict[str, list[Bools]] = {}
     counts = []
     for image, entry in enumerate(value):
-        where = f"{side}[{image}]"
+        where, entry = f"{side}[{image}]", fields_of(entry)
         if not isinstance(entry, Mapping):
             raise TypeError(f"`{where}` must be a mapping with {[shape.field, *fields]}, got {type(entry).__name__}.")
         given = _given(where, with_masks(where, entry) if shape.field == "masks" else entry, (shape.field, *fields))

@@ -29,12 +29,15 @@ from ._json_fast import Columns, Layout, typed_list, typed_lists
 __all__ = [
     "coco_detections",
     "coco_ground_truths",
+    "detection_table",
     "ground_truth_columns",
     "ground_truth_layouts",
     "ground_truth_table",
     "read_coco_detections",
     "read_coco_ground_truths",
     "read_ground_truth_columns",
+    "result_columns",
+    "result_layout",
 ]
 
 # The fields to read of each list. `ignore` is not read: pycocotools overwrites it by `iscrowd` (cocoeval.py,
@@ -70,7 +73,8 @@ def ground_truth_layouts(iou_type: str) -> dict[str, Layout]:
     }
 
 
-def _result_layout(iou_type: str) -> Layout:
+def result_layout(iou_type: str) -> Layout:
+    """Returns the fields to read of each result."""
     return _RESULT | coco_shapes(iou_type).results
 
 
@@ -110,10 +114,10 @@ def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable, *, iou
       ValueError: if it is not JSON, or not as described in `coco_detections`.
     """
     data, source = read_bytes(path), str(path)
-    layout = _result_layout(iou_type)
+    layout = result_layout(iou_type)
     with collector_paused():  # the columns have no name here: they are gone when the collector resumes
-        return _detection_table(
-            typed_list(data, layout) or _result_columns(parse_json(data, path), layout, source),
+        return detection_table(
+            typed_list(data, layout) or result_columns(parse_json(data, path), layout, source),
             ground_truths,
             iou_type,
             source,
@@ -180,8 +184,8 @@ def coco_detections(
       ValueError: if `data` is not a list, a field is missing or has a wrong type, or a result names an image that the
         ground truths do not have.
     """
-    columns = _result_columns(data, _result_layout(iou_type), source)
-    return _detection_table(columns, ground_truths, iou_type, source)
+    columns = result_columns(data, result_layout(iou_type), source)
+    return detection_table(columns, ground_truths, iou_type, source)
 
 
 def read_ground_truth_columns(path: PathLike, layouts: Mapping[str, Layout]) -> dict[str, Columns]:
@@ -205,9 +209,10 @@ def ground_truth_columns(data: Any, layouts: Mapping[str, Layout], source: str) 
     }
 
 
-def _result_columns(data: Any, layout: Layout, source: str) -> Columns:
+def result_columns(data: Any, layout: Layout, source: str) -> Columns:
+    """Returns the columns of parsed results."""
     if not isinstance(data, list):
-        hint = ""
+        hint = "; give the rows of a table by `.to_dict('records')`" if hasattr(data, "to_dict") else ""
         if isinstance(data, Mapping):
             lengths = {name: len(value) for name, value in data.items() if isinstance(value, list)}
             if {"images", "categories"} <= data.keys():
@@ -275,7 +280,8 @@ def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: st
     )
 
 
-def _detection_table(rows: Columns, ground_truths: GroundTruthTable, iou_type: str, source: str) -> DetectionTable:
+def detection_table(rows: Columns, ground_truths: GroundTruthTable, iou_type: str, source: str) -> DetectionTable:
+    """Returns the table of results."""
     name, advice = "results", "drop these results or use the ground truths that they were made for"
     image_ids, files = ground_truths.image_ids, ground_truths.image_files
     image_index = _image_index(rows["image_id"], image_ids, files, source=source, name=name, advice=advice)

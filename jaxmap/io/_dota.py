@@ -23,7 +23,8 @@ from .._geometry._oriented import oriented_hull
 from ..types import Bools, DetectionTable, Floats, GroundTruthTable, HostArray
 from ._files import PathLike
 from ._lines import ends_with_line, finite_number, lines_of, shown, warn_of_cut
-from ._text_files import Object, ground_truth_columns, looks_like, read_detections, read_objects
+from ._recognition import looks_like
+from ._text_files import Object, ground_truth_columns, read_detections, read_objects
 
 __all__ = ["quads_to_oriented", "read_dota_detections", "read_dota_ground_truths"]
 

@@ -22,7 +22,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-__all__ = ["PathLike", "files_in", "is_archive", "names_in", "read_bytes"]
+__all__ = ["PathLike", "files_in", "is_archive", "names_in", "open_file", "read_bytes"]
 
 PathLike = str | os.PathLike[str]
 
@@ -81,7 +81,7 @@ def read_bytes(path: PathLike) -> bytes:
     try:
         if os.fspath(path) == _STANDARD_INPUT:
             return _unpacked(path, _standard_input())
-        with _open(path) as file:
+        with open_file(path) as file:
             return _unpacked(path, file.read())
     except OSError as error:
         error.filename = error.filename or os.fspath(path)
@@ -164,8 +164,13 @@ def _names_below(folder: PathLike) -> list[str]:
     return list(map(str, sorted(found)))
 
 
-def _open(path: PathLike) -> BinaryIO:
-    """Opens a regular file."""
+def open_file(path: PathLike) -> BinaryIO:
+    """Opens a regular file, to read a part of it.
+
+    Raises:
+      OSError: if there is no such file, or it cannot be read.
+      ValueError: if it is not a regular file.
+    """
     try:
         mode = os.stat(path).st_mode
     except ValueError as error:  # a zero byte, or a character that the file system does not support
@@ -256,9 +261,9 @@ def _archived(path: PathLike, suffix: str, *, read: bool = True) -> list[tuple[s
 
 def _stream(path: PathLike) -> BinaryIO:
     """Returns an unpacked archive as a seekable stream."""
-    with _open(path) as file:
+    with open_file(path) as file:
         packed = _packer(file.read(8)) is not None
-    return io.BytesIO(read_bytes(path)) if packed else _open(path)
+    return io.BytesIO(read_bytes(path)) if packed else open_file(path)
 
 
 def _members(archive: tarfile.TarFile, content: BinaryIO, suffix: str) -> list[tarfile.TarInfo]:

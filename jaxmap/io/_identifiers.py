@@ -74,7 +74,8 @@ def index_of(ids: HostArray, known: HostArray, files: NDArray[np.object_] | None
     """Returns the index of every id in known ids, and whether it was found.
 
     A text such as "000000000139" or "139.0" stands for the integer 139, and a file name, with or without its suffix,
-    stands for the id of that file, if the text is not itself an id and the meaning is unique.
+    stands for the id of that file, if the text is not itself an id and the meaning is unique. So does an integer that
+    is the name of a file without suffix and leading zeros, as in Ultralytics' `predictions.json`.
 
     Args:
       ids: `[N]`, as returned by `column`.
@@ -86,7 +87,9 @@ def index_of(ids: HostArray, known: HostArray, files: NDArray[np.object_] | None
     if ids.dtype.kind != "U" and known.dtype.kind != "U":
         index = np.searchsorted(known, ids)
         index[index == len(known)] = 0  # larger than all: any index is valid, because the comparison finds it unknown
-        return index, known[index] == ids
+        found = known[index] == ids
+        if files is None or found.all():
+            return index, found
     listed = known.astype(str).tolist()
     place = dict(zip(listed, range(len(listed)), strict=True))
     spelled = ids.astype(str).tolist()
@@ -128,9 +131,9 @@ def _meant(texts: Iterable[str], listed: Sequence[str], files: NDArray[np.object
 
 
 def _names(file: str) -> set[str]:
-    """Returns a path and its last part, each with and without its suffix."""
+    """Returns a path and its last part, each with and without its suffix, and the number that the last part spells."""
     path = pathlib.PureWindowsPath(file)  # in which both kinds of slash separate folders
-    return {file, file.removesuffix(path.suffix), path.name, path.stem} - {""}
+    return {file, file.removesuffix(path.suffix), path.name, path.stem, _plain(path.stem)} - {""}
 
 
 def _plain(text: str) -> str:

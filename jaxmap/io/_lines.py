@@ -22,10 +22,12 @@ from ..types import Floats
 from ._json import first_few
 
 __all__ = [
+    "IMAGE_SUFFIXES",
     "check_encoding",
     "ends_with_line",
     "finite_number",
     "finite_numbers",
+    "image_name",
     "known_names",
     "lines_of",
     "shown",
@@ -33,7 +35,10 @@ __all__ = [
 ]
 
 _MAX_SHOWN = 120
-_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+IMAGE_SUFFIXES = {
+    *(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    *(".mpo", ".dng", ".pfm", ".heic", ".heif", ".avif", ".jp2"),
+}
 
 
 def finite_number(text: str) -> float | None:
@@ -122,8 +127,16 @@ def known_names(unknown: Sequence[str], known: Sequence[str]) -> str:
     return text if meant is None else f"{text}; does {meant[0]!r} stand for {meant[1]!r}?"
 
 
+def image_name(path: str) -> str:
+    r"""Returns the name of an image without its folder and extension; other extensions are part of the name.
+
+    >>> [image_name(path) for path in ("val/a.1.jpg", "a.1", r"val\a.PNG")]
+    ['a.1', 'a.1', 'a']
+    """
+    name = pathlib.PurePosixPath(path.replace("\\", "/"))
+    return name.stem if name.suffix.lower() in IMAGE_SUFFIXES else name.name
+
+
 def _plain_name(name: str) -> str:
     """Returns a name without folder, extension, leading zeros and capitals, which writers add or omit."""
-    path = pathlib.PurePosixPath(name.replace("\\", "/"))
-    stem = path.stem if path.suffix.lower() in _IMAGE_SUFFIXES else path.name
-    return stem.lstrip("0").casefold()
+    return image_name(name).lstrip("0").casefold()

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..types import GroundTruthTable, HostArray
 from ._csv import Block, blocks
@@ -15,7 +16,7 @@ from ._identifiers import column, index_of
 from ._json import first_few, load_json
 from ._lines import known_names, shown
 
-__all__ = ["read_class_groups", "read_image_groups", "read_image_table"]
+__all__ = ["places_of_images", "read_class_groups", "read_image_groups", "read_image_table", "read_table"]
 
 _IMAGE_COLUMNS = ("image_id", "file_name")  # the first that a file has names its images
 _GROUP, _CLASS = "group", "class"
@@ -48,13 +49,14 @@ def read_image_table(path: PathLike, ground_truths: GroundTruthTable) -> dict[st
       ...     io.read_image_table(path, ground_truths)
       {'weather': ['sun', 'rain', '']}
     """
-    header, rows = _read(path, [])
+    header, rows = read_table(path, [])
     names = [name for name in _IMAGE_COLUMNS if name in header]
     if not names:
         raise ValueError(
             f"{path}: expected a column `image_id` or `file_name` in line 1, got {shown(', '.join(header))}."
         )
-    place = _places(path, names[0], [(row[header.index(names[0])], block, row) for block, row in rows], ground_truths)
+    lines = [(row[header.index(names[0])], block, row) for block, row in rows]
+    place = places_of_images(path, names[0], lines, ground_truths.image_ids, ground_truths.image_files)
     others = [number for number, name in enumerate(header) if name not in _IMAGE_COLUMNS]
     return {header[number]: [rows[row][1][number] for row in place] for number in others}
 
@@ -95,7 +97,7 @@ def read_class_groups(path: PathLike) -> dict[str, list[str | int]]:
       ValueError: if its content is not as described; the message says where.
     """
     if os.fspath(path).lower().endswith((".csv", ".csv.gz")):
-        header, rows = _read(path, [_CLASS, _GROUP])
+        header, rows = read_table(path, [_CLASS, _GROUP])
         groups: dict[str, list[str | int]] = {}
         for block, row in rows:
             one, group = row[header.index(_CLASS)], row[header.index(_GROUP)]
@@ -116,7 +118,7 @@ def read_class_groups(path: PathLike) -> dict[str, list[str | int]]:
     return content
 
 
-def _read(path: PathLike, required: Sequence[str]) -> tuple[list[str], list[tuple[Block, list[str]]]]:
+def read_table(path: PathLike, required: Sequence[str]) -> tuple[list[str], list[tuple[Block, list[str]]]]:
     """Returns the header of a CSV file, and its lines with their blocks; values without the blanks around them."""
     header: list[str] = []
     rows: list[tuple[Block, list[str]]] = []
@@ -138,16 +140,19 @@ def _read(path: PathLike, required: Sequence[str]) -> tuple[list[str], list[tupl
     return header, rows
 
 
-def _places(
-    path: PathLike, field: str, lines: Sequence[tuple[str, Block, list[str]]], ground_truths: GroundTruthTable
+def places_of_images(
+    path: PathLike,
+    field: str,
+    lines: Sequence[tuple[str, Block, list[str]]],
+    image_ids: HostArray,
+    image_files: NDArray[np.object_] | None,
 ) -> list[int]:
     """Returns the line of each image of the ground truths; each must have one."""
-    image_ids: HostArray = ground_truths.image_ids
     ids = column([name for name, _, _ in lines])
     if ids is None:
         name, block, row = next(line for line in lines if column([line[0]]) is None)
         raise block.error(row, f"`{field}` must be an id or a file name, got {shown(name)}")
-    index, known = index_of(ids, image_ids, ground_truths.image_files)
+    index, known = index_of(ids, image_ids, image_files)
     line_of: dict[int, int] = {}
     for line in np.flatnonzero(known).tolist():
         if line_of.setdefault(int(index[line]), line) != line:

@@ -6,36 +6,30 @@ the objects of each image, and lines of detections, whose first words are image 
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import os
 import pathlib
 import re
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..types import Floats, GroundTruthTable, Ints
-from ._files import PathLike, files_in, names_in, read_bytes
+from ._files import PathLike, files_in
+from ._image_lists import listed_how, read_image_list
 from ._json import first_few
 from ._lines import ends_with_line, finite_number, finite_numbers, known_names, lines_of, shown, warn_of_cut
+from ._recognition import contents_of
 
 __all__ = [
     "Found",
     "Object",
+    "files_of_images",
     "ground_truth_columns",
-    "looks_like",
     "read_detections",
     "read_objects",
     "warn_of_inverted",
 ]
-
-
-_NUM_LOOKED_AT = 9  # files and lines that are read to recognise a format
-_LONGEST_NAME = 255  # longest file name on all common systems
 
 
 class Object(NamedTuple):
@@ -102,12 +96,12 @@ def ground_truth_columns(
       ValueError: if the list names an image without an annotation file.
     """
     class_names = sorted({one.label for image in objects.values() for one in image})
-    image_ids = sorted(objects if image_list is None else _read_image_list(image_list))
+    image_ids = sorted(objects if image_list is None else read_image_list(image_list))
     missing = [image_id for image_id in image_ids if image_id not in objects]
     if missing:
         raise ValueError(
             f"{source}: no annotation for {len(missing)} of {len(image_ids)} images of the list: "
-            f"{first_few(np.array(missing))}; expected {missing[0] + suffix!r}; {_listed_how(missing, list(objects))}."
+            f"{first_few(np.array(missing))}; expected {missing[0] + suffix!r}; {listed_how(missing, list(objects))}."
         )
     counts = [len(objects[image_id]) for image_id in image_ids]
     rows = [one for image_id in image_ids for one in objects[image_id]]
@@ -175,6 +169,35 @@ def read_detections(
     return Found(np.concatenate(images), np.concatenate(labels), values[:, 0], values[:, 1:])
 
 
+def files_of_images(source: PathLike, ground_truths: GroundTruthTable) -> tuple[list[tuple[str, bytes]], Ints]:
+    """Returns name and content of detection files that each belong to an image, and the image index of each.
+
+    Args:
+      source: a folder or tar archive with files named like the images, a pattern, or one file. Empty files are left
+        out.
+      ground_truths: the ground truths, which define the images.
+
+    Raises:
+      FileNotFoundError: if there is no such folder, archive or file.
+      ValueError: if a file has the name of no image, or several have the same name, or there is none.
+    """
+    files = list(_some_files(source, ".txt"))
+    known = ground_truths.image_ids.astype(str).tolist()
+    index_of = {name: index for index, name in enumerate(known)}
+    origin: dict[str, str] = {}
+    for name, _ in files:
+        stem = pathlib.PurePath(name).stem
+        if stem not in index_of:
+            raise ValueError(
+                f"{name}: image {shown(stem)} is not among the {len(known)} of the ground truths; "
+                f"{known_names([stem], known)}."
+            )
+        if origin.setdefault(stem, name) != name:
+            raise ValueError(f"{origin[stem]} and {name} are for the same image, {stem!r}; keep one of them.")
+    files = [(name, data) for name, data in files if data]
+    return files, np.array([index_of[pathlib.PurePath(name).stem] for name, _ in files], np.int64)
+
+
 def warn_of_inverted(source: PathLike, starts: Floats, ends: Floats) -> None:
     """Warns once about ground truths whose ends `[N, 2]` are before their starts `[N, 2]`."""
     inverted = (ends < starts).any(axis=1)
@@ -188,21 +211,6 @@ def warn_of_inverted(source: PathLike, starts: Floats, ends: Floats) -> None:
         )
 
 
-def looks_like(words: Sequence[str]) -> str:
-    """Returns the format that a line of another format looks like, for messages, or an empty text."""
-    is_number = [finite_number(word) is not None for word in words]
-    if len(words) >= 5 and all(is_number) and words[0].isdecimal() and all(0 <= float(one) <= 1 for one in words[1:]):
-        return (
-            "it looks like YOLO's labels (`class x y width height` in fractions of the image), which are not "
-            "supported yet: convert them to COCO's JSON, or pass arrays to `evaluate`"
-        )
-    if len(words) in (9, 10) and all(is_number[:8]) and not is_number[8]:
-        return "it looks like DOTA's labels, which are read by `read_dota_ground_truths`, or with --iou-type obb"
-    if len(words) == 6 and all(is_number[1:]):
-        return "it looks like VOC's detections, which come second, after the ground truths"
-    return ""
-
-
 def _some_files(source: PathLike, suffix: str) -> Iterator[tuple[str, bytes]]:
     """Yields name and content of the files with a suffix; there must be at least one."""
     empty = True
@@ -210,50 +218,8 @@ def _some_files(source: PathLike, suffix: str) -> Iterator[tuple[str, bytes]]:
         empty = False
         yield file
     if empty:
-        names = names_in(source)
-        kinds = Counter(pathlib.PurePath(name).suffix or "no suffix" for name in names)
-        held = ", ".join(f"{count} of {kind}" for kind, count in kinds.most_common(5)) or "no file"
-        raise ValueError(f"{source}: no *{suffix} file in it, it has {held}; {_advice(source, kinds)}.")
-
-
-def _advice(source: PathLike, kinds: Mapping[str, int]) -> str:
-    """Returns advice about a folder without the expected files."""
-    if kinds[".xml"]:
-        return "VOC's *.xml files are read by `read_voc_ground_truths`, or without --iou-type obb"
-    if kinds[".json"]:
-        return "name the *.json file itself"
-    with contextlib.suppress(ValueError):  # a file that is not a text
-        for name, data in itertools.islice(files_in(source, ".txt"), _NUM_LOOKED_AT):
-            for line in lines_of(name, data)[:_NUM_LOOKED_AT]:
-                if advice := looks_like(line.split()):
-                    return advice
-    return "is it the right folder or archive?"
-
-
-def _read_image_list(image_list: PathLike | Iterable[Any]) -> list[str]:
-    if isinstance(image_list, str | os.PathLike):
-        source = str(image_list)
-        ids = list(filter(None, map(str.strip, lines_of(source, read_bytes(image_list)))))
-        if too_long := [one for one in ids if len(one) > _LONGEST_NAME]:
-            raise ValueError(f"{source}: expected one image id per line, got {shown(too_long[0])}.")
-    elif isinstance(image_list, Iterable):
-        source, ids = "image_list", [str(one) for one in image_list]
-    else:
-        raise TypeError(f"`image_list` must be a file or the ids of images, got {image_list!r}.")
-    if not ids:
-        raise ValueError(f"{source}: expected the ids of images, got none.")
-    repeated = [one for one, count in Counter(ids).items() if count > 1]
-    if repeated:
-        raise ValueError(f"{source}: images listed more than once: {first_few(np.array(repeated))}; keep one of each.")
-    return ids
-
-
-def _listed_how(missing: Sequence[str], known: Sequence[str]) -> str:
-    """Returns the likely mistake in a list of images."""
-    name, _, flag = missing[0].rpartition(" ")
-    if name.strip() in known and flag in ("-1", "0", "1"):
-        return "its second column marks the images of one class; use the list without that column, such as test.txt"
-    return known_names(missing, known)
+        contents = contents_of(source)
+        raise ValueError(f"{source}: no *{suffix} file in it, it has {contents}; {contents.advice()}.")
 
 
 def _label_of_file(

@@ -13,7 +13,9 @@ from support.command import GROUND_TRUTHS, RESULTS, error_of, write_files
 NOTES = "note: ground truths: 1 of 2 classes are not used ('traffic light') [unused-class]"
 
 
-def test_files_with_nothing_but_notes_pass(capsys: pytest.CaptureFixture[str], files: list[str]) -> None:
+def test_files_with_nothing_but_notes_pass(
+    capsys: pytest.CaptureFixture[str], files: list[str], tmp_path: pathlib.Path
+) -> None:
     assert main(["check", *files]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0] == NOTES
@@ -21,6 +23,10 @@ def test_files_with_nothing_but_notes_pass(capsys: pytest.CaptureFixture[str], f
     assert err == ""
     assert main(["check", files[0]]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "0 warnings and 1 note about 2 ground truths of 2 images"
+    listed = tmp_path / "list.txt"
+    listed.write_text("7\n")
+    assert main(["check", files[0], "--image-list", str(listed)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(" of 1 image")
 
 
 def test_findings_set_the_exit_status(capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path) -> None:
@@ -76,7 +82,7 @@ def test_other_formats_and_geometries(capsys: pytest.CaptureFixture[str], tmp_pa
         (["gt", "dt", "other"], "unrecognized arguments: other"),
         (["nowhere.json"], "nowhere.json: No such file or directory"),
         (["gt", "--ignore", "areas"], "'areas' is not a kind of finding: reader, repeated-id"),
-        (["gt", "--image-list", "x"], "--image-list is for"),
+        (["gt", "--plain-corners"], "--plain-corners is for VOC's folders"),
     ],
 )
 def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:

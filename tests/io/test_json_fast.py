@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmap.io import coco_ground_truths, read_coco_detections, read_coco_ground_truths
-from jaxmap.io._coco import _result_layout, ground_truth_layouts
+from jaxmap.io._coco import ground_truth_layouts, result_layout
 from jaxmap.io._json import Entries
 from jaxmap.io._json_fast import typed_list, typed_lists
 
@@ -24,7 +24,7 @@ pytest.importorskip("msgspec")
 RESULT = {"image_id": 7, "category_id": 18, "bbox": [1.5, 0, 20, 10], "score": 0.9}
 ANNOTATION = {"id": 1, "image_id": 7, "category_id": 18, "bbox": [0, 0, 20, 10], "area": 150, "iscrowd": 0}
 DATASET = {"images": [{"id": 9}, {"id": 7}], "categories": [{"id": 18, "name": "dog"}], "annotations": [ANNOTATION]}
-RESULTS, GROUND_TRUTHS = _result_layout("bbox"), ground_truth_layouts("bbox")
+RESULTS, GROUND_TRUTHS = result_layout("bbox"), ground_truth_layouts("bbox")
 
 
 @contextlib.contextmanager

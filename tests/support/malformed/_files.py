@@ -26,6 +26,9 @@ FILES = {
     "voc": ("gt/im1.xml", "dt/comp4_det_test_cat.txt"),
     "dota": ("gt/im1.txt", "dt/Task1_cat.txt"),
     "openimages": ("gt.csv", "dt.csv"),
+    "yolo": ("gt/im1.txt", "dt/im1.txt"),
+    "kitti": ("gt/im1.txt", "dt/im1.txt"),
+    "ultralytics": ("predictions.json",),
 }
 # Beside the files that are there: what is no file of any format.
 NO_FORMAT = {
@@ -63,10 +66,12 @@ def cases() -> Iterator[Case]:
                 in_folder = door in (
                     "voc",
                     "dota",
+                    "yolo",
+                    "kitti",
                 )  # what is no regular file there is passed over: a warning, or no file
                 expected = Expected(refused=("",), numbers=dict) if in_folder else Expected(refused=(where or path,))
                 yield Case(f"special/{door} {path} {name}", run, expected)
-    for door in ("voc", "dota"):
+    for door in ("voc", "dota", "yolo", "kitti"):
         for packed in ("tar", "tar.gz"):
             for name, damage in _binary_damages().items():
                 run = functools.partial(_run_archive, door, packed, damage)
@@ -127,7 +132,7 @@ def _damages(door: str) -> dict[str, tuple[Damage, str]]:
     }
     if door != "coco":  # lines again are objects again
         del made["twice"]
-    if door in ("coco", "openimages"):
+    if door in ("coco", "openimages", "ultralytics"):
         made["gzip"] = (gzip.compress, "same")
         for name, change in _binary_damages().items():
             if name not in ("whole", "zeros after"):
@@ -176,6 +181,11 @@ def _flipped(data: bytes, place: int) -> bytes:
 
 
 def _write(door: str, folder: pathlib.Path) -> tuple[str, ...]:
+    if door == "ultralytics":
+        gt, _, *options = _text.write("yolo", folder)
+        entries = [row | {"image_id": f"im{row['image_id']}"} for row in _coco.scene("coco")[1]]
+        (folder / "predictions.json").write_text(json.dumps(entries))
+        return gt, "predictions.json", *options
     if door != "coco":
         return _text.write(door, folder)
     for name, data in zip(("g.json", "d.json"), _coco.scene("coco"), strict=True):

@@ -1,7 +1,11 @@
-"""VOC's, DOTA's and Open Images' files, each word in turn replaced by odd ones; the right numbers are pycocotools'."""
+"""VOC's, DOTA's, YOLO's, KITTI's and Open Images' files, each word in turn replaced by odd ones.
+
+The right numbers are pycocotools'.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pathlib
 from collections.abc import Callable, Iterator
@@ -129,6 +133,42 @@ def _open_images(truth: Rows, found: Rows, folder: pathlib.Path) -> None:
         (folder / name).write_text("\n".join(lines) + "\n")
 
 
+def _yolo(truth: Rows, found: Rows, folder: pathlib.Path) -> None:
+    """Writes centres and sizes; a number that is odd in the corners is written where the size stands."""
+    (folder / "sizes.csv").write_text(f"file_name,width,height\nim1.jpg,{WIDTH},{HEIGHT}\nim2.jpg,{WIDTH},{HEIGHT}\n")
+    (folder / "names.txt").write_text("cat\ndog\n")
+    numbers = {"cat": "0", "dog": "1"}
+    for name, side in (("gt", truth), ("dt", found)):
+        (folder / name).mkdir()
+        for image in dict.fromkeys(row["image"] for row in side):
+            lines = []
+            for row in side:
+                if row["image"] == image:
+                    sides = [_centre(row["x1"], row["x2"], WIDTH), _centre(row["y1"], row["y2"], HEIGHT)]
+                    label = numbers.get(row["label"], row["label"])
+                    words = [label, *(one[0] for one in sides), *(one[1] for one in sides)]
+                    lines.append(" ".join([*words, *([row["score"]] if name == "dt" else [])]))
+            with contextlib.suppress(OSError, ValueError):  # no file can have such a name
+                (folder / name / f"{image}.txt").write_text("\n".join(lines) + "\n")
+
+
+def _kitti(truth: Rows, found: Rows, folder: pathlib.Path) -> None:
+    for name, side in (("gt", truth), ("dt", found)):
+        (folder / name).mkdir()
+        for image in dict.fromkeys(row["image"] for row in side):
+            rows = [row for row in side if row["image"] == image]
+            words = [[row["label"], *"000", *map(row.get, _CORNERS), *"0000000", row.get("score", "")] for row in rows]
+            with contextlib.suppress(OSError, ValueError):  # no file can have such a name
+                (folder / name / f"{image}.txt").write_text("\n".join(map(" ".join, words)) + "\n")
+
+
+def _centre(first: str, last: str, side: int) -> tuple[str, str]:
+    """Returns centre and size as shares; an odd last corner as it is, in place of the size."""
+    if not (last.isascii() and last.isdigit() and len(last) in (2, 3)):
+        return repr(int(first) / side), last
+    return repr((int(first) + int(last)) / 2 / side), repr((int(last) - int(first)) / side)
+
+
 def _share(word: str, side: int) -> str:
     """Returns the share of the side that a whole number of pixels is; an odd word as it is."""
     return repr(int(word) / side) if word.isascii() and word.isdigit() and len(word) in (2, 3) else word
@@ -162,11 +202,35 @@ DOORS = {
             Place(1, "label", ("class|label|LabelName|line", "dt")),
         ],
     ),
+    "yolo": (
+        _yolo,
+        ("gt", "dt", "--protocol", "coco", "--image-sizes", "sizes.csv", "--class-names", "names.txt"),
+        [
+            *(Place(side, "label", ("class|line", name)) for side, name in enumerate(("gt", "dt"))),
+            Place(0, "x2", ("line", "gt")),
+            Place(1, "image", ("image|line", "dt")),
+            Place(1, "score", ("confidence|line", "dt"), (1, "score")),
+            Place(1, "y2", ("line", "dt")),
+        ],
+    ),
 }
+DOORS["kitti"] = (
+    _kitti,
+    ("gt", "dt", "--protocol", "coco"),
+    [
+        Place(0, "label", ("class|line", "gt")),
+        Place(1, "label", ("class|line", "dt")),
+        _TRUE_X2._replace(words=("line", "gt")),
+        Place(1, "image", ("image|line", "dt")),
+        Place(1, "score", ("score|line", "dt"), (1, "score")),
+        _FOUND_Y2._replace(words=("line", "dt")),
+    ],
+)
+_IN_LABELS = ("0", "1", "1.0", "0.25", "-1")  # words that are numbers, which a place may or may not accept
 
 
 def cases() -> Iterator[Case]:
-    """Yields all cases of the doors `voc`, `dota` and `openimages`."""
+    """Yields all cases of the doors `voc`, `dota`, `openimages`, `yolo` and `kitti`."""
     for door, (_, _, places) in DOORS.items():
         yield Case(
             f"{door}/valid", functools.partial(_run, door, None, ""), Expected(numbers=_right(door), silent=True)
@@ -203,6 +267,10 @@ def _right(door: str, *change: Any) -> Callable[[], Numbers]:
 
 def _expected(door: str, place: Place, name: str) -> Expected:
     words = place.words
+    if door == "yolo" and place.path is None:
+        return Expected(numbers=dict if place.field == "image" or name in _IN_LABELS else None, refused=words)
+    if door == "kitti" and place.field == "image":
+        return Expected(numbers=dict, refused=words)
     if place.field == "label" and place.side == 0:  # a name may be any; an object of another class is found by none
         return Expected(numbers=dict, refused=words, warned=("class|no file|ignored",))
     if place.field == "difficult":
