@@ -13,7 +13,7 @@ not widen boxes.
 """
 
 from ._boundaries import boundary_masks
-from ._masks import encode_masks, join_masks, mask_boxes, mask_iou, mask_iou_bound
+from ._masks import dense_mask, encode_masks, join_masks, mask_boxes, mask_iou, mask_iou_bound, united
 from ._no_pixels import warn_of_no_pixels
 from ._segmentations import (
     box_polygon,
@@ -30,6 +30,7 @@ __all__ = [
     "checked_sizes",
     "coco_masks",
     "decode_mask",
+    "dense_mask",
     "encode_masks",
     "join_masks",
     "mask_boxes",
@@ -37,5 +38,6 @@ __all__ = [
     "mask_iou_bound",
     "mask_of_segmentation",
     "masks_of_segmentations",
+    "united",
     "warn_of_no_pixels",
 ]
