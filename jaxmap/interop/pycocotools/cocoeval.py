@@ -63,6 +63,7 @@ class COCOeval:
         """Matches every image and category of `params`.
 
         Raises:
+          NotImplementedError: if a derived class replaces similarities alone.
           ValueError: if `params` or an entry of the datasets is not valid.
         """
         start = time.time()
@@ -99,7 +100,7 @@ class COCOeval:
             if getattr(type(self), name) is not getattr(COCOeval, name):
                 raise NotImplementedError(
                     f"{type(self).__name__} replaces `{name}`, which the matching of jaxmap's COCOeval does not call: "
-                    "replace `evaluateImg` as well, or derive the class from pycocotools' own COCOeval."
+                    "replace all of `evaluateImg` as well, or derive the class from pycocotools' own COCOeval."
                 )
 
     def _prepare(self) -> None:
@@ -121,6 +122,7 @@ class COCOeval:
         """Returns the entry of `evalImgs` of an image, a category and an area range, at the largest limit.
 
         Raises:
+          NotImplementedError: if a derived class replaces similarities, which this does not read.
           ValueError: if the parameters have no such image, category, area range or limit.
         """
         self._require_own_similarities()
