@@ -10,16 +10,17 @@ import numpy as np
 from .._geometry import geometry_of
 from .._geometry._rle import encode_masks
 from .._inputs._foreign import to_numpy
-from ..types import HostArray, Masks
+from ..types import Floats, HostArray, Masks
 
-__all__ = ["Image", "check_values", "read_batch"]
+__all__ = ["Image", "areas_of", "check_values", "read_batch"]
 
 
 class Image(NamedTuple):
     """One input image on the host.
 
     Attributes:
-      shapes, true_shapes: what is compared, by the name of its field: `boxes` in xywh, `masks` as a column `Masks`.
+      shapes, true_shapes: what is compared, by the name of its field: `boxes` in xywh, in the dtype of the input;
+        `masks` as a column `Masks`.
       labels, scores, true_labels, crowd, area: `[D]` or `[G]`.
     """
 
@@ -36,11 +37,16 @@ class Image(NamedTuple):
 
         If an image has masks, they also give the areas of its boxes, as in torchmetrics.
         """
-        if "masks" in self.true_shapes:
-            computed = self.true_shapes["masks"].area
-        else:
-            computed = self.true_shapes["boxes"][:, 2] * self.true_shapes["boxes"][:, 3]
-        return np.where(self.area > 0, self.area, computed)
+        return np.where(self.area > 0, self.area, areas_of(self.true_shapes))
+
+
+def areas_of(shapes: dict[str, Any]) -> Floats:
+    """Returns `[N]` float64, the areas of the masks, or of the boxes without masks."""
+    if "masks" in shapes:
+        areas: Floats = shapes["masks"].area
+    else:
+        areas = shapes["boxes"][:, 2:].astype(np.float64).prod(axis=1)
+    return areas
 
 
 def read_batch(preds: Any, target: Any, box_format: str, iou_types: Sequence[str]) -> list[Image]:
@@ -137,13 +143,13 @@ def _host(values: Any) -> HostArray:
 
 
 def _to_xywh(boxes: HostArray, box_format: str) -> HostArray:
-    """Returns `[N, 4]` float64 boxes as x, y, width, height; other geometries unchanged.
+    """Returns `[N, 4]` boxes as x, y, width, height in their dtype; other geometries unchanged.
 
-    torchmetrics converts in the dtype of its input, usually float32, from centres to corners first, and only then
+    torchmetrics converts in the dtype of its input, usually float32, from centres to corners first, and only later
     widens to float64. The rounding can move an IoU over a threshold, so the same is done here.
     """
     if not boxes.size:
-        return np.zeros((0, 4))
+        return np.zeros((0, 4), boxes.dtype)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         return boxes
     first, second = boxes[:, :2], boxes[:, 2:]
@@ -151,7 +157,7 @@ def _to_xywh(boxes: HostArray, box_format: str) -> HostArray:
         first, second = first - second / 2, first + second / 2
     if box_format != "xywh":
         second = second - first
-    return np.concatenate([first, second], axis=1).astype(np.float64)
+    return np.concatenate([first, second], axis=1)
 
 
 def _validate(preds: Any, target: Any, shapes: Sequence[str]) -> None:

@@ -1,12 +1,17 @@
 """A replacement of `torchmetrics.detection.MeanAveragePrecision`, with the same names.
 
-Neither torch nor torchmetrics is needed: arrays may be NumPy's, JAX's or torch's. The numbers equal those of
-pycocotools, and so differ from those of torchmetrics by about 1e-3, because its default thresholds are rounded to
-float32: an IoU of exactly 0.6 is below its third threshold. (To use them, pass `iou_thresholds=np.linspace(0.5, 0.95,
-10).astype(np.float32).tolist()`.) If the largest of `max_detection_thresholds` is not 100, `map` is the number at the
-largest limit; torchmetrics' default backend returns -1. If only masks are compared, detections on images without ground
-truth are false positives; torchmetrics excludes them. Processes are not synchronised: gather the inputs, or use
-`jaxmap.AveragePrecision`.
+Where torchmetrics is installed, the metric is a `torchmetrics.Metric`: it works in a `MetricCollection`, with
+Lightning's `self.log`, `.to`, `clone`, `state_dict`, `plot`, and synchronises processes. Where it is not, the metric
+works alone, without these. Arrays may be NumPy's, JAX's or torch's; the numbers are tensors if those passed last to
+`update` were, and else NumPy's. Neither pycocotools nor torchvision is needed.
+
+The numbers equal those of pycocotools, and so differ from those of torchmetrics by about 1e-3, because its default
+thresholds are rounded to float32: an IoU of exactly 0.6 is below its third threshold. (To use them, pass
+`iou_thresholds=np.linspace(0.5, 0.95, 10).astype(np.float32).tolist()`.) If the largest of `max_detection_thresholds`
+is not 100, `map` is the number at the largest limit; torchmetrics' default backend returns -1. If only masks are
+compared, detections on images without ground truth are false positives, and nothing detected at all is an AP of 0;
+torchmetrics excludes such images, and returns -1. `coco_to_tm` reads all images of the ground truths, by ascending id,
+so that the numbers are those of the files; torchmetrics leaves out images without ground truth.
 
 >>> import numpy as np
 >>> metric = MeanAveragePrecision()
@@ -23,19 +28,21 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._evaluation import Evaluation, evaluate
 from .._geometry import geometry_of
 from ..protocols import COCO
-from ..types import HostArray, Ints
+from ..types import HostArray, Ints, Masks
 from ._axes import Axes
 from ._cells import cell_ious, walk_cells
 from ._image_tables import integers
+from ._torch_files import read_coco, write_coco
 from ._torch_images import Image, check_values, read_batch
+from ._torch_states import STATES, Alone, any_tensor, as_tensors, images_of, states_of
 
 __all__ = ["MeanAveragePrecision"]
 
@@ -55,23 +62,34 @@ NAMES = {
     "mar_medium": "ARm",
     "mar_large": "ARl",
 }
-HARMLESS_OPTIONS = ("compute_on_cpu", "compute_with_cache")
-SYNC_OPTIONS = ("dist_sync_on_step", "process_group", "dist_sync_fn", "distributed_available_fn", "sync_on_compute")
+
+if TYPE_CHECKING:
+    Base = Alone
+else:
+    try:
+        from torchmetrics import Metric as Base
+    except (ImportError, RuntimeError):  # missing, or torch and torchvision do not fit each other
+        Base = Alone
 
 
-class MeanAveragePrecision:
+class MeanAveragePrecision(Base):
     """Mean average precision and recall of boxes, masks or both, over all images passed to `update`.
 
     Attributes:
       warn_on_many_detections: whether to warn about images with more detections than the largest limit.
     """
 
+    is_differentiable: bool = False
+    higher_is_better: bool = True
+    full_state_update: bool = False
+    plot_lower_bound: float = 0.0
+    plot_upper_bound: float = 1.0
     warn_on_many_detections: bool = True
 
     def __init__(
         self,
         box_format: str = "xyxy",
-        iou_type: str | tuple[str, ...] = "bbox",
+        iou_type: str | Sequence[str] = "bbox",
         iou_thresholds: list[float] | None = None,
         rec_thresholds: list[float] | None = None,
         max_detection_thresholds: list[int] | None = None,
@@ -93,21 +111,15 @@ class MeanAveragePrecision:
           extended_summary: whether to also report IoUs and curves.
           average: `macro`, or `micro`, which scores all classes as one.
           backend: accepted for compatibility; jaxmap computes in any case.
-          **kwargs: torchmetrics' options of every metric; those that request synchronisation are refused.
+          **kwargs: torchmetrics' options of every metric; those that request synchronisation are refused without it.
 
         Raises:
           ValueError: if an option is not as described.
         """
-        unknown = sorted(kwargs.keys() - {*HARMLESS_OPTIONS, *SYNC_OPTIONS})
-        if unknown:
-            raise ValueError(f"Unexpected keyword arguments: {', '.join(f'`{name}`' for name in unknown)}")
+        super().__init__(**kwargs)
         if box_format not in BOX_FORMATS:
             raise ValueError(f"Expected argument `box_format` to be one of {BOX_FORMATS} but got {box_format}")
-        self.iou_type = (iou_type,) if isinstance(iou_type, str) else iou_type
-        if any(kind not in IOU_TYPES for kind in self.iou_type):
-            raise ValueError(
-                f"Expected argument `iou_type` to be one of {IOU_TYPES} or a tuple of, but got {self.iou_type}"
-            )
+        self.iou_type = _iou_types(iou_type)
         for name, values, kind in (
             ("iou_thresholds", iou_thresholds, "floats"),
             ("rec_thresholds", rec_thresholds, "floats"),
@@ -130,18 +142,15 @@ class MeanAveragePrecision:
             raise ValueError(
                 f"Expected argument `backend` to be one of ('pycocotools', 'faster_coco_eval') but got {backend}"
             )
-        sync = [name for name in SYNC_OPTIONS if kwargs.get(name)]
-        if sync:
-            raise ValueError(
-                f"{sync} request synchronisation, which this metric does not support; gather its inputs instead."
-            )
         self.box_format = box_format
         self.iou_thresholds = iou_thresholds or list(COCO.iou_thresholds)
         self.rec_thresholds = rec_thresholds or list(COCO.recall_points)
         self.max_detection_thresholds = sorted(max_detection_thresholds or COCO.max_detections)
         self.class_metrics, self.extended_summary, self.average = class_metrics, extended_summary, average
         self._axes = Axes.of(self.iou_thresholds, self.rec_thresholds, self.max_detection_thresholds)
-        self._images: list[Image] = []
+        self._tensors = Base is not Alone  # whether the numbers are tensors: the kind of the last input
+        for name in STATES:
+            self.add_state(name, default=[], dist_reduce_fx=None)
 
     def update(self, preds: Any, target: Any) -> None:
         """Adds a batch of images.
@@ -156,28 +165,67 @@ class MeanAveragePrecision:
         Raises:
           ValueError: if a field is missing, is not an array, or differs in length.
         """
-        self._images += self._read(preds, target)
+        for image in self._read(preds, target):
+            for name, values in states_of(image).items():
+                getattr(self, name).append(values if Base is Alone else as_tensors(values, self.device))
 
     def compute(self) -> dict[str, Any]:
-        """Returns the numbers of all images under torchmetrics' keys, float32; -1 for undefined ones.
+        """Returns the numbers of all images under torchmetrics' keys, float32, on the CPU; -1 for undefined ones.
 
         Raises:
           ValueError: if boxes do not have four numbers, labels are not integers or scores are not floats.
         """
-        return self._score(self._images)
+        numbers = self._score(self._images())
+        return as_tensors(numbers) if self._tensors else numbers
 
-    def reset(self) -> None:
-        """Removes all images."""
-        self._images = []
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Plots numbers with torchmetrics, and returns the figure and the axes.
 
-    def __call__(self, preds: Any, target: Any) -> dict[str, Any]:
-        """Adds a batch of images and returns the numbers of that batch."""
-        batch = self._read(preds, target)
-        self._images += batch
-        return self._score(batch)
+        Args:
+          val: what `compute` or a call returned, or a list of those; None for the numbers of all images.
+          ax: matplotlib's axes; None for those of a new figure.
+
+        Raises:
+          ImportError: if torchmetrics is missing.
+        """
+        values = self.compute() if val is None else val
+        return self._plot([as_tensors(one) for one in values] if isinstance(values, list) else as_tensors(values), ax)
+
+    def tm_to_coco(self, name: str = "tm_map_input") -> None:
+        """Writes all images to COCO files, `name_preds.json` and `name_target.json`.
+
+        Raises:
+          ValueError: as from `compute`.
+        """
+        images = self._images()
+        check_values(images)
+        write_coco(images, name)
+
+    def coco_to_tm(
+        self, coco_preds: str, coco_target: str, iou_type: str | Sequence[str] = "bbox", backend: str = "pycocotools"
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Returns the inputs of `update` from COCO files, with boxes as xywh; tensors where torchmetrics is installed.
+
+        Args:
+          coco_preds, coco_target: the paths of the results and of the ground truths.
+          iou_type: `bbox`, `segm` or both.
+          backend: accepted for compatibility.
+
+        Raises:
+          ValueError: if a file or an option is not valid.
+        """
+        found, truth = read_coco(coco_preds, coco_target, _iou_types(iou_type))
+        if Base is Alone:
+            return found, truth
+        return [as_tensors(image) for image in found], [as_tensors(image) for image in truth]
+
+    def _images(self) -> list[Image]:
+        return images_of({name: getattr(self, name) for name in STATES})
 
     def _read(self, preds: Any, target: Any) -> list[Image]:
         images = read_batch(preds, target, self.box_format, self.iou_type)
+        if images:
+            self._tensors = any_tensor([*_listed(preds), *_listed(target)])
         limit = self.max_detection_thresholds[-1]
         if self.warn_on_many_detections and any(len(image.scores) > limit for image in images):
             warnings.warn(
@@ -233,10 +281,13 @@ class MeanAveragePrecision:
 
         field = geometry_of(iou_type).shape.field
         run = evaluate(
-            [{field: one.shapes[field], "scores": one.scores, "labels": places(one.labels)} for one in images],
+            [
+                {field: _widened(one.shapes[field]), "scores": one.scores, "labels": places(one.labels)}
+                for one in images
+            ],
             [
                 {
-                    field: one.true_shapes[field],
+                    field: _widened(one.true_shapes[field]),
                     "labels": places(one.true_labels),
                     "crowd": one.crowd,
                     "area": one.true_area(),
@@ -251,6 +302,17 @@ class MeanAveragePrecision:
         return dataclasses.replace(run, protocol=self._axes.asked(), curves=self._axes.spread(run.curves))
 
 
+def _iou_types(iou_type: str | Sequence[str]) -> Sequence[str]:
+    kinds = (iou_type,) if isinstance(iou_type, str) else iou_type
+    if any(kind not in IOU_TYPES for kind in kinds):
+        raise ValueError(f"Expected argument `iou_type` to be one of {IOU_TYPES} or a tuple of, but got {kinds}")
+    return kinds
+
+
+def _listed(side: Any) -> Any:
+    return [side] if isinstance(side, Mapping) else side
+
+
 def _plain(values: Any, kind: type[np.generic] = np.float32) -> Any:
     """Returns an array, or a scalar for a single value, with -1 for undefined values."""
     array = np.asarray(values)
@@ -258,6 +320,10 @@ def _plain(values: Any, kind: type[np.generic] = np.float32) -> Any:
         array = np.where(np.isnan(array), -1.0, array)
     array = array.astype(kind)
     return array.reshape(())[()] if array.size == 1 else array
+
+
+def _widened(shapes: Any) -> Any:
+    return shapes if isinstance(shapes, Masks) else shapes.astype(np.float64)
 
 
 def _ious(run: Evaluation, class_ids: list[int]) -> dict[tuple[int, int], Any]:

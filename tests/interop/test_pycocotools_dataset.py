@@ -100,9 +100,9 @@ def test_results_are_not_written_to() -> None:
             "must be three numbers per keypoint",
         ),
         (
-            [{"image_id": 7, "category_id": 3, "caption": "a dog", "score": 1.0}],
+            [{"image_id": 7, "category_id": 3, "text": "a dog", "score": 1.0}],
             ValueError,
-            r"`results\[0\]` must have a `bbox`, a `segmentation` or `keypoints`, got only \['caption'",
+            r"`results\[0\]` must have a `bbox`, a `segmentation`, `keypoints` or a `caption`, got only \['cat",
         ),
         (np.zeros((2, 6)), AssertionError, r"\[N, 7\], got \[2, 6\]"),
     ],

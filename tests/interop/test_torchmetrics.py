@@ -280,6 +280,7 @@ def test_call_gives_the_batch_alone_and_remembers_it() -> None:
     assert metric.compute()["mar_100"] == pytest.approx(0.3)
 
 
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric:UserWarning")  # where torchmetrics is installed
 def test_nothing_updated() -> None:
     result = MeanAveragePrecision(class_metrics=True, extended_summary=True).compute()
     assert list(result) == [*NAMES, "classes"]

@@ -50,7 +50,6 @@ from support.torchmetrics_inputs import image, scores_of
             {"backend": "b", "iou_type": "segm"},
             "Expected argument `backend` to be one of ('pycocotools', 'faster_coco_eval') but got b",
         ),
-        ({"dist_sync_on_step": True}, "['dist_sync_on_step'] request synchronisation"),
         ({"iou_thresholds": [0.0, 0.5]}, "The IoU thresholds must be above 0, got [0.0, 0.5]."),
     ],
 )

@@ -157,6 +157,7 @@ def test_arrays_of_other_kinds_and_images_without_masks() -> None:
     assert metric.compute()["map_50"] == pytest.approx(0.5)
 
 
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric:UserWarning")  # where torchmetrics is installed
 def test_nothing_updated() -> None:
     result = MeanAveragePrecision(iou_type=BOTH).compute()
     assert list(result) == [*(f"{kind}_{name}" for kind in BOTH for name in NAMES), "classes"]

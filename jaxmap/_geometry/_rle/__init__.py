@@ -13,7 +13,8 @@ not widen boxes.
 """
 
 from ._boundaries import boundary_masks
-from ._masks import encode_masks, join_masks, mask_boxes, mask_iou, mask_iou_bound
+from ._counts import masks_of_runs, runs_of_masks
+from ._masks import dense_mask, encode_masks, join_masks, mask_boxes, mask_iou, mask_iou_bound, united
 from ._no_pixels import warn_of_no_pixels
 from ._segmentations import (
     box_polygon,
@@ -30,12 +31,16 @@ __all__ = [
     "checked_sizes",
     "coco_masks",
     "decode_mask",
+    "dense_mask",
     "encode_masks",
     "join_masks",
     "mask_boxes",
     "mask_iou",
     "mask_iou_bound",
     "mask_of_segmentation",
+    "masks_of_runs",
     "masks_of_segmentations",
+    "runs_of_masks",
+    "united",
     "warn_of_no_pixels",
 ]

@@ -219,13 +219,14 @@ def odd_ones(keys: Ints) -> Ints:
     return odd
 
 
-def united(masks: Masks, of_union: Ints, size: Ints) -> Masks:
-    """Returns unions of masks.
+def united(masks: Masks, of_union: Ints, size: Ints, least: int = 1) -> Masks:
+    """Returns unions of masks, or the pixels that are in at least some number of the masks of each union.
 
     Args:
       masks: `[N]`; the masks of a union have the same size.
       of_union: `[N]`, the union of each mask, ascending.
       size: `[U, 2]`, the sizes of the unions.
+      least: that number; the number of the masks for their intersection.
 
     References: maskApi.c, rleMerge.
     """
@@ -235,7 +236,8 @@ def united(masks: Masks, of_union: Ints, size: Ints) -> Masks:
     keys = np.sort(keys << 1 | ends, kind="stable")  # mostly ascending, which a stable sort makes use of
     starts = 1 - (keys & 1)
     depth = np.cumsum(2 * starts - 1)
-    return masks_of_keys(keys[depth == starts] >> 1, size)
+    edges = keys[depth == least - 1 + starts] >> 1
+    return masks_of_keys(edges if least == 1 else odd_ones(edges), size)  # without runs that end where they start
 
 
 def running_sums(values: Ints) -> Ints:

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._geometry._rle import decode_mask, mask_of_segmentation
-from .._outputs import printable
-from ..io._json import Entries, load_json
-from ._coco_tables import complete_results, segmentation_of
+from ..._geometry._rle import decode_mask, mask_of_segmentation
+from ..._outputs import printable
+from ...io._json import Entries, load_json
+from ._drawing import draw_annotations
+from ._tables import complete_results, segmentation_of
 
 __all__ = ["COCO", "as_list", "ascending"]
 
@@ -135,9 +136,9 @@ class COCO:
 
         Args:
           resFile: a path; a list of dictionaries with `image_id`, `category_id`, `score`, and `bbox` (xywh),
-            `segmentation` or `keypoints`; or an `[N, 7]` array of image id, x, y, width, height, score and category
-            id. If the first has a box, all need one, and the area is that of the box; otherwise it is that of the mask,
-            or of the box around the keypoints.
+            `segmentation`, `keypoints` or `caption`; or an `[N, 7]` array of image id, x, y, width, height, score and
+            category id. If the first has a box, all need one, and the area is that of the box; otherwise it is that of
+            the mask, or of the box around the keypoints. With captions, only their images are kept.
 
         Raises:
           AssertionError: if the results are not a list, or name an image that this dataset does not have.
@@ -160,12 +161,13 @@ class COCO:
                 f"example {next(iter(unknown))!r}"
             )
         result = COCO()
-        result.dataset = {
-            "info": copy.deepcopy(self.dataset.get("info", {})),
-            "images": list(self._rows("images")),
-            "categories": copy.deepcopy(self._rows("categories")),
-            "annotations": complete_results(rows, self.imgs),
-        }
+        result.dataset = {"info": copy.deepcopy(self.dataset.get("info", {})), "images": list(self._rows("images"))}
+        if rows and "caption" in rows[0]:
+            captioned = {row["image_id"] for row in rows}
+            result.dataset["images"] = [image for image in result.dataset["images"] if image["id"] in captioned]
+        else:
+            result.dataset["categories"] = copy.deepcopy(self._rows("categories"))
+        result.dataset["annotations"] = complete_results(rows, self.imgs)
         print(f"DONE (t={time.time() - start:0.2f}s)")
         result.createIndex()
         return result
@@ -195,6 +197,23 @@ class COCO:
     def annToMask(self, ann: dict[str, Any]) -> NDArray[np.uint8]:
         """Returns the mask of an annotation as `[H, W]` uint8, 0 and 1."""
         return decode_mask(self.annToRLE(ann))
+
+    def showAnns(self, anns: list[dict[str, Any]], draw_bbox: bool = False) -> None:
+        """Draws annotations, or results, on pyplot's current axes; prints captions.
+
+        Args:
+          anns: the annotations; each with a `segmentation`, `keypoints`, a `bbox` or a `caption`.
+          draw_bbox: whether to also draw the boxes of those that have more.
+
+        Raises:
+          ImportError: if matplotlib is missing.
+          ValueError: if an annotation has nothing to draw, or its mask is invalid.
+        """
+        if anns and "caption" in anns[0]:
+            for ann in anns:
+                print(printable(ann["caption"]))
+        elif anns:
+            draw_annotations(self, anns, draw_bbox)
 
     def _rows(self, name: str) -> list[Any]:
         """Returns a list of the dataset; an empty list if the dataset is empty."""

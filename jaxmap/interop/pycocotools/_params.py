@@ -1,4 +1,5 @@
 """pycocotools' `Params`, and their conversion to a protocol."""
+# ruff: noqa: N802  (the names are pycocotools')
 
 from __future__ import annotations
 
@@ -6,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..protocols import COCO, COCO_KEYPOINTS, AreaRange, EvaluationProtocol
-from ._axes import Axes
-from ._coco_index import as_list
+from ...protocols import COCO, COCO_KEYPOINTS, AreaRange, EvaluationProtocol
+from .._axes import Axes
+from .coco import as_list
 
 __all__ = ["Params", "axes_of", "class_ids", "grid"]
 
@@ -34,7 +35,19 @@ class Params:
     """
 
     def __init__(self, iouType: str = "segm") -> None:
-        protocol = _protocol_of(iouType)
+        self._set(_protocol_of(iouType))
+        self.iouType = iouType
+        self.useSegm: int | None = None
+
+    def setDetParams(self) -> None:
+        """Sets the values for boxes and masks; `iouType` stays."""
+        self._set(COCO)
+
+    def setKpParams(self) -> None:
+        """Sets the values for keypoints; `iouType` stays."""
+        self._set(COCO_KEYPOINTS)
+
+    def _set(self, protocol: EvaluationProtocol) -> None:
         self.imgIds: Any = []
         self.catIds: Any = []
         self.iouThrs = np.array(protocol.iou_thresholds)
@@ -43,8 +56,6 @@ class Params:
         self.areaRng: Any = [[area.low, area.high] for area in protocol.area_ranges]
         self.areaRngLbl = [area.name for area in protocol.area_ranges]
         self.useCats = 1
-        self.iouType = iouType
-        self.useSegm: int | None = None
         if protocol.iou_type == "keypoints":
             self.kpt_oks_sigmas = np.array(protocol.keypoint_sigmas)
 

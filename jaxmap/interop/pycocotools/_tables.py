@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .._geometry._rle import box_polygon
-from ..io._coco_shapes import CocoShapes, coco_shapes
-from ..io._json import Entries
-from ..types import DetectionTable, GroundTruthTable, Ints
+from ..._geometry._rle import box_polygon
+from ...io._coco_shapes import CocoShapes, coco_shapes
+from ...io._json import Entries
+from ...types import DetectionTable, GroundTruthTable, Ints
 
 __all__ = ["complete_results", "detection_table", "ground_truth_table", "segmentation_of"]
 
@@ -25,6 +25,8 @@ Places = Mapping[Any, int]
 def complete_results(rows: list[Row], images: Images) -> list[Row]:
     """Returns copies of results with `id`, `iscrowd`, `area` and `bbox`; the first one decides the source of the area.
 
+    Captions only get an `id`.
+
     Args:
       rows: the results in order; their ids are 1, 2, ...
       images: the images by id.
@@ -35,6 +37,8 @@ def complete_results(rows: list[Row], images: Images) -> list[Row]:
     if not rows:
         return []
     entries = Entries(items=rows, name="results", source="loadRes")
+    if "caption" in rows[0]:
+        return [{**row, "id": number} for number, row in enumerate(rows, 1)]
     if np.size(rows[0].get("bbox", ())):
         sides = entries.boxes("bbox")[:, 2:]
         added = {"area": (sides[:, 0] * sides[:, 1]).tolist()}
@@ -42,7 +46,7 @@ def complete_results(rows: list[Row], images: Images) -> list[Row]:
         iou_type = "segm" if "segmentation" in rows[0] else "keypoints" if "keypoints" in rows[0] else None
         if iou_type is None:
             raise ValueError(
-                "loadRes: `results[0]` must have a `bbox`, a `segmentation` or `keypoints`, got only "
+                "loadRes: `results[0]` must have a `bbox`, a `segmentation`, `keypoints` or a `caption`, got only "
                 f"{sorted(map(str, rows[0]))}."
             )
         shapes = _detection_shapes(entries, iou_type, images)

@@ -1,29 +1,4 @@
-"""Replacements of `pycocotools.coco.COCO` and `pycocotools.cocoeval.COCOeval`, with the same names.
-
-Code written for them runs with only its import changed, on the objects of either library, also if it collects
-`evalImgs` from many processes and assigns them before `accumulate`. pycocotools is not needed. Deliberate differences:
-an annotation with the id 0 counts (pycocotools reads its match as no match), results are copied and not modified, an
-empty list of results is scored, `useCats = 0` keeps `params.catIds` and also works for keypoints, and data that cannot
-be scored, such as NaN or masks of two sizes in one image, is an error that names it. Warnings are given about an
-annotation id of 0, repeated ids, and ids in `params` that the ground truths lack.
-
->>> import contextlib, io
->>> with contextlib.redirect_stdout(io.StringIO()):
-...     truth = COCO()
-...     truth.dataset = {
-...         "images": [{"id": 7}],
-...         "categories": [{"id": 18, "name": "dog"}],
-...         "annotations": [{"id": 1, "image_id": 7, "category_id": 18, "bbox": [0, 0, 20, 10], "area": 200}],
-...     }
-...     truth.createIndex()
-...     found = truth.loadRes([{"image_id": 7, "category_id": 18, "bbox": [0, 0, 20, 8], "score": 0.9}])
-...     run = COCOeval(truth, found, "bbox")
-...     run.evaluate()
-...     run.accumulate()
-...     run.summarize()
->>> run.stats[:3].round(3).tolist()
-[0.7, 1.0, 1.0]
-"""
+"""`pycocotools.cocoeval`: `COCOeval` and `Params`."""
 # ruff: noqa: N802  (the names are pycocotools')
 
 from __future__ import annotations
@@ -32,24 +7,19 @@ import copy
 import datetime
 import itertools
 import time
-import warnings
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from .._curves._host import precision_recall
-from .._evaluation import Evaluation, evaluate
-from ..protocols import QUANTITIES
-from ..types import Floats, HostArray, PrecisionRecall
-from ._axes import Axes
-from ._cells import EvalImages, cell_ious, eval_images, read_eval_images, walk_cells
-from ._coco_index import COCO, as_list, ascending
-from ._coco_params import Params, axes_of, class_ids, grid
-from ._coco_tables import detection_table, ground_truth_table
+from ...protocols import QUANTITIES
+from ...types import Floats
+from .._cells import EvalImages, cell_ious, eval_images, walk_cells
+from ._params import Params, class_ids, grid
+from ._run import Run, cells_of, curves_of
+from .coco import ascending
 
-__all__ = ["COCO", "COCOeval", "Params"]
+__all__ = ["COCOeval", "Params"]
 
 # The table of results for keypoints: only this limit, as in pycocotools.
 KEYPOINTS_LIMIT = 20
@@ -79,10 +49,11 @@ class COCOeval:
         self.eval: dict[str, Any] = {}
         self.stats: Any = []
         self._paramsEval: Any = {}
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._ious: dict[tuple[Any, Any], Any] | None = None
         self._eval_images: Any = None
         self._entries: dict[tuple[Any, ...], Any] | None = None  # of `evalImgs`, by what they are of
+        self._by_cell: dict[str, Any] = {}  # `_gts` and `_dts`, once they are asked for
         self._assigned = False  # whether `evalImgs` were assigned by the user
         if cocoGt is not None:
             self.params.imgIds = ascending("imgIds", cocoGt.getImgIds())
@@ -92,6 +63,7 @@ class COCOeval:
         """Matches every image and category of `params`.
 
         Raises:
+          NotImplementedError: if a derived class replaces similarities alone.
           ValueError: if `params` or an entry of the datasets is not valid.
         """
         start = time.time()
@@ -106,14 +78,38 @@ class COCOeval:
             params.catIds = ascending("catIds", params.catIds)
         params.maxDets = sorted(params.maxDets)
         self._prepare()
+        if type(self).evaluateImg is COCOeval.evaluateImg:
+            self._require_own_similarities()
+        else:
+            self._evaluate_step_by_step()
         print(f"DONE (t={time.time() - start:0.2f}s).")
+
+    def _evaluate_step_by_step(self) -> None:
+        """Calls the inner steps one by one, for classes that replace `evaluateImg`."""
+        params = self.params
+        similarity = self.computeOks if params.iouType == "keypoints" else self.computeIoU
+        categories = class_ids(params)
+        self.ious = {pair: similarity(*pair) for pair in itertools.product(params.imgIds, categories)}
+        places = itertools.product(categories, params.areaRng, params.imgIds)
+        self.evalImgs = [
+            self.evaluateImg(image, category, area, params.maxDets[-1]) for category, area, image in places
+        ]
+
+    def _require_own_similarities(self) -> None:
+        for name in ("computeIoU", "computeOks"):
+            if getattr(type(self), name) is not getattr(COCOeval, name):
+                raise NotImplementedError(
+                    f"{type(self).__name__} replaces `{name}`, which the matching of jaxmap's COCOeval does not call: "
+                    "replace all of `evaluateImg` as well, or derive the class from pycocotools' own COCOeval."
+                )
 
     def _prepare(self) -> None:
         """Matches what `params` select; the first inner step of pycocotools, for loops that call the steps."""
         if self.cocoGt is None or self.cocoDt is None:
             raise ValueError("`cocoGt` and `cocoDt` must be set before `evaluate`.")
         self.eval, self._ious, self._eval_images, self._entries, self._assigned = {}, None, None, None, False
-        self._run = _Run.of(self.cocoGt, self.cocoDt, self.params)
+        self._run = Run.of(self.cocoGt, self.cocoDt, self.params)
+        self._by_cell = {}
         self._paramsEval = copy.deepcopy(self.params)
 
     def computeIoU(self, imgId: Any, catId: Any) -> Any:
@@ -126,8 +122,10 @@ class COCOeval:
         """Returns the entry of `evalImgs` of an image, a category and an area range, at the largest limit.
 
         Raises:
+          NotImplementedError: if a derived class replaces similarities, which this does not read.
           ValueError: if the parameters have no such image, category, area range or limit.
         """
+        self._require_own_similarities()
         params = self._paramsEval
         if self._entries is None and self._run is not None:
             areas = map(tuple, params.areaRng)
@@ -152,12 +150,12 @@ class COCOeval:
         start = time.time()
         params = self.params if p is None else p
         if self._assigned:
-            curves = _curves_of(self._eval_images, params)
+            curves = curves_of(self._eval_images, params)
         elif self._run is None:
             raise Exception("Please run evaluate() first")
         else:
             same = grid(params) == grid(self._paramsEval)
-            curves = (self._run if same else _Run.of(self.cocoGt, self.cocoDt, params)).curves()
+            curves = (self._run if same else Run.of(self.cocoGt, self.cocoDt, params)).curves()
         self.eval = {
             "params": params,
             "counts": list(curves.precision.shape),
@@ -234,7 +232,26 @@ class COCOeval:
     def ious(self, value: dict[tuple[Any, Any], Any]) -> None:
         self._ious = value
 
-    def _make_eval_images(self, run: _Run) -> Any:
+    @property
+    def _gts(self) -> Any:
+        """Copies of the included annotations by (image id, category id), with `ignore`; made at the first use."""
+        return self._cells("_gts")
+
+    @property
+    def _dts(self) -> Any:
+        """Copies of the included results by (image id, category id); made at the first use."""
+        return self._cells("_dts")
+
+    def _cells(self, name: str) -> Any:
+        if self._run is None:
+            return defaultdict(list)
+        if name not in self._by_cell:
+            run, truth = self._run, name == "_gts"
+            rows, coco = (run.ground_truths, self.cocoGt) if truth else (run.detections, self.cocoDt)
+            self._by_cell[name] = cells_of(rows, coco, self._paramsEval.iouType)
+        return self._by_cell[name]
+
+    def _make_eval_images(self, run: Run) -> Any:
         params = self._paramsEval
         names = EvalImages(
             image_ids=params.imgIds,
@@ -267,67 +284,5 @@ class COCOeval:
         return number
 
 
-class _Run(NamedTuple):
-    """One evaluation of the images and classes of the parameters, and the entries of its rows."""
-
-    axes: Axes
-    evaluation: Evaluation
-    detections: list[dict[str, Any]]
-    ground_truths: list[dict[str, Any]]
-
-    @classmethod
-    def of(cls, coco_gt: Any, coco_dt: Any, params: Any) -> _Run:
-        axes = axes_of(params)
-        images, classes = (
-            {value: index for index, value in enumerate(dict.fromkeys(as_list(ids)))}
-            for ids in (params.imgIds, params.catIds)
-        )
-        _warn_of_unknown("imgIds", images.keys() - coco_gt.imgs.keys())
-        if params.useCats:
-            _warn_of_unknown("catIds", classes.keys() - coco_gt.cats.keys())
-        found, truth = _rows(coco_dt, images, classes), _rows(coco_gt, images, classes)
-        tables = (
-            detection_table(found, coco_dt.imgs, (images, classes), params.iouType),
-            ground_truth_table(truth, coco_gt.imgs, (images, classes), params.iouType),
-        )
-        return cls(axes, evaluate(*tables, protocol=axes.protocol), found, truth)
-
-    def curves(self) -> PrecisionRecall[HostArray]:
-        return self.axes.spread(self.evaluation.curves)
-
-
-def _curves_of(entries: Any, params: Any) -> PrecisionRecall[HostArray]:
-    """Returns the curves of `evalImgs` that the user assigned."""
-    axes = axes_of(params)
-    num_classes = len(class_ids(params))
-    records, order = read_eval_images(
-        entries,
-        num_classes=num_classes,
-        num_areas=len(params.areaRng),
-        num_images=len(params.imgIds),
-        num_rows=len(axes.thresholds),
-        thresholds=np.unique(axes.thresholds, return_index=True)[1],
-    )
-    return axes.spread(precision_recall(records, protocol=axes.protocol, num_classes=num_classes, order=order))
-
-
-def _rows(coco: Any, images: Mapping[Any, int], classes: Mapping[Any, int]) -> list[dict[str, Any]]:
-    """Returns the included annotations, by image; those with a repeated id are all replaced by the last one."""
-    if not images:
-        return []  # an empty filter would select all of them
-    rows = coco.loadAnns(coco.getAnnIds(imgIds=list(images)))
-    return [row for row in rows if row["category_id"] in classes and row["image_id"] in images]
-
-
 def _undefined_as_minus_one(values: Floats) -> Floats:
     return np.where(np.isnan(values), -1.0, values)
-
-
-def _warn_of_unknown(name: str, unknown: set[Any]) -> None:
-    if unknown:
-        warnings.warn(
-            f"{len(unknown)} of `params.{name}` are not in the ground truths, and nothing is scored there, for example "
-            f"{next(iter(unknown))!r}.",
-            UserWarning,
-            stacklevel=5,
-        )
