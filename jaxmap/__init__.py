@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._matching._kernel import match
     from ._panoptic._quality import PanopticEvaluation, panoptic_quality
     from ._planes import area_words, level_words, read_plane
+    from ._scalars import to_scalars
     from .analysis import Confusion, confusion_matrix
     from .metrics import AveragePrecision, average_precision
     from .protocols import (
@@ -95,6 +96,7 @@ __all__ = [
     "protocols",
     "read_plane",
     "report",
+    "to_scalars",
     "types",
     "warmup",
     "warmup_metric",
@@ -113,6 +115,7 @@ _MODULES = {
     "metrics": ("AveragePrecision", "average_precision"),
     "_panoptic._quality": ("PanopticEvaluation", "panoptic_quality"),
     "_planes": ("area_words", "level_words", "read_plane"),
+    "_scalars": ("to_scalars",),
     "protocols": (
         "ALL_POINT",
         "COCO",

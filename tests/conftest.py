@@ -12,6 +12,7 @@ import jaxlib
 import pytest
 from jax._src import compiler
 
+os.environ.setdefault("KERAS_BACKEND", "jax")  # read when Keras is imported
 jax.config.update("jax_num_cpu_devices", 8)  # before anything starts the backend
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -83,6 +83,7 @@ def reduce_by_shard_map(metric: Any, states: State, *, check_vma: bool = True) -
 
 
 def reduce_by_pmap(metric: Any, states: State) -> State:
+    """Since JAX 0.10, `pmap` is always a `jit` of a `shard_map`, which its flag `jax_pmap_shmap_merge` chose before."""
     devices = jax.devices()[: len(states.num_images)]
     reduce = jax.pmap(lambda state: distributed.reduce(metric, state, "data"), "data", devices=devices)
     every = jax.device_get(reduce(states))

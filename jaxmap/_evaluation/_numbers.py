@@ -15,6 +15,7 @@ from .._curves._host import precision_recall
 from .._display import Columns, described, html_table
 from .._matching._host import MatchedDataset, require_matched
 from .._records._host import DatasetRecords, of_images
+from .._scalars import to_scalars
 from .._summary import mean_of_each_class, summarize, summary_columns, summary_lines, summary_table
 from ..analysis import image_curves, tie_bounds
 from ..protocols import EvaluationProtocol
@@ -85,6 +86,16 @@ class Numbers:
     def to_json(self) -> str:
         """Returns the summary as one flat JSON object; undefined numbers are null."""
         return json.dumps({name: None if math.isnan(value) else value for name, value in self.summary.items()})
+
+    def to_scalars(self, prefix: str = "", per_class: bool = False) -> dict[str, float]:
+        """Returns the summary as one flat dictionary of Python floats, for loggers, without undefined numbers.
+
+        Args:
+          prefix: the start of all names, for example `val/`.
+          per_class: whether to add the numbers of each class, as `val/AP/person`; `jaxmap.to_scalars` says how names
+            of classes are made safe.
+        """
+        return to_scalars(self.summary, prefix, per_class=self.per_class() if per_class else None)
 
     def per_class(self) -> dict[str, list[Any]]:
         """Returns columns of `[K]`: `class_id`, `class_name`, `num_ground_truths` and the numbers of the summary.

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._display import Columns, html_text, short_repr
 from .._ragged import sums
+from .._scalars import to_scalars
 from .._threads import in_threads
 from ..io import CocoPanoptic
 from ..types import Floats, HostArray, Ints
@@ -101,6 +102,16 @@ class PanopticEvaluation:
     def to_json(self) -> str:
         """Returns the summary as one flat JSON object; undefined numbers are null."""
         return json.dumps({name: None if math.isnan(value) else value for name, value in self.summary.items()})
+
+    def to_scalars(self, prefix: str = "", per_class: bool = False) -> dict[str, float]:
+        """Returns the summary as one flat dictionary of Python floats, for loggers, without undefined numbers.
+
+        Args:
+          prefix: the start of all names, for example `val/`.
+          per_class: whether to add PQ, SQ and RQ of each class, as `val/PQ/road`; `jaxmap.to_scalars` says how names
+            of classes are made safe.
+        """
+        return to_scalars(self.summary, prefix, per_class=self.per_class() if per_class else None)
 
     @property
     def _whole(self) -> Floats:

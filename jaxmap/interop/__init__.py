@@ -1,7 +1,8 @@
 """Wrappers with the interfaces of other libraries; they translate names and contain no arithmetic.
 
 For training loops: `clu` for `clu.metrics` (and metrax, whose metrics have the same base), `nnx` for
-`flax.nnx.metrics`, and `kauldron` for `kauldron.metrics`. Each module, and its library, is imported at its first use.
+`flax.nnx.metrics`, `kauldron` for `kauldron.metrics`, and `keras` for a callback of Keras 3. Each module, and its
+library, is imported at its first use.
 Replacements of other evaluators on the host, which do not need that library: `pycocotools`, `torchmetrics`, `scenic`,
 `model_garden`.
 """
@@ -11,7 +12,8 @@ from __future__ import annotations
 import importlib
 import types
 
-_SHELLS = ("clu", "kauldron", "model_garden", "nnx", "pycocotools", "scenic", "torchmetrics")  # not for `import *`
+# Not for `import *`.
+_SHELLS = ("clu", "kauldron", "keras", "model_garden", "nnx", "pycocotools", "scenic", "torchmetrics")
 
 
 def __getattr__(name: str) -> types.ModuleType:

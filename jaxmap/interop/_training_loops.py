@@ -17,7 +17,7 @@ from ..metrics import AveragePrecision, AveragePrecisionState
 from ..metrics._contract import Contract, check_alike
 from ..types import Array, Detections, GroundTruths
 
-__all__ = ["Adapter", "evaluate_batch", "merge", "update"]
+__all__ = ["Adapter", "evaluate_batch", "merge", "update", "widen"]
 
 Adapter = Callable[..., tuple[Detections, GroundTruths]]
 _update = jax.jit(AveragePrecision.update)  # these libraries also call their metrics outside `jit`
@@ -78,9 +78,13 @@ def merge(
         axes = tuple(0 if one.num_images.ndim else None for one in (state, other))
         merged: AveragePrecisionState = jax.vmap(functools.partial(merge, metric), in_axes=axes)(state, other)
         return merged
-    if len(state.images.image_id) < metric.max_images:
-        state = metric.merge(metric.init(), state)
-    return metric.merge(state, other)
+    return metric.merge(widen(metric, state), other)
+
+
+@jax.jit
+def widen(metric: AveragePrecision, state: AveragePrecisionState) -> AveragePrecisionState:
+    """Returns a state with at least the metric's number of slots: a smaller one, of a batch, becomes a full one."""
+    return state if len(state.images.image_id) >= metric.max_images else metric.merge(metric.init(), state)
 
 
 def _named_so(*, detections: Detections, ground_truths: GroundTruths, **_: Any) -> tuple[Detections, GroundTruths]:

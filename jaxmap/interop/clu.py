@@ -42,6 +42,7 @@ def as_clu_metric(metric: AveragePrecision, *, adapter: loops.Adapter | None = N
 
     Raises:
       ValueError: from `from_model_output`, if `mask` is not one value per image; from `compute`, on overflow.
+      TypeError: from `compute` inside `jit`, which has no Python numbers; return the collection instead.
     """
 
     @flax.struct.dataclass

@@ -27,7 +27,8 @@ class AveragePrecisionMetric(metrics.Metric):  # type: ignore[misc]
     """Exact average precision for `train_metrics` and evaluators.
 
     `get_state` runs in the compiled step and returns a state with slots for the images of its batch. States are merged
-    into one with the metric's `max_images`, and `compute` returns a dictionary of floats.
+    into one with the metric's `max_images`, and `compute` returns a dictionary of floats. The evaluation may be saved
+    and resumed (`kauldron.contrib.evals.CheckpointedEvaluator`).
 
     Attributes:
       metric: the metric to wrap.
@@ -77,12 +78,19 @@ class AveragePrecisionMetric(metrics.Metric):  # type: ignore[misc]
                 return other if self.state is None else self
             return dataclasses.replace(self, state=loops.merge(self.parent.metric, self.state, other.state))
 
+        def finalize(self) -> AveragePrecisionMetric.State:
+            """Returns the state with the shapes of all merged states, so that any saved one can be restored into it.
+
+            `CheckpointedEvaluator` restores what it saved into the finalized state of the first batch.
+            """
+            metric = self.parent.metric
+            state = metric.init() if self.state is None else loops.widen(metric, self.state)
+            return dataclasses.replace(self, state=state)
+
         def compute(self) -> dict[str, float]:
             """Returns the numbers of the summary by name."""
             metric = self.parent.metric
-            numbers: dict[str, float] = metric.summarize(
-                metric.compute(metric.init() if self.state is None else self.state)
-            )
+            numbers: dict[str, float] = metric.summarize(metric.compute(self.finalize().state))
             return numbers
 
     def get_state(

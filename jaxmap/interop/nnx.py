@@ -57,5 +57,6 @@ class AveragePrecisionMetric(nnx.metrics.Metric):
 
         Raises:
           ValueError: if a capacity was exceeded.
+          TypeError: inside `nnx.jit`.
         """
         return self.metric.summarize(self.metric.compute(self.state.get_value()))

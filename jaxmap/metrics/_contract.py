@@ -102,7 +102,7 @@ class Contract(Generic[State, Result]):
         Gives one `UserWarning` about likely mistakes, such as labels that are not classes.
 
         Raises:
-          TypeError: if it is not a result of such a metric.
+          TypeError: if it is not a result of such a metric, or inside `jit`.
           ValueError: if it has another configuration, or a count reached 2^31 - 1.
         """
         self._accept_result(result)
@@ -162,6 +162,12 @@ class Contract(Generic[State, Result]):
     def _accept_result(self, result: Any) -> None:
         """Raises a TypeError or ValueError, like `_accept`, if the argument is not a result of this configuration."""
         expect("result", result, self._RESULT, "`compute`")
+        if in_jit(result):
+            raise TypeError(
+                "`result` must hold known numbers, got traced ones: inside `jit` there are no Python numbers. Return "
+                "the state, or the result of the metric's `compute`, from the compiled function, and call "
+                "`summarize`, or the `compute` of a wrapper, outside."
+            )
         if result.configuration is not None:
             check_alike("`result`", result.configuration, self._words())
 

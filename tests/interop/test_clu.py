@@ -214,6 +214,13 @@ def test_overflow_raises_in_compute() -> None:
         state.compute()
 
 
+def test_compute_inside_jit_says_what_to_do() -> None:
+    collection = clu.metrics.Collection.create(coco=as_clu_metric(METRIC))
+    for compute in (collection.compute, collection.compute_values):
+        with pytest.raises(TypeError, match=r"inside `jit` there are no Python numbers.*`compute` of a wrapper"):
+            jax.eval_shape(compute, collection.empty())
+
+
 @pytest.mark.slow
 def test_jaxmap_alone_imports_no_partner_library() -> None:
     partners = ["flax", "clu", "metrax", "kauldron"]

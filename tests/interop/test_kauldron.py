@@ -32,6 +32,10 @@ def step(context: dict[str, Any], metric: metrics.Metric = METRIC) -> metrics.St
     return metric.get_state_from_context(context)
 
 
+def shapes(state: metrics.State) -> Any:
+    return [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(state)]
+
+
 def contexts() -> list[dict[str, Any]]:
     """The batches as kauldron's context, its scalars with a trailing axis of 1."""
     return [
@@ -66,6 +70,17 @@ def test_states_merge_from_either_empty_state() -> None:
         batches.assert_expected(total.compute())
         batches.assert_expected(total.merge(empty).compute())
     assert METRIC.empty().compute()["num_images"] == 0
+
+
+@pytest.mark.slow
+def test_finalized_states_have_the_shapes_of_merged_ones() -> None:
+    first, *rest = map(step, contexts())
+    merged = functools.reduce(lambda state, update: state.merge(update), rest, first)
+    assert shapes(first) != shapes(merged)
+    for state in (first, merged, METRIC.empty()):
+        assert shapes(state.finalize()) == shapes(merged)
+    batches.assert_expected(merged.finalize().compute())
+    assert first.finalize().compute() == first.compute()
 
 
 @pytest.mark.slow

@@ -107,3 +107,8 @@ def test_missing_keyword_raises(name: str) -> None:
     del batch[name]
     with pytest.raises(TypeError, match=name):
         AveragePrecisionMetric(batches.metric()).update(**batch)
+
+
+def test_compute_inside_jit_says_what_to_do() -> None:
+    with pytest.raises(TypeError, match=r"inside `jit` there are no Python numbers.*`compute` of a wrapper, outside"):
+        nnx.jit(lambda metrics: metrics.compute())(multi_metric())

@@ -118,6 +118,13 @@ def test_the_result_of_another_configuration_is_refused() -> None:
         metric.summarize(other.compute(other.init()))
 
 
+@pytest.mark.parametrize("name", ["exact, classes", "histogram", "segmentation", "ranking"])
+def test_summarize_inside_jit_says_what_to_do(name: str) -> None:
+    metric, *_ = IN_JIT[name]
+    with pytest.raises(TypeError, match=r"inside `jit` there are no Python numbers\. Return the state"):
+        jax.eval_shape(lambda state: metric.summarize(metric.compute(state)), metric.init())
+
+
 def test_update_inside_jit_marks_the_state_of_another_configuration() -> None:
     other = dataclasses.replace(EXACT, box_format="xywh")
     update = jax.jit(EXACT.update)

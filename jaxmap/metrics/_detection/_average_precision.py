@@ -179,6 +179,7 @@ class AveragePrecision(CurveMetric[AveragePrecisionState]):
         Raises:
           ValueError: if a capacity was exceeded (the message names it), or if the state was combined with one of
             another configuration.
+          TypeError: if it is not a result of such a metric, or inside `jit`.
         """
         self._accept_result(result)
         return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=allow_overflow)

@@ -63,6 +63,7 @@ class CurveMetric(Contract[State, AveragePrecisionResult]):
 
         Raises:
           ValueError: if the result has another configuration, or a count reached 2^31 - 1.
+          TypeError: if it is not a result of such a metric, or inside `jit`.
         """
         self._accept_result(result)
         return summarize_result(result, self._rules, class_group=self.class_group, allow_overflow=False)
