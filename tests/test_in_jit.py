@@ -123,16 +123,15 @@ def test_other_protocols_and_box_formats_agree_with_the_host(box_format: str) ->
         assert_agrees_with_host(*sides, protocol=PROTOCOLS[box_format], box_format=box_format)
 
 
-@pytest.mark.parametrize(
-    "pair",
-    [
+def test_real_detections_agree_with_pycocotools(shared_data: pathlib.Path) -> None:
+    for pair in (  # in one test, because they share a program
         Pair("cocoapi_val2014_100/ground_truth", "cocoapi_val2014_100/fake_boxes"),
         Pair(EXACT, "coco_val2017/ssd_resnet50_fpn"),
-    ],
-    ids=str,
-)
-def test_real_detections_agree_with_pycocotools(pair: Pair, shared_data: pathlib.Path) -> None:
-    files = pair.load(shared_data)
+    ):
+        assert_agrees_with_pycocotools(*pair.load(shared_data))
+
+
+def assert_agrees_with_pycocotools(*files: Any) -> None:
     detections, ground_truths = pad_coco(*files, num_images=188, num_detections=100, num_ground_truths=70)
     oracle = run_pycocotools(*round_coco(*files))
     numbers = average_precision(detections, ground_truths, num_classes=80)

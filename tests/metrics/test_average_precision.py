@@ -33,7 +33,7 @@ NUM_DEVICES = 8
 SHARE = dataclasses.replace(METRIC, max_images=800)  # of one device: an eighth of the images, and some room
 D, G = METRIC.max_detections_per_image, METRIC.max_ground_truths_per_image
 SIZES = (7, 64)
-RESULTS = ("ssd_resnet50_fpn", "ssd_inception_v2", "ssdlite_mobilenet_v2")
+RESULTS = ("ssd_resnet50_fpn", "ssd_inception_v2")
 Batch = dict[str, Any]
 
 
