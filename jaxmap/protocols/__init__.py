@@ -19,13 +19,18 @@ from ._checks import MAX_THRESHOLDS, UNLIMITED
 from ._protocol import ALL_AREAS, IOU_TYPES, AreaRange, EvaluationProtocol, SummaryNumber, SummaryRow, limit_text
 from ._quantities import QUANTITIES, OfCounts, Quantity
 from ._values import (
+    AI_TOD,
     ALL_POINT,
     COCO,
     COCO_KEYPOINTS,
+    COCO_WHOLEBODY,
     CROWDPOSE,
+    KITTI_40_POINT,
     LVIS,
     OPEN_IMAGES,
+    PROPOSALS,
     PROTOCOLS,
+    VISDRONE,
     VOC2007,
     VOC2012,
     get_protocol,
@@ -33,18 +38,23 @@ from ._values import (
 )
 
 __all__ = [
+    "AI_TOD",
     "ALL_AREAS",
     "ALL_POINT",
     "COCO",
     "COCO_KEYPOINTS",
+    "COCO_WHOLEBODY",
     "CROWDPOSE",
     "IOU_TYPES",
+    "KITTI_40_POINT",
     "LVIS",
     "MAX_THRESHOLDS",
     "OPEN_IMAGES",
+    "PROPOSALS",
     "PROTOCOLS",
     "QUANTITIES",
     "UNLIMITED",
+    "VISDRONE",
     "VOC2007",
     "VOC2012",
     "AreaRange",
