@@ -20,6 +20,7 @@ __all__ = [
     "KITTI_40_POINT",
     "LVIS",
     "OPEN_IMAGES",
+    "OPEN_IMAGES_CHALLENGE",
     "PROPOSALS",
     "PROTOCOLS",
     "VISDRONE",
@@ -116,8 +117,8 @@ LVIS = dataclasses.replace(
     ),
 )
 
-# The Open Images challenge in the TensorFlow object detection API, per_image_evaluation.py: as VOC, but an unmatched
-# detection is excluded if its share inside a group-of box, a crowd here, reaches the threshold.
+# Open Images V2 in the TensorFlow object detection API, per_image_evaluation.py with `group_of_weight` 0: as VOC, but
+# an unmatched detection is excluded if its share inside a group-of box, a crowd here, reaches the threshold.
 OPEN_IMAGES = dataclasses.replace(
     VOC2012,
     name="open-images",
@@ -125,6 +126,18 @@ OPEN_IMAGES = dataclasses.replace(
     description=(
         "as voc2012, but unmatched detections inside a group-of box are ignored; classes that were not verified in an "
         "image are excluded there"
+    ),
+)
+
+# The same with the challenge's `group_of_weight` 1, OpenImagesChallengeEvaluator: each group-of box counts as one
+# object, which the best detection inside finds. There a score of 0 or below finds none.
+OPEN_IMAGES_CHALLENGE = dataclasses.replace(
+    OPEN_IMAGES,
+    name="open-images-challenge",
+    absorbing="groups",
+    description=(
+        "as open-images, but each group-of box counts as one object: of the unmatched detections inside, the best is a "
+        "true positive; without any it is missed"
     ),
 )
 
@@ -167,7 +180,8 @@ CROWDPOSE = dataclasses.replace(
 )
 
 # COCO-WholeBody's myeval_wholebody.py: body, feet, face, left hand, right hand, in this order, as in xtcocotools. Those
-# of the body are COCO's as decimals, so five differ from COCO's quotients in the last bit.
+# of the body are COCO's as decimals, so five differ from COCO's quotients in the last bit. xtcocotools takes the area
+# of a detection, which decides its area range, from the 17 keypoints of the body; here it is from all.
 _BODY_SIGMAS = tuple(round(sigma, 3) for sigma in COCO_KEYPOINTS.keypoint_sigmas)
 _FOOT_SIGMAS = (0.068, 0.066, 0.066, 0.092, 0.094, 0.094)
 _FACE_SIGMAS = (
@@ -246,8 +260,8 @@ KITTI_40_POINT = dataclasses.replace(
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        *(COCO, ALL_POINT, VOC2012, VOC2007, LVIS, OPEN_IMAGES, COCO_KEYPOINTS, CROWDPOSE, COCO_WHOLEBODY),
-        *(VISDRONE, AI_TOD, PROPOSALS, KITTI_40_POINT),
+        *(COCO, ALL_POINT, VOC2012, VOC2007, LVIS, OPEN_IMAGES, OPEN_IMAGES_CHALLENGE, COCO_KEYPOINTS, CROWDPOSE),
+        *(COCO_WHOLEBODY, VISDRONE, AI_TOD, PROPOSALS, KITTI_40_POINT),
     )
 }
 
