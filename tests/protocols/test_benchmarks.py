@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pycocotools.cocoeval import COCOeval
 import jaxmap
 from jaxmap.metrics import average_precision
 from jaxmap.protocols import AI_TOD, COCO_WHOLEBODY, KITTI_40_POINT, PROPOSALS, VISDRONE, EvaluationProtocol
+from reference.test_shared_data import Pair
 from support.oracle import assert_same_cells, run_pycocotools
 from support.plain_visdrone import visdrone
 from support.scenes import Scene, odd_scenes, pad, random_scene
@@ -67,6 +69,17 @@ def test_random_scenes_equal_pycocotools(name: str) -> None:
         usual = jaxmap.evaluate(*scene.lists(), box_format="xywh")
         differs += not np.array_equal(np.nanmean(usual.recall), np.nanmean(evaluation.recall))
     assert differs >= 8  # of 10: the rules had work to do
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ORACLES)
+def test_real_detections_equal_pycocotools(name: str, shared_data: pathlib.Path) -> None:
+    protocol, options = ORACLES[name]
+    truth, results = Pair("cocoapi_val2014_100/ground_truth", "cocoapi_val2014_100/fake_boxes").load(shared_data)
+    table = jaxmap.io.coco_ground_truths(truth)
+    as_coco = dataclasses.replace(protocol, summary=jaxmap.COCO.summary)
+    evaluation = jaxmap.evaluate(jaxmap.io.coco_detections(results, table), table, protocol=as_coco)
+    assert_same_cells(evaluation, run_pycocotools(truth, results, **options))
 
 
 def test_table_of_proposals_is_the_recall_of_pycocotools() -> None:
