@@ -117,9 +117,14 @@ def protocol_list(protocols: Collection[EvaluationProtocol] = tuple(PROTOCOLS.va
     paragraphs = []
     for protocol in protocols:
         start = f"  {protocol.name:<{name_width}}  "
-        paragraphs.append(
-            textwrap.fill(protocol.description, width, initial_indent=start, subsequent_indent=" " * len(start))
+        lines = textwrap.fill(
+            protocol.description,
+            width,
+            initial_indent=start,
+            subsequent_indent=" " * len(start),
+            break_on_hyphens=False,  # names of protocols have them
         )
+        paragraphs.append(lines)
     return "\n".join(paragraphs)
 
 

@@ -21,7 +21,7 @@ from .._planes import area_words, level_words, num_words
 from ..protocols import EvaluationProtocol
 from ._dense_kernel import DensePairs, fits_tpu, match_on_tpu, match_pairs
 from ._kernel import match
-from ._outcomes import counted_words, outcome
+from ._outcomes import counted_words, first_in_groups, outcome
 from ._prepared import PreparedImage
 from ._rounds import MAX_GROUND_TRUTHS, match_by_rounds
 
@@ -70,7 +70,11 @@ def match_by_lists(images: PreparedImage, *, protocol: EvaluationProtocol) -> Wo
 
 def match_dense(kernel: Callable[[DensePairs], Words], images: PreparedImage, *, protocol: EvaluationProtocol) -> Words:
     """Matches a batch with a kernel that takes all pairs of a batch."""
-    return _outcome(images, *kernel(_dense_batch(images, protocol)), protocol=protocol)
+    pairs = _dense_batch(images, protocol)
+    matched, ignored = _outcome(images, *kernel(pairs), protocol=protocol)
+    if protocol.absorbing == "groups":
+        ignored &= ~jax.vmap(partial(_first_of_pairs, protocol=protocol))(images, pairs, matched & ignored)
+    return matched, ignored
 
 
 def with_candidate_lists(
@@ -124,11 +128,37 @@ def _match_listed(
         ignored_absorb=protocol.absorbing != "crowds",
     )
     inside = counted_words(image.inside, area_words(*grid))
-    return outcome(chosen, candidates.index, counted=counted, inside=inside), overflow
+    matched, ignored = outcome(chosen, candidates.index, counted=counted, inside=inside)
+    if image.truth_groups is not None and image.truth_groups.size:
+        groups = counted_words(image.truth_groups, area_words(*grid))
+        ignored &= ~first_in_groups(chosen[:, 1], candidates.index[:, 1], groups)  # the second place is a crowd's
+    return (matched, ignored), overflow
 
 
 def _match_all_pairs(image: PreparedImage, *, protocol: EvaluationProtocol) -> Words:
-    return _outcome(image, *match_pairs(_dense_pairs(image, protocol=protocol)), protocol=protocol)
+    pairs = _dense_pairs(image, protocol=protocol)
+    matched, ignored = _outcome(image, *match_pairs(pairs), protocol=protocol)
+    if protocol.absorbing == "groups":
+        ignored &= ~_first_of_pairs(image, pairs, matched & ignored, protocol=protocol)
+    return matched, ignored
+
+
+def _first_of_pairs(
+    image: PreparedImage, pairs: DensePairs, on_ignored: jax.Array, *, protocol: EvaluationProtocol
+) -> jax.Array:
+    """Returns `[D, W]` uint32, the planes in which each detection is the first that a group takes."""
+    assert image.truth_groups is not None
+    areas = area_words(len(protocol.iou_thresholds), len(protocol.area_ranges))
+    counted, groups = counted_words(image.truth_counted, areas), counted_words(image.truth_groups, areas)
+    reached = jnp.moveaxis(jax.lax.bitcast_convert_type(pairs.reached, jnp.uint32), 0, -1)  # [D, G, W]
+    crowd = image.crowd[None, :, None]
+    # A detection reaches at most one object and one crowd, and an ignored object absorbs it first.
+    by_crowd, by_ignored = (
+        jax.lax.reduce(words, np.uint32(0), jax.lax.bitwise_or, (1,))
+        for words in (jnp.where(crowd, reached, np.uint32(0)), jnp.where(crowd, np.uint32(0), reached & ~counted[None]))
+    )
+    group = jnp.argmax(image.crowd[None] & (reached != 0).any(-1), axis=-1)
+    return first_in_groups(on_ignored & by_crowd & ~by_ignored, group, groups)
 
 
 @partial(jax.jit, static_argnames="protocol", inline=True)  # so that it is traced once for all backends

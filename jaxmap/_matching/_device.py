@@ -72,6 +72,7 @@ def match_batch(
     batch = check_batch(detections, ground_truths, image_id, valid, rules)
     images = jax.vmap(partial(prepare_image, rules=rules))(batch.detections, batch.ground_truths, batch.odd_flags)
     flags, ignored = match_images(images, rules.protocol)
+    counted = images.truth_counted if images.truth_groups is None else images.truth_counted | images.truth_groups
     return MatchedBatch(
         image_id=batch.image_id,
         image_valid=batch.image_valid,
@@ -83,7 +84,7 @@ def match_batch(
         ignored=ignored,
         valid=images.valid,
         ground_truth_labels=images.truth_labels,
-        ground_truth_counted=images.truth_counted,
+        ground_truth_counted=counted,
         num_not_finite=images.num_not_finite,
         num_bad_labels=images.num_bad_labels,
         checks=images.checks,

@@ -18,7 +18,7 @@ from .._candidates._host import Groups, Pairs, find_pairs
 from .._display import described
 from .._geometry._host import PairSimilarity, pair_similarity
 from .._ordering import inverse, order_by_score, order_within, rank_in_group, starts_of_runs, take_rows
-from .._planes import area_words, level_words, read_plane
+from .._planes import WORD_BITS, area_words, level_words, read_plane
 from .._records._host import DatasetRecords, are_ranked
 from .._threads import in_threads
 from ..protocols import EvaluationProtocol
@@ -150,6 +150,12 @@ def match_dataset(
         detections, order, ground_truths, groups, similarity, protocol.iou_thresholds, best_only=best_only
     )
     chosen = _match_pairs(pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=ignored_absorb)
+    ignorable = chosen & ~counted_words[pairs.ground_truth]  # matches that leave a detection out
+    if protocol.absorbing == "groups":
+        whole = _inside(ranged, protocol) & ground_truths.crowd[:, None]  # groups, which count as one ground truth
+        by_group = chosen & _spread(whole, area_words(*grid))[pairs.ground_truth]
+        ignorable &= ~_first_in_groups(by_group, pairs.ground_truth)
+        counted |= whole
 
     matched = np.zeros((counted_words.shape[1], len(rank)), np.uint32).T  # each word is contiguous over all rows
     countable = _inside(_ranged(_areas(detections).take(order), image_index, ground_truths, protocol), protocol)
@@ -161,7 +167,7 @@ def match_dataset(
         first = starts_of_runs(pairs.detection)
         rows = pairs.detection[first]
         matched[rows] = np.bitwise_or.reduceat(chosen, first)
-        on_ignored = np.bitwise_or.reduceat(chosen & ~counted_words[pairs.ground_truth], first)
+        on_ignored = np.bitwise_or.reduceat(ignorable, first)
         ignored[rows] = on_ignored | (ignored[rows] & ~matched[rows])
     dataset = DatasetRecords(
         records=Records(
@@ -277,6 +283,16 @@ def _match_pairs(pairs: Pairs, counted: Words, crowd: Bools, levels: Words, *, i
     while running:
         collect()
     return chosen
+
+
+def _first_in_groups(taken: Words, group: Ints) -> Words:
+    """Returns `[P, W]` uint32, the planes in which each pair is the first of its group; pairs by descending score."""
+    first = np.zeros_like(taken)
+    for word, bit in np.ndindex(taken.shape[1], WORD_BITS):
+        plane = np.uint32(1 << bit)
+        rows = np.flatnonzero(taken[:, word] & plane)
+        first[rows[np.unique(group[rows], return_index=True)[1]], word] |= plane
+    return first
 
 
 def _refuse_after_fork() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from ..types import Words
 
-__all__ = ["counted_words", "outcome"]
+__all__ = ["counted_words", "first_in_groups", "outcome"]
 
 
 def counted_words(counted: jax.Array, areas: Words) -> jax.Array:
@@ -50,3 +50,23 @@ def outcome(
     matched = jax.lax.reduce(chosen, np.uint32(0), jax.lax.bitwise_or, (1,))
     on_ignored = chosen & ~counted[candidate_index]
     return matched, jax.lax.reduce(on_ignored, np.uint32(0), jax.lax.bitwise_or, (1,)) | ~(matched | inside)
+
+
+def first_in_groups(taken: jax.Array, group: jax.Array, groups: jax.Array) -> jax.Array:
+    """Returns the planes in which each detection is the first that a group takes, and so a true positive.
+
+    Args:
+      taken: `[D, W]` uint32, the planes in which a crowd takes each detection; detections by descending score.
+      group: `[D]` int32, that crowd.
+      groups: `[G, W]` uint32, the planes in which each crowd counts as one ground truth.
+
+    Returns:
+      `[D, W]` uint32.
+
+    References: TensorFlow object detection API, per_image_evaluation.py, compute_match_ioa.
+    """
+    rows = np.arange(len(group))
+    before = (group[:, None] == group[None, :]) & (rows[:, None] > rows[None, :])
+    earlier = jnp.where(before[..., None], taken[None], np.uint32(0))
+    first: jax.Array = taken & ~jax.lax.reduce(earlier, np.uint32(0), jax.lax.bitwise_or, (1,)) & groups[group]
+    return first

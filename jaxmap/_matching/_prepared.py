@@ -35,6 +35,7 @@ class PreparedImage(NamedTuple):
     truth_labels: jax.Array  # [G]
     truth_counted: jax.Array  # [G, A]
     truth_valid: jax.Array  # [G]
+    truth_groups: jax.Array | None  # [G, A], crowds that count as one ground truth; None if the protocol has none
     crowd: jax.Array  # [G]
     num_not_finite: jax.Array  # []
     num_bad_labels: jax.Array  # []
@@ -122,6 +123,7 @@ def prepare_image(
         kept = kept if truth.verified is None else kept & truth.verified[labels]
         inside = inside if truth.not_exhaustive is None else inside & ~truth.not_exhaustive[labels][:, None]
     truth_inside = inside_ranges(similarity.ground_truth_area, _ranges(protocol))
+    groups = (truth_valid & crowd)[:, None] & truth_inside if protocol.absorbing == "groups" else None
     return PreparedImage(
         similarity=similarity,
         scores=scores,
@@ -133,6 +135,7 @@ def prepare_image(
         truth_labels=truth_labels,
         truth_counted=truth_inside & (truth_valid & ~crowd & ~ignore)[:, None],
         truth_valid=truth_valid,
+        truth_groups=groups,
         crowd=crowd,
         num_not_finite=(found.valid & ~finite).sum(dtype=jnp.int32)
         + (truth.valid & ~truth_finite).sum(dtype=jnp.int32),

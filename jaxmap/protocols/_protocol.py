@@ -119,7 +119,9 @@ class EvaluationProtocol:
       absorbing: which ground truths may match any number of detections, all of which are ignored. `crowds`: only
         crowds, compared by the share of the detection that lies inside; other ignored ground truths match one
         detection. `ignored`: every ignored ground truth (`difficult` objects of VOC), compared by IoU; crowds are
-        treated like the others. `all`: crowds by the share inside, and other ignored ground truths by IoU.
+        treated like the others. `all`: crowds by the share inside, and other ignored ground truths by IoU. `groups`: as
+        `all`, but a crowd counts as one ground truth, and the first detection that it takes is a true positive; only
+        together with `candidates="best"`.
       average: how AP is computed from a curve. `points`: the mean of the interpolated precision at the recall points.
         `area`: the area under the precision envelope, which is the mean, over n = 1 to the number of ground truths, of
         the best precision with at least n true positives; the recall points are then only used for plots.
@@ -141,7 +143,7 @@ class EvaluationProtocol:
     class_agnostic: bool
     summary: tuple[SummaryRow, ...]
     candidates: Literal["all", "best"] = "all"
-    absorbing: Literal["crowds", "ignored", "all"] = "crowds"
+    absorbing: Literal["crowds", "ignored", "all", "groups"] = "crowds"
     average: Literal["points", "area"] = "points"
     iou_type: str = "bbox"
     keypoint_sigmas: tuple[float, ...] = ()
@@ -156,6 +158,10 @@ class EvaluationProtocol:
         checks.text("`description`", self.description)
         for field, known in _RULES.items():
             checks.one_of(field, getattr(self, field), known)
+        if self.absorbing == "groups" and self.candidates != "best":
+            raise ValueError(
+                f"`absorbing='groups'` is defined for `candidates='best'` only, got {self.candidates!r}; replace both."
+            )
         sigmas = _sigmas(self.keypoint_sigmas)
         if GEOMETRIES[self.iou_type].constant == "keypoint_sigmas" and not sigmas:
             raise ValueError(
@@ -316,7 +322,7 @@ def limit_text(limit: int) -> str:
 _RULES = {
     "class_agnostic": (False, True),
     "candidates": ("all", "best"),
-    "absorbing": ("crowds", "ignored", "all"),
+    "absorbing": ("crowds", "ignored", "all", "groups"),
     "average": ("points", "area"),
     "iou_type": tuple(IOU_TYPES),
     "limit_scope": ("class", "image"),

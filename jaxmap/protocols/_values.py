@@ -11,13 +11,19 @@ from ._checks import UNLIMITED
 from ._protocol import ALL_AREAS, AreaRange, EvaluationProtocol, SummaryRow
 
 __all__ = [
+    "AI_TOD",
     "ALL_POINT",
     "COCO",
     "COCO_KEYPOINTS",
+    "COCO_WHOLEBODY",
     "CROWDPOSE",
+    "KITTI_40_POINT",
     "LVIS",
     "OPEN_IMAGES",
+    "OPEN_IMAGES_CHALLENGE",
+    "PROPOSALS",
     "PROTOCOLS",
+    "VISDRONE",
     "VOC2007",
     "VOC2012",
     "get_protocol",
@@ -111,8 +117,8 @@ LVIS = dataclasses.replace(
     ),
 )
 
-# The Open Images challenge in the TensorFlow object detection API, per_image_evaluation.py: as VOC, but an unmatched
-# detection is excluded if its share inside a group-of box, a crowd here, reaches the threshold.
+# Open Images V2 in the TensorFlow object detection API, per_image_evaluation.py with `group_of_weight` 0: as VOC, but
+# an unmatched detection is excluded if its share inside a group-of box, a crowd here, reaches the threshold.
 OPEN_IMAGES = dataclasses.replace(
     VOC2012,
     name="open-images",
@@ -120,6 +126,18 @@ OPEN_IMAGES = dataclasses.replace(
     description=(
         "as voc2012, but unmatched detections inside a group-of box are ignored; classes that were not verified in an "
         "image are excluded there"
+    ),
+)
+
+# The same with the challenge's `group_of_weight` 1, OpenImagesChallengeEvaluator: each group-of box counts as one
+# object, which the best detection inside finds. There a score of 0 or below finds none.
+OPEN_IMAGES_CHALLENGE = dataclasses.replace(
+    OPEN_IMAGES,
+    name="open-images-challenge",
+    absorbing="groups",
+    description=(
+        "as open-images, but each group-of box counts as one object: of the unmatched detections inside, the best is a "
+        "true positive; without any it is missed"
     ),
 )
 
@@ -161,10 +179,90 @@ CROWDPOSE = dataclasses.replace(
     description="CrowdPose's 14 keypoints of people in crowds; also AP of easy, medium and hard images",
 )
 
+# COCO-WholeBody's myeval_wholebody.py: body, feet, face, left hand, right hand, in this order, as in xtcocotools. Those
+# of the body are COCO's as decimals, so five differ from COCO's quotients in the last bit. xtcocotools takes the area
+# of a detection, which decides its area range, from the 17 keypoints of the body; here it is from all.
+_BODY_SIGMAS = tuple(round(sigma, 3) for sigma in COCO_KEYPOINTS.keypoint_sigmas)
+_FOOT_SIGMAS = (0.068, 0.066, 0.066, 0.092, 0.094, 0.094)
+_FACE_SIGMAS = (
+    *(0.042, 0.043, 0.044, 0.043, 0.040, 0.035, 0.031, 0.025, 0.020, 0.023, 0.029, 0.032, 0.037, 0.038, 0.043, 0.041),
+    *(0.045, 0.013, 0.012, 0.011, 0.011, 0.012, 0.012, 0.011, 0.011, 0.013, 0.015, 0.009, 0.007, 0.007, 0.007, 0.012),
+    *(0.009, 0.008, 0.016, 0.010, 0.017, 0.011, 0.009, 0.011, 0.009, 0.007, 0.013, 0.008, 0.011, 0.012, 0.010, 0.034),
+    *(0.008, 0.008, 0.009, 0.008, 0.008, 0.007, 0.010, 0.008, 0.009, 0.009, 0.009, 0.007, 0.007, 0.008, 0.011, 0.008),
+    *(0.008, 0.008, 0.010, 0.008),
+)
+_HAND_SIGMAS = (
+    *(0.029, 0.022, 0.035, 0.037, 0.047, 0.026, 0.025, 0.024, 0.035, 0.018, 0.024, 0.022, 0.026, 0.017, 0.021, 0.021),
+    *(0.032, 0.020, 0.019, 0.022, 0.031),
+)
+COCO_WHOLEBODY = dataclasses.replace(
+    COCO_KEYPOINTS,
+    name="coco-wholebody",
+    keypoint_sigmas=(*_BODY_SIGMAS, *_FOOT_SIGMAS, *_FACE_SIGMAS, *_HAND_SIGMAS, *_HAND_SIGMAS),
+    description="as coco-keypoints, but with COCO-WholeBody's 133 keypoints: body, feet, face, left and right hand",
+)
+
+# VisDrone2018-DET-toolkit's calcAccuracy.m, evalRes.m and VOCap.m: COCO's match rule, but a limit per image over all
+# classes, and the area under the envelope. It has no area ranges; publications report COCO's. It leaves out what lies
+# in ignored regions before (dropObjectsInIgr.m), and counts a class without objects as 0, which here is undefined.
+VISDRONE = dataclasses.replace(
+    ALL_POINT,
+    name="visdrone",
+    area_ranges=(*VOC2012.area_ranges, *COCO.area_ranges[1:]),
+    max_detections=(1, 10, 100, 500),
+    limit_scope="image",
+    description="as all-point, but with the first 500 detections per image over all classes",
+)
+
+# AI-TOD's cocoapi, Params.setDetParams; `verytiny` and so on are its names.
+AI_TOD = dataclasses.replace(
+    COCO,
+    name="ai-tod",
+    area_ranges=(
+        ALL_AREAS,
+        AreaRange("verytiny", 0.0, 8.0**2, "vt"),
+        AreaRange("tiny", 8.0**2, 16.0**2, "t"),
+        AreaRange("small", 16.0**2, 32.0**2, "s"),
+        AreaRange("medium", 32.0**2, 1e10, "m"),
+    ),
+    max_detections=(1, 100, 1500),
+    description="as coco, but with the first 1,500 detections per image and class, and AI-TOD's ranges of small areas",
+)
+
+# pycocotools with `useCats` 0, as proposals are scored (Kirillov et al., Segment Anything, 2023, section 7.3).
+PROPOSALS = dataclasses.replace(
+    COCO,
+    name="proposals",
+    class_agnostic=True,
+    max_detections=(10, 100, 1000),
+    summary=COCO.summary[-2:],
+    description="as coco, but the average recall of all classes as one, with the first 1,000 detections per image",
+)
+
+# Simonelli et al., Disentangling Monocular 3D Object Detection, 2019: KITTI's 40 recall points, without 0. KITTI's
+# devkit also leaves out objects by height, occlusion and truncation, and reads the curve at 41 scores only, about one
+# per recall point.
+KITTI_40_POINT = dataclasses.replace(
+    COCO,
+    name="kitti-40-point",
+    iou_thresholds=(0.5, 0.7),
+    recall_points=tuple((np.arange(1, 41) / 40).tolist()),
+    area_ranges=VOC2012.area_ranges,
+    max_detections=VOC2012.max_detections,
+    summary=(SummaryRow("AP50", iou_threshold=0.5), SummaryRow("AP70", iou_threshold=0.7)),
+    description=(
+        "two IoU thresholds, 0.5 for pedestrians and cyclists and 0.7 for cars; all detections; 40 recall points, 1/40 "
+        "to 1"
+    ),
+)
+
 # In an order in which each protocol differs as little as possible from the one before.
 PROTOCOLS = {
     protocol.name: protocol
-    for protocol in (COCO, ALL_POINT, VOC2012, VOC2007, LVIS, OPEN_IMAGES, COCO_KEYPOINTS, CROWDPOSE)
+    for protocol in (
+        *(COCO, ALL_POINT, VOC2012, VOC2007, LVIS, OPEN_IMAGES, OPEN_IMAGES_CHALLENGE, COCO_KEYPOINTS, CROWDPOSE),
+        *(COCO_WHOLEBODY, VISDRONE, AI_TOD, PROPOSALS, KITTI_40_POINT),
+    )
 }
 
 

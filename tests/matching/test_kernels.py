@@ -19,6 +19,7 @@ from jaxmap._matching._outcomes import outcome
 from jaxmap._matching._prepared import prepare_image
 from jaxmap._matching._rounds import match_by_rounds
 from jaxmap._planes import area_words, level_words
+from jaxmap.protocols import OPEN_IMAGES_CHALLENGE
 from jaxmap.types import Candidates
 
 KERNELS = {
@@ -157,6 +158,7 @@ def test_long_lists_are_matched_inside_shard_map() -> None:
         COCO,
         pytest.param(VOC2012, marks=pytest.mark.slow),  # only the most similar ground truth may match
         pytest.param(OPEN_IMAGES, marks=pytest.mark.slow),  # crowds take any number of detections
+        pytest.param(OPEN_IMAGES_CHALLENGE, marks=pytest.mark.slow),  # the first of them is a true positive
         pytest.param(COCO.customize(iou_type="giou"), marks=pytest.mark.slow),
         pytest.param(COCO.customize(class_agnostic=True), marks=pytest.mark.slow),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -10,7 +11,9 @@ import pytest
 
 import jaxmap
 from jaxmap import OPEN_IMAGES, VOC2012
+from jaxmap.protocols import OPEN_IMAGES_CHALLENGE, EvaluationProtocol
 from support.one_image import BOX, FAR, OTHER, detections, truths
+from support.plain_open_images import open_images_ap
 from support.scenes import odd_scenes, pad
 from support.voc_devkit import Found, Real, average_precision, outcomes
 from support.voc_scenes import NUM_IMAGES, D, G, Images, K, random_scene
@@ -20,8 +23,8 @@ pytestmark = odd_scenes
 INSIDE = [0, 0, 10, 10]  # a twenty-fifth of BOX, and wholly inside: IoU 0.04, IoA 1
 
 
-def ap(found: dict[str, Any], real: dict[str, Any], **options: Any) -> float:
-    return jaxmap.evaluate([found], [real], protocol=OPEN_IMAGES, **options).summary["AP"]
+def ap(found: dict[str, Any], real: dict[str, Any], protocol: EvaluationProtocol = OPEN_IMAGES) -> float:
+    return jaxmap.evaluate([found], [real], protocol=protocol).summary["AP"]
 
 
 # By hand.
@@ -73,6 +76,42 @@ def test_classes_that_were_not_verified_take_no_part() -> None:
     for found, expected in (([hit, none, none], 1.0), ([hit, wrong, none], 0.5), ([hit, none, wrong], 1.0)):
         summary = jaxmap.evaluate(found, real, protocol=OPEN_IMAGES, num_classes=2).summary
         assert summary["AP"] == pytest.approx(expected)
+
+
+def test_challenge_counts_a_group_as_one_object() -> None:
+    # Two inside the group, of which the better is a hit and the other is left out, then the other object.
+    found = detections((INSIDE, 0.9), (BOX, 0.8), (OTHER, 0.7))
+    real = truths(BOX, OTHER, crowd=[True, False])
+    evaluation = jaxmap.evaluate([found], [real], protocol=OPEN_IMAGES_CHALLENGE)
+    assert evaluation.summary == {"AP": pytest.approx(1.0), "AR": pytest.approx(1.0)}
+    assert evaluation.matches()["ignored"].tolist() == [False, True, False]
+    # A group without a detection is missed; alone it defines AP.
+    assert ap(detections((OTHER, 0.7)), real, OPEN_IMAGES_CHALLENGE) == pytest.approx(0.5)
+    assert ap(detections((FAR, 0.9)), truths(BOX, crowd=[True]), OPEN_IMAGES_CHALLENGE) == 0
+
+
+def test_challenge_gives_a_detection_to_the_object_before_the_group() -> None:
+    # The object, its double in the group around both, and a difficult one there, which leaves its detection out.
+    edge = [40, 40, 50, 50]
+    found = detections((edge, 0.9), (INSIDE, 0.8), (INSIDE, 0.7), (INSIDE, 0.6))
+    real = truths(BOX, INSIDE, edge, crowd=[True, False, False], ignore=[False, False, True])
+    columns = jaxmap.evaluate([found], [real], protocol=OPEN_IMAGES_CHALLENGE).matches()
+    assert columns["ground_truth"].tolist() == [2, 1, 0, 0]
+    assert columns["ignored"].tolist() == [True, False, False, True]
+
+
+def test_challenge_takes_the_group_with_the_largest_share() -> None:
+    # The second detection is inside both; the first group has it wholly, and is taken, so it is left out.
+    found = detections((INSIDE, 0.9), ([0, 0, 20, 10], 0.8), ([60, 0, 70, 10], 0.7))
+    real = truths(BOX, [5, 0, 80, 20], crowd=[True, True])
+    columns = jaxmap.evaluate([found], [real], protocol=OPEN_IMAGES_CHALLENGE).matches()
+    assert columns["ground_truth"].tolist() == [0, 0, 1]
+    assert columns["ignored"].tolist() == [False, True, False]
+
+
+def test_groups_need_the_most_similar_object() -> None:
+    with pytest.raises(ValueError, match="for `candidates='best'` only, got 'all'"):
+        dataclasses.replace(OPEN_IMAGES_CHALLENGE, candidates="all")
 
 
 # Against a plain definition.
@@ -138,6 +177,20 @@ def test_random_scenes_equal_the_plain_definition() -> None:
     assert differs_from_voc > 15  # of 30: groups had work to do
 
 
+@pytest.mark.parametrize("protocol", [OPEN_IMAGES, OPEN_IMAGES_CHALLENGE], ids=str)
+def test_random_scenes_equal_the_evaluator_with_either_weight(protocol: EvaluationProtocol) -> None:
+    differs = 0
+    for seed in range(60):
+        found, real = federated(seed)
+        weight = int(protocol is OPEN_IMAGES_CHALLENGE)
+        plain = [open_images_ap(found, real, label, group_of_weight=weight) for label in range(K)]
+        ours = jaxmap.evaluate(found, real, protocol=protocol, num_classes=K)
+        np.testing.assert_allclose(ours.per_class()["AP"], plain, rtol=0, atol=1e-12)
+        other = [open_images_ap(found, real, label, group_of_weight=1 - weight) for label in range(K)]
+        differs += not np.array_equal(plain, other, equal_nan=True)
+    assert differs > 30  # of 60
+
+
 METRIC = jaxmap.AveragePrecision(
     num_classes=K,
     max_images=NUM_IMAGES,
@@ -145,22 +198,24 @@ METRIC = jaxmap.AveragePrecision(
     max_ground_truths_per_image=G,
     protocol=OPEN_IMAGES,
 )
-update = jax.jit(METRIC.update)
+METRICS = [METRIC, dataclasses.replace(METRIC, protocol=OPEN_IMAGES_CHALLENGE)]
 
 
 @pytest.mark.slow
-def test_inside_jit_equals_the_host() -> None:
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.protocol.name)
+def test_inside_jit_equals_the_host(metric: jaxmap.AveragePrecision) -> None:
+    update = jax.jit(metric.update)
     narrow = {"f": np.float32, "i": np.int32, "b": np.bool_}
     for seed in range(15):
         found, real = federated(seed)
-        expected = jaxmap.evaluate(found, real, protocol=OPEN_IMAGES, num_classes=K).summary
+        expected = jaxmap.evaluate(found, real, protocol=metric.protocol, num_classes=K).summary
         verified = np.stack([one.pop("verified") for one in real])
         dt, gt = (
             {name: column.astype(narrow[column.dtype.kind]) for name, column in pad(side, length).items()}
             for side, length in ((found, D), (real, G))
         )
         truth = jaxmap.GroundTruths(**gt, verified=verified)
-        state = update(METRIC.init(), jaxmap.Detections(**dt), truth, image_id=np.arange(NUM_IMAGES))
-        numbers = METRIC.summarize(METRIC.compute(state))
+        state = update(metric.init(), jaxmap.Detections(**dt), truth, image_id=np.arange(NUM_IMAGES))
+        numbers = metric.summarize(metric.compute(state))
         # Matches are exact on these whole-number boxes, and curves are integrated in float64.
         np.testing.assert_allclose([numbers[name] for name in expected], [*expected.values()], rtol=0, atol=1e-12)

@@ -57,7 +57,7 @@ FINE = {"max_detections": (1, 10), "iou_thresholds": (0.5, 0.75), "recall_points
         ("summary", (SummaryRow("AP", each="area"),), "must have distinct names, got 'AP' more than once"),
         ("summary", "AP", "must be a sequence of SummaryRow"),
         ("candidates", "first", "must be one of ['all', 'best'], got 'first'"),
-        ("absorbing", "aera", "must be one of ['crowds', 'ignored', 'all'], got 'aera'"),
+        ("absorbing", "aera", "must be one of ['crowds', 'ignored', 'all', 'groups'], got 'aera'"),
         ("average", "mean", "must be one of ['points', 'area'], got 'mean'"),
         ("iou_type", "box", "must be one of ['bbox', 'segm', 'boundary', 'keypoints', 'obb', 'giou'], got 'box'"),
         ("limit_scope", "images", "must be one of ['class', 'image'], got 'images'"),
