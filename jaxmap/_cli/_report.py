@@ -56,7 +56,14 @@ def _report(arguments: argparse.Namespace) -> None:
         progress("drawing")
     title, num_replicates = _title(arguments), arguments.bootstrap
     slices = None if parts is None else evaluation.slices(**parts, num_replicates=num_replicates)
-    page = write_report(evaluation, arguments.output, title=title, num_replicates=num_replicates, slices=slices)
+    page = write_report(
+        evaluation,
+        arguments.output,
+        title=title,
+        num_replicates=num_replicates,
+        slices=slices,
+        command=arguments.command_line,
+    )
     print(printable(page))
     if arguments.png:
         print(printable(write_output(sheet, _png(plots.overview(evaluation)))))

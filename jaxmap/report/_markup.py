@@ -85,13 +85,14 @@ def words(title: str, values: Iterable[Any]) -> Column:
     return Column(title, [printable(value) for value in values], numeric=False)
 
 
-def table(columns: Sequence[Column], *, sorted_by: str | None = None) -> Markup:
+def table(columns: Sequence[Column], *, sorted_by: str | None = None, wrapped: bool = False) -> Markup:
     """Returns a table inside a box that scrolls sideways; the first column names the rows.
 
     Args:
       columns: of equal length.
       sorted_by: the heading of the column by which the rows are sorted, descending; makes the table sortable by any
         column.
+      wrapped: whether long cells are broken into lines.
     """
     sides = ["number" if column.numeric else "words" for column in columns]
     head = [
@@ -107,7 +108,9 @@ def table(columns: Sequence[Column], *, sorted_by: str | None = None) -> Markup:
         for row in zip(*(column.cells for column in columns), strict=True)
     ]
     parts = element("thead", element("tr", *head)), element("tbody", *rows)
-    return scrolling(element("table", *parts, **_if(sorted_by is not None, class_="sortable")))
+    return scrolling(
+        element("table", *parts, **_if(sorted_by is not None, class_="sortable"), **_if(wrapped, class_="wrapped"))
+    )
 
 
 def scrolling(content: Markup) -> Markup:
