@@ -14,7 +14,7 @@ from .._outputs import write_output
 from ..analysis import Comparison
 from ..plots import require_matplotlib
 from ._comparison import COMPARISON_SECTIONS, facts_of_comparison
-from ._markup import Markup, element
+from ._markup import Markup, element, policy, without_dead_links
 from ._origin import comparability, origin_section
 from ._sections import SECTIONS, facts
 
@@ -135,17 +135,21 @@ def _assembled(
     comparable = comparability(subject.protocol, len(subject.image_ids), len(subject.class_ids))
     links = [element("a", heading, href=f"#{name}") for name, heading, _ in sections]
     parts = [element("section", element("h2", heading), content, id=name) for name, heading, content in sections]
+    style, script = Markup(_file("page.css")), Markup(_file("tables.js"))
     head = [
-        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+        element("meta", charset="utf-8"),
+        policy(script, style),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("title", title),
-        element("style", Markup(_file("page.css"))),
+        element("style", style),
     ]
     body = [
         element("header", element("h1", title), element("p", lead), element("p", comparable), element("nav", *links)),
         element("main", *parts),
-        element("script", Markup(_file("sort.js"))),
+        element("script", script),
     ]
-    return "<!DOCTYPE html>\n" + element("html", element("head", *head), element("body", *body), lang="en") + "\n"
+    page = element("html", element("head", *head), element("body", *body), lang="en")
+    return f"<!DOCTYPE html>\n{without_dead_links(page)}\n"
 
 
 def _write(page: str, folder: str | os.PathLike[str]) -> pathlib.Path:

@@ -18,7 +18,7 @@ from ._certainty import influence_section, intervals_section, slices_section
 from ._errors import errors_section
 from ._explanation import explanation_section
 from ._lrp import lrp_section
-from ._markup import Markup, counted, element, joined, number, numbers, one_line, table, words
+from ._markup import Markup, classes, counted, element, joined, linked, number, numbers, one_line, table, words
 from ._pictures import picture
 
 __all__ = ["SECTIONS", "facts"]
@@ -35,10 +35,10 @@ def facts(evaluation: Evaluation) -> str:
     parts = [counted(count, noun) for noun, count in counts.items()]
     if limit != UNLIMITED:
         parts[-1] += f" (at most {limit:,} per image and class)"
-    classes = counted(len(evaluation.class_ids), "class", "classes")
+    num_classes = counted(len(evaluation.class_ids), "class", "classes")
     as_named = protocol == PROTOCOLS.get(protocol.name)
     how = f": {protocol.description}" if as_named else " with changed thresholds, areas, limits or groups of classes"
-    return f"{', '.join(parts)}, {classes}. Protocol {protocol.name}{how}."
+    return f"{', '.join(parts)}, {num_classes}. Protocol {protocol.name}{how}."
 
 
 def _headline(evaluation: Evaluation) -> Markup:
@@ -107,7 +107,7 @@ def _operating_points(evaluation: Evaluation) -> Markup:
 
 def _points(points: dict[str, Any], rows: slice, names: Sequence[str]) -> Markup:
     columns = [
-        words("class", names),
+        words("class", names) if names is _OF_ALL else classes(names),
         numbers("score from", points["score_threshold"][rows], rounded_down),
         numbers("F1", points["f_score"][rows]),
         numbers("precision", points["precision"][rows]),
@@ -165,10 +165,11 @@ def _classes(evaluation: Evaluation) -> Markup:
     first = next(iter(evaluation.summary))
     order = np.argsort(-np.array(columns[first]), kind="stable")  # NaN is last
     sorted_columns = {name: [values[row] for row in order] for name, values in columns.items()}
-    names = sorted_columns.pop("class_name")
+    names = linked("class", sorted_columns.pop("class_name"), ["curves"] * len(order))
     ids, objects = sorted_columns.pop("class_id"), sorted_columns.pop("num_ground_truths")
     rates = [numbers(name, values) for name, values in sorted_columns.items()]
-    return table([words("class", names), words("id", ids), numbers("objects", objects, ","), *rates], sorted_by=first)
+    row_ids = [f"class-{label}" for label in order]
+    return table([names, words("id", ids), numbers("objects", objects, ","), *rates], sorted_by=first, ids=row_ids)
 
 
 def _tile(name: str, value: float, note: str) -> Markup:

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 import jaxmap
-from jaxmap import io
+from jaxmap import io, report
 from jaxmap._cli import main
 from jaxmap.report import report_page, write_report
+from jaxmap.report._markup import without_dead_links
 from support.page import DASH, Page, assert_self_contained, assert_shown, words
 
 NOTHING: dict[str, Any] = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}
@@ -218,6 +219,31 @@ def test_other_protocols_and_grids_have_their_own_table() -> None:
 
 def test_page_needs_nothing_else(text: str) -> None:
     assert_self_contained(text)
+
+
+def test_classes_and_images_link_to_their_rows(text: str, evaluation: jaxmap.Evaluation) -> None:
+    link = r'<a href="#([^"]*)">([^<]*)</a>'
+    linked = re.findall(link, text)
+    rows = dict(re.findall(r'<tr id="([^"]*)"><th scope="row"><span>(?:<a [^>]*>)?([^<]*)<', text))
+    of_classes = [(target, name) for target, name in linked if target.startswith("class-")]
+    assert len(of_classes) >= 4 * len(evaluation.class_names)  # thresholds, errors, LRP, calibration
+    assert all(rows[target] == name for target, name in of_classes)
+    of_images = [(target, name) for target, name in linked if target.startswith("image-")]
+    assert of_images
+    assert all(rows[target] == name for target, name in of_images)
+
+
+def test_links_to_what_a_page_lacks_are_text() -> None:
+    page = without_dead_links('<p id="b"></p><a href="#a b c">x</a><a href="#a">y <b>z</b></a>')
+    assert page == '<p id="b"></p><a href="#b">x</a>y <b>z</b>'
+
+
+def test_page_can_be_printed_and_is_scripted_within_its_limits(text: str) -> None:
+    assert "@media print" in text
+    scripts = [path.read_text(encoding="utf-8") for path in pathlib.Path(report.__file__).parent.glob("*.js")]
+    assert scripts
+    assert sum(script.count("\n") for script in scripts) < 300
+    assert not re.search(r"innerHTML|eval\(|fetch\(|XMLHttp|import\(|document\.write", "".join(scripts))
 
 
 def test_page_follows_the_scheme_of_the_reader(text: str) -> None:
