@@ -110,7 +110,9 @@ def _classes(comparison: Comparison) -> Markup:
             *_columns(comparison, model, rows),
             numbers("p, corrected", [row.p_holm for row in rows], ".3g"),
         ]
-        return joined([chart, table(columns, sorted_by="difference", ids=[f"{start}{place}" for place in order])])
+        return joined(
+            [chart, table(columns, sorted_by="difference", rows=[{"id": f"{start}{place}"} for place in order])]
+        )
 
     return joined([element("p", lead), *_of_models(comparison, of_model)])
 

@@ -91,5 +91,5 @@ def _images(explanation: Explanation) -> list[Markup]:
     return [
         element("h3", "The images with the most costly false positives"),
         element("p", lead),
-        table(columns, ids=[image_row(place) for place in indices]),
+        table(columns, rows=[{"id": image_row(place)} for place in indices]),
     ]

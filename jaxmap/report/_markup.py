@@ -112,7 +112,11 @@ def classes(names: Iterable[Any], labels: Iterable[int] | None = None) -> Column
 
 
 def table(
-    columns: Sequence[Column], *, sorted_by: str | None = None, wrapped: bool = False, ids: Sequence[str] | None = None
+    columns: Sequence[Column],
+    *,
+    sorted_by: str | None = None,
+    wrapped: bool = False,
+    rows: Sequence[dict[str, str]] = (),
 ) -> Markup:
     """Returns a table inside a box that scrolls sideways; the first column names the rows.
 
@@ -122,15 +126,15 @@ def table(
       columns: of equal length.
       sorted_by: the heading of the column by which the rows are sorted, descending.
       wrapped: whether long cells are broken into lines.
-      ids: the ids of the rows, to which links lead.
+      rows: the attributes of each row, such as the id to which links lead; none if empty.
     """
     sides = ["number" if column.numeric else "words" for column in columns]
     head = [
         element("th", column.title, scope="col", class_=side, **_if(column.title == sorted_by, aria_sort="descending"))
         for column, side in zip(columns, sides, strict=True)
     ]
-    names = [{}] * len(columns[0].cells) if ids is None else [{"id": one} for one in ids]
-    rows = [  # a cell of numbers has no class, which would be half of the bytes of a long table
+    attributes = rows or [{}] * len(columns[0].cells)
+    lines = [  # a cell of numbers has no class, which would be half of the bytes of a long table
         element(
             "tr",
             element("th", element("span", row[0]), scope="row"),
@@ -138,11 +142,11 @@ def table(
                 element("td", cell, **_if(side == "words", class_=side))
                 for cell, side in zip(row[1:], sides[1:], strict=True)
             ),
-            **name,
+            **of_row,
         )
-        for name, row in zip(names, zip(*(column.cells for column in columns), strict=True), strict=True)
+        for of_row, row in zip(attributes, zip(*(column.cells for column in columns), strict=True), strict=True)
     ]
-    parts = element("thead", element("tr", *head)), element("tbody", *rows)
+    parts = element("thead", element("tr", *head)), element("tbody", *lines)
     return scrolling(element("table", *parts, **_if(wrapped, class_="wrapped")))
 
 

@@ -20,6 +20,8 @@ from ._sections import SECTIONS, facts
 
 __all__ = ["comparison_page", "report_page", "write_comparison", "write_report"]
 
+_SCRIPTS = ("tables.js", "curves.js")
+
 
 def report_page(
     evaluation: Evaluation,
@@ -135,7 +137,7 @@ def _assembled(
     comparable = comparability(subject.protocol, len(subject.image_ids), len(subject.class_ids))
     links = [element("a", heading, href=f"#{name}") for name, heading, _ in sections]
     parts = [element("section", element("h2", heading), content, id=name) for name, heading, content in sections]
-    style, script = Markup(_file("page.css")), Markup(_file("tables.js"))
+    style, script = Markup(_file("page.css")), Markup("".join(map(_file, _SCRIPTS)))
     head = [
         element("meta", charset="utf-8"),
         policy(script, style),

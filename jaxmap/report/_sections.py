@@ -17,6 +17,7 @@ from ._calibration import calibration_section
 from ._certainty import influence_section, intervals_section, slices_section
 from ._errors import errors_section
 from ._explanation import explanation_section
+from ._explorer import curves_of_classes, points_of_curves
 from ._lrp import lrp_section
 from ._markup import Markup, classes, counted, element, joined, linked, number, numbers, one_line, table, words
 from ._pictures import picture
@@ -66,17 +67,9 @@ def _headline(evaluation: Evaluation) -> Markup:
 
 
 def _curves(evaluation: Evaluation) -> Markup:
-    of_classes = (
-        "AP is the mean height of a curve. Solid lines are the best classes, dashed lines the worst, grey lines the "
-        "others."
-    )
     of_thresholds = "The stricter the IoU threshold, the lower the curve; a wide gap means inaccurate boxes."
-    return element(
-        "div",
-        picture(plots.precision_recall_curves, evaluation, of_classes),
-        picture(plots.iou_curves, evaluation, of_thresholds),
-        class_="pair",
-    )
+    thresholds = picture(plots.iou_curves, evaluation, of_thresholds)
+    return element("div", curves_of_classes(evaluation), thresholds, class_="pair")
 
 
 def _operating_points(evaluation: Evaluation) -> Markup:
@@ -168,8 +161,9 @@ def _classes(evaluation: Evaluation) -> Markup:
     names = linked("class", sorted_columns.pop("class_name"), ["curves"] * len(order))
     ids, objects = sorted_columns.pop("class_id"), sorted_columns.pop("num_ground_truths")
     rates = [numbers(name, values) for name, values in sorted_columns.items()]
-    row_ids = [f"class-{label}" for label in order]
-    return table([names, words("id", ids), numbers("objects", objects, ","), *rates], sorted_by=first, ids=row_ids)
+    points = points_of_curves(evaluation)
+    rows = [{"id": f"class-{label}"} | ({"data_curve": points[label]} if points[label] else {}) for label in order]
+    return table([names, words("id", ids), numbers("objects", objects, ","), *rates], sorted_by=first, rows=rows)
 
 
 def _tile(name: str, value: float, note: str) -> Markup:

@@ -224,7 +224,7 @@ def test_page_needs_nothing_else(text: str) -> None:
 def test_classes_and_images_link_to_their_rows(text: str, evaluation: jaxmap.Evaluation) -> None:
     link = r'<a href="#([^"]*)">([^<]*)</a>'
     linked = re.findall(link, text)
-    rows = dict(re.findall(r'<tr id="([^"]*)"><th scope="row"><span>(?:<a [^>]*>)?([^<]*)<', text))
+    rows = dict(re.findall(r'<tr id="([^"]*)"[^>]*><th scope="row"><span>(?:<a [^>]*>)?([^<]*)<', text))
     of_classes = [(target, name) for target, name in linked if target.startswith("class-")]
     assert len(of_classes) >= 4 * len(evaluation.class_names)  # thresholds, errors, LRP, calibration
     assert all(rows[target] == name for target, name in of_classes)
