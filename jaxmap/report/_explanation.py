@@ -11,7 +11,7 @@ from .._evaluation import Evaluation
 from ..analysis import Explanation
 from ._markup import Column, Markup, counted, element, joined, linked, numbers, one_line, table, words
 from ._pictures import picture
-from ._places import classes_by_id, image_row, images_by_id, picture_of, places
+from ._places import classes_by_id, error_of, image_row, images_by_id, picture_of, places
 
 __all__ = ["explanation_section"]
 
@@ -55,7 +55,7 @@ def _false_positives(explanation: Explanation) -> list[Markup]:
         numbers("false at IoU thresholds", taken["num_thresholds"], ","),
         numbers("outranked in other images", taken["outranks_elsewhere"], ","),
         numbers("outranked in its image", taken["outranks_at_home"], ","),
-        words("detection", taken["detection"]),
+        linked("detection", taken["detection"], map(error_of, range(len(rows)))),
     ]
     lead = (
         "Cost is the gain in pooled AP without the detection, the largest first. Outranked are true positives with a "

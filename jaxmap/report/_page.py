@@ -29,6 +29,7 @@ def report_page(
     title: str = "Detection report",
     num_replicates: int | None = None,
     slices: Slices | None = None,
+    images: str | os.PathLike[str] | None = None,
     command: str | None = None,
 ) -> str:
     """Returns an evaluation as an HTML page that loads nothing and works without scripts.
@@ -38,14 +39,17 @@ def report_page(
       title: the heading, for example the name of the model.
       num_replicates: of the bootstrap behind the section on intervals, such as 1000; None leaves the section out.
       slices: from `evaluation.slices`, for the section on parts of the images; None leaves it out.
+      images: the folder of the images, for the section on pictures of errors; None leaves it out. The page embeds at
+        most 18 pictures of at most 60 kB each, and says which images are missing.
       command: the command line that makes the page, which the page shows.
 
     Raises:
       ImportError: if matplotlib is missing.
-      ValueError: if `num_replicates` is less than 2, or `SOURCE_DATE_EPOCH` is set and not a number of seconds.
+      ValueError: if `num_replicates` is less than 2, if `images` is no folder, or if `SOURCE_DATE_EPOCH` is set and not
+        a number of seconds.
     """
     require_matplotlib()
-    optional = {"intervals": num_replicates, "slices": slices}
+    optional = {"intervals": num_replicates, "slices": slices, "pictures": images}
     return _assembled(title, facts(evaluation), SECTIONS, evaluation, optional, command)
 
 
@@ -56,12 +60,13 @@ def write_report(
     title: str = "Detection report",
     num_replicates: int | None = None,
     slices: Slices | None = None,
+    images: str | os.PathLike[str] | None = None,
     command: str | None = None,
 ) -> pathlib.Path:
     """Writes the page as `index.html` into a folder, which is created if necessary, and returns its path.
 
     Args:
-      evaluation: what `report_page` takes, as `title`, `num_replicates`, `slices` and `command`.
+      evaluation: what `report_page` takes, as `title`, `num_replicates`, `slices`, `images` and `command`.
       folder: where to write.
 
     Raises:
@@ -69,7 +74,9 @@ def write_report(
       OSError: if the file cannot be written.
       ValueError: if `num_replicates` is less than 2.
     """
-    page = report_page(evaluation, title=title, num_replicates=num_replicates, slices=slices, command=command)
+    page = report_page(
+        evaluation, title=title, num_replicates=num_replicates, slices=slices, images=images, command=command
+    )
     return _write(page, folder)
 
 

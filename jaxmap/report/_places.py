@@ -10,7 +10,7 @@ import numpy as np
 from .._matching._host import MatchedDataset
 from ._markup import Column, classes, linked
 
-__all__ = ["classes_by_id", "image_row", "images_by_id", "name_of_image", "picture_of", "places"]
+__all__ = ["classes_by_id", "error_of", "image_row", "images_by_id", "name_of_image", "picture_of", "places"]
 
 
 def classes_by_id(names: Iterable[str], ids: Any, known: Any) -> Column:
@@ -22,6 +22,11 @@ def images_by_id(names: Iterable[Any], ids: Any, known: Any) -> Column:
     """Returns a column of images, linked to their pictures, or else to their rows in the table of the worst ones."""
     targets = [f"{picture_of(place)} {image_row(place)}" for place in places(ids, known)]
     return linked("image", names, targets)
+
+
+def error_of(number: int) -> str:
+    """Returns the id of the picture of a false positive, given by its place among the most costly ones."""
+    return f"error-{number}"
 
 
 def image_row(place: int) -> str:

@@ -18,6 +18,7 @@ from ._certainty import influence_section, intervals_section, slices_section
 from ._errors import errors_section
 from ._explanation import explanation_section
 from ._explorer import curves_of_classes, points_of_curves
+from ._images import images_section
 from ._lrp import lrp_section
 from ._markup import Markup, classes, counted, element, joined, linked, number, numbers, one_line, table, words
 from ._pictures import picture
@@ -179,6 +180,7 @@ SECTIONS: tuple[tuple[str, str, Callable[..., Markup]], ...] = (
     ("slices", "Parts of the images", slices_section),
     ("why", "Pooled and per-image AP", explanation_section),
     ("influence", "Influence of images", influence_section),
+    ("pictures", "Pictures of errors", images_section),
     ("curves", "Precision and recall", _curves),
     ("thresholds", "Score thresholds", _operating_points),
     ("sets", "Precision, recall and F1", _sets),
