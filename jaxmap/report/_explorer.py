@@ -6,12 +6,13 @@ import numpy as np
 
 from .. import plots
 from .._evaluation import Evaluation
+from ..types import Floats
 from ._markup import Markup
 from ._pictures import picture
 
 __all__ = ["curves_of_classes", "points_of_curves"]
 
-_MOST_POINTS = 100_000  # of all curves together, some 18 bytes each
+_MOST_POINTS = 60_000  # of all curves together, some 18 bytes each
 
 
 def curves_of_classes(evaluation: Evaluation) -> Markup:
@@ -34,7 +35,7 @@ def points_of_curves(evaluation: Evaluation) -> list[str]:
     return [_points(protocol.recall_points, *columns, most) for columns in zip(precision.T, scores.T, strict=True)]
 
 
-def _points(recall: tuple[float, ...], precision: np.ndarray, scores: np.ndarray, most: int) -> str:
+def _points(recall: tuple[float, ...], precision: Floats, scores: Floats, most: int) -> str:
     if np.isnan(precision).any():
         return ""
     changes = (np.diff(precision) != 0) | (np.diff(scores) != 0)
