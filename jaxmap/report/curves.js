@@ -107,11 +107,13 @@ function offerFilter(names, choose) {
     const id = row.id.startsWith("class-") ? row.id : row.querySelector('a[href^="#class-"]')?.hash.slice(1);
     return names.has(id) ? [{ row, name: names.get(id) }] : [];
   });
+  const counted = (some) => new Set(some).size.toLocaleString("en"); // a comparison has a class once for each detector
+  const total = counted(names.values());
   const box = document.createElement("label");
   box.className = "filter";
   const input = document.createElement("input");
   input.type = "search";
-  input.placeholder = `one of ${names.size.toLocaleString("en")}`;
+  input.placeholder = `one of ${total}`;
   const count = document.createElement("output");
   box.append("Show classes with ", input, count);
   document.querySelector("header").after(box);
@@ -119,8 +121,8 @@ function offerFilter(names, choose) {
   function apply() {
     const query = input.value.trim().toLowerCase();
     for (const { row, name } of rows) row.hidden = !name.includes(query);
-    const matching = new Set([...names].filter(([, name]) => name.includes(query)).map(([id]) => id));
-    count.textContent = query ? ` ${matching.size.toLocaleString("en")} of ${names.size.toLocaleString("en")}` : "";
+    const matching = new Map([...names].filter(([, name]) => name.includes(query)));
+    count.textContent = query ? ` ${counted(matching.values())} of ${total}` : "";
     choose(query ? matching : null);
   }
   input.addEventListener("input", apply);
