@@ -115,7 +115,7 @@ def _run(arguments: argparse.Namespace) -> None:
         if arguments.report is not None:
             from ..report import write_comparison
 
-            write_comparison(comparison, arguments.report, looks=looks)
+            write_comparison(comparison, arguments.report, looks=looks, command=arguments.command_line)
     finally:  # numbers that took minutes are not lost to a full disk
         write_numbers(arguments, lambda: _to_json(results), lambda: _parts(results))
 

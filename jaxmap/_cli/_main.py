@@ -9,6 +9,7 @@ import gc
 import importlib
 import io
 import os
+import shlex
 import sys
 import traceback
 import warnings
@@ -72,6 +73,7 @@ def run(argv: Sequence[str] | None) -> int:
                 parser.print_help(sys.stderr)
                 return BAD_INPUT
             arguments = parse(parser, commands, given)
+            arguments.command_line = shlex.join((parser.prog, *given))
             check_outputs(arguments)
             configure(arguments)
             with interrupts_deferred():

@@ -29,6 +29,8 @@ def add_command(commands: Any) -> None:
     add = command.add_argument
     add("-o", "--output", metavar="DIR", required=True, help="folder for index.html; created if it does not exist")
     add("--png", action="store_true", help="also write the pictures on one sheet, overview.png")
+    folder = "folder of the images, to show those with the most costly errors"
+    add("--images", metavar="DIR", help=folder)
     add_bootstrap(command, "also show")
     add_slices(command)
     add_class_groups(add_grids(command))
@@ -42,6 +44,8 @@ def _report(arguments: argparse.Namespace) -> None:
     sheet = pathlib.Path(arguments.output, "overview.png")
     for path in (pathlib.Path(arguments.output, "index.html"), *([sheet] if arguments.png else [])):
         check_output(path, make_folder=True)
+    if arguments.images is not None and not pathlib.Path(arguments.images).is_dir():
+        raise ValueError(f"--images must be a folder of images, but {arguments.images!r} is not a folder")
     progress = progress_on_terminal()
     class_groups = class_groups_of(arguments)
     detections, ground_truths = read_inputs(arguments, progress)
@@ -56,7 +60,15 @@ def _report(arguments: argparse.Namespace) -> None:
         progress("drawing")
     title, num_replicates = _title(arguments), arguments.bootstrap
     slices = None if parts is None else evaluation.slices(**parts, num_replicates=num_replicates)
-    page = write_report(evaluation, arguments.output, title=title, num_replicates=num_replicates, slices=slices)
+    page = write_report(
+        evaluation,
+        arguments.output,
+        title=title,
+        num_replicates=num_replicates,
+        slices=slices,
+        images=arguments.images,
+        command=arguments.command_line,
+    )
     print(printable(page))
     if arguments.png:
         print(printable(write_output(sheet, _png(plots.overview(evaluation)))))

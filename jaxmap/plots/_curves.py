@@ -40,7 +40,12 @@ _FAINT = {"color": GREY, "alpha": 0.4, "linewidth": 0.7, "zorder": 1.5}
 
 
 def precision_recall_curves(
-    evaluation: Evaluation, axes: Axes | None = None, *, iou_threshold: float | None = None, limit: int = 12
+    evaluation: Evaluation,
+    axes: Axes | None = None,
+    *,
+    iou_threshold: float | None = None,
+    limit: int = 12,
+    max_others: int = 200,
 ) -> Axes:
     """Draws the precision of each class that AP averages: the best precision at or above each recall point.
 
@@ -50,9 +55,10 @@ def precision_recall_curves(
       iou_threshold: one of the protocol's; None for the one nearest to 0.5.
       limit: how many classes get a colour and a name: half of them those with the highest AP, half those with the
         lowest. The others are grey.
+      max_others: how many grey lines there are at most; of more classes, evenly spaced by AP.
 
     Returns:
-      The axes, which contain one line for each class with ground truth.
+      The axes, which contain one line for each class with ground truth, up to `limit + max_others`.
 
     Raises:
       ValueError: if the protocol has no such threshold.
@@ -74,9 +80,11 @@ def precision_recall_curves(
     num_best, num_others = (limit + 1) // 2, max(len(by_average) - limit, 0)
     best, others, worst = np.split(by_average, [num_best, num_best + num_others])
     named = [draw(label, **_style(place)) for place, label in enumerate([*best, *worst])]
-    grey = [draw(label, **_FAINT) for label in others]
+    spaced = np.unique(np.linspace(0, num_others - 1, min(num_others, max_others)).round().astype(int))
+    grey = [draw(label, **_FAINT) for label in others[spaced]]
     for line in grey[:1]:  # one legend entry for all of them
-        line.set_label(f"{num_others} other classes")
+        which = f"{len(grey)} of {num_others:,}" if len(grey) < num_others else f"{num_others}"
+        line.set_label(f"{which} other classes")
     _label(axes, f"Precision and recall per class, IoU {threshold:.2f}")
     legend_below(axes, [*named[: len(best)], *grey[:1], *named[len(best) :]], columns=2, title="AP and class")
     return axes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import plots
 from .._evaluation import Evaluation
-from ._markup import Markup, element, joined, number, numbers, table, words
+from ._markup import Markup, classes, element, joined, number, numbers, table, words
 from ._pictures import picture
 
 __all__ = ["calibration_section"]
@@ -27,7 +27,7 @@ def calibration_section(evaluation: Evaluation) -> Markup:
         number(calibration.mce),
         ".",
     )
-    bins, classes = calibration.bins, calibration.classes
+    bins, of_class = calibration.bins, calibration.classes
     of_bins = table(
         [
             words(
@@ -42,10 +42,10 @@ def calibration_section(evaluation: Evaluation) -> Markup:
     )
     of_classes = table(
         [
-            words("class", classes["class_name"]),
-            numbers("detections", classes["num_detections"], ","),
-            numbers("ECE", classes["ece"]),
-            numbers("MCE", classes["mce"]),
+            classes(of_class["class_name"]),
+            numbers("detections", of_class["num_detections"], ","),
+            numbers("ECE", of_class["ece"]),
+            numbers("MCE", of_class["mce"]),
         ]
     )
     return joined(

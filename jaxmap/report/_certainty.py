@@ -7,13 +7,13 @@ import numpy as np
 from .. import plots
 from .._evaluation import Evaluation
 from .._evaluation._slices import Slices
-from .._matching._host import MatchedDataset
 from .._summary import line_texts
 from ..analysis import Bootstrap, Interval
-from ._markup import Column, Markup, element, joined, numbers, table, words
+from ._markup import Column, Markup, classes, element, joined, numbers, table, words
 from ._pictures import picture
+from ._places import images_by_id, name_of_image
 
-__all__ = ["influence_section", "interval_columns", "intervals_section", "name_of_image", "slices_section"]
+__all__ = ["influence_section", "interval_columns", "intervals_section", "slices_section"]
 
 _TOP, _NUMBERS = 10, 6  # images, and numbers of the summary
 _SAMPLES = 50  # of each size, behind the learning curve
@@ -35,13 +35,13 @@ def intervals_section(evaluation: Evaluation, num_replicates: int) -> Markup:
     pair = element("div", element("div", element("p", lead), table(_numbers(bootstrap))), chart, class_="pair")
     first = next(iter(bootstrap.summary))
     title = f"{first} of each class with its interval"
-    classes = element("details", element("summary", title), table(_classes(bootstrap)))
+    of_classes = element("details", element("summary", title), table(_classes(bootstrap)))
     few = (
         f"The line is the mean {first} of {_SAMPLES} random samples of so many images, the area contains "
         f"{bootstrap.confidence:.0%} of them. {first} of few images is too high on average."
     )
     curve = picture(plots.learning_curve, evaluation.learning_curve(num_samples=_SAMPLES), few)
-    return joined([pair, classes, curve])
+    return joined([pair, of_classes, curve])
 
 
 def influence_section(evaluation: Evaluation) -> Markup:
@@ -62,7 +62,9 @@ def influence_section(evaluation: Evaluation) -> Markup:
         f"Influence is {first} minus {first} without the image: a positive one says that the image raises {first}. The "
         "largest come first. If few images decide a number, look at them, and do not trust its last digits."
     )
-    shown = [words("image", [name_of_image(evaluation.matched, one) for one in images.pop("image_id").tolist()])]
+    ids = images.pop("image_id")
+    named = [name_of_image(evaluation.matched, one) for one in ids.tolist()]
+    shown = [images_by_id(named, ids, evaluation.image_ids)]
     names = list(line_texts(evaluation.protocol))[:_NUMBERS]
     shown += [numbers(name, images[name], "+z.5f") for name in names]
     return joined([element("p", lead), table(shown)])
@@ -87,15 +89,6 @@ def slices_section(evaluation: Evaluation, slices: Slices) -> Markup:
     return joined([element("p", lead), table(columns)])
 
 
-def name_of_image(matched: MatchedDataset | None, image_id: object) -> str:
-    """Returns the id of an image, with its file name if there is one."""
-    truth = None if matched is None else matched.ground_truths
-    if truth is None or truth.image_files is None:
-        return str(image_id)
-    file = truth.image_files[truth.image_ids.tolist().index(image_id)]
-    return str(image_id) if file is None else f"{image_id} ({file})"
-
-
 def interval_columns(estimates: list[Interval], form: str = ".3f") -> list[Column]:
     """Returns the columns of intervals: low and high ends, and standard errors."""
     return [
@@ -114,4 +107,4 @@ def _numbers(bootstrap: Bootstrap) -> list[Column]:
 def _classes(bootstrap: Bootstrap) -> list[Column]:
     first = next(iter(bootstrap.summary))
     values = [one.value for one in bootstrap.of_class]
-    return [words("class", bootstrap.class_names), numbers(first, values), *interval_columns(bootstrap.of_class)]
+    return [classes(bootstrap.class_names), numbers(first, values), *interval_columns(bootstrap.of_class)]

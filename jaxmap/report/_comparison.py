@@ -12,9 +12,10 @@ from .. import plots
 from .._outputs import printable
 from .._summary import line_texts
 from ..analysis import Comparison, Difference
-from ._certainty import interval_columns, name_of_image
+from ._certainty import interval_columns
 from ._markup import Column, Markup, counted, element, joined, numbers, table, words
 from ._pictures import picture
+from ._places import classes_by_id, name_of_image
 
 __all__ = ["COMPARISON_SECTIONS", "facts_of_comparison"]
 
@@ -103,12 +104,15 @@ def _classes(comparison: Comparison) -> Markup:
         rows = comparison.of_class[model]
         order = np.argsort([-row.difference.value for row in rows], kind="stable").tolist()  # NaN is last
         rows = [rows[place] for place in order]
+        start = "class-" if number == 1 else f"class-of-{number}-"  # links lead to the rows of the first model
         columns = [
             words("class", [comparison.class_names[place] for place in order]),
             *_columns(comparison, model, rows),
             numbers("p, corrected", [row.p_holm for row in rows], ".3g"),
         ]
-        return joined([chart, table(columns, sorted_by="difference")])
+        return joined(
+            [chart, table(columns, sorted_by="difference", rows=[{"id": f"{start}{place}"} for place in order])]
+        )
 
     return joined([element("p", lead), *_of_models(comparison, of_model)])
 
@@ -152,7 +156,11 @@ def _objects(comparison: Comparison) -> Markup:
         finder = {"found": model, "lost": comparison.names[0]}
         columns = [
             words("found by", [finder[change] for change in changes["change"][rows].tolist()]),
-            words("class", [class_names[one] for one in changes["class_id"][rows].tolist()]),
+            classes_by_id(
+                [class_names[one] for one in changes["class_id"][rows].tolist()],
+                changes["class_id"][rows],
+                comparison.class_ids,
+            ),
             words("image", [name_of_image(comparison.matched[0], one) for one in changes["image_id"][rows].tolist()]),
             words("object", changes["ground_truth"][rows]),
             numbers("score", changes["score"][rows]),

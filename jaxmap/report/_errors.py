@@ -6,7 +6,7 @@ from .. import plots
 from .._evaluation import Evaluation
 from ..analysis import ErrorTypes
 from ..analysis._error_types import background_of
-from ._markup import Column, Markup, element, joined, numbers, table, words
+from ._markup import Column, Markup, classes, element, joined, numbers, table, words
 from ._pictures import picture
 
 __all__ = ["errors_section"]
@@ -41,7 +41,7 @@ def _types(errors: ErrorTypes) -> list[Column]:
 def _classes(errors: ErrorTypes) -> list[Column]:
     columns = errors.per_class()
     return [
-        words("class", columns["class_name"]),
+        classes(columns["class_name"]),
         numbers("objects", columns["num_ground_truths"], ","),
         numbers("AP", columns["AP"]),
         *(numbers(name.replace("_", " "), columns[f"{name}_gain"]) for name in errors.gain),

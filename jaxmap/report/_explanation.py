@@ -9,8 +9,9 @@ import numpy as np
 from .. import plots
 from .._evaluation import Evaluation
 from ..analysis import Explanation
-from ._markup import Column, Markup, counted, element, joined, numbers, one_line, table, words
+from ._markup import Column, Markup, counted, element, joined, linked, numbers, one_line, table, words
 from ._pictures import picture
+from ._places import classes_by_id, error_of, image_row, images_by_id, picture_of, places
 
 __all__ = ["explanation_section"]
 
@@ -47,14 +48,14 @@ def _false_positives(explanation: Explanation) -> list[Markup]:
         return [element("p", "No AP is lost to false positives.", class_="empty")]
     taken = {name: [values[row] for row in rows] for name, values in worst.items()}
     columns = [
-        words("image", taken["image_id"]),
-        words("class", taken["class_name"]),
+        images_by_id(taken["image_id"], taken["image_id"], explanation.dataset.image_ids),
+        classes_by_id(taken["class_name"], taken["class_id"], explanation.dataset.class_ids),
         numbers("cost in AP", taken["cost"], ".5f"),
         numbers("score", taken["score"], ".4g"),
         numbers("false at IoU thresholds", taken["num_thresholds"], ","),
         numbers("outranked in other images", taken["outranks_elsewhere"], ","),
         numbers("outranked in its image", taken["outranks_at_home"], ","),
-        words("detection", taken["detection"]),
+        linked("detection", taken["detection"], map(error_of, range(len(rows)))),
     ]
     lead = (
         "Cost is the gain in pooled AP without the detection, the largest first. Outranked are true positives with a "
@@ -70,8 +71,9 @@ def _false_positives(explanation: Explanation) -> list[Markup]:
 
 def _images(explanation: Explanation) -> list[Markup]:
     worst, without = explanation.images(_TOP), explanation.without_ground_truth()
+    indices = places(worst["image_id"], explanation.dataset.image_ids)
     columns = [
-        words("image", worst["image_id"]),
+        linked("image", worst["image_id"], map(picture_of, indices)),
         numbers("cost in AP", worst["cost"], ".5f"),
         numbers("AP", worst["AP"], ".4f"),
         numbers("objects", worst["num_ground_truths"], ","),
@@ -89,5 +91,5 @@ def _images(explanation: Explanation) -> list[Markup]:
     return [
         element("h3", "The images with the most costly false positives"),
         element("p", lead),
-        table(columns),
+        table(columns, rows=[{"id": image_row(place)} for place in indices]),
     ]

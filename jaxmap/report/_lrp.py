@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import plots
 from .._evaluation import Evaluation
 from .._outputs import rounded_down
-from ._markup import Markup, element, joined, numbers, table, words
+from ._markup import Markup, classes, element, joined, numbers, table, words
 from ._pictures import picture
 
 __all__ = ["lrp_section"]
@@ -34,7 +34,7 @@ def lrp_section(evaluation: Evaluation) -> Markup:
     means = table([words("error", titles), numbers("mean over the classes", [columns[name][-1] for name in _ERRORS])])
     of_classes = table(
         [
-            words("class", evaluation.class_names),
+            classes(evaluation.class_names),
             *(numbers(title, columns[name][:-1]) for name, (title, _) in _ERRORS.items()),
             numbers("score from", columns["score_threshold"][:-1], rounded_down),
             numbers("TP", columns["true_positives"][:-1], ","),

@@ -17,8 +17,10 @@ from ._calibration import calibration_section
 from ._certainty import influence_section, intervals_section, slices_section
 from ._errors import errors_section
 from ._explanation import explanation_section
+from ._explorer import curves_of_classes, points_of_curves
+from ._images import images_section
 from ._lrp import lrp_section
-from ._markup import Markup, counted, element, joined, number, numbers, one_line, table, words
+from ._markup import Markup, classes, counted, element, joined, linked, number, numbers, one_line, table, words
 from ._pictures import picture
 
 __all__ = ["SECTIONS", "facts"]
@@ -35,10 +37,10 @@ def facts(evaluation: Evaluation) -> str:
     parts = [counted(count, noun) for noun, count in counts.items()]
     if limit != UNLIMITED:
         parts[-1] += f" (at most {limit:,} per image and class)"
-    classes = counted(len(evaluation.class_ids), "class", "classes")
+    num_classes = counted(len(evaluation.class_ids), "class", "classes")
     as_named = protocol == PROTOCOLS.get(protocol.name)
     how = f": {protocol.description}" if as_named else " with changed thresholds, areas, limits or groups of classes"
-    return f"{', '.join(parts)}, {classes}. Protocol {protocol.name}{how}."
+    return f"{', '.join(parts)}, {num_classes}. Protocol {protocol.name}{how}."
 
 
 def _headline(evaluation: Evaluation) -> Markup:
@@ -66,17 +68,9 @@ def _headline(evaluation: Evaluation) -> Markup:
 
 
 def _curves(evaluation: Evaluation) -> Markup:
-    of_classes = (
-        "AP is the mean height of a curve. Solid lines are the best classes, dashed lines the worst, grey lines the "
-        "others."
-    )
     of_thresholds = "The stricter the IoU threshold, the lower the curve; a wide gap means inaccurate boxes."
-    return element(
-        "div",
-        picture(plots.precision_recall_curves, evaluation, of_classes),
-        picture(plots.iou_curves, evaluation, of_thresholds),
-        class_="pair",
-    )
+    thresholds = picture(plots.iou_curves, evaluation, of_thresholds)
+    return element("div", curves_of_classes(evaluation), thresholds, class_="pair")
 
 
 def _operating_points(evaluation: Evaluation) -> Markup:
@@ -107,7 +101,7 @@ def _operating_points(evaluation: Evaluation) -> Markup:
 
 def _points(points: dict[str, Any], rows: slice, names: Sequence[str]) -> Markup:
     columns = [
-        words("class", names),
+        words("class", names) if names is _OF_ALL else classes(names),
         numbers("score from", points["score_threshold"][rows], rounded_down),
         numbers("F1", points["f_score"][rows]),
         numbers("precision", points["precision"][rows]),
@@ -165,10 +159,12 @@ def _classes(evaluation: Evaluation) -> Markup:
     first = next(iter(evaluation.summary))
     order = np.argsort(-np.array(columns[first]), kind="stable")  # NaN is last
     sorted_columns = {name: [values[row] for row in order] for name, values in columns.items()}
-    names = sorted_columns.pop("class_name")
+    names = linked("class", sorted_columns.pop("class_name"), ["curves"] * len(order))
     ids, objects = sorted_columns.pop("class_id"), sorted_columns.pop("num_ground_truths")
     rates = [numbers(name, values) for name, values in sorted_columns.items()]
-    return table([words("class", names), words("id", ids), numbers("objects", objects, ","), *rates], sorted_by=first)
+    points = points_of_curves(evaluation)
+    rows = [{"id": f"class-{label}"} | ({"data_curve": points[label]} if points[label] else {}) for label in order]
+    return table([names, words("id", ids), numbers("objects", objects, ","), *rates], sorted_by=first, rows=rows)
 
 
 def _tile(name: str, value: float, note: str) -> Markup:
@@ -184,6 +180,7 @@ SECTIONS: tuple[tuple[str, str, Callable[..., Markup]], ...] = (
     ("slices", "Parts of the images", slices_section),
     ("why", "Pooled and per-image AP", explanation_section),
     ("influence", "Influence of images", influence_section),
+    ("pictures", "Pictures of errors", images_section),
     ("curves", "Precision and recall", _curves),
     ("thresholds", "Score thresholds", _operating_points),
     ("sets", "Precision, recall and F1", _sets),

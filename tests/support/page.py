@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 
 DASH = "\N{EN DASH}"
-VOID = {"meta"}
+VOID = {"meta", "img"}
 Cell = tuple[str, float | None]  # what it reads, and the number behind it
 
 
@@ -85,10 +87,26 @@ def assert_self_contained(text: str) -> Page:
         for name, value in attributes.items()
         if name.rpartition(":")[2] in ("src", "href", "srcset", "action", "data", "poster")
     ]
+    links = [link for link in links if not re.match(r"data:image/(webp|jpeg);base64,", link)]
     links += re.findall(r"url\(([^)]*)\)", text)
     assert links
     assert [link for link in links if link[0] != "#" or link[1:] not in ids] == []
-    assert "http" not in text
+    assert not re.search(r"https?:", text)
     assert "@import" not in text
-    assert not {tag for tag, _ in page.elements} & {"link", "iframe", "object", "embed", "base", "img"}
+    assert not {tag for tag, _ in page.elements} & {"link", "iframe", "object", "embed", "base"}
+    assert_policy(text, page)
     return page
+
+
+def assert_policy(text: str, page: Page) -> None:
+    """Checks that the content security policy allows exactly the one script and the one style of a page."""
+    policies = [one["content"] for _, one in page.elements if one.get("http-equiv") == "Content-Security-Policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in str(policies[0]).split(";"))
+    assert len(policies) == 1
+    assert rules.pop("default-src") == rules.pop("base-uri") == rules.pop("form-action") == "'none'"
+    for tag, rule in (("script", "script-src"), ("style", "style-src")):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, flags=re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert rules.pop(rule) == f"'sha256-{digest}'"
+    assert rules == {"style-src-attr": "'unsafe-inline'", "img-src": "data:"}
+    assert not [name for _, one in page.elements for name in one if name.startswith("on")]
