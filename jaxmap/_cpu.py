@@ -1,0 +1,36 @@
+"""The CPU on which JAX computes for the host, whatever device or mesh a training loop has set.
+
+What is computed outside `jit` then takes no memory of an accelerator, and its float64 is that of a CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+__all__ = ["on_cpu"]
+
+
+@contextlib.contextmanager
+def on_cpu() -> Iterator[None]:
+    """Runs the programs of the block that are given NumPy arrays on the first CPU device of this process.
+
+    Raises:
+      RuntimeError: if JAX is configured without its CPU backend.
+    """
+    try:
+        device = jax.local_devices(backend="cpu")[0]
+    except RuntimeError as error:
+        platforms: str = jax.config.jax_platforms or "cpu"  # type: ignore[attr-defined]
+        if "cpu" in platforms.split(","):
+            raise
+        raise RuntimeError(
+            "jaxmap computes on JAX's CPU backend what it computes outside `jit`, and JAX may only use "
+            f"{platforms!r}; add cpu, as in JAX_PLATFORMS={platforms},cpu."
+        ) from error
+    nowhere = jax.sharding.Mesh(np.empty((), object), ())  # a mesh that is set counts more than a default device
+    with jax.set_mesh(nowhere), jax.default_device(device):
+        yield
