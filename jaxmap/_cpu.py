@@ -31,6 +31,8 @@ def on_cpu() -> Iterator[None]:
             "jaxmap computes on JAX's CPU backend what it computes outside `jit`, and JAX may only use "
             f"{platforms!r}; add cpu, as in JAX_PLATFORMS={platforms},cpu."
         ) from error
-    nowhere = jax.sharding.Mesh(np.empty((), object), ())  # a mesh that is set counts more than a default device
-    with jax.set_mesh(nowhere), jax.default_device(device):
+    with contextlib.ExitStack() as settings:
+        settings.enter_context(jax.default_device(device))
+        if not jax.sharding.get_abstract_mesh().empty:  # a mesh that is set counts more than a default device
+            settings.enter_context(jax.set_mesh(jax.sharding.Mesh(np.empty((), object), ())))
         yield

@@ -68,6 +68,12 @@ def test_the_host_route_runs_on_the_first_cpu(kind: str, monkeypatch: pytest.Mon
         assert set().union(*devices) == {jax.local_devices(backend="cpu")[0]}
 
 
+def test_a_loss_may_evaluate_while_it_is_differentiated() -> None:
+    average = jaxmap.evaluate(FOUND, TRUTH).summary["AP"]
+    slope = jax.grad(lambda weight: weight * jaxmap.evaluate(FOUND, TRUTH).summary["AP"])(1.0)
+    assert float(slope) == np.float32(average)
+
+
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", OTHER + code], capture_output=True, text=True)
 
