@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._cpu import on_cpu
 from ._display import short_repr
 from ._integer_bounds import INT32_MAX
 from ._pytrees import register_container
@@ -138,7 +139,7 @@ def in_float64(compute: Callable[..., Result], *given: Any) -> Result:
 
     One set of formulas serves both routes: inside a program they are traced in the program's own precision.
     """
-    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+    with jax.enable_x64(True), on_cpu():
         result: Result = to_host(_jitted(compute, *jax.device_get(given)))
     return result
 

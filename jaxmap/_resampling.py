@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._cpu import on_cpu
+
 if TYPE_CHECKING:
     from jax.typing import ArrayLike
 
@@ -63,9 +65,10 @@ def seed_key(seed: int) -> jax.Array:
 def draw_counts_on_host(seed: int, first: int, last: int, num_units: int) -> Ints:
     """Returns `[last - first, num_units]` int32, the counts of the replicates from the first to before the last."""
     capacity = 1 << max(num_units - 1, 0).bit_length()  # few programs for all datasets
-    key, size = seed_key(seed), np.int32(num_units)
-    starts = range(first // AT_ONCE * AT_ONCE, last, AT_ONCE)
-    blocks = [_draw(key, np.arange(start, start + AT_ONCE, dtype=np.int32), size, capacity) for start in starts]
+    size, starts = np.int32(num_units), range(first // AT_ONCE * AT_ONCE, last, AT_ONCE)
+    with on_cpu():
+        key = seed_key(seed)
+        blocks = [_draw(key, np.arange(start, start + AT_ONCE, dtype=np.int32), size, capacity) for start in starts]
     counts = np.concatenate([np.asarray(block)[:, :num_units] for block in blocks])
     return counts[first - starts[0] : last - starts[0]]
 

@@ -29,7 +29,7 @@ LAYERS = {
     "lowering": {"_lowering"},
     "data": {
         *("types", "_version", "_planes", "_integer_bounds", "_expected"),
-        *("_threads", "_garbage_collection"),
+        *("_threads", "_garbage_collection", "_cpu"),
     },
     "arithmetic": {"_integers", "_numbers", "_ordering", "_ragged", "_counts64", "_resampling"},
     "geometry": {"_geometry"},

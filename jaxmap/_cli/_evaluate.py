@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 __all__ = ["add_command"]
 
+_UNSCORED = (
+    "The detections have no scores, by which AP would rank them. If the detector has them, write them too: `score` in "
+    "a results file, `save_conf=True` in Ultralytics."
+)
 _DESCRIPTION = (
     "Score detections against ground truths and print the protocol's table. For detections without scores, print "
     "precision, recall and F1 in its place, cgF1, and the bounds of AP over all orders."
@@ -196,7 +200,7 @@ def _write_sets(evaluation: Evaluation, arguments: argparse.Namespace) -> None:
     if not evaluation.dataset.ranked:
         ties = evaluation.tie_bounds()
         content |= {"ties": ties.to_dict()}
-        parts.append(str(ties))
+        parts = [_UNSCORED, *parts, str(ties)]
     if arguments.per_class:
         parts.append(Table(rates.per_class()))
     write_numbers(arguments, lambda: json.dumps(content), lambda: parts)

@@ -77,7 +77,8 @@ def run(argv: Sequence[str] | None) -> int:
             check_outputs(arguments)
             configure(arguments)
             with interrupts_deferred():
-                importlib.import_module("jax")  # all commands need it
+                jax = importlib.import_module("jax")  # all commands need it
+            jax.config.update("jax_platforms", "cpu")  # and no accelerator, whose memory a training may use
             status: int | None = arguments.run(arguments)
             sys.stdout.flush()
         except Exception as error:

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ..types import Candidates
+from .._cpu import on_cpu
+from ..types import Bools, Candidates, Ints, Words
 
 __all__ = ["match", "match_components"]
 
@@ -93,11 +94,19 @@ def match(
     return jax.lax.scan(step, jnp.zeros_like(counted), (index, candidates.level))[1]
 
 
-@partial(jax.jit, static_argnames="ignored_absorb")
 def match_components(
+    candidates: Candidates[Ints], counted: Words, crowd: Bools, levels: Words, *, ignored_absorb: bool
+) -> jax.Array:
+    """Matches `n` components of the host on its CPU, like `match`: candidates `[n, D, C]` to `[n, D, C, W]` uint32."""
+    with on_cpu():
+        matched: jax.Array = _match_components(candidates, counted, crowd, levels, ignored_absorb=ignored_absorb)
+    return matched
+
+
+@partial(jax.jit, static_argnames="ignored_absorb")
+def _match_components(
     candidates: Candidates[jax.Array], counted: jax.Array, crowd: jax.Array, levels: jax.Array, *, ignored_absorb: bool
 ) -> jax.Array:
-    """Matches `n` components at once, like `match`: candidates `[n, D, C]` to `[n, D, C, W]` uint32."""
     one = partial(match, levels=levels, ignored_absorb=ignored_absorb)
     return jax.vmap(lambda c, g, r: one(c, counted=g, crowd=r))(candidates, counted, crowd)
 

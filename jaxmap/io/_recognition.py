@@ -43,7 +43,7 @@ class Contents(NamedTuple):
             return "VOC's *.xml files are read by `read_voc_ground_truths`, or without --iou-type obb"
         if self.suffixes[".json"]:
             return "name the *.json file itself"
-        return next(filter(None, map(looks_like, self.lines)), "is it the right folder or archive?")
+        return next(filter(None, map(looks_like, self.lines)), "check that it is the right folder or archive")
 
 
 def contents_of(source: PathLike) -> Contents:

@@ -61,7 +61,8 @@ def test_results_without_scores_are_sets(capsys, tmp_path):
     assert main(["eval", *files, "--json", str(tmp_path / "out.json"), "--per-class"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    rates, concepts, ties, classes = out.strip().split("\n\n")
+    reason, rates, concepts, ties, classes = out.strip().split("\n\n")
+    assert reason.startswith("The detections have no scores, by which AP would rank them.")
     # One of two dogs is found; another dog and the traffic light are wrong.
     assert rates.splitlines()[4].split() == ["0.50", "0.333", "0.500", "0.400", "0.500", "0.500", "0.500"]
     # The dog of image 7 and the traffic light of image 9 are answered, the dogs are there: both coefficients are 0.

@@ -288,12 +288,12 @@ def test_a_link_to_nothing_in_a_folder_is_not_left_out(tmp_path: pathlib.Path) -
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "it has no file; is it the right folder or archive?"),
+        ({}, "it has no file; check that it is the right folder or archive"),
         ({"gt.json": "{}", "a.jpg": ""}, r"it has 1 of \.jpg, 1 of \.json; name the \*\.json file itself"),
         ({"1.txt": "0 0.5 0.5 0.25 0.125\n"}, r"1 of \.txt; it looks like YOLO's labels .* or with --format yolo"),
         ({"1.txt": "", "2.txt": "0 0.1 0.2 0.3 0.4 0.5 0.6\n"}, "it looks like YOLO's labels"),
         ({"1.txt": "imagesource:x\ngsd:1\n1 2 3 4 5 6 7 8 ship 0\n"}, "looks like DOTA's labels, .* --iou-type obb"),
-        ({"1.txt": "any other text"}, "is it the right folder or archive?"),
+        ({"1.txt": "any other text"}, "check that it is the right folder or archive"),
     ],
 )
 @pytest.mark.parametrize("in_archive", [False, True])
