@@ -188,6 +188,8 @@ class MeanAveragePrecision(Base):
         Raises:
           ImportError: if torchmetrics is missing.
         """
+        if Base is Alone:
+            return self._plot(val, ax)  # which says what is missing
         values = self.compute() if val is None else val
         return self._plot([as_tensors(one) for one in values] if isinstance(values, list) else as_tensors(values), ax)
 

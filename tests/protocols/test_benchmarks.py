@@ -176,11 +176,8 @@ def test_whole_body_sigmas_are_in_the_order_of_the_parts() -> None:
     assert sum(sigmas) == pytest.approx(3.861, abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    "protocol",
-    [KITTI_40_POINT, *(pytest.param(one, marks=pytest.mark.slow) for one in (VISDRONE, AI_TOD, PROPOSALS))],
-    ids=lambda one: one.name,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", [VISDRONE, PROPOSALS], ids=lambda one: one.name)  # the others only change grids
 def test_inside_jit_equals_the_host(protocol: EvaluationProtocol) -> None:
     narrow = {"f": np.float32, "i": np.int32, "b": np.bool_}
     found, real = random_scene(np.random.default_rng(4), default_options=True).lists()
