@@ -24,7 +24,7 @@ def on_cpu() -> Iterator[None]:
     try:
         device = jax.local_devices(backend="cpu")[0]
     except RuntimeError as error:
-        platforms: str = jax.config.jax_platforms or "cpu"  # type: ignore[attr-defined]
+        platforms = str(getattr(jax.config, "jax_platforms", None) or "cpu")
         if "cpu" in platforms.split(","):
             raise
         raise RuntimeError(
