@@ -88,9 +88,17 @@ def _run(arguments: argparse.Namespace) -> None:
         check_output(pathlib.Path(arguments.report, "index.html"), make_folder=True)
     from .._evaluation import compare, evaluate
 
+    if arguments.sequential is not None and arguments.group is not None:
+        raise ValueError("--sequential looks at single images, and --group draws groups of them: leave one out")
     tell = progress_on_terminal()
     tables, ground_truths = read_several_inputs(arguments, tell)
     settings = resampling_of(arguments, ground_truths)
+    sizes = None
+    if arguments.sequential is not None:  # checked before the slow work
+        from ..analysis._learning_curve import sizes_of_looks
+
+        num_images = len(ground_truths.image_ids)
+        sizes = sizes_of_looks(arguments.sequential or None, num_images, arguments.replicates, arguments.confidence)
     scored: dict[str, Any] = {"protocol": protocol, "class_groups": class_groups_of(arguments)}
     evaluations = [evaluate(one, ground_truths, **scored, progress=tell) for one in tables]
     if tell is not None:
@@ -104,12 +112,12 @@ def _run(arguments: argparse.Namespace) -> None:
         **settings,
     )
     looks = None
-    if arguments.sequential is not None:
+    if sizes is not None:
         from ..analysis import sequential_comparison
 
         if tell is not None:
             tell("comparing fewer images")
-        looks = sequential_comparison(comparison, arguments.sequential or None, seed=arguments.seed)
+        looks = sequential_comparison(comparison, sizes, seed=arguments.seed)
     results = _Results(comparison, arguments.changes, looks, arguments.top, arguments.per_class)
     try:
         if arguments.report is not None:

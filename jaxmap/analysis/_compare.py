@@ -59,6 +59,7 @@ def compare_datasets(
         confidence=confidence,
         num_looks=num_looks,
         num_replicates=num_replicates,
+        num_units=num_units,
         protocol=protocol,
         class_ids=datasets[0].class_ids,
         class_names=datasets[0].class_names,

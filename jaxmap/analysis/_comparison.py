@@ -60,6 +60,7 @@ class Comparison:
         `num_looks`.
       num_looks: how many times the comparison is made while images come in.
       num_replicates: how many times images were drawn, and models exchanged.
+      num_units: how many images, or groups of images, were drawn from.
       protocol: the protocol as applied.
       class_ids: `[K]`.
       class_names: K names.
@@ -73,6 +74,7 @@ class Comparison:
     confidence: float
     num_looks: int
     num_replicates: int
+    num_units: int
     protocol: EvaluationProtocol
     class_ids: HostArray
     class_names: tuple[str, ...]

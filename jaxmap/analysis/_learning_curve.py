@@ -17,7 +17,7 @@ from ._intervals import check_confidence
 from ._replicates import WeightedSummary
 from ._units import check_count, check_seed
 
-__all__ = ["learning_curve", "sequential_comparison"]
+__all__ = ["learning_curve", "sequential_comparison", "sizes_of_looks"]
 
 NUM_SIZES = 10
 
@@ -75,18 +75,17 @@ def sequential_comparison(comparison: Comparison, sizes: Sequence[int] | None = 
       the confidence.
 
     Raises:
-      ValueError: if a size is not a number of images, they do not ascend, or the comparison has too few replicates for
-        so many looks.
+      ValueError: if a size is not a number of images, they do not ascend, the comparison has too few replicates for so
+        many looks, or it drew groups of images, which come in together.
     """
     num_images = len(comparison.image_ids)
-    sizes = _sizes(sizes, num_images)
-    level = 1 - comparison.confidence
-    if len(sizes) / (comparison.num_replicates + 1) > level:
-        needed = math.ceil(len(sizes) / level)
+    sizes = sizes_of_looks(sizes, num_images, comparison.num_replicates, comparison.confidence)
+    if comparison.num_units != num_images:
         raise ValueError(
-            f"{len(sizes)} looks need at least {needed} replicates, or no p-value can be below {level:.2g}; the "
-            f"comparison has {comparison.num_replicates}."
+            f"the comparison drew {comparison.num_units} groups of {num_images} images, and looks take single images, "
+            "which would make them too certain; pass a comparison with `unit='image'` if the images are independent."
         )
+    level = 1 - comparison.confidence
     order = _shuffled(check_seed(seed), 0, num_images)
     rows = []
     for size in sizes:
@@ -108,6 +107,23 @@ def sequential_comparison(comparison: Comparison, sizes: Sequence[int] | None = 
             rows.append((size, model, change.value, change.low, change.high, p, decided))
     names = ("num_images", "model", "difference", "low", "high", "p_permutation", "decided")
     return Columns(zip(names, map(_column, zip(*rows, strict=True)), strict=True))
+
+
+def sizes_of_looks(sizes: Sequence[int] | None, num_images: int, num_replicates: int, confidence: float) -> list[int]:
+    """Returns the sizes of a sequential comparison.
+
+    Raises:
+      ValueError: if they are not as `sequential_comparison` takes them, or there are too few replicates for them.
+    """
+    sizes = _sizes(sizes, num_images)
+    level = 1 - confidence
+    if len(sizes) / (num_replicates + 1) > level:
+        needed = math.ceil(len(sizes) / level)
+        raise ValueError(
+            f"{len(sizes)} looks need at least {needed} replicates, or no p-value can be below {level:.2g}; the "
+            f"comparison has {num_replicates}."
+        )
+    return sizes
 
 
 def _sizes(sizes: Sequence[int] | None, num_images: int) -> list[int]:

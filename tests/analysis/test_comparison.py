@@ -312,3 +312,6 @@ def test_looks_decide_once_there_are_enough_images() -> None:
     assert (looks["low"][1], looks["high"][1]) == pytest.approx((last.low, last.high), abs=ATOL)
     with pytest.raises(ValueError, match=r"2 looks need at least 40 replicates, or no p-value can be below 0\.05"):
         sequential_comparison(jaxmap.compare(one, other, num_replicates=30, permutation=False), [4, 60])
+    videos = jaxmap.compare(one, other, num_replicates=80, permutation=False, unit=np.arange(60) // 2)
+    with pytest.raises(ValueError, match="the comparison drew 30 groups of 60 images, and looks take single images"):
+        sequential_comparison(videos, [4, 60])

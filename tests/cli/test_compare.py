@@ -181,6 +181,8 @@ def test_grids_and_protocol_are_options(capsys: pytest.CaptureFixture[str], file
         (["--looks", "none"], "'none' is not a whole number of at least 1"),
         (["--changes", "0.42"], "--changes must be an IoU threshold of the protocol (0.5, 0.55, 0.6"),
         (["--changes", "a.json"], "'a.json' is not a number; write --changes after the files to leave out its value"),
+        (["--sequential", "--replicates", "30"], "4 looks need at least 80 replicates"),
+        (["--sequential", "--group", "x.csv"], "--sequential looks at single images, and --group draws groups of them"),
         (["--sequential", "3,2"], "`sizes` must be ascending numbers of images from 2 to 12, got [3, 2]"),
         (["--top", "-1"], "'-1' is not a whole number of at least 0"),
         (["--group", "nowhere.csv"], "nowhere.csv: No such file or directory"),
