@@ -140,7 +140,10 @@ def _images(comparison: Comparison) -> Markup:
 
 def _objects(comparison: Comparison) -> Markup:
     if comparison.wins()["of"].count("objects") < len(comparison.names) - 1:
-        sentence = "Which objects only one detector finds needs boxes, which the state of a metric does not keep."
+        sentence = (
+            "Which objects only one detector finds needs boxes, which the state of a metric does not keep, and the "
+            "same ids of objects on both sides."
+        )
         return element("p", sentence, class_="empty")
     lead = (
         f"Objects that only one detector finds at IoU {comparison.protocol.threshold_near_half:.2f}, those of the "
