@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import functools
 from fractions import Fraction
+from random import Random
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 import jaxmap
 from jaxmap._counts64 import to_host
 from jaxmap._panoptic._device import fixed_point
 from jaxmap.metrics import PanopticQuality, category_instance_to_segments
+from jaxmap.metrics._segmentation import _segment_maps
 from support.panoptic_scenes import NUM_CLASSES, ClassCounts, host_images, plain_counts, plain_images, random_scene
 
 SEGMENTS, LABELS = "abxy", [0, 0, 1, 1]
@@ -218,6 +223,27 @@ def test_category_and_instance_maps_become_segments() -> None:
         assert len(places) > 6  # so that not all have room
         assert numbers.ravel().tolist() == [-1 if pair is None else min(places.index(pair), 6) for pair in pairs]
         assert of_segment.tolist() == [label for label, _ in places][:6]
+
+
+@given(
+    arrays(np.int32, st.tuples(st.integers(1, 2), *[st.integers(1, 10)] * 2), elements=st.integers(0, 3)),
+    st.lists(st.booleans(), min_size=3, max_size=3),
+    st.integers(1, 9),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=25, deadline=None)
+def test_the_kernel_for_a_tpu_finds_the_same_segments(
+    classes: np.ndarray, stuff: list[bool], most: int, random: Random
+) -> None:
+    instances = np.array(random.choices([0, 1, 2, -5, 2**31 - 1, -(2**31)], k=classes.size), np.int32)
+    pixels = _segment_maps._Pairs(jnp.asarray(classes), jnp.asarray(instances.reshape(classes.shape)))
+    is_whole = jnp.array([*stuff, True])
+    mine, theirs = (
+        form(pixels, is_whole, max_segments=most)
+        for form in (functools.partial(_segment_maps._on_tpu, interpret=True), _segment_maps._in_passes)
+    )
+    for one, other in zip(mine, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_instances_of_64_bits_stay_apart_or_are_refused() -> None:
