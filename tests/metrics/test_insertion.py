@@ -1,4 +1,4 @@
-"""Insertion of a batch into a state: as one slice, whatever is repeated, is padding or does not fit."""
+"""Insertion of a batch into a state, in the form of every backend, whatever is repeated, is padding or does not fit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import jaxmap
+from jaxmap.metrics._detection import _insertion as insertion
 from jaxmap.metrics._detection import _state as states
 
 NUM_IMAGES = 5  # of a batch
@@ -41,7 +42,8 @@ def test_new_images_follow_those_of_the_state(capacity: int) -> None:
     metric = jaxmap.AveragePrecision(
         num_classes=3, max_images=capacity, max_detections_per_image=3, max_ground_truths_per_image=2
     )
-    insert = jax.jit(states.insert_images)
+    insert = jax.jit(insertion.insert_images)
+    forms = [jax.jit(form) for form in (insertion._rewrite, insertion._write_slice)]
     for seed in range(6):
         rng, state = np.random.default_rng(seed), metric.init()
         for number in range(5):
@@ -56,6 +58,10 @@ def test_new_images_follow_those_of_the_state(capacity: int) -> None:
                 wanted = was.copy()
                 wanted[into] = added[taken]
                 np.testing.assert_array_equal(column, wanted, err_msg=name)
+            new = np.zeros(NUM_IMAGES, bool)
+            new[taken] = True
+            for write in forms:
+                chex.assert_trees_all_equal(write(state.images, state.num_images, rows, new), after.images)
             assert int(after.num_images) == filled + len(taken)
             assert int(after.num_repeated_images - state.num_repeated_images) == repeated
             assert int(after.num_padded_images - state.num_padded_images) == (~valid).sum()
@@ -71,6 +77,6 @@ def test_repeated_ids_are_found_alike_by_comparison_and_by_sorting() -> None:
         high, low = (jnp.asarray(rng.integers(-1, most, 60), jnp.int32) for most in (1, 15))
         real = jnp.asarray(rng.random(60) < 0.8)
         arguments = real, high, low, jnp.arange(60, dtype=jnp.int32), capacity
-        compared, by_sorting = states._first_by_comparison(*arguments), states._first_by_sorting(*arguments)
+        compared, by_sorting = insertion._first_by_comparison(*arguments), insertion._first_by_sorting(*arguments)
         chex.assert_trees_all_equal(compared[real[capacity:]], by_sorting[real[capacity:]])
         assert (compared[real[capacity:]] < capacity).any()

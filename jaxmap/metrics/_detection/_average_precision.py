@@ -26,6 +26,7 @@ from .._contract import register_metric
 from .._options import COCO_OR_OTHER, NamedProtocol, check_box_format, check_memory, check_sizes, take_class_group
 from .._placement import in_jit, keeps_sharding, reads_any_sharding
 from ._bootstrap import bootstrap_on_device
+from ._insertion import insert_images
 from ._records import class_names_of, curves_on_host, dataset_of_images, records_on_device
 from ._result import AveragePrecisionResult, CurveMetric, check_overflow, summarize_result, warn_of_oddities
 from ._state import (
@@ -34,7 +35,6 @@ from ._state import (
     ImageRows,
     empty_rows,
     in_slots,
-    insert_images,
     order_of_ids,
     rows_of_batch,
     total_checks,
