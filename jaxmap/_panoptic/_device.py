@@ -176,9 +176,11 @@ def boundary_histogram(
       the columns from G on, apart from each other, because some of them may be void.
     """
     real = jnp.broadcast_to(real, place.shape)
-    distance = _distances(real, ratio)
+    height, width = place.shape[1:]
+    farthest = boundary_distance(height, width, ratio)
+    distance = _distances(real, ratio)[:, None, None]
     is_inner, true_is_inner = (
-        _inner_pixels(jnp.where(real, side, -1), distance[:, None, None]) for side in (place, true_place)
+        _inner_pixels(jnp.where(real, side, -1), distance, farthest) for side in (place, true_place)
     )
     return joint_histogram(
         jnp.where(is_inner, num_places, place),
@@ -209,24 +211,36 @@ def _distances(real: jax.Array, ratio: float) -> jax.Array:
     return 1 + reached
 
 
-def _inner_pixels(place: jax.Array, distance: jax.Array) -> jax.Array:
-    """Returns `[I, H, W]` bool, as `_host.inner_pixels` for each image and its distance `[I, 1, 1]`."""
+def _inner_pixels(place: jax.Array, distance: jax.Array, farthest: int) -> jax.Array:
+    """Returns `[I, H, W]` bool, as `_host._inner_pixels` for each image and its distance `[I, 1, 1]`, up to a limit."""
     if not place.size:
         return jnp.zeros(place.shape, bool)
-    is_inner = _room(place[:, :, 1:] != place[:, :, :-1], 2) >= distance
-    changes = (place[:, 1:] != place[:, :-1]) | ~is_inner[:, 1:] | ~is_inner[:, :-1]
-    return _room(changes, 1) >= distance
+    inside = _room(place[:, :, 1:] != place[:, :, :-1], 2, farthest) >= distance
+    changes = (place[:, 1:] != place[:, :-1]) | ~inside[:, 1:] | ~inside[:, :-1]
+    return _room(changes, 1, farthest) >= distance
 
 
-def _room(changes: jax.Array, axis: int) -> jax.Array:
-    """Returns how many pixels before and after each one are like it, the fewer, given where neighbours differ."""
+def _room(changes: jax.Array, axis: int, most: int) -> jax.Array:
+    """Returns how many pixels before and after each one are like it, the fewer, given where neighbours differ.
+
+    By steps that double, up to `most`, in small integers and one after another: on a CPU 40 times as fast as in int32,
+    in one fusion or by cumulative maxima.
+    """
+    most = min(most, changes.shape[axis] + 1)  # every pixel is closer to an edge of the image
+    dtype = np.min_scalar_type(2 * most)
     edges = jnp.pad(changes, [(1, 1) if one == axis else (0, 0) for one in range(3)], constant_values=True)
-    length = edges.shape[axis] - 1
-    place = jax.lax.broadcasted_iota(jnp.int32, edges.shape, axis)
-    before = jax.lax.cummax(jnp.where(edges, place, 0), axis)
-    after = jax.lax.cummin(jnp.where(edges, place, length), axis, reverse=True)
-    start, end = (tuple(slice(None) if one != axis else cut for one in range(3)) for cut in (slice(-1), slice(1, None)))
-    return jnp.minimum(place[start] - before[start], after[end] - place[end])
+    before = after = jnp.where(edges, dtype.type(0), dtype.type(most))
+
+    def nearer(room: jax.Array, step: int, places: int) -> jax.Array:
+        """Returns the lesser of the room of a pixel, and that of the pixel some places before plus the step."""
+        padding = [(places, -places, 0) if one == axis else (0, 0, 0) for one in range(3)]
+        return jnp.minimum(room, jax.lax.pad(room, dtype.type(most), padding) + dtype.type(step))
+
+    for step in (1 << power for power in range(most.bit_length())):
+        nearest = nearer(before, step, step), nearer(after, step, -step)
+        before, after = jax.lax.optimization_barrier(nearest)  # type: ignore[no-untyped-call]
+    cut = partial(jax.lax.slice_in_dim, axis=axis)
+    return jnp.minimum(cut(before, 0, -1), cut(after, 1, None))
 
 
 def count_pairs(

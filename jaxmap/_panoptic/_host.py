@@ -164,23 +164,22 @@ def _inner_pixels(segments: NDArray[np.integer[Any]], distance: int) -> Bools:
 
     The square around such a pixel lies inside the image and in one segment: its rows do, and so do their middles.
     """
-    if not segments.size:
-        return np.zeros(segments.shape, bool)
-    is_inner = _room(segments[:, 1:] != segments[:, :-1], 1) >= distance
-    changes = (segments[1:] != segments[:-1]) | ~is_inner[1:] | ~is_inner[:-1]
-    return _room(changes, 0) >= distance
+    inside = np.zeros(segments.shape, bool)
+    if min(segments.shape) > 2 * distance:
+        middle = slice(distance, -distance)
+        rows = _all_of_next(segments[:, 1:] == segments[:, :-1], 2 * distance, 1)
+        same = (segments[1:] == segments[:-1])[:, middle] & rows[1:] & rows[:-1]
+        inside[middle, middle] = _all_of_next(same, 2 * distance, 0)
+    return inside
 
 
-def _room(changes: Bools, axis: int) -> Ints:
-    """Returns how many pixels before and after each one are like it, the fewer, given where neighbours differ."""
-    edges = np.pad(changes, [(1, 1) if one == axis else (0, 0) for one in (0, 1)], constant_values=True)
-    length = edges.shape[axis] - 1
-    place = np.expand_dims(np.arange(length + 1, dtype=np.int32), 1 - axis)
-    before = np.maximum.accumulate(np.where(edges, place, 0), axis)
-    after = np.flip(np.minimum.accumulate(np.flip(np.where(edges, place, length), axis), axis), axis)
-    start, end = (tuple(slice(None) if one != axis else cut for one in (0, 1)) for cut in (slice(-1), slice(1, None)))
-    room: Ints = np.minimum(place[start] - before[start], after[end] - place[end])
-    return room
+def _all_of_next(flags: Bools, length: int, axis: int) -> Bools:
+    """Returns where as many flags along an axis from each on are all set, by windows that double."""
+    reached, flags = 1, np.moveaxis(flags, axis, 0)
+    while reached < length:
+        step = min(reached, length - reached)
+        flags, reached = flags[:-step] & flags[step:], reached + step
+    return np.moveaxis(flags, 0, axis)
 
 
 def _overlap(joint: Ints, is_void: Bools) -> tuple[Ints, Ints]:
