@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from .._outputs import check_output, printable, write_output
-from ._arguments import add_protocol, progress_on_terminal
+from ._arguments import add_protocol
 from ._files import add_inputs_to_check, read_several_inputs
+from ._progress import progress_on_terminal
 from ._results import refuse_to_overwrite
 
 __all__ = ["add_command"]

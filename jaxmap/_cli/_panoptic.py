@@ -7,7 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from .._display import Columns
-from ._arguments import number, progress_on_terminal
+from ._arguments import number
+from ._progress import progress_on_terminal
 from ._results import add_outputs, write_numbers
 from ._tables import Part, Table
 

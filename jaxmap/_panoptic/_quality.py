@@ -210,7 +210,7 @@ def panoptic_quality(
             name = ground_truths.image_ids[index] if isinstance(ground_truths, CocoPanoptic) else index
             raise type(error)(f"image {name}: {error}") from error
 
-    counts = in_threads(count, range(len(true)))
+    counts = in_threads(count, range(len(true)), "images")
     none = SegmentCounts(*4 * (np.zeros(0, int),))  # for a dataset without images
     iou, *labels = (np.concatenate(column) for column in zip(none, *counts, strict=True))
     matches, extra, missed = (np.bincount(column, minlength=len(class_ids)) for column in labels)
