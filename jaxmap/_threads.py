@@ -8,15 +8,22 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from ._progress import counted
+
 __all__ = ["in_threads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Returns `[work(item) for item in items]`, computed in parallel; `work` must not call `in_threads` itself."""
-    return list(_pool().map(work, items))
+def in_threads(work: Callable[[Item], Result], items: Iterable[Item], what: str | None = None) -> list[Result]:
+    """Returns `[work(item) for item in items]`, computed in parallel; `work` must not call `in_threads` itself.
+
+    With a word for what the items are, in the plural, progress is told.
+    """
+    items = list(items)
+    results = _pool().map(work, items)
+    return list(results if what is None else counted(results, what, len(items)))
 
 
 @functools.cache

@@ -23,7 +23,7 @@ MAX_LINES = 400
 
 # From the bottom to the top: a module imports only from the layers below its own, and from its own package.
 LAYERS = {
-    "text": {"_outputs"},
+    "text": {"_outputs", "_progress"},
     "display": {"_display", "_scalars"},
     "containers": {"_pytrees"},
     "lowering": {"_lowering"},

@@ -88,7 +88,7 @@ def of_ids(truth: GroundTruthTable) -> Iterator[Finding]:
     parents = (image[order] == image[first]) & (label[order] != label[first])
     parents &= (boxes[order] == boxes[first]).all(axis=1)
     again = np.sort(order[(order != first) & ~parents])
-    what = "{} annotations have the id of an earlier one"
+    what = "{} annotations have the id of an earlier one; pycocotools scores only the last one of each id"
     yield from of_rows(truth, truth, "ground_truths", "repeated-id", again, what)
 
 

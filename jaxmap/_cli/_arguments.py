@@ -6,7 +6,6 @@ import argparse
 import math
 import os
 import shutil
-import sys
 import textwrap
 from collections.abc import Callable, Collection
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from .._geometry import GEOMETRIES
-from .._outputs import printable
 from ..protocols import IOU_TYPES, PROTOCOLS, EvaluationProtocol, protocol_for
 
 __all__ = [
@@ -25,7 +23,6 @@ __all__ = [
     "class_groups_of",
     "may_be_left_out",
     "number",
-    "progress_on_terminal",
     "protocol_list",
     "protocol_of",
     "whole_numbers",
@@ -103,11 +100,6 @@ def protocol_of(arguments: argparse.Namespace) -> EvaluationProtocol:
             option = f"--{kind.constant.replace('_', '-')}"
             raise ValueError(f"{option} is for --iou-type {iou_type}, not {protocol.iou_type}")
     return protocol
-
-
-def progress_on_terminal() -> Callable[[str], None] | None:
-    """Returns a function that prints the stage to a terminal; None if the output is not a terminal."""
-    return _tell if sys.stderr.isatty() else None
 
 
 def protocol_list(protocols: Collection[EvaluationProtocol] = tuple(PROTOCOLS.values())) -> str:
@@ -204,7 +196,3 @@ def number(text: str) -> float:
         return float(text if "_" not in text and text.isascii() else "no number")  # Python reads 1_0 and other digits
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-
-
-def _tell(stage: str) -> None:
-    print(f"jaxmap: {printable(stage)}", file=sys.stderr)

@@ -9,8 +9,9 @@ import warnings
 from typing import Any
 
 from .._checks._findings import KINDS, DataCheck, Finding
-from ._arguments import add_protocol, progress_on_terminal
+from ._arguments import add_protocol
 from ._files import add_inputs_to_check, read_several_inputs
+from ._progress import progress_on_terminal
 from ._results import add_outputs, write_numbers
 from ._tables import Table
 
@@ -39,11 +40,14 @@ def add_command(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from .._checks._check import check_data
+    from ..io._coco import RepeatedIdsWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         [*tables], ground_truths = read_several_inputs(arguments, progress_on_terminal())
     check = check_data(ground_truths, *tables)
+    if any(one.kind == "repeated-id" for one in check.findings):  # with the places
+        caught = [one for one in caught if not issubclass(one.category, RepeatedIdsWarning)]
     findings = [one for one in (*map(_of_reader, caught), *check.findings) if one.kind not in arguments.ignore]
     check = dataclasses.replace(check, findings=tuple(findings))
     write_numbers(arguments, lambda: json.dumps(check.to_dict()), lambda: [_table(check)])

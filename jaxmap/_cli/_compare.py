@@ -9,8 +9,9 @@ import math
 from typing import Any
 
 from ..protocols import ALL_POINT, COCO, VOC2007, VOC2012, SummaryRow, get_protocol
-from ._arguments import progress_on_terminal, protocol_list
+from ._arguments import protocol_list
 from ._files import add_inputs, read_inputs
+from ._progress import progress_on_terminal
 from ._results import add_outputs, write_numbers
 from ._tables import Part, Table
 

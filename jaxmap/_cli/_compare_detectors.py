@@ -11,16 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._outputs import check_output, printable
-from ._arguments import (
-    add_class_groups,
-    add_grids,
-    class_groups_of,
-    may_be_left_out,
-    number,
-    progress_on_terminal,
-    protocol_of,
-)
+from ._arguments import add_class_groups, add_grids, class_groups_of, may_be_left_out, number, protocol_of
 from ._files import add_several_inputs, read_several_inputs
+from ._progress import progress_on_terminal
 from ._resampling import add_resampling, add_sizes, resampling_of, whole_number
 from ._results import add_outputs, write_numbers
 from ._tables import Part, Table, signed

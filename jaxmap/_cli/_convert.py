@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 
 from .._outputs import check_output, printable, write_output
-from ._arguments import add_protocol, progress_on_terminal
+from ._arguments import add_protocol
 from ._files import add_inputs_to_check, read_several_inputs
+from ._progress import progress_on_terminal
 from ._results import refuse_to_overwrite
 
 __all__ = ["add_command"]
 
 _DESCRIPTION = (
     "Write files of any format as COCO's JSON, or LVIS's if they are of LVIS. They give the same numbers, bit for bit; "
-    "what such files cannot hold is refused. Only the shapes that are compared (--iou-type) are written."
+    "what such files cannot hold is refused. COCO, LVIS, YOLO, Ultralytics and KITTI are written as they are; VOC with "
+    "difficult objects and WIDER FACE with invalid faces need --ignored; Open Images only if all classes are verified "
+    "in all images; DOTA's oriented boxes never. Only the shapes that are compared (--iou-type) are written."
 )
 _CROWD, _LEAVE_OUT = "crowd", "leave-out"
 
@@ -32,8 +35,8 @@ def add_command(commands: Any) -> None:
     folder = "folder for ground_truths.json and, with DT, detections.json; created if it does not exist"
     add("-o", "--output", metavar="DIR", required=True, help=folder)
     ignored = (
-        "write ignored objects, such as VOC's difficult ones, as crowds, or leave them out: then the numbers may "
-        "differ (default: refuse them)"
+        "write ignored objects (VOC's difficult ones, WIDER FACE's invalid ones) as crowds, or leave them out: then "
+        "the numbers may differ (default: refuse them)"
     )
     add("--ignored", choices=(_CROWD, _LEAVE_OUT), help=ignored)
     add_protocol(command)

@@ -10,15 +10,9 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._display import Columns
-from ._arguments import (
-    add_class_groups,
-    add_grids,
-    class_groups_of,
-    may_be_left_out,
-    progress_on_terminal,
-    protocol_of,
-)
+from ._arguments import add_class_groups, add_grids, class_groups_of, may_be_left_out, protocol_of
 from ._files import add_inputs, read_inputs
+from ._progress import progress_on_terminal
 from ._resampling import (
     add_bootstrap,
     add_resampling,
@@ -80,6 +74,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
     drawn = resampling_of(arguments, ground_truths)
     parts = slices_of(arguments, ground_truths)
+    sizes = None
+    if arguments.learning_curve is not None:  # checked before the slow work
+        from ..analysis._learning_curve import sizes_of_samples
+
+        sizes = sizes_of_samples(arguments.learning_curve or None, len(ground_truths.image_ids))
     evaluation = evaluate(
         detections, ground_truths, protocol=protocol_of(arguments), class_groups=class_groups, progress=progress
     )
@@ -97,10 +96,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.influence is not None:
         tell(f"leaving out each of {len(evaluation.image_ids):,} images")
         images = Columns({name: values[: arguments.influence] for name, values in evaluation.influence().items()})
-    if arguments.learning_curve is not None:
+    if sizes is not None:
         tell("scoring samples of the images")
         settings = {name: drawn[name] for name in ("seed", "confidence")}
-        curve = Columns(evaluation.learning_curve(arguments.learning_curve or None, **settings))
+        curve = Columns(evaluation.learning_curve(sizes, **settings))
     results = _Results(evaluation, bootstrap, slices, images, curve, arguments.per_class)
     write_numbers(
         arguments,

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .._geometry import geometry_of
-from ._arguments import progress_on_terminal, protocol_of
+from ._arguments import protocol_of
 from ._formats import FORMATS, recognised
+from ._progress import progress_on_terminal
 
 if TYPE_CHECKING:
     from .._evaluation import Evaluation
@@ -106,7 +107,7 @@ def read_several_inputs(
 def _read(
     gt: str, every_dt: Sequence[str], arguments: argparse.Namespace, progress: Callable[[str], None] | None
 ) -> tuple[list[DetectionTable], GroundTruthTable]:
-    from ..io import select_images
+    from ..io._image_lists import select_images_of_all
 
     protocol = protocol_of(arguments)
     name = arguments.format or recognised(gt, protocol)
@@ -121,9 +122,7 @@ def _read(
         tell(f"reading {dt}")
         tables.append(read_detections(dt, ground_truths))
     if arguments.image_list is not None:
-        _, of_list = select_images(None, ground_truths, arguments.image_list)
-        tables = [select_images(table, ground_truths, arguments.image_list)[0] for table in tables]
-        ground_truths = of_list
+        tables, ground_truths = select_images_of_all(tables, ground_truths, arguments.image_list)
     return tables, ground_truths
 
 

@@ -36,6 +36,7 @@ from . import (
 from ._compilation_cache import add_switch, configure
 from ._interrupts import interrupts_deferred
 from ._parser import Parser, parse
+from ._progress import clear_counts, counts_shown
 from ._results import check_outputs
 
 __all__ = ["run"]
@@ -65,7 +66,7 @@ def run(argv: Sequence[str] | None) -> int:
     atexit.register(gc.freeze)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names with characters that the terminal cannot show
-    with _warnings_in_one_line(), collector_paused():
+    with _warnings_in_one_line(), collector_paused(), counts_shown():
         try:
             parser, commands = _parser()
             given = sys.argv[1:] if argv is None else argv
@@ -91,6 +92,7 @@ def _fail(error: Exception) -> int:
     if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has closed the pipe
         _drop_output()
         return 0
+    clear_counts()
     try:
         sys.stdout.flush()  # print earlier output first
     except OSError:
@@ -141,4 +143,5 @@ def _one_line(error: Exception) -> str:
 
 
 def _show_warning(message: Warning | str, *_place: Any, **_line: Any) -> None:
+    clear_counts()
     print(f"jaxmap: warning: {printable(message)}", file=sys.stderr)

@@ -7,7 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from .._display import Columns
-from ._arguments import progress_on_terminal
+from ._arguments import number
+from ._progress import progress_on_terminal
 from ._results import add_outputs, write_numbers
 from ._tables import Part, Table
 
@@ -30,6 +31,12 @@ def add_command(commands: Any) -> None:
     add = command.add_argument
     add("ground_truths", metavar="GT", help="COCO panoptic annotation file, plain or gzip")
     add("predictions", metavar="DT", help="COCO panoptic file of the predictions")
+    stuff = "score stuff at any IoU: modified PQ (PQ†), which divides by the number of true segments"
+    add("--modified", action="store_true", help=stuff)
+    boundary = "boundary PQ: the IoU is the lesser of that of two segments and that of their boundaries"
+    add("--boundary", action="store_const", const=0.02, dest="boundary_ratio", help=boundary)
+    ratio = "likewise, with another width of boundaries than 0.02, as a share of the image's diagonal"
+    add("--boundary-ratio", type=number, metavar="SHARE", help=ratio)
     add("--per-class", action="store_true", help="also print a table of all classes, as fractions")
     add_outputs(command, "the numbers, as fractions, as one object")
     add("--gt-folder", metavar="DIR", help="PNG files of GT (default: GT without .json)")
@@ -46,7 +53,7 @@ def _run(arguments: argparse.Namespace) -> None:
     tell(f"reading {arguments.predictions}")
     found = io.read_coco_panoptic_predictions(arguments.predictions, truths, folder=arguments.dt_folder)
     tell(f"comparing {len(truths)} images")
-    evaluation = panoptic_quality(found, truths)
+    evaluation = panoptic_quality(found, truths, modified=arguments.modified, boundary_ratio=arguments.boundary_ratio)
     write_numbers(
         arguments,
         lambda: _to_json(evaluation, arguments.per_class),

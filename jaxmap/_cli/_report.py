@@ -8,8 +8,9 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from .._outputs import check_output, printable, write_output
-from ._arguments import add_class_groups, add_grids, class_groups_of, progress_on_terminal, protocol_of
+from ._arguments import add_class_groups, add_grids, class_groups_of, protocol_of
 from ._files import add_inputs, read_inputs
+from ._progress import progress_on_terminal
 from ._resampling import add_bootstrap, add_slices, slices_of
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ import numpy as np
 
 from .._lowering import by_backend
 from ._packed_masks import ALL_BITS, BITS, PackedMasks, areas
+from ._rle import boundary_distance
 
 __all__ = ["boundary_of"]
 
@@ -29,7 +30,7 @@ LANES = 128
 def boundary_of(masks: PackedMasks, height: int, ratio: float) -> PackedMasks:
     """Returns the pixels of masks within a share of the diagonal from their contour, as in `_rle`."""
     rows, width = masks.words.shape[1:]
-    distance = max(round(ratio * float((height**2 + width**2) ** 0.5)), 1)
+    distance = boundary_distance(height, width, ratio)
     # Farther than the image is large, all is outside of it.
     down, across = min(distance, height), min(distance, width)
     by_windows, on_tpu = (partial(way, down=down, across=across) for way in (_by_windows, _on_tpu))

@@ -17,7 +17,7 @@ from .._scalars import to_scalars
 from .._threads import in_threads
 from ..io import CocoPanoptic
 from ..types import Floats, HostArray, Ints
-from ._host import SegmentCounts, class_groups, count_segments
+from ._host import SegmentCounts, check_options, class_groups, count_segments, stuff_at_any_iou
 
 __all__ = ["PanopticEvaluation", "panoptic_quality"]
 
@@ -33,7 +33,7 @@ class PanopticEvaluation:
       class_names: K names.
       things: the indices of the classes of countable objects; None if not known.
       iou_sum: `[K]` float64, the sum of the IoUs of the matches.
-      true_positives: `[K]` int64, the number of matches.
+      true_positives: `[K]` int64, the number of matches; of stuff in modified PQ, of true segments.
       false_positives: `[K]` int64, predicted segments without a match.
       false_negatives: `[K]` int64, true segments without a match.
     """
@@ -125,6 +125,8 @@ def panoptic_quality(
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
     things: Collection[int] | None = None,
+    modified: bool = False,
+    boundary_ratio: float | None = None,
 ) -> PanopticEvaluation:
     """Scores panoptic segmentation by panopticapi's rules, exactly, in float64 on the host.
 
@@ -132,6 +134,13 @@ def panoptic_quality(
     the prediction that are void in the truth. A crowd is never matched and never missed. An unmatched predicted segment
     is a false positive, unless more than half of it lies on void and on crowds of its class. Classes with only crowds
     and excused segments are excluded from the means.
+
+    Modified PQ (PQ†) differs for stuff, of which an image usually has one segment per class: there is no threshold. The
+    PQ of such a class is the sum of the IoUs of all its predicted and true segments, divided by the number of true
+    segments. It has no false positives; its SQ is its PQ, and its RQ is 1.
+
+    Boundary PQ differs in the IoU: it is the lesser of the IoU of two segments and that of their boundaries. A boundary
+    are the pixels of a segment that are close to its contour or to the edge of the image. Both unions exclude void.
 
     Args:
       predictions: a sequence of one mapping per image, which may load them one at a time, with `segments` `[H, W]` int,
@@ -145,6 +154,9 @@ def panoptic_quality(
       class_names: the names of the classes 0 to K - 1.
       things: the classes of countable objects; all others are stuff. None if not known; the numbers of things and stuff
         are then undefined.
+      modified: True for modified PQ, which needs the things.
+      boundary_ratio: for boundary PQ, the width of boundaries as a share of the image's diagonal, 0.02 in the paper; it
+        is rounded to pixels, at least 1. None for the IoU of segments alone.
 
     Returns:
       The evaluation; `print` it for the familiar table.
@@ -165,7 +177,9 @@ def panoptic_quality(
 
     References: panopticapi evaluation.py, pq_compute_single_core. Deviations: if an image has several crowds of one
     class, all of them excuse a prediction, not only the last one; and the area of a true segment is its number of
-    pixels.
+    pixels. Porzi et al., Seamless Scene Segmentation, 2019 (modified PQ). Cheng et al., Boundary IoU, 2021, and
+    boundary_iou_api's coco_panoptic_api/evaluation.py. Deviation: there the inner pixels of all segments get the number
+    after the largest category id, which may also be the number of a segment.
     """
     if isinstance(ground_truths, CocoPanoptic):
         if not (num_classes is None and class_names is None and things is None):
@@ -173,7 +187,9 @@ def panoptic_quality(
         class_ids, names, things = ground_truths.class_ids, ground_truths.class_names, ground_truths.things
     else:
         class_ids, names = _classes(num_classes, class_names)
-    class_groups(things, len(class_ids))  # before all pixels of a dataset are read
+    # Before all pixels of a dataset are read.
+    check_options(things, len(class_ids), modified=modified, boundary_ratio=boundary_ratio)
+    at_any_iou = stuff_at_any_iou(things, len(class_ids), modified)
     found, true = _images("predictions", predictions), _images("ground_truths", ground_truths)
     if len(found) != len(true):
         raise ValueError(
@@ -183,12 +199,18 @@ def panoptic_quality(
     def count(index: int) -> SegmentCounts:
         prediction, truth = found[index], true[index]
         try:
-            return count_segments(prediction, truth, num_classes=len(class_ids))
+            return count_segments(
+                prediction,
+                truth,
+                num_classes=len(class_ids),
+                at_any_iou=at_any_iou,
+                boundary_ratio=boundary_ratio,
+            )
         except (ValueError, TypeError) as error:
             name = ground_truths.image_ids[index] if isinstance(ground_truths, CocoPanoptic) else index
             raise type(error)(f"image {name}: {error}") from error
 
-    counts = in_threads(count, range(len(true)))
+    counts = in_threads(count, range(len(true)), "images")
     none = SegmentCounts(*4 * (np.zeros(0, int),))  # for a dataset without images
     iou, *labels = (np.concatenate(column) for column in zip(none, *counts, strict=True))
     matches, extra, missed = (np.bincount(column, minlength=len(class_ids)) for column in labels)

@@ -17,7 +17,7 @@ from ._intervals import check_confidence
 from ._replicates import WeightedSummary
 from ._units import check_count, check_seed
 
-__all__ = ["learning_curve", "sequential_comparison", "sizes_of_looks"]
+__all__ = ["learning_curve", "sequential_comparison", "sizes_of_looks", "sizes_of_samples"]
 
 NUM_SIZES = 10
 
@@ -35,7 +35,7 @@ def learning_curve(
     check_confidence(confidence)
     num_samples, seed = check_count("num_samples", num_samples, 2), check_seed(seed)
     num_images = len(dataset.image_ids)
-    sizes = _sizes(sizes, num_images)
+    sizes = sizes_of_samples(sizes, num_images)
     weighted = WeightedSummary(dataset, protocol)
 
     def samples(first: int, last: int) -> Ints:
@@ -115,7 +115,7 @@ def sizes_of_looks(sizes: Sequence[int] | None, num_images: int, num_replicates:
     Raises:
       ValueError: if they are not as `sequential_comparison` takes them, or there are too few replicates for them.
     """
-    sizes = _sizes(sizes, num_images)
+    sizes = sizes_of_samples(sizes, num_images)
     level = 1 - confidence
     if len(sizes) / (num_replicates + 1) > level:
         needed = math.ceil(len(sizes) / level)
@@ -126,8 +126,12 @@ def sizes_of_looks(sizes: Sequence[int] | None, num_images: int, num_replicates:
     return sizes
 
 
-def _sizes(sizes: Sequence[int] | None, num_images: int) -> list[int]:
-    """Returns ascending sizes of samples, at least 2 and at most all images."""
+def sizes_of_samples(sizes: Sequence[int] | None, num_images: int) -> list[int]:
+    """Returns ascending sizes of samples, at least 2 and at most all images.
+
+    Raises:
+      ValueError: if they are not, or there are fewer than two images.
+    """
     if num_images < 2:
         raise ValueError(f"samples of images need at least two images, got {num_images}.")
     if sizes is None:

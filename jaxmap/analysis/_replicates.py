@@ -10,6 +10,7 @@ import numpy as np
 
 from .._curves._weighted_host import MOST_WEIGHTS, GroundTruthCounts, WeightedCurves, exact_weights
 from .._display import short_repr
+from .._progress import counted
 from .._records._host import DatasetRecords
 from .._summary import belongs, summary_lines
 from .._threads import in_threads
@@ -78,7 +79,8 @@ class WeightedSummary:
           weights: a function of two numbers that returns the vectors from the first up to the last, exclusive.
           num_weights: W.
         """
-        parts = [self._integrate(self._vectors(weights, block)) for block in self._blocks(num_weights)]
+        blocks = counted(self._blocks(num_weights), "samples", num_weights, lambda block: block.stop - block.start)
+        parts = [self._integrate(self._vectors(weights, block)) for block in blocks]
         empty = np.empty((len(self.lines), 0)), np.empty((self.num_classes, 0))
         return Replicates(*(np.concatenate(arrays, axis=1) for arrays in zip(empty, *parts, strict=True)))
 

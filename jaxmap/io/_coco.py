@@ -40,6 +40,11 @@ __all__ = [
     "result_layout",
 ]
 
+
+class RepeatedIdsWarning(UserWarning):
+    """Annotations repeat ids, which `check_data` finds, too."""
+
+
 # The fields to read of each list. `ignore` is not read: pycocotools overwrites it by `iscrowd` (cocoeval.py,
 # `_prepare`).
 _IMAGES: Layout = {
@@ -254,7 +259,7 @@ def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: st
         warnings.warn(
             f"{source}: `{name}` repeat {len(repeated)} ids: {first_few(repeated)}; all are scored, whereas "
             f"pycocotools scores the last one of each id in place of the others.",
-            UserWarning,
+            RepeatedIdsWarning,
             stacklevel=3,
         )
     advice = "add these images to `images` or drop the annotations"

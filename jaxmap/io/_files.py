@@ -22,6 +22,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
+from .._progress import counted
+
 __all__ = ["PathLike", "files_in", "is_archive", "names_in", "open_file", "read_bytes"]
 
 PathLike = str | os.PathLike[str]
@@ -146,7 +148,7 @@ def files_in(source: PathLike, suffix: str) -> Iterator[tuple[str, bytes]]:
         paths = [str(one) for one in sorted(found) if not one.is_dir() and not one.name.startswith(".")]
     else:
         paths = [os.fspath(source)]
-    for path in paths:
+    for path in counted(paths, "files", len(paths)):
         yield path, read_bytes(path)
 
 

@@ -17,7 +17,7 @@ from ._identifiers import column, index_of
 from ._json import first_few
 from ._lines import image_name, known_names, lines_of, shown
 
-__all__ = ["listed_how", "read_image_list", "select_images"]
+__all__ = ["listed_how", "read_image_list", "select_images", "select_images_of_all"]
 
 Found = TypeVar("Found", DetectionTable, None)
 _LONGEST_NAME = 1024  # of a path
@@ -77,6 +77,14 @@ def select_images(
       >>> len(io.select_images(detections, ground_truths, [3, 1])[1].image_ids)
       2
     """
+    tables, truth = select_images_of_all([] if detections is None else [detections], ground_truths, image_list)
+    return (None if detections is None else tables[0]), truth
+
+
+def select_images_of_all(
+    tables: Sequence[DetectionTable], ground_truths: GroundTruthTable, image_list: PathLike | Iterable[Any]
+) -> tuple[list[DetectionTable], GroundTruthTable]:
+    """Returns `select_images` of several tables of detections, for which the list is read once."""
     listed = read_image_list(image_list)
     places, found = _places(listed, ground_truths)
     if not found.all():
@@ -101,7 +109,7 @@ def select_images(
     columns = {name: getattr(ground_truths, name) for name in of_images}
     changes: dict[str, Any] = {name: column[chosen] for name, column in columns.items() if column is not None}
     truth = dataclasses.replace(_rows_of(ground_truths, index_among), **changes)
-    return None if detections is None else _rows_of(detections, index_among), truth
+    return [_rows_of(table, index_among) for table in tables], truth
 
 
 def _places(listed: Sequence[str], ground_truths: GroundTruthTable) -> tuple[Ints, Bools]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .._progress import counted
 from ..types import HostArray, Ints
 from ._files import PathLike, open_file
 from ._lines import image_name, shown
@@ -48,7 +49,8 @@ def sizes_of_files(paths: Sequence[str]) -> Ints:
         ) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # no pixels are read
-        return np.array([_size_of(path, Image) for path in paths], np.int64).reshape(-1, 2)
+        sizes = [_size_of(path, Image) for path in counted(paths, "images", len(paths))]
+        return np.array(sizes, np.int64).reshape(-1, 2)
 
 
 def _size_of(path: str, pillow: Any) -> tuple[int, int]:

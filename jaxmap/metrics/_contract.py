@@ -127,6 +127,10 @@ class Contract(Generic[State, Result]):
         result: Any = numbers(state, *given) if in_jit(state) else in_float64(numbers, state, *given)
         return cast(Result, result._replace(configuration=configuration))
 
+    def _counted_by(self) -> Mapping[str, Any]:
+        """Returns what the counts depend on beyond the options, where one that is read later decides them after all."""
+        return {}
+
     def _words(self) -> NDArray[np.uint32]:
         """Returns `[2]` uint32, the words that a state of this configuration carries."""
         return np.array([_fingerprint(self), 1], np.uint32)
@@ -259,6 +263,7 @@ def configuration(metric: Any) -> dict[str, Any]:
             values |= {f"protocol.{name}": _plain(getattr(value, name)) for name in names}
         elif field.name not in _READ_LATER:
             values[field.name] = _plain(value)
+    values.update(metric._counted_by())
     return values
 
 

@@ -57,6 +57,20 @@ def test_warnings_of_readers_are_findings(capsys: pytest.CaptureFixture[str], tm
     assert main(["check", *files, "--ignore", "reader"]) == 0
 
 
+def test_a_repeated_id_is_said_once(capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path) -> None:
+    rows = GROUND_TRUTHS["annotations"]
+    gt = tmp_path / "gt.json"
+    gt.write_text(json.dumps(GROUND_TRUTHS | {"annotations": [rows[0], rows[1] | {"id": rows[0]["id"]}]}))
+    assert main(["check", str(gt)]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+    assert len(lines) == 1
+    assert "1 of 2 annotations have the id of an earlier one; pycocotools scores only the last" in lines[0]
+    # Not found again, because the annotation is of no class: then the reader says it.
+    gt.write_text(json.dumps(GROUND_TRUTHS | {"annotations": [*rows, rows[0] | {"category_id": 99}]}))
+    assert main(["check", str(gt)]) == 1
+    assert "`annotations` repeat 1 ids" in capsys.readouterr().out
+
+
 def test_other_formats_and_geometries(capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path) -> None:
     boxes = tmp_path / "boxes.csv"
     boxes.write_text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import jaxmap
+from jaxmap._cli import _progress as progress
 from jaxmap._cli import main
 from jaxmap.protocols import COCO
 from support.command import RESULTS, SETTINGS, error_of, numbers, write_files
@@ -125,6 +127,32 @@ def test_progress_goes_to_a_terminal_only(capsys, files, monkeypatch):
     assert lines[:2] == [f"jaxmap: reading {path}" for path in files]
     assert len(lines) > 2
     assert all(line.startswith("jaxmap: ") for line in lines)
+
+
+def test_counts_and_time_left_are_shown_for_slow_work(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    seconds = itertools.count(step=2)
+    monkeypatch.setattr(progress, "monotonic", lambda: next(seconds))
+    assert main(["eval", "--demo", "--bootstrap", "2000"]) == 0
+    shown = re.findall(r"\r\x1b\[K(jaxmap: [^\r]*)\r", capsys.readouterr().err)
+    assert all(re.fullmatch(r"jaxmap: [\d,]+ of 2,\d+ samples, \d+ s left", one) for one in shown)
+    assert 2 <= len(shown) < 10
+
+
+def test_quick_work_and_files_have_no_counts(capsys, monkeypatch):
+    assert main(["eval", "--demo", "--bootstrap", "50"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(progress, "monotonic", lambda: 0.0)
+    assert main(["eval", "--demo", "--bootstrap", "2000"]) == 0
+    assert "left" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "1 s"), (89, "89 s"), (90, "2 min"), (3540, "59 min"), (4800, "1 h 20 min")]
+)
+def test_time_left_is_rounded(seconds, text):
+    assert progress._duration(seconds) == text
 
 
 def test_warnings_are_one_line_each(capsys, files):

@@ -168,7 +168,9 @@ def test_influential_images_are_listed(
     assert list(content[0]) == list(expected)
 
 
-def test_learning_curves_are_printed_and_written(capsys: pytest.CaptureFixture[str], files: list[str]) -> None:
+def test_learning_curves_are_printed_and_written(
+    capsys: pytest.CaptureFixture[str], files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = run(capsys, *files, "--learning-curve", "3,6", "--seed", "5")
     lead, head, *rows = text.split("\n\n")[1].splitlines()
     assert lead == "AP of random samples of the images: mean and range"
@@ -182,6 +184,10 @@ def test_learning_curves_are_printed_and_written(capsys: pytest.CaptureFixture[s
     assert [row["mean"] for row in content] == [
         None if math.isnan(mean) else mean for mean in expected["mean"].tolist()
     ]
+    with monkeypatch.context() as patched:
+        patched.setattr(jaxmap._evaluation, "evaluate", None)  # refused before it is called
+        assert main(["eval", *files, "--learning-curve", "5,999"]) == 2
+        assert "`sizes` must be ascending numbers of images from 2 to" in capsys.readouterr().err
     sizes = {row["num_images"] for row in content_of(capsys, *files, "--learning-curve")["learning_curve"]}
     assert (min(sizes), max(sizes)) == (2, NUM_IMAGES)
 

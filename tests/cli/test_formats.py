@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import pathlib
+from unittest import mock
 
 import pytest
 
 from jaxmap._cli import main
+from jaxmap.io import _image_lists
 from support.command import GROUND_TRUTHS, RESULTS, error_of, numbers
 
 LABELS = "0 0.5 0.5 0.25 0.5\n"
@@ -83,7 +85,10 @@ def test_image_lists_serve_comparisons_of_detectors(capsys, tmp_path, files):
         assert main(["compare", *command, files[1], str(tmp_path / "better.json"), "--json", "-"]) == 0
         return capsys.readouterr().out
 
-    some = compared("--image-list", str(tmp_path / "list.txt"), str(tmp_path / "more.json"))
+    reads = mock.Mock(wraps=_image_lists.read_bytes)
+    with mock.patch.object(_image_lists, "read_bytes", reads):
+        some = compared("--image-list", str(tmp_path / "list.txt"), str(tmp_path / "more.json"))
+    assert reads.call_count == 1
     assert some == compared(files[0]) != compared(str(tmp_path / "more.json"))
 
 

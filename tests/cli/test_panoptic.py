@@ -58,6 +58,23 @@ def test_json_and_folders(capsys: pytest.CaptureFixture[str], files: list[str], 
     assert json.loads((tmp_path / "out.json").read_text()) == numbers
 
 
+def test_modified_and_boundary_quality(capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path) -> None:
+    rows = [{"id": 1, "category_id": DOG, "iscrowd": 0}, {"id": 2, "category_id": TREE, "iscrowd": 0}]
+    truth, found = [[1] * 8 + [2] * 8] * 8, [[1] * 14 + [2] * 2] * 8  # IoU 64/112 and 16/64
+    files = [
+        write_panoptic(tmp_path / f"{name}.json", {7: (map_, rows)}) for name, map_ in (("gt", truth), ("dt", found))
+    ]
+    numbers = json.loads(run(capsys, *files, "--modified", "--json", "-"))
+    assert (numbers["PQ_th"], numbers["PQ_st"], numbers["RQ_st"]) == (64 / 112, 16 / 64, 1)
+    # Rings of 64 - 36 and 112 - 72 pixels share 22: the left column, and 7 more of the top and of the bottom row.
+    numbers = json.loads(run(capsys, *files, "--modified", "--boundary", "--json", "-"))
+    assert (numbers["PQ_th"], numbers["PQ_st"]) == (0, 16 / 64)
+    numbers = json.loads(run(capsys, *files, "--boundary-ratio", "1", "--json", "-"))
+    assert (numbers["PQ_th"], numbers["PQ_st"]) == (64 / 112, 0)
+    assert main(["panoptic", *files, "--boundary-ratio", "2"]) == 2
+    assert "`boundary_ratio` must be a number above 0 and at most 1, got 2.0" in capsys.readouterr().err
+
+
 def test_mistakes_are_one_line(
     capsys: pytest.CaptureFixture[str], files: list[str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,15 +11,9 @@ from scipy import ndimage
 import jaxmap
 from jaxmap import io
 from jaxmap._geometry._rle import boundary_masks, coco_masks, encode_masks
+from support.panoptic_scenes import mask_boundary
 
 PROTOCOL = jaxmap.COCO.customize(iou_type="boundary")
-
-
-def boundary(mask: np.ndarray, ratio: float = 0.02) -> np.ndarray:
-    """The mask without its erosion, repeated one pixel at a time, as the reference implementation has it."""
-    distance = max(round(ratio * float(np.hypot(*mask.shape))), 1)
-    eroded = ndimage.binary_erosion(mask, np.ones((3, 3)), iterations=distance, border_value=0)
-    return mask & ~eroded
 
 
 def random_masks(rng: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
@@ -33,7 +27,7 @@ def test_boundaries_equal_repeated_erosion() -> None:
         masks = random_masks(rng, 5, *rng.integers(20, 150, 2))
         masks[0] = seed % 2 == 0  # nothing, or all of the image
         for ratio in (0.001, 0.02, 0.1):
-            expected = encode_masks(np.stack([boundary(mask, ratio) for mask in masks]))
+            expected = encode_masks(np.stack([mask_boundary(mask, ratio) for mask in masks]))
             got = boundary_masks(encode_masks(masks), ratio)
             assert coco_masks(got) == coco_masks(expected)
 
@@ -55,7 +49,7 @@ def test_similarity_is_the_lesser_of_both_and_that_of_masks_for_crowds() -> None
         if crowd[index]:
             expected = (one & other).sum() / one.sum()
         else:
-            pairs = [(one, other), (boundary(one), boundary(other))]
+            pairs = [(one, other), (mask_boundary(one, 0.02), mask_boundary(other, 0.02))]
             expected = min((a & b).sum() / (a | b).sum() for a, b in pairs)
         assert evaluation.matches(1e-9)["iou"][0] == pytest.approx(expected, abs=1e-15)
 

@@ -191,6 +191,21 @@ def reorder_pixels(data: Batch, rng: np.random.Generator) -> tuple[Batch, Batch]
     return data, other
 
 
+def reorder_segments(data: Batch, rng: np.random.Generator) -> tuple[Batch, Batch]:
+    """The segments of each image change numbers; their pixels stay, because boundaries depend on neighbours."""
+    other = dict(data)
+    for side in ("predicted", "truth"):
+        columns = [name for name in data if name.startswith(f"{side}_")]
+        order = permutations(data[columns[0]].shape[1], rng)
+        for name in columns:
+            other[name] = moved(data[name], order)
+        numbers, segments = np.argsort(order, axis=1), data[side]
+        known = (segments >= 0) & (segments < order.shape[1])
+        place = np.where(known, segments, 0).reshape(NUM_IMAGES, -1)
+        other[side] = np.where(known, np.take_along_axis(numbers, place, 1).reshape(segments.shape), segments)
+    return data, other
+
+
 def reorder_items(data: Batch, rng: np.random.Generator) -> tuple[Batch, Batch]:
     """Relevant items change places, predicted ones keep their order; padding holds a relevant item."""
     other = dict(data)
@@ -273,6 +288,14 @@ CASES = {
         numbers=("PQ", "SQ", "RQ", "PQ_th", "SQ_th", "RQ_th", "PQ_st", "SQ_st", "RQ_st"),
         exceptions=ADDS,
         **MAPS,
+    ),
+    "modified_boundary_panoptic": Case(
+        metric=PanopticQuality(num_classes=panoptic_scenes.NUM_CLASSES, things=(1,), modified=True, boundary_ratio=0.1),
+        data=segment_maps,
+        reorder=reorder_segments,
+        numbers=("PQ", "SQ", "RQ", "PQ_th", "SQ_th", "RQ_th", "PQ_st", "SQ_st", "RQ_st"),
+        padding="num_padded_pixels",
+        exceptions=ADDS,
     ),
     "ranking": Case(
         metric=MeanAveragePrecisionAtK(k=4),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+from collections.abc import Collection
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 VOID = 0
 NUM_CLASSES, NUM_SEGMENTS = 4, 7
@@ -24,34 +26,65 @@ class ClassCounts:
     false_negatives: int = 0
 
 
-def plain_counts(images: list[tuple[np.ndarray, dict, np.ndarray, dict]]) -> dict[int, ClassCounts]:
+def plain_counts(
+    images: list[tuple[np.ndarray, dict, np.ndarray, dict]],
+    *,
+    stuff: Collection[int] = (),
+    boundary_ratio: float | None = None,
+) -> dict[int, ClassCounts]:
     """Counts pixel by pixel and pair by pair, with exact fractions.
 
     Args:
       images: predicted ids `[H, W]`, predicted class by id, true ids and (true class, crowd) by id; `VOID` is none.
+      stuff: the classes of modified PQ.
+      boundary_ratio: the width of boundaries for boundary PQ.
     """
     counts: dict[int, ClassCounts] = collections.defaultdict(ClassCounts)
     for found, found_class, true, true_class in images:
         pixels = collections.Counter(zip(found.ravel().tolist(), true.ravel().tolist(), strict=True))
         area, true_area = (collections.Counter(map_.ravel().tolist()) for map_ in (found, true))
         matched: set[tuple[str, int]] = set()
+        edges = {}
+        if boundary_ratio is not None:
+            edges = {
+                (side, i): mask_boundary(map_ == i, boundary_ratio)
+                for side, map_, ids in (("found", found, found_class), ("true", true, true_class))
+                for i in ids
+            }
         for (f, t), shared in pixels.items():
             if VOID in (f, t) or true_class[t][1] or found_class[f] != true_class[t][0]:
                 continue
             iou = Fraction(shared, area[f] + true_area[t] - shared - pixels[f, VOID])
-            if iou > Fraction(1, 2):
+            if boundary_ratio is not None:
+                edge, true_edge = edges["found", f], edges["true", t]
+                both, any_ = edge & true_edge, (edge & (true != VOID)) | true_edge
+                iou = min(iou, Fraction(int(both.sum()), int(any_.sum())))
+            if found_class[f] in stuff:
+                counts[found_class[f]].iou_sum += iou
+            elif iou > Fraction(1, 2):
                 counts[found_class[f]].true_positives += 1
                 counts[found_class[f]].iou_sum += iou
                 matched |= {("found", f), ("true", t)}
         for t, (label, crowd) in true_class.items():
-            if not crowd and ("true", t) not in matched:
+            if label in stuff and not crowd:
+                counts[label].true_positives += 1
+            elif not crowd and ("true", t) not in matched:
                 counts[label].false_negatives += 1
         for f, label in found_class.items():
             crowds = [t for t, (true_label, crowd) in true_class.items() if crowd and true_label == label]
             excused = pixels[f, VOID] + sum(pixels[f, t] for t in crowds[-1:])  # panopticapi knows of one crowd a class
-            if ("found", f) not in matched and not Fraction(excused, area[f]) > Fraction(1, 2):
+            is_excused = label in stuff or Fraction(excused, area[f]) > Fraction(1, 2)
+            if ("found", f) not in matched and not is_excused:
                 counts[label].false_positives += 1
     return counts
+
+
+def mask_boundary(mask: np.ndarray, ratio: float) -> np.ndarray:
+    """The mask without its erosion, repeated one pixel at a time, as the reference implementation has it."""
+    distance = max(round(ratio * float(np.hypot(*mask.shape))), 1)
+    eroded = ndimage.binary_erosion(mask, np.ones((3, 3)), iterations=distance, border_value=0)
+    boundary: np.ndarray = mask & ~eroded
+    return boundary
 
 
 @functools.cache

@@ -12,7 +12,7 @@ not widen boxes.
 [{'size': [2, 3], 'counts': b'24'}]
 """
 
-from ._boundaries import boundary_masks
+from ._boundaries import boundary_distance, boundary_masks, distance_of_square
 from ._counts import masks_of_runs, runs_of_masks
 from ._masks import dense_mask, encode_masks, join_masks, mask_boxes, mask_iou, mask_iou_bound, united
 from ._no_pixels import warn_of_no_pixels
@@ -26,12 +26,14 @@ from ._segmentations import (
 )
 
 __all__ = [
+    "boundary_distance",
     "boundary_masks",
     "box_polygon",
     "checked_sizes",
     "coco_masks",
     "decode_mask",
     "dense_mask",
+    "distance_of_square",
     "encode_masks",
     "join_masks",
     "mask_boxes",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...types import Masks
 from ._masks import dense_mask, encode_masks, join_masks
 
-__all__ = ["boundary_masks"]
+__all__ = ["boundary_distance", "boundary_masks", "distance_of_square"]
 
 
 def boundary_masks(masks: Masks, ratio: float) -> Masks:
@@ -24,9 +24,19 @@ def boundary_masks(masks: Masks, ratio: float) -> Masks:
     return join_masks([_boundary(masks, row, ratio) for row in range(len(masks))])
 
 
+def boundary_distance(height: int, width: int, ratio: float) -> int:
+    """Returns the width in pixels of the boundaries in an image: a share of its diagonal, at least 1."""
+    return distance_of_square(height**2 + width**2, ratio)
+
+
+def distance_of_square(square: int, ratio: float) -> int:
+    """Returns the width of the boundaries, given the square of the diagonal."""
+    return max(round(ratio * float(np.sqrt(square))), 1)
+
+
 def _boundary(masks: Masks, row: int, ratio: float) -> Masks:
     height, width = masks.sizes[row].tolist()
-    distance = max(round(ratio * float(np.sqrt(height**2 + width**2))), 1)
+    distance = boundary_distance(height, width, ratio)
     dense = dense_mask(masks, row)
     rows, columns = np.flatnonzero(dense.any(axis=1)), np.flatnonzero(dense.any(axis=0))
     if not len(rows):

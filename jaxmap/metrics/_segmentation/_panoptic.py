@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,10 @@ from ... import _counts64 as wide
 from ..._counts64 import WideCount
 from ..._display import short_repr
 from ..._integers import as_flags, as_labels
-from ..._panoptic._device import joint_histogram, match_segments
-from ..._panoptic._host import check_things, class_groups
+from ..._panoptic._device import boundary_histogram, joint_histogram, match_segments
+from ..._panoptic._host import check_options, class_groups, stuff_at_any_iou
 from ..._pytrees import register_container
-from ...types import UNDEFINED, Array, Scalar
+from ...types import UNDEFINED, Array, Bools, Scalar
 from .._contract import Contract, register_metric
 from .._options import check_memory, check_sizes
 from .._placement import keeps_sharding, reads_any_sharding
@@ -50,7 +50,8 @@ class PanopticQualityState:
 
     Attributes:
       iou_sum: `[K]`, the sum of the IoUs of the matches per class, each rounded to a multiple of 2^-32, in that unit.
-      segments: `[3, K]`, the numbers of matches, false positives and false negatives.
+      segments: `[3, K]`, the numbers of matches, false positives and false negatives; of stuff in modified PQ, the
+        matches are all true segments.
       pixels: `[5]`, the counters of `PanopticQuality`, in their order.
       configuration: `[2]` uint32, a fingerprint of the metric's configuration, and 1.
     """
@@ -114,6 +115,10 @@ class PanopticQuality(Contract[PanopticQualityState, PanopticQualityResult]):
       num_classes: K.
       things: the classes of countable objects; all others are stuff. None if not known; the numbers of things and stuff
         are then undefined.
+      modified: True for modified PQ, where stuff matches at any IoU, see `panoptic_quality`; it needs `things`.
+      boundary_ratio: for boundary PQ, see `panoptic_quality`, the width of boundaries as a share of the image's
+        diagonal, 0.02 in the paper; None for PQ. The height and width of an image are the numbers of its rows and
+        columns that have a valid pixel.
 
     Example:
       >>> metric = PanopticQuality(num_classes=2, things=(1,))
@@ -127,11 +132,13 @@ class PanopticQuality(Contract[PanopticQualityState, PanopticQualityResult]):
 
     References: panopticapi evaluation.py, pq_compute_single_core. Deviations: if an image has several crowds of one
     class, all of them excuse a prediction, not only the last one; and the area of a true segment is its number of
-    pixels.
+    pixels. Porzi et al., Seamless Scene Segmentation, 2019 (modified PQ); Cheng et al., Boundary IoU, 2021.
     """
 
     num_classes: int
     things: tuple[int, ...] | None = None
+    modified: bool = False
+    boundary_ratio: float | None = None
 
     _STATE, _RESULT = PanopticQualityState, PanopticQualityResult
 
@@ -139,7 +146,12 @@ class PanopticQuality(Contract[PanopticQualityState, PanopticQualityResult]):
 
     def __post_init__(self) -> None:
         check_sizes(self, "num_classes")
-        check_things(self.things, self.num_classes)
+        check_options(
+            self.things,
+            self.num_classes,
+            modified=self.modified,
+            boundary_ratio=self.boundary_ratio,
+        )
         check_memory(self, "num_classes")
 
     def init(self) -> PanopticQualityState:
@@ -191,8 +203,11 @@ class PanopticQuality(Contract[PanopticQualityState, PanopticQualityResult]):
         place, found = self._places("predicted_labels", predicted, predicted_labels)
         true_place, true = self._places("truth_labels", truth, truth_labels)
         crowd = _crowds(truth_crowd, true.shape)
-        joint = joint_histogram(place, true_place, real, found.shape[1], true.shape[1])
-        matched = jax.vmap(partial(match_segments, num_classes=self.num_classes))(joint, found, true, crowd)
+        segments = place, true_place, real, found.shape[1], true.shape[1]
+        joint = joint_histogram(*segments)
+        of_boundaries = None if self.boundary_ratio is None else boundary_histogram(*segments, self.boundary_ratio)
+        match = partial(match_segments, num_classes=self.num_classes, at_any_iou=self._stuff_at_any_iou())
+        matched = jax.vmap(match)(joint, of_boundaries, found, true, crowd)
         is_void, bad_truth, bad_predicted = true < 0, true >= self.num_classes, found >= self.num_classes
         by_predicted, by_truth = joint.sum(2, dtype=jnp.uint32), joint.sum(1, dtype=jnp.uint32)
         num_pixels = by_truth.sum(dtype=jnp.uint32)
@@ -231,6 +246,12 @@ class PanopticQuality(Contract[PanopticQualityState, PanopticQualityResult]):
                     f"{bad} {side} pixels belong to a segment that is beyond `{labels}` or whose label is not a class, "
                     "and count as void"
                 )
+
+    def _stuff_at_any_iou(self) -> Bools:  # [K]
+        return stuff_at_any_iou(self.things, self.num_classes, self.modified)
+
+    def _counted_by(self) -> Mapping[str, Any]:
+        return {"stuff": tuple(self._stuff_at_any_iou().nonzero()[0].tolist())} if self.modified else {}
 
     def _places(self, name: str, segments: jax.Array, labels: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """Returns the histogram index `[I, H, W]` of each pixel, and the label `[I, S + 2]` of each index."""
