@@ -16,7 +16,8 @@ Result = TypeVar("Result")
 
 def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Returns `[work(item) for item in items]`, computed in parallel; `work` must not call `in_threads` itself."""
-    return list(_pool().map(work, items))
+    rest = list(items)
+    return list(_pool().map(work, rest) if len(rest) > 1 else map(work, rest))
 
 
 @functools.cache

@@ -36,6 +36,7 @@ __all__ = [
     "read_coco_detections",
     "read_coco_ground_truths",
     "read_ground_truth_columns",
+    "read_result_columns",
     "result_columns",
     "result_layout",
 ]
@@ -113,15 +114,8 @@ def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable, *, iou
       FileNotFoundError: if there is no such file.
       ValueError: if it is not JSON, or not as described in `coco_detections`.
     """
-    data, source = read_bytes(path), str(path)
-    layout = result_layout(iou_type)
     with collector_paused():  # the columns have no name here: they are gone when the collector resumes
-        return detection_table(
-            typed_list(data, layout) or result_columns(parse_json(data, path), layout, source),
-            ground_truths,
-            iou_type,
-            source,
-        )
+        return detection_table(read_result_columns(path, result_layout(iou_type)), ground_truths, iou_type, str(path))
 
 
 def coco_ground_truths(
@@ -193,6 +187,13 @@ def read_ground_truth_columns(path: PathLike, layouts: Mapping[str, Layout]) -> 
     data = read_bytes(path)
     with collector_paused():
         return typed_lists(data, layouts) or ground_truth_columns(parse_json(data, path), layouts, str(path))
+
+
+def read_result_columns(path: PathLike, layout: Layout) -> Columns:
+    """Returns the columns of a results file."""
+    data = read_bytes(path)
+    with collector_paused():
+        return typed_list(data, layout) or result_columns(parse_json(data, path), layout, str(path))
 
 
 def ground_truth_columns(data: Any, layouts: Mapping[str, Layout], source: str) -> dict[str, Columns]:

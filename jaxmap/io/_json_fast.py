@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 
+from .._geometry._rle import Encodings, encodings_of, join_encodings
 from ..types import Floats
 from ._json import Entries, keypoints
 
@@ -104,6 +105,8 @@ def _chunks(data: memoryview) -> Iterator[bytes]:
 
 def _list_type(msgspec: Any, layout: Layout) -> Any:
     integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+    side = Annotated[int, msgspec.Meta(ge=1, le=1 << 15)]  # of larger masks, the readers of `Entries` count the pixels
+    encoding = msgspec.defstruct("Encoding", [("size", tuple[side, side]), ("counts", str | list[Any])], gc=False)
     types: dict[Reader, Any] = {
         Entries.identifiers: (integer,),
         Entries.integers: (integer,),
@@ -114,6 +117,8 @@ def _list_type(msgspec: Any, layout: Layout) -> Any:
         Entries.flags: (Literal[0, 1, None] | bool, 0),  # 0 where it is missing
         Entries.names: (Any, None),
         Entries.objects: (Any,),
+        Entries.segmentations: (encoding | list[Any],),
+        Entries.segmentations_or_none: (encoding | list[Any] | None, None),
         Entries.keypoints: (list[float],),
     }
     fields = sorted(((field, *types[reader]) for field, reader in layout.items()), key=len)  # optional ones last
@@ -129,6 +134,8 @@ def _column(rows: Sequence[Any], field: str, reader: Reader) -> Any:
     values = map(operator.attrgetter(field), rows)
     if reader in (Entries.names, Entries.objects):
         return list(values)
+    if reader in (Entries.segmentations, Entries.segmentations_or_none):
+        return _segmentations(list(values))
     if reader is Entries.keypoints:
         return keypoints(list(values))
     if reader in (Entries.numbers_or_nan, Entries.numbers_or_ones):
@@ -155,5 +162,21 @@ def _ones_if_missing(values: Floats) -> Floats:
     return np.ones(len(values))
 
 
+def _segmentations(values: list[Any]) -> Sequence[Any]:
+    """Returns masks as one column if all are compressed, otherwise each as JSON has it."""
+    if not any(one is None or isinstance(one, list) or isinstance(one.counts, list) for one in values):
+        sides = itertools.chain.from_iterable(one.size for one in values)
+        sizes = np.fromiter(sides, np.int64, 2 * len(values)).reshape(-1, 2)
+        return encodings_of([one.counts for one in values], sizes)
+    return [
+        one if one is None or isinstance(one, list) else {"size": list(one.size), "counts": one.counts}
+        for one in values
+    ]
+
+
 def _joined(parts: Sequence[Any]) -> Any:
-    return list(itertools.chain.from_iterable(parts)) if isinstance(parts[0], list) else np.concatenate(parts)
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    if all(isinstance(part, Encodings) for part in parts):
+        return join_encodings(parts)
+    return list(itertools.chain.from_iterable(parts))

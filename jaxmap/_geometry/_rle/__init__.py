@@ -14,6 +14,7 @@ not widen boxes.
 
 from ._boundaries import boundary_masks
 from ._counts import masks_of_runs, runs_of_masks
+from ._encodings import Encodings, encodings_of, join_encodings
 from ._masks import dense_mask, encode_masks, join_masks, mask_boxes, mask_iou, mask_iou_bound, united
 from ._no_pixels import warn_of_no_pixels
 from ._segmentations import (
@@ -26,6 +27,7 @@ from ._segmentations import (
 )
 
 __all__ = [
+    "Encodings",
     "boundary_masks",
     "box_polygon",
     "checked_sizes",
@@ -33,6 +35,8 @@ __all__ = [
     "decode_mask",
     "dense_mask",
     "encode_masks",
+    "encodings_of",
+    "join_encodings",
     "join_masks",
     "mask_boxes",
     "mask_iou",

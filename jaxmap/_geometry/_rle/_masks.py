@@ -19,6 +19,7 @@ from ...types import Bools, Floats, HostArray, Ints, Masks
 __all__ = [
     "AT_ONCE",
     "PIXEL_BITS",
+    "areas",
     "dense_mask",
     "edges_of",
     "encode_masks",
@@ -50,10 +51,14 @@ def make_masks(edges: Ints, counts: Ints, size: Ints, split: Bools | None = None
     stop = np.cumsum(counts, dtype=np.int64)
     start, area = stop - counts, np.zeros(len(counts))
     for first, last in blocks(counts, AT_ONCE):
-        pairs = edges[start[first] : stop[last - 1]].reshape(-1, 2)
-        area[first:last] = _sums(pairs[:, 1] - pairs[:, 0], counts[first:last] // 2)
+        area[first:last] = areas(edges[start[first] : stop[last - 1]], counts[first:last])
     split = np.zeros(len(counts), bool) if split is None else split
     return Masks(edges=edges, start=start, stop=stop, sizes=size, area=area, split=split)
+
+
+def areas(edges: Ints, counts: Ints) -> Ints:
+    """Returns `[N]`, the pixels of masks from their consecutive edges and the number of each."""
+    return _sums(edges[1::2] - edges[::2], counts // 2)
 
 
 def masks_of_keys(keys: Ints, size: Ints) -> Masks:
