@@ -164,10 +164,11 @@ def _ones_if_missing(values: Floats) -> Floats:
 
 def _segmentations(values: list[Any]) -> Sequence[Any]:
     """Returns masks as one column if all are compressed, otherwise each as JSON has it."""
-    if not any(one is None or isinstance(one, list) or isinstance(one.counts, list) for one in values):
-        sides = itertools.chain.from_iterable(one.size for one in values)
-        sizes = np.fromiter(sides, np.int64, 2 * len(values)).reshape(-1, 2)
-        return encodings_of([one.counts for one in values], sizes)
+    if set(map(type, values)).isdisjoint((list, type(None))):
+        counts = list(map(operator.attrgetter("counts"), values))
+        if set(map(type, counts)) <= {str}:
+            sides = itertools.chain.from_iterable(map(operator.attrgetter("size"), values))
+            return encodings_of(counts, np.fromiter(sides, np.int64, 2 * len(values)).reshape(-1, 2))
     return [
         one if one is None or isinstance(one, list) else {"size": list(one.size), "counts": one.counts}
         for one in values

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._ragged import blocks, ranges
+from ..._threads import in_threads
 from ...types import Bools, Floats, HostArray, Ints, Masks
 
 __all__ = [
@@ -123,10 +124,11 @@ def mask_boxes(masks: Masks) -> Floats:
     """
     boxes = np.zeros((len(masks), 4))
     counts = masks.stop - masks.start
-    for first, last in blocks(counts, AT_ONCE):
-        rows = first + np.flatnonzero(counts[first:last])
+
+    def enclose(ends: tuple[int, int]) -> None:
+        rows = ends[0] + np.flatnonzero(counts[slice(*ends)])
         if not len(rows):
-            continue
+            return
         block = masks.take(rows)
         height = block.sizes[:, 0].astype(np.float64)
         edges, num_runs = edges_of(block), counts[rows] // 2
@@ -142,6 +144,8 @@ def mask_boxes(masks: Masks) -> Floats:
         left = np.floor(block.edges[block.start] / height)
         right = np.floor((block.edges[block.stop - 1] - 1) / height) + 1
         boxes[rows] = np.stack([left, top, right - left, bottom - top], axis=1)
+
+    in_threads(enclose, blocks(counts, AT_ONCE))
     return boxes
 
 
