@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import pathlib
 import sys
@@ -146,7 +147,7 @@ def test_compressed_masks_of_a_file_are_one_column() -> None:
     masks = [compressed(rng) for _ in range(9)]
     rows = [{"image_id": 1, "category_id": 1, "score": 0.5, "segmentation": one} for one in masks]
     with in_pieces(1, 1):
-        columns = typed_list(json.dumps(rows).encode(), result_layout("segm"))
+        columns = typed_list(io.BytesIO(json.dumps(rows).encode()), result_layout("segm"))
     assert columns is not None
     assert isinstance(columns["segmentation"], Encodings)
     assert list(columns["segmentation"]) == masks
