@@ -133,11 +133,11 @@ def mask_boxes(masks: Masks) -> Floats:
         height = block.sizes[:, 0].astype(np.float64)
         edges, num_runs = edges_of(block), counts[rows] // 2
         begin = np.cumsum(num_runs) - num_runs
-        of_run, top = np.repeat(height, num_runs), edges[::2].astype(np.float64)
+        of_run, top, bottom = np.repeat(height, num_runs), edges[::2].astype(np.float64), edges[1::2].astype(np.float64)
         # A fractional quotient of integers below 2^31 is too far from an integer to be rounded to it.
-        column = np.floor(top / of_run)
-        top -= column * of_run
-        bottom = top + (edges[1::2] - edges[::2])
+        before = np.floor(top / of_run) * of_run  # pixels in columns before that of the run
+        top -= before
+        bottom -= before
         top, bottom = np.minimum.reduceat(top, begin), np.maximum.reduceat(bottom, begin)
         spans = bottom > height  # a run continues in the next column
         top[spans], bottom[spans] = 0, height[spans]
@@ -258,6 +258,8 @@ def running_sums(values: Ints) -> Ints:
 
 def _sums(values: Ints, counts: Ints) -> Ints:
     """Returns the sums of consecutive runs of values, some of which may be empty; each must fit the dtype."""
-    total, ends = running_sums(values), np.cumsum(counts)
-    of_each: Ints = total[ends] - total[ends - counts]
+    some = np.flatnonzero(counts)
+    of_each: Ints = np.zeros(len(counts), values.dtype)
+    if len(some):
+        of_each[some] = np.add.reduceat(values, (np.cumsum(counts) - counts)[some], dtype=values.dtype)
     return of_each
