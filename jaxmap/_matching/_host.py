@@ -1,16 +1,13 @@
-"""The host route up to records: a whole dataset sorted, its candidates found, packed and matched.
+"""The host route up to records: a whole dataset sorted, its candidates found and matched.
 
-tables -order-> groups -similarity-> pairs -packing-> cells -match, in jit-> planes of each pair -> records
+tables -order-> groups -similarity-> pairs -match-> planes of each pair -> records
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import os
-from collections import deque
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
@@ -24,7 +21,6 @@ from .._threads import in_threads
 from ..protocols import EvaluationProtocol
 from ..types import (
     UNMATCHED,
-    Array,
     Bools,
     DetectionRecords,
     DetectionTable,
@@ -36,15 +32,11 @@ from ..types import (
     Records,
     Words,
 )
-from ._components import components
-from ._kernel import match_components
-from ._packing import Cells, pack_cells
+from ._rounds_host import match_by_rounds
 
 __all__ = ["MatchedDataset", "common_groups", "match_dataset", "require_matched"]
 
-CHUNKS_AT_ONCE = 8  # chunks in flight on the device; more would only take memory
 DROPPED = -1  # position of a row beyond the limit
-_processes: set[int] = set()  # the processes that have matched: this one, or one that it was forked from
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,9 +115,6 @@ def match_dataset(
       ground_truths: the ground truths, in any order; of equally similar ones the later row of an image is preferred, or
         the first if the protocol only uses the best.
       protocol: the protocol, with its grids, limits and rules.
-
-    Raises:
-      RuntimeError: in a process that was forked from one that had matched.
     """
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
     num_classes = len(ground_truths.class_ids)
@@ -149,7 +138,7 @@ def match_dataset(
     pairs = find_pairs(
         detections, order, ground_truths, groups, similarity, protocol.iou_thresholds, best_only=best_only
     )
-    chosen = _match_pairs(pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=ignored_absorb)
+    chosen = match_by_rounds(pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=ignored_absorb)
     ignorable = chosen & ~counted_words[pairs.ground_truth]  # matches that leave a detection out
     if protocol.absorbing == "groups":
         whole = _inside(ranged, protocol) & ground_truths.crowd[:, None]  # groups, which count as one ground truth
@@ -261,30 +250,6 @@ def common_groups(detection_group: Ints, truth_group: Ints) -> Groups:
     return Groups(first[in_detections], count[in_detections], truth_first[in_truths], truth_count[in_truths])
 
 
-def _match_pairs(pairs: Pairs, counted: Words, crowd: Bools, levels: Words, *, ignored_absorb: bool) -> Words:
-    """Returns `[P, W]` uint32, the planes in which each pair is a match."""
-    _refuse_after_fork()
-    chosen = np.zeros((len(pairs.level), counted.shape[1]), np.uint32)
-    run = partial(match_components, ignored_absorb=ignored_absorb)
-    # Only detections that share a ground truth, directly or through others, can influence each other.
-    cell = components(pairs.detection, pairs.ground_truth, len(crowd))
-    order = order_within(cell, np.arange(len(cell)))
-    taken = (column.take(order) for column in (cell, pairs.detection, pairs.ground_truth, pairs.level))
-    running: deque[tuple[Cells, Array]] = deque()
-
-    def collect() -> None:
-        cells, planes = running.popleft()
-        chosen[order[cells.pairs]] = np.asarray(planes)[cells.places]
-
-    for cells in pack_cells(*taken, counted=counted, crowd=crowd):
-        running.append((cells, run(cells.candidates, cells.counted, cells.crowd, levels)))  # without waiting for it
-        if len(running) > CHUNKS_AT_ONCE:
-            collect()
-    while running:
-        collect()
-    return chosen
-
-
 def _first_in_groups(taken: Words, group: Ints) -> Words:
     """Returns `[P, W]` uint32, the planes in which each pair is the first of its group; pairs by descending score."""
     first = np.zeros_like(taken)
@@ -293,16 +258,6 @@ def _first_in_groups(taken: Words, group: Ints) -> Words:
         rows = np.flatnonzero(taken[:, word] & plane)
         first[rows[np.unique(group[rows], return_index=True)[1]], word] |= plane
     return first
-
-
-def _refuse_after_fork() -> None:
-    """Raises in a forked process, where JAX's threads do not exist and waiting for them would never end."""
-    _processes.add(os.getpid())
-    if len(_processes) > 1:
-        raise RuntimeError(
-            "this process was forked from one that had evaluated, and JAX does not work in it; start processes with "
-            "`multiprocessing.get_context('spawn')` or 'forkserver', or evaluate only after the fork."
-        )
 
 
 def _inside(area: Floats, protocol: EvaluationProtocol) -> Bools:
