@@ -138,7 +138,9 @@ def match_dataset(
     pairs = find_pairs(
         detections, order, ground_truths, groups, similarity, protocol.iou_thresholds, best_only=best_only
     )
-    chosen = match_by_rounds(pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=ignored_absorb)
+    chosen = match_by_rounds(
+        pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=ignored_absorb
+    )
     ignorable = chosen & ~counted_words[pairs.ground_truth]  # matches that leave a detection out
     if protocol.absorbing == "groups":
         whole = _inside(ranged, protocol) & ground_truths.crowd[:, None]  # groups, which count as one ground truth

@@ -1,4 +1,4 @@
-"""All kernels give the bits of `match`: the scan over all pairs, rounds, those of the host, and the TPU's, interpreted."""
+"""All kernels give the bits of `match`: the scan over all pairs, rounds on both routes, and the TPU's, interpreted."""
 
 from __future__ import annotations
 
