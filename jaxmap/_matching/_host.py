@@ -14,7 +14,7 @@ import numpy as np
 from .._candidates._host import Groups, Pairs, find_pairs
 from .._display import described
 from .._geometry._host import PairSimilarity, pair_similarity
-from .._ordering import inverse, order_by_score, order_within, rank_in_group, starts_of_runs, take_rows
+from .._ordering import inverse, order_by_score, order_stably, rank_in_group, starts_of_runs, take_rows
 from .._planes import WORD_BITS, area_words, level_words, read_plane
 from .._records._host import DatasetRecords, are_ranked
 from .._threads import in_threads
@@ -35,8 +35,6 @@ from ..types import (
 from ._rounds_host import match_by_rounds
 
 __all__ = ["MatchedDataset", "common_groups", "match_dataset", "require_matched"]
-
-DROPPED = -1  # position of a row beyond the limit
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,10 +117,11 @@ def match_dataset(
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
     num_classes = len(ground_truths.class_ids)
     order, position, rank, by_class = _sort_detections(detections, ground_truths, protocol)
-    columns: Sequence[HostArray] = (detections.image_index, detections.labels, detections.scores, detections.ids)
+    indices = (column.astype(np.int32) for column in (detections.image_index, detections.labels))
+    columns: Sequence[HostArray] = (*indices, detections.scores, detections.ids)
     image_index, labels, scores, detection_ids = in_threads(lambda column: column.take(order), columns)
     truth_group = ground_truths.image_index * num_classes + ground_truths.labels
-    truth_order = order_within(truth_group, np.arange(len(truth_group)))
+    truth_order = order_stably(truth_group)
     ground_truths, truth_group = take_rows(ground_truths, truth_order), truth_group[truth_order]
 
     ignored_absorb = protocol.absorbing != "crowds"
@@ -132,7 +131,7 @@ def match_dataset(
     ranged = _ranged(ground_truths.area, ground_truths.image_index, ground_truths, protocol)
     counted = _inside(ranged, protocol) & ~(ground_truths.crowd | ground_truths.ignore)[:, None]
     counted_words = _spread(counted, area_words(*grid))
-    groups = common_groups(image_index * num_classes + labels, truth_group)
+    groups = common_groups(image_index * np.int64(num_classes) + labels, truth_group)
     similarity = pair_similarity(detections, ground_truths, protocol)
     best_only = protocol.candidates == "best"
     pairs = find_pairs(
@@ -204,29 +203,24 @@ def _sort_detections(
     The last is the order by class, then by descending score, image and position.
     """
     image_index, labels, scores = detections.image_index, detections.labels, detections.scores
-    arrival = np.arange(len(image_index))
-    in_order = not (image_index[1:] < image_index[:-1]).any()
-    if not in_order:
-        arrival = inverse(order_within(image_index, arrival))
-    group = image_index * len(ground_truths.class_ids) + labels
-    by_class, order = in_threads(lambda key: order_by_score(key, scores, arrival), (labels, group))
+    arrival = None
+    if (image_index[1:] < image_index[:-1]).any():
+        arrival = inverse(order_stably(image_index))
+    by_class = order_by_score(labels, scores, arrival)
+    place = order_stably(image_index.take(by_class))
+    order, by_class = by_class.take(place), inverse(place)
     if protocol.limit_scope == "image":
         by_image = order_by_score(image_index, scores, arrival)
         rank = rank_in_group(image_index.take(by_image)).take(inverse(by_image)).take(order)
     else:
-        rank = rank_in_group(group.take(order))
+        rank = rank_in_group(image_index.take(order) * len(ground_truths.class_ids) + labels.take(order))
     kept = rank < protocol.max_detections[-1]
     if ground_truths.verified is not None:
         kept &= ground_truths.verified[image_index.take(order), labels.take(order)]
-    if kept.all():
-        by_class = inverse(order).take(by_class)
-    else:
+    if not kept.all():
         order, rank = order[kept], rank[kept]
-        sorted_row = np.full(len(group), DROPPED)
-        sorted_row[order] = np.arange(len(order))
-        by_class = sorted_row.take(by_class)
-        by_class = by_class[by_class != DROPPED]
-    return order, order if in_order else arrival.take(order), rank.astype(np.int32), by_class
+        by_class = (np.cumsum(kept) - 1).take(by_class[kept.take(by_class)])
+    return order, order if arrival is None else arrival.take(order), rank.astype(np.int32), by_class
 
 
 def _areas(detections: DetectionTable) -> Floats:
@@ -273,5 +267,5 @@ def _spread(counted: Bools, areas: Words) -> Words:
     for flags, area in zip(counted.T, areas, strict=True):
         for word, planes in zip(words, area, strict=True):
             if planes:
-                np.bitwise_or(word, planes, out=word, where=flags)
+                word |= flags * planes
     return words.T

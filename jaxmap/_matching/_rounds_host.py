@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._candidates._host import Pairs
-from .._ordering import order_within, rank_in_group, starts_of_runs
+from .._ordering import order_stably, rank_in_group, starts_of_runs
 from .._ragged import ranges
 from ..types import Bools, Ints, Words
 
@@ -38,7 +38,7 @@ def match_by_rounds(pairs: Pairs, counted: Words, crowd: Bools, levels: Words, *
       `[P, W]` uint32, the planes in which each pair is a match.
     """
     chosen = np.empty((len(pairs.level), counted.shape[1]), np.uint32)
-    by_truth = order_within(pairs.ground_truth, np.arange(len(chosen)))
+    by_truth = order_stably(pairs.ground_truth)
     no_crowd = np.where(crowd, 0, ~np.uint64(0)).take(pairs.ground_truth)
     for first in range(0, counted.shape[1], 2):  # planes are independent
         words = slice(first, first + 2)
