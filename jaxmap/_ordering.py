@@ -39,7 +39,8 @@ Table = TypeVar("Table", DetectionTable, GroundTruthTable)
 def take_rows(table: Table, rows: Ints) -> Table:
     """Returns the table with some of its rows, in the given order; images and classes stay."""
     columns = columns_of(table)
-    taken = in_threads(lambda column: column.take(rows, axis=0), columns.values())  # far faster than `column[rows]`
+    # Far faster than `column[rows]`.
+    taken = in_threads(lambda column: column.take(rows, axis=0), columns.values(), num_rows=len(rows))
     changes: dict[str, Any] = dict(zip(columns, taken, strict=True))
     return dataclasses.replace(table, **changes)
 

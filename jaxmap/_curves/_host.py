@@ -109,7 +109,7 @@ def precision_recall(
             if cells is not None:
                 cells[area][..., positives == 0] = np.nan
 
-    in_threads(integrate, range(grid[0]))  # area ranges are independent
+    in_threads(integrate, range(grid[0]), num_rows=len(order))  # area ranges are independent
 
     return PrecisionRecall(
         precision=precision.transpose(3, 2, 4, 0, 1),  # [A, M, R, T, K] to [T, R, K, A, M]

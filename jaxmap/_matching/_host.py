@@ -119,7 +119,9 @@ def match_dataset(
     order, position, rank, by_class = _sort_detections(detections, ground_truths, protocol)
     indices = (column.astype(np.int32) for column in (detections.image_index, detections.labels))
     columns: Sequence[HostArray] = (*indices, detections.scores, detections.ids)
-    image_index, labels, scores, detection_ids = in_threads(lambda column: column.take(order), columns)
+    image_index, labels, scores, detection_ids = in_threads(
+        lambda column: column.take(order), columns, num_rows=len(order)
+    )
     truth_group = ground_truths.image_index * num_classes + ground_truths.labels
     truth_order = order_stably(truth_group)
     ground_truths, truth_group = take_rows(ground_truths, truth_order), truth_group[truth_order]
