@@ -117,11 +117,10 @@ def match_dataset(
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
     num_classes = len(ground_truths.class_ids)
     order, position, rank, by_class = _sort_detections(detections, ground_truths, protocol)
-    indices = (column.astype(np.int32) for column in (detections.image_index, detections.labels))
-    columns: Sequence[HostArray] = (*indices, detections.scores, detections.ids)
-    image_index, labels, scores, detection_ids = in_threads(
-        lambda column: column.take(order), columns, num_rows=len(order)
-    )
+    columns: Sequence[HostArray] = (detections.image_index, detections.labels, detections.scores, detections.ids)
+    taken = in_threads(lambda column: column.take(order), columns, num_rows=len(order))
+    image_index, labels = (taken.pop(0).astype(np.int32) for _ in range(2))
+    scores, detection_ids = taken
     truth_group = ground_truths.image_index * num_classes + ground_truths.labels
     truth_order = order_stably(truth_group)
     ground_truths, truth_group = take_rows(ground_truths, truth_order), truth_group[truth_order]
