@@ -13,11 +13,19 @@ __all__ = ["in_threads"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+FEW_ROWS = 1 << 12
 
-def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Returns `[work(item) for item in items]`, computed in parallel; `work` must not call `in_threads` itself."""
+
+def in_threads(work: Callable[[Item], Result], items: Iterable[Item], *, num_rows: int = FEW_ROWS) -> list[Result]:
+    """Returns `[work(item) for item in items]`, computed in parallel if there are many rows.
+
+    Args:
+      work: must not call `in_threads` itself.
+      items: what it is called with.
+      num_rows: how many rows it works on; for less than `FEW_ROWS`, threads take longer than the work.
+    """
     rest = list(items)
-    return list(_pool().map(work, rest) if len(rest) > 1 else map(work, rest))
+    return list(map(work, rest) if num_rows < FEW_ROWS or len(rest) < 2 else _pool().map(work, rest))
 
 
 @functools.cache
