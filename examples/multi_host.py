@@ -21,7 +21,7 @@ import numpy as np
 
 import jaxmap
 from jaxmap import distributed, io
-from jaxmap._matching._packing import pad_detections
+from jaxmap._matching._padding import pad_detections
 from jaxmap.adapters import GroundTruthLookup
 
 State = jaxmap.metrics.AveragePrecisionState

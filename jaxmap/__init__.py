@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._device_check import DeviceCheck, check_device
     from ._evaluation import Evaluation, compare, evaluate
     from ._geometry._boxes import box_iou
-    from ._geometry._oriented import oriented_box_iou
+    from ._geometry._oriented_device import oriented_box_iou
     from ._matching._kernel import match
     from ._panoptic._quality import PanopticEvaluation, panoptic_quality
     from ._planes import area_words, level_words, read_plane
@@ -129,7 +129,7 @@ _MODULES = {
         "EvaluationProtocol",
     ),
     "_geometry._boxes": ("box_iou",),
-    "_geometry._oriented": ("oriented_box_iou",),
+    "_geometry._oriented_device": ("oriented_box_iou",),
     "types": (
         "Candidates",
         "DetectionRecords",

@@ -5,35 +5,29 @@ With JAX's persistent compilation cache switched on, later processes benefit as 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
-from ._evaluation import evaluate
-from .protocols import COCO, EvaluationProtocol
-from .types import HostArray
+from ._geometry import geometry_of
+from .protocols import COCO, EvaluationProtocol, protocol_for
 
 __all__ = ["JittedMetric", "warmup", "warmup_metric"]
 
-LARGEST_GROUP = 128  # overlapping boxes of one class in one image; larger groups are rare and compile when they occur
-
 
 def warmup(protocol: str | EvaluationProtocol = COCO) -> None:
-    """Compiles what `evaluate` needs, by scoring a scene that fills every array shape that the host packs into.
-
-    A later `evaluate(..., protocol=protocol)` in this process compiles nothing, however many images and classes there
-    are, unless more than 128 boxes of one class overlap others in one image.
+    """Loads what `evaluate` needs; it compiles nothing, so that no other call has anything to wait for.
 
     Args:
-      protocol: the protocol that `evaluate` will use: a name, or a protocol with its grids already replaced
-        (`COCO.customize(iou_thresholds=[0.5])`).
+      protocol: the protocol that `evaluate` will use, or its name.
 
     Raises:
       ValueError: if there is no protocol of that name.
     """
-    evaluate(*_scene(LARGEST_GROUP), protocol=protocol)
+    importlib.import_module("._evaluation", __package__)
+    geometry_of(protocol_for(None, protocol).iou_type)
 
 
 class JittedMetric(NamedTuple):
@@ -72,15 +66,3 @@ def warmup_metric(metric: Any, batch: Mapping[str, Any]) -> JittedMetric:
     steps.update.lower(state, **batch).compile()
     steps.compute.lower(state).compile()
     return steps
-
-
-def _scene(largest: int) -> tuple[list[dict[str, HostArray]], list[dict[str, HostArray]]]:
-    """Makes images with 1, 2, 4, ... detections and ground truths; each detection overlaps 1, 2, ... ground truths."""
-    truth = []
-    powers = 2 ** np.arange(largest.bit_length())
-    for size in powers:
-        for together in powers[powers <= size]:
-            low = np.arange(size) // together * 1.0
-            boxes = np.stack([low, low, low + 1.0, low + 1.0], axis=1)
-            truth.append({"boxes": boxes, "labels": np.zeros(size, np.int64)})
-    return [image | {"scores": np.full(len(image["labels"]), 0.5)} for image in truth], truth

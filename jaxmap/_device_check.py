@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._candidates._device import find_candidates, reach_planes, similarity_order
-from ._geometry._boxes import BoxSimilarity, box_iou_pairs, box_similarity, to_xywh
+from ._geometry._boxes import image_similarity
+from ._geometry._boxes_host import box_iou_pairs, to_xywh
 from ._planes import level_words
 from .protocols import COCO
 from .types import Bools, Floats, Ints
@@ -169,7 +170,7 @@ def _decide_image(
 ) -> tuple[jax.Array, jax.Array]:
     """Decides for one image of detections `[D, 4]`, of which each may take two of the ground truths `[2 D, 4]`."""
     shapes = {"boxes": detections}, {"boxes": ground_truths}
-    similarity = box_similarity(BoxSimilarity, *shapes, crowd, None, constants=COCO, box_format=box_format)
+    similarity = image_similarity(*shapes, crowd, None, constants=COCO, box_format=box_format)
     own = np.arange(len(ground_truths)) // 2 == np.arange(len(detections))[:, None]
     if not by_lists:
         values, planes = reach_planes(

@@ -1,6 +1,6 @@
 """Sorting of whole datasets by class and score or by group, with ties in a fixed order; selection of rows.
 
-Every order is one plain sort of packed 64-bit integers: NumPy sorts those with vector instructions, several times
+An order by score is one plain sort of packed 64-bit integers: NumPy sorts those with vector instructions, several times
 faster than an argsort of floats, and ten times faster than a sort by two keys.
 """
 
@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from ._threads import in_threads
 from .types import DetectionTable, Floats, GroundTruthTable, HostArray, Ints
 
-__all__ = ["columns_of", "inverse", "order_by_score", "order_within", "rank_in_group", "starts_of_runs", "take_rows"]
+__all__ = [
+    "columns_of",
+    "inverse",
+    "order_by_score",
+    "order_stably",
+    "order_within",
+    "rank_in_group",
+    "starts_of_runs",
+    "take_rows",
+]
 
 KEY_BITS = 64
 
@@ -30,7 +39,8 @@ Table = TypeVar("Table", DetectionTable, GroundTruthTable)
 def take_rows(table: Table, rows: Ints) -> Table:
     """Returns the table with some of its rows, in the given order; images and classes stay."""
     columns = columns_of(table)
-    taken = in_threads(lambda column: column.take(rows, axis=0), columns.values())  # far faster than `column[rows]`
+    # Far faster than `column[rows]`.
+    taken = in_threads(lambda column: column.take(rows, axis=0), columns.values(), num_rows=len(rows))
     changes: dict[str, Any] = dict(zip(columns, taken, strict=True))
     return dataclasses.replace(table, **changes)
 
@@ -40,7 +50,7 @@ def columns_of(table: DetectionTable | GroundTruthTable) -> dict[str, HostArray]
     return {name: value for name, value in vars(table).items() if name not in OF_DATASET and value is not None}
 
 
-def order_by_score(labels: Ints, scores: Floats, arrival: Ints) -> Ints:
+def order_by_score(labels: Ints, scores: Floats, arrival: Ints | None = None) -> Ints:
     """Returns the permutation that sorts rows by label, then by descending score, then by `arrival`.
 
     A key holds label, score and arrival. Where the three do not fit, the last bits of the scores are cut off; the few
@@ -49,25 +59,28 @@ def order_by_score(labels: Ints, scores: Floats, arrival: Ints) -> Ints:
     Args:
       labels: `[N]` non-negative int64.
       scores: `[N]` float, finite.
-      arrival: `[N]` int64, a permutation: the position of each row in image order.
+      arrival: `[N]` int64, a permutation: the position of each row in image order; None if rows are in that order.
     """
     num_rows = len(scores)
     if not num_rows:
         return np.empty(0, np.int64)
+    place = np.arange(num_rows) if arrival is None else arrival
     arrival_bits, label_bits = (num_rows - 1).bit_length(), int(labels.max()).bit_length()
     score_bits = KEY_BITS - arrival_bits - label_bits
     descending = _descending_bits(scores)
     cut = max(int(descending.max()).bit_length() - score_bits, 0)
     if label_bits + arrival_bits >= KEY_BITS or cut >= KEY_BITS:
-        return np.lexsort((arrival, -scores, labels))
+        return np.lexsort((place, -scores, labels))
     key = descending
     key >>= np.uint64(cut)
     key <<= np.uint64(arrival_bits)
-    key |= arrival.view(np.uint64)
+    key |= place.view(np.uint64)
     if label_bits:
         key |= labels.astype(np.uint64) << np.uint64(KEY_BITS - label_bits)
     key.sort()
-    order = inverse(arrival).take((key & np.uint64((1 << arrival_bits) - 1)).view(np.int64))
+    order = (key & np.uint64((1 << arrival_bits) - 1)).view(np.int64)
+    if arrival is not None:
+        order = inverse(arrival).take(order)
     if cut:
         key >>= np.uint64(arrival_bits)
         ordered = scores.take(order)
@@ -75,7 +88,19 @@ def order_by_score(labels: Ints, scores: Floats, arrival: Ints) -> Ints:
         if (alike & (ordered[1:] > ordered[:-1])).any():
             again = np.flatnonzero(np.append(alike, False) | np.append(False, alike))
             rows = order[again]
-            order[again] = rows[np.lexsort((arrival[rows], -scores[rows], key[again]))]
+            order[again] = rows[np.lexsort((place[rows], -scores[rows], key[again]))]
+    return order
+
+
+def order_stably(values: Ints) -> Ints:
+    """Returns the permutation that sorts `[N]` non-negative integers, and keeps the order of equal ones.
+
+    NumPy sorts 16 bits by counting, six times faster than 64 bits by comparison.
+    """
+    order = np.argsort(values.astype(np.uint16), kind="stable")
+    for bits in range(16, int(values.max(initial=0)).bit_length(), 16):
+        digits = (values >> bits).astype(np.uint16)
+        order = order.take(np.argsort(digits.take(order), kind="stable"))
     return order
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ._outputs import printable
 from .protocols import QUANTITIES, EvaluationProtocol, Quantity, limit_text
 from .types import UNDEFINED, Array, Bools, Floats, HostArray, PrecisionRecall
+
+if TYPE_CHECKING:
+    import jax
 
 __all__ = [
     "LineText",
@@ -103,6 +104,8 @@ def summarize_on_device(
     Raises:
       ValueError: if `class_group` does not name a group for every class.
     """
+    import jax.numpy as jnp  # the numbers of the host need no JAX
+
     numbers = {}
     for line in summary_lines(protocol):
         if not line.thresholds:

@@ -15,15 +15,23 @@ __all__ = ["in_threads"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+FEW_ROWS = 1 << 12
 
-def in_threads(work: Callable[[Item], Result], items: Iterable[Item], what: str | None = None) -> list[Result]:
-    """Returns `[work(item) for item in items]`, computed in parallel; `work` must not call `in_threads` itself.
 
-    With a word for what the items are, in the plural, progress is told.
+def in_threads(
+    work: Callable[[Item], Result], items: Iterable[Item], what: str | None = None, *, num_rows: int = FEW_ROWS
+) -> list[Result]:
+    """Returns `[work(item) for item in items]`, computed in parallel if there are many rows.
+
+    Args:
+      work: must not call `in_threads` itself.
+      items: what it is called with.
+      what: a word for what the items are, in the plural: progress is told.
+      num_rows: how many rows it works on; for less than `FEW_ROWS`, threads take longer than the work.
     """
-    items = list(items)
-    results = _pool().map(work, items)
-    return list(results if what is None else counted(results, what, len(items)))
+    rest = list(items)
+    results = map(work, rest) if num_rows < FEW_ROWS or len(rest) < 2 else _pool().map(work, rest)
+    return list(results if what is None else counted(results, what, len(rest)))
 
 
 @functools.cache

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from ._display import described, short_repr
 from ._pytrees import register_container
+
+if TYPE_CHECKING:
+    import jax
 
 __all__ = [
     "BOX_FORMATS",
@@ -51,14 +53,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.signedinteger[Any]]  # int64 mostly; int32 in records, and what NumPy's sorts return
 Words = NDArray[np.uint32]  # one bit for every plane
 HostArray = NDArray[Any]  # of a dtype that differs from case to case: ids are int64 or text
-Array = jax.Array | HostArray  # where both are taken, as on the way into `jit` and out of it
+Array = Union["jax.Array", HostArray]  # where both are taken, as on the way into `jit` and out of it
 Scalar = Array | np.number[Any] | int  # a number of a result, where NumPy and Python have types of their own
 
 # Records and curves hold arrays of JAX inside `jit` and of NumPy on the host: `Records[jax.Array]`,
 # `Records[HostArray]`. One that is made on either route is of `Array`, and takes both.
 AnyArray = TypeVar("AnyArray", bound=Array, covariant=True)
 # Arithmetic that both routes share takes JAX and gives JAX, or takes NumPy and gives NumPy.
-SameArray = TypeVar("SameArray", jax.Array, HostArray)
+SameArray = TypeVar("SameArray", "jax.Array", HostArray)
 
 BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "yxyx")  # cxcywh: centre, width, height
 UNMATCHED = -1  # the index that stands for no ground truth

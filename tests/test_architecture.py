@@ -25,6 +25,7 @@ MAX_LINES = 400
 LAYERS = {
     "text": {"_outputs", "_progress"},
     "display": {"_display", "_scalars"},
+    "loading": {"_jax_import"},
     "containers": {"_pytrees"},
     "lowering": {"_lowering"},
     "data": {

@@ -142,7 +142,6 @@ def test_scale_measures_a_crowd_that_the_tools_agree_on(tmp_path: Path) -> None:
     measured = json.loads(result.read_text())["loads"]["crowds"]
     assert measured["counts"]["images"] == 6  # 3000 / 500
     assert measured["counts"]["detections"] == 5 * measured["counts"]["objects"]
-    assert measured["programs"][0] > 0
     for tool in measured["tools"].values():
         assert len(tool["seconds"]["warm call"]) == 1
         assert tool["peak_bytes"][0] > measured["input_bytes"]

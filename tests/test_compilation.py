@@ -1,4 +1,4 @@
-"""Warming up compiles all that a first call needs; the program keeps what it compiled where the user's caches are."""
+"""What is compiled, and when; commands keep what they compiled where the user's caches are."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import pytest
 
 import jaxmap
 from jaxmap._cli._compilation_cache import configure
-from jaxmap._compilation import _scene
 from jaxmap.metrics import HistogramAveragePrecision, HostAveragePrecision
+from jaxmap.protocols import PROTOCOLS
 from support.metric_cases import dataset
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -36,41 +36,23 @@ def compiled(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
     names += [message.split()[4] for message in messages if message.startswith("Finished XLA compilation")]
 
 
-# ---- warmup ----
+# ---- what is compiled ----
 
 
-def test_evaluate_compiles_nothing_after_warmup(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "jaxmap._compilation.LARGEST_GROUP", 16
-    )  # all of the ladder takes longer to compile than to test
-    # Seven thresholds: a grid of which no other test has compiled anything.
-    protocol = jaxmap.COCO.customize(iou_thresholds=np.linspace(0.3, 0.9, 7))
-    with compiled(caplog) as by_warmup:
-        jaxmap.warmup(protocol)
-    assert by_warmup
+def test_evaluate_compiles_nothing(caplog: pytest.LogCaptureFixture) -> None:
     rng = np.random.default_rng(0)
-    truth = []
-    for size in (1, 2, 3, 5, 7, 9, 12, 16):
-        for spread in (0.0, 2.0, 20.0, 200.0):  # from lists of all the others to lists of none
-            corner = spread * rng.random((size, 2))
-            boxes = np.concatenate([corner, corner + 10.0 + rng.random((size, 2))], axis=1)
-            truth.append({"boxes": boxes, "labels": rng.integers(0, 2, size)})
-    found = [image | {"scores": rng.random(len(image["labels"]))} for image in truth]
-    with compiled(caplog) as later:
-        evaluation = jaxmap.evaluate(found, truth, protocol=protocol)
+    corner = 20.0 * rng.random((16, 2))
+    boxes = np.concatenate([corner, corner + 10.0 + rng.random((16, 2))], axis=1)
+    truth = [{"boxes": boxes, "labels": rng.integers(0, 2, 16)}]
+    with compiled(caplog) as names:
+        evaluation = jaxmap.evaluate([truth[0] | {"scores": rng.random(16)}], truth)
     assert evaluation.summary["AR100"] == 1.0  # every box finds itself
-    assert later == []
+    assert names == []
 
 
-def test_scene_has_lists_of_every_length_in_groups_of_every_size() -> None:
-    found, truth = _scene(8)
-    shapes = set()
-    for detections, ground_truths in zip(found, truth, strict=True):
-        same = (detections["boxes"][:, None] == ground_truths["boxes"]).all(axis=2)
-        shapes.add((len(same), int(same.sum(axis=1).max())))
-    assert shapes == {(1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4), (8, 1), (8, 2), (8, 4), (8, 8)}
+def test_warmup_takes_every_protocol() -> None:
+    for protocol in (*PROTOCOLS, jaxmap.COCO.customize(iou_type="segm")):
+        jaxmap.warmup(protocol)
 
 
 @pytest.mark.slow
@@ -200,7 +182,7 @@ def test_program_takes_from_the_cache_what_it_left_there(tmp_path: pathlib.Path)
 
     def run(*flags: str) -> tuple[dict[str, float], int, set[str]]:
         """Returns the numbers, how many programs came from the cache, and what it holds afterwards."""
-        command = [sys.executable, "-m", "jaxmap", "eval", "--demo", "--json", "-", *flags]
+        command = [sys.executable, "-m", "jaxmap", "eval", "--demo", "--bootstrap", "10", "--json", "-", *flags]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         kept = {path.name for path in (tmp_path / "jaxmap" / "compiled").glob("*-cache")}
         return json.loads(done.stdout), done.stderr.count("Persistent compilation cache hit"), kept

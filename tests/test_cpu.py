@@ -14,7 +14,6 @@ import pytest
 
 import jaxmap
 from jaxmap import _counts64, _resampling
-from jaxmap._matching import _kernel
 
 TRUTH = [{"boxes": [[0, 0, 10, 10], [20, 20, 60, 60]], "labels": [0, 0]}] * 3
 FOUND = [{"boxes": [[0, 0, 10, 9], [20, 20, 60, 50]], "labels": [0, 0], "scores": [0.5, 0.9]}] * 3
@@ -57,7 +56,7 @@ def watched(module: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> list[Any
 def test_the_host_route_runs_on_the_first_cpu(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = jaxmap.evaluate(FOUND, TRUTH)
     intervals = expected.bootstrap(70, seed=1).summary["AP"]
-    programs = ((_kernel, "_match_components"), (_resampling, "_draw"), (_counts64, "_jitted"))
+    programs = ((_resampling, "_draw"), (_counts64, "_jitted"))
     seen = [watched(module, name, monkeypatch) for module, name in programs]
     with training_on(kind):
         evaluation = jaxmap.evaluate(FOUND, TRUTH)
@@ -78,15 +77,15 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", OTHER + code], capture_output=True, text=True)
 
 
-SCORE = f"numbers = jaxmap.evaluate({FOUND}, {TRUTH}).summary\n"
+SCORE = f"evaluation = jaxmap.evaluate({FOUND}, {TRUTH}); numbers = evaluation.summary; evaluation.bootstrap(10)\n"
 
 
 def test_another_platform_gets_no_array_of_the_host_route() -> None:
     code = (
         "assert jax.devices()[0] not in jax.local_devices(backend='cpu')\n"
-        "from jaxmap._matching import _kernel\n"
-        "run, seen = _kernel._match_components, []\n"
-        "_kernel._match_components = lambda *given, **options: seen.append(run(*given, **options)) or seen[-1]\n"
+        "from jaxmap import _resampling\n"
+        "run, seen = _resampling._draw, []\n"
+        "_resampling._draw = lambda *given: seen.append(run(*given)) or seen[-1]\n"
         + SCORE
         + "print(numbers['AP50'] > 0.99, {*seen[0].devices()} == {jax.local_devices(backend='cpu')[0]})"
     )

@@ -93,6 +93,8 @@ class Load:
         if masks:
             add_masks(ground_truths["annotations"], self.image_sizes[self.gt_image], seed=1)
             add_masks(results, self.image_sizes[self.dt_image], seed=2)
+            for row in results:  # pycocotools would read the results as boxes
+                del row["bbox"]
         for path, content in zip(paths, (ground_truths, results), strict=True):
             path.write_text(json.dumps(content))
         return paths

@@ -13,7 +13,7 @@ ROUGHNESS = 0.04  # and what each column is off by itself, as the masks of a net
 
 
 def add_masks(rows: list[dict[str, Any]], image_sizes: np.ndarray, seed: int) -> None:
-    """Gives every object a `segmentation` in place of its `bbox`, and an `area`; what lies outside its image is empty.
+    """Gives every object a `segmentation` inside its `bbox`, and an `area`; what lies outside its image is empty.
 
     Args:
       rows: N objects as a file holds them.
@@ -25,7 +25,7 @@ def add_masks(rows: list[dict[str, Any]], image_sizes: np.ndarray, seed: int) ->
     rng = np.random.default_rng(seed)
     phases = rng.uniform(0, 2 * np.pi, len(rows)).tolist()
     for row, (width, height), phase in zip(rows, image_sizes.tolist(), phases, strict=True):
-        x, y, w, h = row.pop("bbox")
+        x, y, w, h = row["bbox"]
         columns = np.arange(max(int(x), 0), min(int(np.ceil(x + w)), width))
         across = np.clip((columns + 0.5 - x - w / 2) / (w / 2), -1, 1) if len(columns) else columns
         wave = 1 - WAVES + WAVES * np.sin(3 * np.pi * across + phase) + rng.normal(0, ROUGHNESS, len(columns))

@@ -24,7 +24,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import jaxmap
-from jaxmap._matching._packing import pad_detections, pad_ground_truths
+from jaxmap._matching._padding import pad_detections, pad_ground_truths
 from jaxmap.io import coco_detections, coco_ground_truths, load_json
 
 Columns = dict[str, Any]

@@ -15,6 +15,7 @@ and the figures are unreliable. Reported are medians of
     whole         a fresh process from files to numbers: start, import, load, first evaluation
     cached        the same for the command `jaxmap eval`, which reuses the programs that earlier runs compiled
     peak memory   of that process
+    off           the largest difference of one of the twelve numbers from pycocotools
 
 This process itself imports nothing outside the standard library: on Linux the peak memory of a child process includes
 the memory of its parent at its start.
@@ -28,6 +29,7 @@ import gzip
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import platform
 import shutil
@@ -141,7 +143,7 @@ def measure(
     def note(tool: str, name: str, seconds: float) -> None:
         measurements[tool].seconds[name].append(seconds)
         if report:
-            print(f"{tool:>17} {name:<10} {seconds:9.3f} s", flush=True)
+            print(f"{tool:>21} {name:<10} {seconds:9.3f} s", flush=True)
 
     if CACHING in repeats:
         run_command(pair, iou_type, cache)
@@ -174,10 +176,15 @@ def measure(
     return measurements
 
 
+def largest_difference(measurement: Measurement, expected: Sequence[float | None]) -> float:
+    """Returns how far a tool's numbers are from the expected ones; infinite if only one of the two is defined."""
+    pairs = [pair for numbers in measurement.numbers for pair in zip(numbers, expected, strict=True)]
+    return max((0.0 if a is b else math.inf if a is None or b is None else abs(a - b)) for a, b in pairs)
+
+
 def disagreements(measurements: Mapping[str, Measurement]) -> list[str]:
     """Returns a line for each tool and number that differs from the reference by more than the tolerance."""
-    reference = REFERENCE if REFERENCE in measurements else next(iter(measurements))
-    expected = measurements[reference].numbers[0]
+    reference, expected = _reference(measurements), _expected(measurements)
     lines = []
     for tool, measurement in measurements.items():
         for index, name in enumerate(NUMBERS):
@@ -185,6 +192,14 @@ def disagreements(measurements: Mapping[str, Measurement]) -> list[str]:
             if not all(_close(value, expected[index]) for value in values):
                 lines.append(f"{name}: {tool} gives {sorted(map(str, values))}, {reference} {expected[index]}")
     return lines
+
+
+def _reference(measurements: Mapping[str, Measurement]) -> str:
+    return REFERENCE if REFERENCE in measurements else next(iter(measurements))
+
+
+def _expected(measurements: Mapping[str, Measurement]) -> list[float | None]:
+    return measurements[_reference(measurements)].numbers[0]
 
 
 def _close(a: float | None, b: float | None) -> bool:
@@ -200,16 +215,31 @@ def table(measurements: Mapping[str, Measurement]) -> str:
     baseline = BASELINE if BASELINE in medians else next(iter(medians))
     ratio = f"to {baseline}"
     rows = [
-        ["", "warm call", "fastest", ratio, "whole", ratio, "cached", "first call", "load", "peak memory", "repeats"]
+        [
+            "",
+            "warm call",
+            "fastest",
+            ratio,
+            "whole",
+            ratio,
+            "cached",
+            "first call",
+            "load",
+            "peak memory",
+            "off",
+            "repeats",
+        ]
     ]
+    expected = _expected(measurements)
     for tool, median in medians.items():
         warm, whole, first, load = (_duration(median[name]) for name in ("warm call", "whole", "first call", "load"))
         warm_ratio, whole_ratio = (f"{median[name] / medians[baseline][name]:.2f}x" for name in ("warm call", "whole"))
         fastest = _duration(min(measurements[tool].seconds["warm call"]))
         cached = _duration(median["cached"]) if "cached" in median else "-"
         peak = f"{statistics.median(measurements[tool].peak_bytes) / 1e6:,.0f} MB"
+        off = f"{largest_difference(measurements[tool], expected):.1g}"
         repeats = str(len(measurements[tool].peak_bytes))
-        rows.append([tool, warm, fastest, warm_ratio, whole, whole_ratio, cached, first, load, peak, repeats])
+        rows.append([tool, warm, fastest, warm_ratio, whole, whole_ratio, cached, first, load, peak, off, repeats])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
     lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]

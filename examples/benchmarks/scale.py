@@ -16,7 +16,6 @@ arrays for jaxmap), evaluates once to warm up, then a few times more, and ends; 
     time          of a warm call, the median over all turns
     peak memory   of the process, imports and inputs included
     inputs        the arrays that jaxmap is given; the limit beside its peak is three times these and 400 MB
-    programs      that jaxmap compiled, all of them in the first call or else the time would tell
     growth        the exponent of time from one coco load to the next: time grows as images to that power
 
 This process itself imports nothing outside the standard library, see `run.py`.
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 COMPARED = ("hotcoco", "jaxmap")  # in the order of a turn; ratios are to the first
 ALLOWED_BYTES = 400_000_000, 3  # of peak memory: so many, and so many times the inputs
-COMPILES = "/jax/core/compile/backend_compile_duration"  # JAX records one for every program that it compiles
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -97,7 +95,6 @@ class Result:
 
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
     input_bytes: int = 0
-    programs: list[int] = dataclasses.field(default_factory=list)
     tools: dict[str, Measurement] = dataclasses.field(default_factory=dict)
 
     def seconds(self, tool: str) -> float:
@@ -116,13 +113,6 @@ def take_turn(name: str, path: str, limit: int, warm_calls: int) -> dict[str, An
     """Runs one tool on one load in this process, and returns what was measured."""
     warnings.simplefilter("ignore")  # hotcoco warns of limits other than COCO's
     tool: Any = TOOLS[name]()
-    programs: list[float] = []
-    if name == "jaxmap":
-        import jax.monitoring
-
-        jax.monitoring.register_event_duration_secs_listener(
-            lambda event, seconds, **_: programs.append(seconds) if event == COMPILES else None
-        )
     from loads import Load
 
     load = Load.read(path)
@@ -140,7 +130,6 @@ def take_turn(name: str, path: str, limit: int, warm_calls: int) -> dict[str, An
         "first call": seconds[0],
         "warm calls": seconds[1:],
         "numbers": numbers,
-        "programs": len(programs),
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT,
     }
 
@@ -190,7 +179,6 @@ def measure(scale: Scale, path: Path, tools: Sequence[str], repeats: int, report
             measurement.numbers += turn["numbers"]
             if tool == "jaxmap":
                 result.counts, result.input_bytes = turn["counts"], turn["input_bytes"]
-                result.programs.append(turn["programs"])
             if report:
                 calls = " ".join(f"{seconds:.3f}" for seconds in [turn["first call"], *turn["warm calls"]])
                 print(f"{tool:>10} {calls} s, {turn['peak_bytes'] / 1e6:,.0f} MB", flush=True)
@@ -212,14 +200,14 @@ def table(results: dict[str, Result]) -> str:
     """Returns the medians of all loads as a markdown table."""
     rows = [["", "images", "detections", "objects", "inputs"]]
     tools = list(next(iter(results.values())).tools)
-    rows[0] += [f"{tool} {what}" for tool in tools for what in ("time", "peak")] + ["ratio", "allowed", "programs"]
+    rows[0] += [f"{tool} {what}" for tool in tools for what in ("time", "peak")] + ["ratio", "allowed"]
     for name, result in results.items():
         row = [name, *(f"{result.counts[count]:,}" for count in ("images", "detections", "objects"))]
         row.append(_megabytes(result.input_bytes))
         for tool in tools:
             row += [f"{result.seconds(tool):.3g} s", _megabytes(result.peak_bytes(tool))]
         row.append(f"{result.seconds(tools[-1]) / result.seconds(tools[0]):.2f}x")
-        rows.append([*row, _megabytes(result.allowed_bytes), str(max(result.programs))])
+        rows.append([*row, _megabytes(result.allowed_bytes)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
     lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]

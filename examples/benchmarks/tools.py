@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 __all__ = ["NUMBERS", "TOOLS"]
@@ -101,6 +102,38 @@ class Jaxmap:
         return [None if math.isnan(value) else float(value) for value in summary.values()]  # in the order of `NUMBERS`
 
 
+class Vernier:
+    """Boxes stay JSON, which its evaluator parses, until `prepare` makes its matrix of them; masks are a list."""
+
+    def __init__(self) -> None:
+        from vernier import instance
+
+        self.instance = instance
+        self.iou_type = "bbox"
+
+    def load(self, ground_truths: str, detections: str) -> None:
+        self.ground_truths = self.instance.CocoDataset.from_json(Path(ground_truths).read_bytes())
+        self.detections: Any = Path(detections).read_bytes()
+        if self.iou_type == "segm":  # it needs boxes, and takes the areas of masks from them; pycocotools does neither
+            self.detections = [one | {"bbox": [0, 0, one["area"], 1]} for one in json.loads(self.detections)]
+
+    def prepare(self) -> None:
+        if self.iou_type == "segm":
+            return
+        import numpy as np
+
+        results = json.loads(self.detections)
+        rows = [(one["image_id"], *one["bbox"], one["score"], one["category_id"]) for one in results]
+        self.detections = np.array(rows, np.float64)
+
+    def evaluate(self) -> list[float | None]:
+        kernel = self.instance.Segm() if self.iou_type == "segm" else self.instance.Bbox()
+        evaluator = self.instance.Evaluator(iou=kernel, parity_mode="strict")  # pycocotools' numbers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        summary = evaluator.evaluate(self.ground_truths, self.detections, num_threads=cores)
+        return [None if value == -1 else float(value) for value in summary.stats]
+
+
 def _pycocotools() -> CocoApi:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -120,10 +153,18 @@ def _hotcoco() -> CocoApi:
     return CocoApi(COCO, COCOeval)
 
 
+def _ultrafast_pycocotools() -> CocoApi:
+    from ultrafast_pycocotools import COCO, COCOeval
+
+    return CocoApi(COCO, COCOeval)
+
+
 # In the order of a round. Each constructor imports its tool.
 TOOLS: dict[str, Callable[[], Tool]] = {
     "jaxmap": Jaxmap,
     "hotcoco": _hotcoco,
+    "ultrafast-pycocotools": _ultrafast_pycocotools,
+    "vernier": Vernier,
     "faster-coco-eval": _faster_coco_eval,
     "pycocotools": _pycocotools,
 }

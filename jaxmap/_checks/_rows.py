@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._geometry._boxes import box_iou_pairs
+from .._geometry._boxes_host import box_iou_pairs
 from .._geometry._record import Geometry
 from ..types import Bools, DetectionTable, Floats, GroundTruthTable, Ints
 from ._findings import Finding

@@ -1,4 +1,4 @@
-"""The folder where the commands keep compiled programs, so that only the first run of its kind compiles.
+"""The folder where the commands that draw images keep compiled programs, so that only the first run compiles them.
 
 This is JAX's persistent compilation cache in the user's cache folder. JAX takes care of versions, devices and
 concurrent processes. The cache holds machine code, so only the user may write to the folder.

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .._garbage_collection import collector_paused
+from .._jax_import import with_jax
 from .._outputs import printable
 from .._version import __version__
 from . import (
@@ -37,6 +38,7 @@ from ._compilation_cache import add_switch, configure
 from ._interrupts import interrupts_deferred
 from ._parser import Parser, parse
 from ._progress import clear_counts, counts_shown
+from ._resampling import draws_images
 from ._results import check_outputs
 
 __all__ = ["run"]
@@ -77,14 +79,20 @@ def run(argv: Sequence[str] | None) -> int:
             arguments.command_line = shlex.join((parser.prog, *given))
             check_outputs(arguments)
             configure(arguments)
-            with interrupts_deferred():
-                jax = importlib.import_module("jax")  # all commands need it
-            jax.config.update("jax_platforms", "cpu")  # and no accelerator, whose memory a training may use
+            with_jax(_choose_cpu)
+            if draws_images(arguments):
+                with interrupts_deferred():
+                    importlib.import_module("jax")
             status: int | None = arguments.run(arguments)
             sys.stdout.flush()
         except Exception as error:
             return _fail(error)
     return status or 0
+
+
+def _choose_cpu() -> None:
+    """Excludes accelerators, whose memory a training may use."""
+    importlib.import_module("jax").config.update("jax_platforms", "cpu")
 
 
 def _fail(error: Exception) -> int:

@@ -11,7 +11,16 @@ from ._arguments import Options, may_be_left_out, whole_numbers
 if TYPE_CHECKING:
     from ..types import GroundTruthTable
 
-__all__ = ["add_bootstrap", "add_resampling", "add_sizes", "add_slices", "resampling_of", "slices_of", "whole_number"]
+__all__ = [
+    "add_bootstrap",
+    "add_resampling",
+    "add_sizes",
+    "add_slices",
+    "draws_images",
+    "resampling_of",
+    "slices_of",
+    "whole_number",
+]
 
 _LARGEST_SEED = 2**32 - 1
 
@@ -32,6 +41,11 @@ def add_resampling(command: Options) -> None:
     add("--confidence", type=_confidence, default=0.95, metavar="SHARE", help=confidence)
     group = "CSV file with image_id (or file_name) and group: draw groups of images, such as videos, not single images"
     add("--group", metavar="FILE", help=group)
+
+
+def draws_images(arguments: argparse.Namespace) -> bool:
+    """Returns whether the command will draw images, for which it needs JAX."""
+    return arguments.name == "compare" or getattr(arguments, "bootstrap", None) is not None
 
 
 def add_sizes(command: Options, option: str, what: str) -> None:

@@ -54,7 +54,7 @@ def precision_recall(
     recall = np.empty((*grid, num_thresholds, num_classes))
     areas = np.empty_like(recall) if protocol.average == "area" else None
 
-    starts = np.searchsorted(detections.labels.take(order), np.arange(num_classes + 1))
+    starts = np.searchsorted(detections.labels, np.arange(num_classes + 1), sorter=order)
     counters = _Counters(protocol.max_detections, int(np.diff(starts).max(initial=0)))
     reach = counters.first_limit(detections.rank)
     matches = detections.matched.any(axis=1)
@@ -109,7 +109,7 @@ def precision_recall(
             if cells is not None:
                 cells[area][..., positives == 0] = np.nan
 
-    in_threads(integrate, range(grid[0]))  # area ranges are independent
+    in_threads(integrate, range(grid[0]), num_rows=len(order))  # area ranges are independent
 
     return PrecisionRecall(
         precision=precision.transpose(3, 2, 4, 0, 1),  # [A, M, R, T, K] to [T, R, K, A, M]

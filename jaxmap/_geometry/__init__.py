@@ -32,7 +32,7 @@ class Kind(NamedTuple):
 
 
 GEOMETRIES = {  # by `iou_type`
-    "bbox": Kind("_boxes", "boxes"),
+    "bbox": Kind("_boxes_host", "boxes"),
     "segm": Kind("_masks", "instance masks"),
     "boundary": Kind(
         "_masks", "the smaller of the IoUs of masks and of their boundaries; for crowds only masks", "boundary_ratio"

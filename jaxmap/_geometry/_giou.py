@@ -25,17 +25,15 @@ import numpy as np
 from ..types import Bools, DetectionTable, Floats, GroundTruthTable, Ints
 from . import _double_float as df
 from ._boxes import (
-    BBOX,
     BoxGeometry,
     BoxSimilarity,
     approximate_extents,
     approximate_iou,
-    box_iou_pairs,
     box_similarity,
     exact_intersection,
     exact_iou,
-    overlap_pairs,
 )
+from ._boxes_host import BBOX, box_iou_pairs, overlap_pairs
 from ._double_float import DoubleFloat
 from ._host import PairSimilarity
 from ._record import Constants

@@ -10,16 +10,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._expected import given
 from ..types import Array, DetectionTable, Floats, GroundTruthTable, Ints, SameArray
-from ._boxes import box_geometry, to_xywh
-from ._device import DenseSimilarity, dense_similarity, single
+from ._boxes_host import to_xywh
 from ._host import PairSimilarity
-from ._record import Constants, Geometry, Shape
+from ._record import Constants, Geometry, Shape, in_jit
 
 __all__ = ["KEYPOINTS", "keypoint_similarity", "keypoints_extent", "num_labelled"]
 
@@ -120,7 +117,7 @@ def _warn_of_no_area(table: GroundTruthTable) -> None:
 
 def _check_batch(side: str, keypoints: Array, constants: Constants) -> None:
     """Checks that there is one keypoint per sigma."""
-    num_sigmas, num_keypoints = len(constants.keypoint_sigmas), jnp.shape(keypoints)[2]
+    num_sigmas, num_keypoints = len(constants.keypoint_sigmas), np.shape(keypoints)[2]
     if num_keypoints != num_sigmas:
         raise ValueError(
             f"`{side}.keypoints` must have one keypoint for each of the {num_sigmas} `keypoint_sigmas` of the "
@@ -149,35 +146,10 @@ def _keypoint_similarity(
         )
 
 
-def _image(
-    shapes: dict[str, jax.Array],
-    ground_truth_shapes: dict[str, jax.Array],
-    crowd: jax.Array,
-    area: jax.Array | None,
-    *,
-    constants: Constants,
-    box_format: str,
-) -> DenseSimilarity:
-    keypoints, other_keypoints = shapes["keypoints"], ground_truth_shapes["keypoints"]
-    geometry = box_geometry(ground_truth_shapes["boxes"], box_format)
-    scale = (geometry.area if area is None else single(area)).hi
-    x, y = geometry.x, geometry.y
-    xywh = jnp.stack([x.start.hi, y.start.hi, x.size.hi, y.size.hi], axis=-1)
-    similarity = keypoint_similarity(
-        keypoints[:, None],
-        other_keypoints[None, :],
-        xywh[None, :],
-        scale[None, :],
-        jnp.asarray(constants.keypoint_sigmas, jnp.float32),
-    )
-    corners = jnp.concatenate([keypoints[..., :2].min(-2), keypoints[..., :2].max(-2)], axis=-1)
-    return dense_similarity(single(similarity), box_geometry(corners, "xyxy").area, geometry.area, area)
-
-
 KEYPOINTS = Geometry(
     shape=Shape("keypoints", "objects", ("keypoints", 3), "keypoints"),
     pairs=_pairs,
-    image=_image,
+    image=in_jit("_keypoints_device", "image_similarity"),
     columns=_columns,
     beside={"boxes": "for objects without labelled keypoints"},
     check_tables=_check_tables,

@@ -10,20 +10,14 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._expected import given
 from ..types import Array, DetectionTable, Floats, GroundTruthTable, Ints, Masks
-from . import _double_float as df
 from . import _rle as rle
-from ._boundaries import boundary_of
-from ._boxes import overlap_pairs
-from ._device import DenseSimilarity, dense_similarity
+from ._boxes_host import overlap_pairs
 from ._host import PairSimilarity
-from ._packed_masks import PackedMasks, intersections, packed
-from ._record import Constants, Geometry, Oddities, Shape
+from ._record import Constants, Geometry, Shape, in_jit
 
 __all__ = ["BOUNDARY", "SEGM"]
 
@@ -54,6 +48,8 @@ def _check_sizes(detections: DetectionTable, ground_truths: GroundTruthTable, _:
 
 def _check_batch(side: str, masks: Array, _: Constants) -> None:
     """Refuses soft masks."""
+    import jax.numpy as jnp  # for arrays of JAX
+
     dtype = jnp.result_type(masks)
     if jnp.issubdtype(dtype, jnp.inexact):
         raise TypeError(
@@ -108,59 +104,15 @@ def _boundaries(masks: Masks, ratio: float, rows: Ints) -> Masks:
     return rle.boundary_masks(masks.take(distinct), ratio).take(place)
 
 
-def _image(
-    shapes: dict[str, jax.Array],
-    ground_truth_shapes: dict[str, jax.Array],
-    crowd: jax.Array,
-    area: jax.Array | None,
-    *,
-    constants: Constants,
-    box_format: str,
-) -> DenseSimilarity:
-    masks, others = shapes["masks"], ground_truth_shapes["masks"]
-    return _similarity(packed(masks), packed(others), masks.shape[1], crowd, area)
-
-
-def _boundary_image(
-    shapes: dict[str, jax.Array],
-    ground_truth_shapes: dict[str, jax.Array],
-    crowd: jax.Array,
-    area: jax.Array | None,
-    *,
-    constants: Constants,
-    box_format: str,
-) -> DenseSimilarity:
-    height, ratio = shapes["masks"].shape[1], constants.boundary_ratio
-    masks, others = packed(shapes["masks"]), packed(ground_truth_shapes["masks"])
-    edges, other_edges = boundary_of(masks, height, ratio), boundary_of(others, height, ratio)
-    of_masks = _similarity(masks, others, height, crowd, area)
-    of_edges = _similarity(edges, other_edges, height, crowd, None).values
-    lesser = crowd[None, :] | (df.difference(of_masks.values, of_edges) <= 0)
-    return of_masks._replace(values=df.where(lesser, of_masks.values, of_edges))
-
-
-def _similarity(
-    masks: PackedMasks, others: PackedMasks, height: int, crowd: jax.Array, given_area: jax.Array | None
-) -> DenseSimilarity:
-    """Returns the IoU of every pair of packed masks, 0 where a union is empty; for crowds the share that is inside."""
-    intersection, area, other_area = intersections(masks.words, others.words, height), masks.area, others.area
-    union = jnp.where(crowd[None, :], area[:, None], area[:, None] + other_area[None, :] - intersection)
-    quotient = df.divide(df.from_integers(intersection), df.from_integers(jnp.maximum(union, 1)))
-    iou = df.where(union > 0, quotient, df.constant(0.0))
-    return dense_similarity(iou, df.from_integers(area), df.from_integers(other_area), given_area)
-
-
-def _oddities(_: dict[str, jax.Array], __: dict[str, jax.Array], similarity: DenseSimilarity) -> Oddities:
-    return Oddities(empty=similarity.ground_truth_area.hi == 0)
-
-
 SEGM = Geometry(
     shape=Shape("masks", "masks", ("height", "width"), "masks"),
     pairs=_pairs,
-    image=_image,
+    image=in_jit("_masks_device", "image_similarity"),
     columns=_columns,
     check_tables=_check_sizes,
     check_batch=_check_batch,
-    oddities=_oddities,
+    oddities=in_jit("_masks_device", "mask_oddities"),
 )
-BOUNDARY = dataclasses.replace(SEGM, pairs=_boundary_pairs, image=_boundary_image, boxes_fit=False)
+BOUNDARY = dataclasses.replace(
+    SEGM, pairs=_boundary_pairs, image=in_jit("_masks_device", "boundary_similarity"), boxes_fit=False
+)

@@ -15,11 +15,6 @@ parallel sides, shared edges and touching corners are not special cases.
 >>> boxes = np.array([[0.0, 0.0, 2.0, 2.0, 0.0], [0.0, 0.0, 2.0, 2.0, np.pi / 4]])
 >>> round(float(oriented_intersection(boxes[0], boxes[1])), 6)  # a regular octagon: 8 * (sqrt(2) - 1)
 3.313708
->>> import jax.numpy as jnp
->>> plus = jnp.array([[0.0, 0.0, 3.0, 1.0, 0.0], [0.0, 0.0, 3.0, 1.0, jnp.pi / 2]])
->>> print(oriented_box_iou(plus, plus).round(3))
-[[1.  0.2]
- [0.2 1. ]]
 """
 
 from __future__ import annotations
@@ -28,21 +23,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.typing import ArrayLike
-
 from .._expected import given
 from ..types import DetectionTable, Floats, GroundTruthTable, Ints, SameArray
-from . import _double_float as df
-from ._boxes import check_boxes, check_crowd, size_oddities
-from ._device import DenseSimilarity, dense_similarity, single
-from ._double_float import DoubleFloat
 from ._host import PairSimilarity
-from ._record import Constants, Geometry, Oddities, Shape
+from ._record import Constants, Geometry, Shape, in_jit
 
-__all__ = ["OBB", "oriented_box_iou", "oriented_hull", "oriented_intersection", "oriented_iou"]
+__all__ = ["OBB", "oriented_hull", "oriented_intersection", "oriented_iou"]
 
 
 def oriented_iou(boxes: SameArray, other_boxes: SameArray, crowd: SameArray) -> SameArray:
@@ -69,33 +55,6 @@ def oriented_iou(boxes: SameArray, other_boxes: SameArray, crowd: SameArray) -> 
     union = xp.where(crowd, area, area + other_area - intersection)
     iou: SameArray = xp.where(overlaps, intersection / xp.where(overlaps, union, 1.0), 0.0)
     return iou
-
-
-def oriented_box_iou(boxes: ArrayLike, other_boxes: ArrayLike, *, crowd: ArrayLike | None = None) -> jax.Array:
-    """Returns the IoU of every pair of oriented boxes, in [0, 1].
-
-    The rectangles are intersected exactly; this is not the Gaussian approximation that some detectors are trained with.
-    It is 0 for boxes that only touch, and for boxes of zero or negative width or height.
-
-    Args:
-      boxes: `[D, 5]` float, detections: centre x and y, width, height, and the angle in radians by which the box is
-        turned from the x axis towards the y axis (clockwise on a screen).
-      other_boxes: `[G, 5]` float, ground truths.
-      crowd: `[G]` bool; where True, the value is the intersection over the area of the detection.
-
-    Returns:
-      `[D, G]` float32, within 1e-5 if no box is more than 100 times longer than wide; batch with `jax.vmap`.
-
-    Raises:
-      ValueError: if an input is not `[n, 5]`.
-      TypeError: if an input does not hold real numbers, or `crowd` is not flags.
-    """
-    one, other = check_boxes("boxes", boxes, 5), check_boxes("other_boxes", other_boxes, 5)
-    iou: jax.Array = _compiled_iou(one[:, None], other[None, :], check_crowd(crowd, len(other))[None, :])
-    return iou
-
-
-_compiled_iou = jax.jit(oriented_iou)  # else hundreds of small operations would be compiled one by one
 
 
 def oriented_intersection(boxes: SameArray, other_boxes: SameArray) -> SameArray:
@@ -224,41 +183,11 @@ def _oriented_iou(one: DetectionTable, other: GroundTruthTable, rows: Ints, othe
     return oriented_iou(boxes[rows], other_boxes[others], other.crowd[others])
 
 
-def _image(
-    shapes: dict[str, jax.Array],
-    ground_truth_shapes: dict[str, jax.Array],
-    crowd: jax.Array,
-    area: jax.Array | None,
-    *,
-    constants: Constants,
-    box_format: str,
-) -> DenseSimilarity:
-    boxes, other_boxes = shapes["boxes"], ground_truth_shapes["boxes"]
-    iou = oriented_iou(boxes[:, None], other_boxes[None, :], crowd[None, :])
-    return dense_similarity(single(iou), _size_area(boxes), _size_area(other_boxes), area)
-
-
-def _size_area(boxes: jax.Array) -> DoubleFloat:
-    """Returns width times height of `[N, 5]` boxes."""
-    zero = jnp.zeros_like(boxes[:, 0])
-    return df.multiply(DoubleFloat(boxes[:, 2], zero), DoubleFloat(boxes[:, 3], zero))
-
-
-def _oddities(
-    shapes: dict[str, jax.Array], ground_truth_shapes: dict[str, jax.Array], similarity: DenseSimilarity
-) -> Oddities:
-    one, other = shapes["boxes"], ground_truth_shapes["boxes"]
-    areas = similarity.area.hi, similarity.ground_truth_area.hi
-    turned = jnp.abs(one[:, 4]) > np.float32(2 * np.pi), jnp.abs(other[:, 4]) > np.float32(2 * np.pi)
-    sizes = (one[:, 2], one[:, 3]), (other[:, 2], other[:, 3])
-    return size_oddities((one, other), sizes, areas)._replace(turned=turned)
-
-
 OBB = Geometry(
     shape=Shape("boxes", "boxes", (5,), "oriented"),
     pairs=_pairs,
-    image=_image,
+    image=in_jit("_oriented_device", "image_similarity"),
     columns=_columns,
-    oddities=_oddities,
+    oddities=in_jit("_oriented_device", "oriented_oddities"),
     sides="oriented",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ._device import DeviceSimilarity
     from ._host import PairSimilarity
 
-__all__ = ["SHAPE_FIELDS", "Constants", "Geometry", "Oddities", "Shape"]
+__all__ = ["SHAPE_FIELDS", "Constants", "Geometry", "Oddities", "Shape", "in_jit"]
 
 SHAPE_FIELDS = {"boxes", "masks", "keypoints"}  # the fields of `Detections` and `GroundTruths` for geometries
 
@@ -101,6 +102,15 @@ class ImageSimilarity(Protocol):
           constants: those of the protocol.
           box_format: the format of axis-aligned boxes.
         """
+
+
+def in_jit(file: str, name: str) -> Callable[..., Any]:
+    """Returns a function of this package that needs JAX; its file is imported by the first call."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        return getattr(importlib.import_module(f".{file}", __package__), name)(*arguments, **options)
+
+    return call
 
 
 def _nothing_to_check(*_: Any) -> None:

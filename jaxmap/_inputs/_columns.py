@@ -74,17 +74,13 @@ def _from_padded(side: str, value: Mapping[str, Any], shape: Shape, fields: tupl
             )
     rows = shapes.shape[:2]
     valid = _typed(f"{side}.valid", "valid", given.pop("valid")) if "valid" in given else np.ones(rows, bool)
-    image, row = np.nonzero(valid)
-    flat = {
-        name: _typed(f"{side}.{name}", name, _flattened(array) if valid.all() else array[valid])
-        for name, array in given.items()
-    }
-    return Columns(side, len(shapes), image, row, flat, of_images)
-
-
-def _flattened(array: HostArray) -> HostArray:
-    """Merges the first two axes, without a copy."""
-    return array.reshape(-1, *array.shape[2:])
+    slots = np.flatnonzero(valid)  # far faster than indexing by flags
+    image = np.repeat(np.arange(len(valid)), np.count_nonzero(valid, axis=1))
+    flat = {}
+    for name, array in given.items():
+        column = array.reshape(valid.size, *array.shape[2:])  # without a copy
+        flat[name] = _typed(f"{side}.{name}", name, column if valid.all() else column.take(slots, axis=0))
+    return Columns(side, len(shapes), image, slots - image * valid.shape[1], flat, of_images)
 
 
 def _from_list(side: str, value: Sequence[Any], shape: Shape, fields: tuple[str, ...]) -> Columns:

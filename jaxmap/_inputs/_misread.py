@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from .._geometry import geometry_of
-from .._geometry._boxes import box_iou_pairs, to_xywh
+from .._geometry._boxes_host import box_iou_pairs, to_xywh
 from .._geometry._record import Geometry
 from .._ordering import columns_of, take_rows
 from ..types import BOX_FORMATS, DetectionTable, Floats, GroundTruthTable, Ints

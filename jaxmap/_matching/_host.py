@@ -1,30 +1,26 @@
-"""The host route up to records: a whole dataset sorted, its candidates found, packed and matched.
+"""The host route up to records: a whole dataset sorted, its candidates found and matched.
 
-tables -order-> groups -similarity-> pairs -packing-> cells -match, in jit-> planes of each pair -> records
+tables -order-> groups -similarity-> pairs -match-> planes of each pair -> records
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import os
-from collections import deque
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
 from .._candidates._host import Groups, Pairs, find_pairs
 from .._display import described
 from .._geometry._host import PairSimilarity, pair_similarity
-from .._ordering import inverse, order_by_score, order_within, rank_in_group, starts_of_runs, take_rows
+from .._ordering import inverse, order_by_score, order_stably, rank_in_group, starts_of_runs, take_rows
 from .._planes import WORD_BITS, area_words, level_words, read_plane
 from .._records._host import DatasetRecords, are_ranked
 from .._threads import in_threads
 from ..protocols import EvaluationProtocol
 from ..types import (
     UNMATCHED,
-    Array,
     Bools,
     DetectionRecords,
     DetectionTable,
@@ -36,15 +32,9 @@ from ..types import (
     Records,
     Words,
 )
-from ._components import components
-from ._kernel import match_components
-from ._packing import Cells, pack_cells
+from ._rounds_host import match_by_rounds
 
 __all__ = ["MatchedDataset", "common_groups", "match_dataset", "require_matched"]
-
-CHUNKS_AT_ONCE = 8  # chunks in flight on the device; more would only take memory
-DROPPED = -1  # position of a row beyond the limit
-_processes: set[int] = set()  # the processes that have matched: this one, or one that it was forked from
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,17 +113,16 @@ def match_dataset(
       ground_truths: the ground truths, in any order; of equally similar ones the later row of an image is preferred, or
         the first if the protocol only uses the best.
       protocol: the protocol, with its grids, limits and rules.
-
-    Raises:
-      RuntimeError: in a process that was forked from one that had matched.
     """
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
     num_classes = len(ground_truths.class_ids)
     order, position, rank, by_class = _sort_detections(detections, ground_truths, protocol)
     columns: Sequence[HostArray] = (detections.image_index, detections.labels, detections.scores, detections.ids)
-    image_index, labels, scores, detection_ids = in_threads(lambda column: column.take(order), columns)
+    taken = in_threads(lambda column: column.take(order), columns, num_rows=len(order))
+    image_index, labels = (taken.pop(0).astype(np.int32) for _ in range(2))
+    scores, detection_ids = taken
     truth_group = ground_truths.image_index * num_classes + ground_truths.labels
-    truth_order = order_within(truth_group, np.arange(len(truth_group)))
+    truth_order = order_stably(truth_group)
     ground_truths, truth_group = take_rows(ground_truths, truth_order), truth_group[truth_order]
 
     ignored_absorb = protocol.absorbing != "crowds"
@@ -143,13 +132,15 @@ def match_dataset(
     ranged = _ranged(ground_truths.area, ground_truths.image_index, ground_truths, protocol)
     counted = _inside(ranged, protocol) & ~(ground_truths.crowd | ground_truths.ignore)[:, None]
     counted_words = _spread(counted, area_words(*grid))
-    groups = common_groups(image_index * num_classes + labels, truth_group)
+    groups = common_groups(image_index * np.int64(num_classes) + labels, truth_group)
     similarity = pair_similarity(detections, ground_truths, protocol)
     best_only = protocol.candidates == "best"
     pairs = find_pairs(
         detections, order, ground_truths, groups, similarity, protocol.iou_thresholds, best_only=best_only
     )
-    chosen = _match_pairs(pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=ignored_absorb)
+    chosen = match_by_rounds(
+        pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=ignored_absorb
+    )
     ignorable = chosen & ~counted_words[pairs.ground_truth]  # matches that leave a detection out
     if protocol.absorbing == "groups":
         whole = _inside(ranged, protocol) & ground_truths.crowd[:, None]  # groups, which count as one ground truth
@@ -213,29 +204,24 @@ def _sort_detections(
     The last is the order by class, then by descending score, image and position.
     """
     image_index, labels, scores = detections.image_index, detections.labels, detections.scores
-    arrival = np.arange(len(image_index))
-    in_order = not (image_index[1:] < image_index[:-1]).any()
-    if not in_order:
-        arrival = inverse(order_within(image_index, arrival))
-    group = image_index * len(ground_truths.class_ids) + labels
-    by_class, order = in_threads(lambda key: order_by_score(key, scores, arrival), (labels, group))
+    arrival = None
+    if (image_index[1:] < image_index[:-1]).any():
+        arrival = inverse(order_stably(image_index))
+    by_class = order_by_score(labels, scores, arrival)
+    place = order_stably(image_index.take(by_class))
+    order, by_class = by_class.take(place), inverse(place)
     if protocol.limit_scope == "image":
         by_image = order_by_score(image_index, scores, arrival)
         rank = rank_in_group(image_index.take(by_image)).take(inverse(by_image)).take(order)
     else:
-        rank = rank_in_group(group.take(order))
+        rank = rank_in_group(image_index.take(order) * len(ground_truths.class_ids) + labels.take(order))
     kept = rank < protocol.max_detections[-1]
     if ground_truths.verified is not None:
         kept &= ground_truths.verified[image_index.take(order), labels.take(order)]
-    if kept.all():
-        by_class = inverse(order).take(by_class)
-    else:
+    if not kept.all():
         order, rank = order[kept], rank[kept]
-        sorted_row = np.full(len(group), DROPPED)
-        sorted_row[order] = np.arange(len(order))
-        by_class = sorted_row.take(by_class)
-        by_class = by_class[by_class != DROPPED]
-    return order, order if in_order else arrival.take(order), rank.astype(np.int32), by_class
+        by_class = (np.cumsum(kept) - 1).take(by_class[kept.take(by_class)])
+    return order, order if arrival is None else arrival.take(order), rank.astype(np.int32), by_class
 
 
 def _areas(detections: DetectionTable) -> Floats:
@@ -261,30 +247,6 @@ def common_groups(detection_group: Ints, truth_group: Ints) -> Groups:
     return Groups(first[in_detections], count[in_detections], truth_first[in_truths], truth_count[in_truths])
 
 
-def _match_pairs(pairs: Pairs, counted: Words, crowd: Bools, levels: Words, *, ignored_absorb: bool) -> Words:
-    """Returns `[P, W]` uint32, the planes in which each pair is a match."""
-    _refuse_after_fork()
-    chosen = np.zeros((len(pairs.level), counted.shape[1]), np.uint32)
-    run = partial(match_components, ignored_absorb=ignored_absorb)
-    # Only detections that share a ground truth, directly or through others, can influence each other.
-    cell = components(pairs.detection, pairs.ground_truth, len(crowd))
-    order = order_within(cell, np.arange(len(cell)))
-    taken = (column.take(order) for column in (cell, pairs.detection, pairs.ground_truth, pairs.level))
-    running: deque[tuple[Cells, Array]] = deque()
-
-    def collect() -> None:
-        cells, planes = running.popleft()
-        chosen[order[cells.pairs]] = np.asarray(planes)[cells.places]
-
-    for cells in pack_cells(*taken, counted=counted, crowd=crowd):
-        running.append((cells, run(cells.candidates, cells.counted, cells.crowd, levels)))  # without waiting for it
-        if len(running) > CHUNKS_AT_ONCE:
-            collect()
-    while running:
-        collect()
-    return chosen
-
-
 def _first_in_groups(taken: Words, group: Ints) -> Words:
     """Returns `[P, W]` uint32, the planes in which each pair is the first of its group; pairs by descending score."""
     first = np.zeros_like(taken)
@@ -293,16 +255,6 @@ def _first_in_groups(taken: Words, group: Ints) -> Words:
         rows = np.flatnonzero(taken[:, word] & plane)
         first[rows[np.unique(group[rows], return_index=True)[1]], word] |= plane
     return first
-
-
-def _refuse_after_fork() -> None:
-    """Raises in a forked process, where JAX's threads do not exist and waiting for them would never end."""
-    _processes.add(os.getpid())
-    if len(_processes) > 1:
-        raise RuntimeError(
-            "this process was forked from one that had evaluated, and JAX does not work in it; start processes with "
-            "`multiprocessing.get_context('spawn')` or 'forkserver', or evaluate only after the fork."
-        )
 
 
 def _inside(area: Floats, protocol: EvaluationProtocol) -> Bools:
@@ -316,5 +268,5 @@ def _spread(counted: Bools, areas: Words) -> Words:
     for flags, area in zip(counted.T, areas, strict=True):
         for word, planes in zip(words, area, strict=True):
             if planes:
-                np.bitwise_or(word, planes, out=word, where=flags)
+                word |= flags * planes
     return words.T

@@ -12,16 +12,13 @@ of times.
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from .._cpu import on_cpu
-from ..types import Bools, Candidates, Ints, Words
+from ..types import Candidates
 
-__all__ = ["match", "match_components"]
+__all__ = ["match"]
 
 
 def match(
@@ -92,23 +89,6 @@ def match(
         return taken, chosen
 
     return jax.lax.scan(step, jnp.zeros_like(counted), (index, candidates.level))[1]
-
-
-def match_components(
-    candidates: Candidates[Ints], counted: Words, crowd: Bools, levels: Words, *, ignored_absorb: bool
-) -> jax.Array:
-    """Matches `n` components of the host on its CPU, like `match`: candidates `[n, D, C]` to `[n, D, C, W]` uint32."""
-    with on_cpu():
-        matched: jax.Array = _match_components(candidates, counted, crowd, levels, ignored_absorb=ignored_absorb)
-    return matched
-
-
-@partial(jax.jit, static_argnames="ignored_absorb")
-def _match_components(
-    candidates: Candidates[jax.Array], counted: jax.Array, crowd: jax.Array, levels: jax.Array, *, ignored_absorb: bool
-) -> jax.Array:
-    one = partial(match, levels=levels, ignored_absorb=ignored_absorb)
-    return jax.vmap(lambda c, g, r: one(c, counted=g, crowd=r))(candidates, counted, crowd)
 
 
 def _rows(table: jax.Array, index: jax.Array) -> jax.Array:

@@ -9,7 +9,6 @@ import numpy as np
 
 from .._display import Columns, described, html_table
 from .._records._host import DatasetRecords
-from .._resampling import draw_counts_on_host
 from .._summary import line_texts
 from ..protocols import EvaluationProtocol
 from ..types import HostArray, Ints
@@ -138,6 +137,8 @@ def resample(
     dataset: DatasetRecords, protocol: EvaluationProtocol, num_replicates: int, seed: int, index: Ints, num_units: int
 ) -> Resampled:
     """Returns the numbers of resamples of units; `index` is `[I]`, the unit of each image."""
+    from .._resampling import draw_counts_on_host  # needs JAX, unlike the other analyses
+
     num_groups = min(num_units, JACKKNIFE_GROUPS)
     group = index % num_groups
 

@@ -57,7 +57,7 @@ def image_curves(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Image
     truth_group = (truth.image_index * num_classes + truth.labels)[counted]
     groups, count = np.unique(truth_group, return_counts=True)
 
-    group = found.image_index * num_classes + found.labels  # ascending, as the detections are sorted
+    group = found.image_index * np.int64(num_classes) + found.labels  # ascending, as the detections are sorted
     first, last = (np.searchsorted(group, groups, side=side) for side in ("left", "right"))
     curve = np.repeat(np.arange(len(groups)), last - first)
     rows = np.arange(len(curve)) + (first - np.cumsum(last - first) + (last - first))[curve]

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from .._evaluation import Evaluation, evaluate
-from .._geometry._boxes import to_xywh
+from .._geometry._boxes_host import to_xywh
 from .._inputs._foreign import to_numpy
 from ..types import Floats, HostArray
 from ._image_tables import integers

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .._garbage_collection import collector_paused
 from ..types import Bools, DetectionTable, GroundTruthTable, HostArray, Ints
 from ._coco_shapes import CocoShapes, coco_shapes, image_columns
-from ._files import PathLike, read_bytes
+from ._files import PathLike, opened, read_bytes
 from ._identifiers import doubtful, index_of
 from ._json import Entries, first_few, parse_json
 from ._json_fast import Columns, Layout, typed_list, typed_lists
@@ -36,6 +36,7 @@ __all__ = [
     "read_coco_detections",
     "read_coco_ground_truths",
     "read_ground_truth_columns",
+    "read_result_columns",
     "result_columns",
     "result_layout",
 ]
@@ -118,15 +119,8 @@ def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable, *, iou
       FileNotFoundError: if there is no such file.
       ValueError: if it is not JSON, or not as described in `coco_detections`.
     """
-    data, source = read_bytes(path), str(path)
-    layout = result_layout(iou_type)
     with collector_paused():  # the columns have no name here: they are gone when the collector resumes
-        return detection_table(
-            typed_list(data, layout) or result_columns(parse_json(data, path), layout, source),
-            ground_truths,
-            iou_type,
-            source,
-        )
+        return detection_table(read_result_columns(path, result_layout(iou_type)), ground_truths, iou_type, str(path))
 
 
 def coco_ground_truths(
@@ -191,6 +185,16 @@ def coco_detections(
     """
     columns = result_columns(data, result_layout(iou_type), source)
     return detection_table(columns, ground_truths, iou_type, source)
+
+
+def read_result_columns(path: PathLike, layout: Layout) -> Columns:
+    """Returns the columns of a results file."""
+    with opened(path) as file:
+        columns = typed_list(file, layout)
+        if columns is None:
+            file.seek(0)
+            columns = result_columns(parse_json(file.read(), path), layout, str(path))
+        return columns
 
 
 def read_ground_truth_columns(path: PathLike, layouts: Mapping[str, Layout]) -> dict[str, Columns]:
@@ -271,12 +275,13 @@ def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: st
     layout = coco_shapes(iou_type)
     shapes = layout.of_annotations(rows, image_index, sizes, source, area_expected)
     _warn_of_unmatchable(shapes, rows, layout, f"{source}: `annotations`")
+    kept = _selection(known)
     return GroundTruthTable(
-        image_index=image_index[known],
-        labels=labels[known],
-        crowd=rows.get("iscrowd", np.zeros_like(known))[known],
-        ids=rows["id"][known],
-        **{name: column[known] for name, column in shapes.items()},
+        image_index=image_index[kept],
+        labels=labels[kept],
+        crowd=rows.get("iscrowd", np.zeros_like(known))[kept],
+        ids=rows["id"][kept],
+        **{name: column[kept] for name, column in shapes.items()},
         **of_images,
         image_files=files[image_order],
         image_ids=image_ids,
@@ -293,13 +298,19 @@ def detection_table(rows: Columns, ground_truths: GroundTruthTable, iou_type: st
     class_ids, class_names = ground_truths.class_ids, ground_truths.class_names
     labels, known = _labels(rows["category_id"], class_ids, class_names, source=source, name=name)
     shapes = coco_shapes(iou_type).of_results(rows, image_index, ground_truths.image_sizes, source)
+    kept = _selection(known)
     return DetectionTable(
-        image_index=image_index[known],
-        labels=labels[known],
-        scores=rows["score"][known],
+        image_index=image_index[kept],
+        labels=labels[kept],
+        scores=rows["score"][kept],
         ids=np.flatnonzero(known),
-        **{name: column[known] for name, column in shapes.items()},
+        **{name: column[kept] for name, column in shapes.items()},
     )
+
+
+def _selection(known: Bools) -> Bools | slice:
+    """Returns what takes the known rows, without a copy if all are."""
+    return slice(None) if known.all() else known
 
 
 def _entries(data: Mapping[str, Any], name: str, source: str) -> Entries:

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import reprlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,7 +117,7 @@ def _masks_of_annotations(
 
 def _masks_of_results(rows: Columns, image_index: Ints, image_sizes: Ints | None, source: str) -> dict[str, Any]:
     given, segmentations = _given_boxes(rows, source), rows["segmentation"]
-    if given is not None and any(one is None for one in segmentations):  # a box stands for all pixels inside it
+    if given is not None and isinstance(segmentations, list):  # a box stands for all pixels inside it
         pairs = zip(segmentations, given.tolist(), strict=True)
         segmentations = [box_polygon(box) if one is None else one for one, box in pairs]
     masks = _masks(segmentations, image_index, image_sizes, f"{source}: `results`")
@@ -158,8 +158,8 @@ _LAYOUTS = {  # by the column of a table with the geometry
     "boxes": CocoShapes({}, _BOX, _BOX, _boxes_of_annotations, _boxes_of_results, _unmatchable_boxes),
     "masks": CocoShapes(
         {"height": Entries.integers, "width": Entries.integers},
-        {"segmentation": Entries.objects, "bbox": Entries.names},
-        {"segmentation": Entries.names, "bbox": Entries.names},
+        {"segmentation": Entries.segmentations, "bbox": Entries.names},
+        {"segmentation": Entries.segmentations_or_none, "bbox": Entries.names},
         _masks_of_annotations,
         _masks_of_results,
     ),
@@ -223,7 +223,7 @@ def _bounded(values: Floats, field: str, name: str, source: str) -> Floats:
     return values
 
 
-def _masks(segmentations: list[Any], image_index: Ints, image_sizes: Ints | None, where: str) -> Masks:
+def _masks(segmentations: Sequence[Any], image_index: Ints, image_sizes: Ints | None, where: str) -> Masks:
     if image_sizes is None:
         raise ValueError(f"{where} need the sizes of images: read the ground truths with the same `iou_type`.")
     sizes = image_sizes[image_index]

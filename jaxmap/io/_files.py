@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from .._progress import counted
 
-__all__ = ["PathLike", "files_in", "is_archive", "names_in", "open_file", "read_bytes"]
+__all__ = ["PathLike", "files_in", "is_archive", "names_in", "open_file", "opened", "read_bytes"]
 
 PathLike = str | os.PathLike[str]
 
@@ -80,11 +80,26 @@ def read_bytes(path: PathLike) -> bytes:
       OSError: if there is no such file, or it cannot be read; the error has the file name.
       ValueError: if it is not a regular file, or its content cannot be unpacked.
     """
+    with opened(path) as content:
+        return content.read()
+
+
+@contextlib.contextmanager
+def opened(path: PathLike) -> Iterator[BinaryIO]:
+    """Opens the unpacked content of a file, or of standard input for the path `-`, to read it in parts or twice.
+
+    Raises:
+      OSError: if there is no such file, or it cannot be read; the error has the file name.
+      ValueError: if it is not a regular file, or its content cannot be unpacked.
+    """
     try:
         if os.fspath(path) == _STANDARD_INPUT:
-            return _unpacked(path, _standard_input())
+            yield io.BytesIO(_unpacked(path, _standard_input()))
+            return
         with open_file(path) as file:
-            return _unpacked(path, file.read())
+            head = file.read(_HEAD)
+            file.seek(0)
+            yield io.BytesIO(_unpacked(path, file.read())) if _is_packed(head) else file
     except OSError as error:
         error.filename = error.filename or os.fspath(path)
         raise
@@ -202,6 +217,10 @@ def _standard_input() -> bytes:
 
 def _packer(head: bytes) -> _Packer | None:
     return next((packer for magic, packer in _PACKERS.items() if head.startswith(magic)), None)
+
+
+def _is_packed(head: bytes) -> bool:
+    return head.startswith((*_PACKERS, *_OTHERS))
 
 
 def _unpacked(path: PathLike, data: bytes) -> bytes:

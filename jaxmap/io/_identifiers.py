@@ -31,6 +31,7 @@ from ..types import Bools, HostArray, Ints
 __all__ = ["LONGEST", "column", "doubtful", "identifier", "index_of", "integer"]
 
 LONGEST = 1024  # characters of a text
+_LONGEST_TABLE = 1 << 20  # of ids in place of a search, which takes ten times as long; COCO's end at 581,929
 _EXACT_FLOATS = 2**53  # up to here every integer is exact as a double
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _OTHERWISE = re.compile(r"(-?)0*(0|[1-9][0-9]*)(?:\.0+)?")
@@ -85,9 +86,8 @@ def index_of(ids: HostArray, known: HostArray, files: NDArray[np.object_] | None
     if not len(known):
         return np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
     if ids.dtype.kind != "U" and known.dtype.kind != "U":
-        index = np.searchsorted(known, ids)
-        index[index == len(known)] = 0  # larger than all: any index is valid, because the comparison finds it unknown
-        found = known[index] == ids
+        index = _place(ids, known)  # of an unknown id any index is valid, because the comparison finds it unknown
+        found = known.take(index) == ids
         if files is None or found.all():
             return index, found
     listed = known.astype(str).tolist()
@@ -101,6 +101,17 @@ def index_of(ids: HostArray, known: HostArray, files: NDArray[np.object_] | None
     found = index >= 0
     index[~found] = 0
     return index, found
+
+
+def _place(ids: HostArray, known: HostArray) -> Ints:
+    """Returns the index of every id in ascending integers, any index for those that are not among them."""
+    low, span = known[0], int(known[-1]) - int(known[0])
+    if span >= _LONGEST_TABLE:
+        return np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    table = np.zeros(span + 1, np.int64)
+    table[known - low] = np.arange(len(known))
+    places: Ints = table.take(ids - low, mode="clip")
+    return places
 
 
 def doubtful(unknown: HostArray, known: HostArray, files: NDArray[np.object_] | None = None) -> list[str]:

@@ -252,6 +252,18 @@ class Entries:
         """
         return self.values(field)
 
+    def segmentations(self, field: str) -> list[Any]:
+        """Returns the `segmentation` of every entry, unchecked.
+
+        Raises:
+          ValueError: if an entry lacks the field.
+        """
+        return self.values(field)
+
+    def segmentations_or_none(self, field: str) -> list[Any]:
+        """Returns the `segmentation` of every entry, unchecked; None where an entry lacks it."""
+        return self.values(field, default=None)
+
     def keypoints(self, field: str) -> Floats:
         """Returns `[N, P, 3]` float64: x, y and visibility of P keypoints, as `[x, y, v, ...]` or `[[x, y, v], ...]`.
 

@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 
 from ..types import DetectionTable, GroundTruthTable, HostArray, Ints
-from ._coco import detection_table, result_columns, result_layout
-from ._files import PathLike, open_file, read_bytes
-from ._json import Entries, first_few, parse_json
-from ._json_fast import typed_list
+from ._coco import detection_table, read_result_columns, result_layout
+from ._files import PathLike, open_file
+from ._json import Entries, first_few
 from ._lines import image_name, known_names
 
 __all__ = ["is_ultralytics", "read_ultralytics_detections"]
@@ -61,9 +60,8 @@ def read_ultralytics_detections(
       ValueError: if it is not JSON, or not as described in `coco_detections`; if an image is not known, or its name
         stands for several; or if `category_ids` is needed.
     """
-    data, source = read_bytes(path), str(path)
-    layout = result_layout(iou_type) | {"file_name": Entries.names}
-    columns = typed_list(data, layout) or result_columns(parse_json(data, path), layout, source)
+    source = str(path)
+    columns = read_result_columns(path, result_layout(iou_type) | {"file_name": Entries.names})
     files = columns.pop("file_name")
     named = bool(files) and all(isinstance(file, str) and file for file in files)
     names = list(map(image_name, files)) if named else columns["image_id"].astype(str).tolist()

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import jaxmap
-from jaxmap._geometry._boxes import box_iou_pairs
+from jaxmap._geometry._boxes_host import box_iou_pairs
 from jaxmap._ordering import take_rows
 from jaxmap._pairing._host import PAIRINGS
 from support.scenes import Scene, odd_scenes, random_scene

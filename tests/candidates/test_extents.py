@@ -7,7 +7,7 @@ import pytest
 
 from jaxmap._candidates import _host as _candidates
 from jaxmap._candidates._host import Groups, find_pairs
-from jaxmap._geometry._boxes import box_iou_pairs
+from jaxmap._geometry._boxes_host import box_iou_pairs
 from jaxmap._geometry._host import PairSimilarity, pair_similarity
 from jaxmap.protocols import COCO
 from jaxmap.types import DetectionTable, GroundTruthTable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import pathlib
 import sys
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 from jaxmap.io import coco_ground_truths, read_coco_detections, read_coco_ground_truths
 from jaxmap.io._coco import ground_truth_layouts, result_layout
 from jaxmap.io._json import Entries
-from jaxmap.io._json_fast import typed_list, typed_lists
+from jaxmap.io._json_fast import Columns, Layout, typed_lists
+from jaxmap.io._json_fast import typed_list as read_typed_list
 
 pytest.importorskip("msgspec")
 
@@ -25,6 +27,10 @@ RESULT = {"image_id": 7, "category_id": 18, "bbox": [1.5, 0, 20, 10], "score": 0
 ANNOTATION = {"id": 1, "image_id": 7, "category_id": 18, "bbox": [0, 0, 20, 10], "area": 150, "iscrowd": 0}
 DATASET = {"images": [{"id": 9}, {"id": 7}], "categories": [{"id": 18, "name": "dog"}], "annotations": [ANNOTATION]}
 RESULTS, GROUND_TRUTHS = result_layout("bbox"), ground_truth_layouts("bbox")
+
+
+def typed_list(content: bytes, layout: Layout) -> Columns | None:
+    return read_typed_list(io.BytesIO(content), layout)
 
 
 @contextlib.contextmanager

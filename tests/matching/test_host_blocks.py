@@ -8,7 +8,6 @@ import pytest
 import jaxmap
 from jaxmap._candidates import _host as _candidates
 from jaxmap._curves import _host as _curves
-from jaxmap._matching._components import components
 
 
 def crowded(seed: int) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]]]:
@@ -53,16 +52,3 @@ def test_blocks_change_no_bit(protocol: str, blocks: str, monkeypatch: pytest.Mo
             np.testing.assert_array_equal(getattr(in_blocks, name), getattr(expected, name), err_msg=name)
         np.testing.assert_array_equal(in_blocks.matched.chosen, expected.matched.chosen)
         np.testing.assert_array_equal(in_blocks.matched.pairs.similarity, expected.matched.pairs.similarity)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_components_hold_what_is_joined_and_nothing_else(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    detection = np.sort(rng.integers(0, 40, 50))
-    ground_truth = rng.integers(0, 45, 50)
-    found = components(detection, ground_truth, 45)
-    sets = [{("d", d), ("g", g)} for d, g in zip(detection.tolist(), ground_truth.tolist(), strict=True)]
-    for _ in sets:  # a plain closure: every pair grows by all that it touches
-        sets = [set().union(*(other for other in sets if other & one)) for one in sets]
-    expected = [min(g for kind, g in one if kind == "g") for one in sets]
-    assert found.tolist() == expected

@@ -1,4 +1,4 @@
-"""All kernels give the bits of `match`: the scan over all pairs, rounds, and the kernel for TPUs in interpret mode."""
+"""All kernels give the bits of `match`: the scan over all pairs, rounds on both routes, and the TPU's, interpreted."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from jaxmap import COCO, OPEN_IMAGES, VOC2012, Detections, EvaluationProtocol, GroundTruths
 from jaxmap._candidates._device import ABSENT
+from jaxmap._candidates._host import Pairs
 from jaxmap._matching._backends import match_by_lists, match_dense
 from jaxmap._matching._checked import BatchRules, CheckedBatch, check_batch
 from jaxmap._matching._dense_kernel import LANES, DensePairs, fits_tpu, match_on_tpu, match_pairs
@@ -18,6 +19,7 @@ from jaxmap._matching._kernel import match
 from jaxmap._matching._outcomes import outcome
 from jaxmap._matching._prepared import prepare_image
 from jaxmap._matching._rounds import match_by_rounds
+from jaxmap._matching._rounds_host import match_by_rounds as match_on_host
 from jaxmap._planes import area_words, level_words
 from jaxmap.protocols import OPEN_IMAGES_CHALLENGE
 from jaxmap.types import Candidates
@@ -90,6 +92,30 @@ def test_kernels_equal_match(name: str, ignored_absorb: bool) -> None:
         expected = by_lists(*lists, ignored_absorb=ignored_absorb)
         for result, words in zip(kernel(pairs), expected, strict=True):
             np.testing.assert_array_equal(np.asarray(result).view(np.uint32), np.asarray(words))
+
+
+@pytest.mark.parametrize("ignored_absorb", [False, True])
+@pytest.mark.parametrize("num_areas", [1, 4, 7, 13])  # of 10 planes each: one word to five
+def test_the_host_matches_like_match(num_areas: int, ignored_absorb: bool) -> None:
+    levels, areas = level_words(T, num_areas), area_words(T, num_areas)
+    matching = jax.jit(partial(match, levels=levels, ignored_absorb=ignored_absorb))
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        num_ground_truths = int(rng.integers(1, 13))
+        # Pairs without a level are padding, at any place, and many detections have none that is real.
+        level = np.maximum(rng.integers(-12, T + 1, (30, 12)), 0).astype(np.int8)
+        index = np.stack([rng.permutation(12) for _ in level]).astype(np.int32)
+        level[index >= num_ground_truths] = 0
+        inside = rng.random((num_ground_truths, num_areas)) < 0.6
+        counted = np.bitwise_or.reduce(np.where(inside[..., None], areas, np.uint32(0)), axis=1)
+        crowd = rng.random(num_ground_truths) < 0.2
+        counted[crowd] = 0
+        expected = matching(Candidates(index=index, level=level), counted=counted, crowd=crowd)
+        detection, place = np.nonzero(level)
+        pairs = Pairs(detection, index[detection, place].astype(np.int64), np.empty(0), level[detection, place])
+        chosen = match_on_host(pairs, counted, crowd, levels, ignored_absorb=ignored_absorb)
+        np.testing.assert_array_equal(chosen, np.asarray(expected)[detection, place])
+        assert chosen.any()
 
 
 @pytest.mark.parametrize("shape", [(LANES + 3, 17, 2), (1, 1, 1), (2, 34, 9)])

@@ -65,7 +65,7 @@ def main() -> int:
         range(first, min(first + arguments.chunk, stop)) for first in range(arguments.seed, stop, arguments.chunk)
     ]
     done = wrong = 0
-    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:  # JAX's threads do not survive a fork
+    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
         for count, found in pool.imap_unordered(partial(_mismatches, iou_type=arguments.iou_type), chunks):
             done, wrong = done + count, wrong + len(found)
             for seed, message in found:

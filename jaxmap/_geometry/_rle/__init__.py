@@ -14,6 +14,7 @@ not widen boxes.
 
 from ._boundaries import boundary_distance, boundary_masks, distance_of_square
 from ._counts import masks_of_runs, runs_of_masks
+from ._encodings import Encodings, encodings_of, join_encodings
 from ._masks import dense_mask, encode_masks, join_masks, mask_boxes, mask_iou, mask_iou_bound, united
 from ._no_pixels import warn_of_no_pixels
 from ._segmentations import (
@@ -26,6 +27,7 @@ from ._segmentations import (
 )
 
 __all__ = [
+    "Encodings",
     "boundary_distance",
     "boundary_masks",
     "box_polygon",
@@ -35,6 +37,8 @@ __all__ = [
     "dense_mask",
     "distance_of_square",
     "encode_masks",
+    "encodings_of",
+    "join_encodings",
     "join_masks",
     "mask_boxes",
     "mask_iou",

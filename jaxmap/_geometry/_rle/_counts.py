@@ -14,43 +14,59 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..._ragged import blocks, ranges
+from ..._threads import in_threads
 from ...types import Bools, Ints, Masks
-from ._masks import AT_ONCE, edges_of, make_masks, running_sums
+from ._encodings import Encodings
+from ._masks import AT_ONCE, areas, edges_of, make_masks, running_sums
 
-__all__ = ["Name", "masks_of_runs", "masks_of_texts", "runs_of_masks", "texts_of_masks"]
+__all__ = ["Name", "fault_of_text", "masks_of_encodings", "masks_of_runs", "runs_of_masks", "texts_of_masks"]
 
 FIRST = 48  # the character that stands for 0
 MORE, SIGN, DIGIT, LARGEST = 32, 16, 31, 63
 LONGEST = 7  # characters of a number: 35 bits with the sign, enough for masks of fewer than 2^31 pixels
 Name = Callable[[int], str]  # names a mask by its row, for messages
+Characters = NDArray[np.uint8]
 
 
-def masks_of_texts(texts: Sequence[str | bytes], size: Ints, name: Name) -> Masks:
-    """Returns the masks of compressed counts.
+def masks_of_encodings(encodings: Encodings, name: Name) -> Masks:
+    """Returns the masks of compressed encodings.
 
     Args:
-      texts: N texts.
-      size: `[N, 2]` int64, heights and widths.
+      encodings: N encodings.
       name: returns the name of a mask, for messages.
 
     Raises:
-      ValueError: if one is not such a text, or its runs do not add up to its size.
+      ValueError: if the counts of one are no such text, or its runs do not add up to its size.
     """
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    counts, split = np.zeros(len(texts), np.int64), np.zeros(len(texts), bool)
-    edges, used = np.empty(int(lengths.sum()), np.int32), 0  # one array from the start: fresh memory is slow
-    for first, last in blocks(lengths, AT_ONCE):
-        here = slice(first, last)
-        numbers = _numbers(texts[here], lengths[here])
-        block = None if numbers is None else _edges(_undo_deltas(*numbers), numbers[1], size[here])
-        if block is None:
-            raise _fault(texts, size, first, name)
-        edges[used : used + len(block[0])] = block[0]
-        counts[here], split[here] = block[1:]
-        used += len(block[0])
-    return make_masks(edges[:used], counts, size, split)
+    text, stop, size = np.frombuffer(encodings.text, np.uint8), encodings.stop, encodings.sizes
+    lengths = np.diff(stop, prepend=0)
+    rows = [slice(*block) for block in blocks(lengths, AT_ONCE)]
+    texts = [text[stop[here.start] - lengths[here.start] : stop[here.stop - 1]] for here in rows]
+    # As many edges as numbers, which end with characters below `MORE`, or fewer.
+    room = np.cumsum([0, *(np.count_nonzero(one < FIRST + MORE) for one in texts)])
+    edges = np.empty(room[-1], np.int32)
+    counts, area, split = np.empty(len(stop), np.int64), np.empty(len(stop)), np.empty(len(stop), bool)
+
+    def decode(block: int) -> int:
+        here = rows[block]
+        numbers = _numbers(texts[block], lengths[here])
+        found = None if numbers is None else _edges(_undo_deltas(*numbers), numbers[1], size[here])
+        if found is None:
+            raise _fault(encodings, here.start, name)
+        of_block, counts[here], split[here] = found
+        area[here] = areas(of_block, counts[here])
+        edges[room[block] : room[block] + len(of_block)] = of_block
+        return len(of_block)
+
+    used = 0
+    for place, length in zip(room[:-1].tolist(), in_threads(decode, range(len(rows))), strict=True):
+        edges[used : used + length] = edges[place : place + length]  # closes the gaps
+        used += length
+    ends = np.cumsum(counts)
+    return Masks(edges=edges[:used], start=ends - counts, stop=ends, sizes=size, area=area, split=split)
 
 
 def masks_of_runs(runs: Ints, counts: Ints, size: Ints, name: Name) -> Masks:
@@ -114,13 +130,9 @@ def texts_of_masks(masks: Masks) -> list[bytes]:
     return [data[first:last] for first, last in pairwise(cuts)]
 
 
-def _numbers(texts: Sequence[str | bytes], lengths: Ints) -> tuple[Ints, Ints] | None:
+def _numbers(text: Characters, lengths: Ints) -> tuple[Ints, Ints] | None:
     """Returns the numbers of a block of texts, `[R]` int32, and how many each text has; None if one is invalid."""
-    try:
-        data = _joined(texts)
-    except UnicodeEncodeError:
-        return None
-    digits = np.frombuffer(data, np.uint8) - np.uint8(FIRST)  # a character before the first becomes a large number
+    digits = text - np.uint8(FIRST)  # a character before the first becomes a large number
     more, stop = digits >= MORE, np.cumsum(lengths)
     if not lengths.all() or digits.max() > LARGEST or more[stop - 1].any():
         return None
@@ -141,13 +153,6 @@ def _numbers(texts: Sequence[str | bytes], lengths: Ints) -> tuple[Ints, Ints] |
         return None
     last = np.flatnonzero(~more)
     return numbers.take(last), np.diff(np.searchsorted(last, stop), prepend=0)
-
-
-def _joined(texts: Sequence[str | bytes]) -> bytes:
-    try:
-        return "".join(texts).encode("ascii")  # type: ignore[arg-type]
-    except TypeError:  # some are bytes
-        return b"".join(text.encode("ascii") if isinstance(text, str) else text for text in texts)
 
 
 def _undo_deltas(numbers: Ints, counts: Ints) -> Ints:
@@ -201,16 +206,17 @@ def _edges(runs: Ints, counts: Ints, size: Ints) -> tuple[Ints, Ints, Bools] | N
     return edges, kept, split
 
 
-def _fault(texts: Sequence[str | bytes], size: Ints, first: int, name: Name) -> ValueError:
+def _fault(encodings: Encodings, first: int, name: Name) -> ValueError:
     """Returns what is wrong with the first invalid text from a row on."""
-    for row in range(first, len(texts)):
-        fault = _fault_of_text(texts[row], *size[row].tolist())
-        if fault:
+    for row in range(first, len(encodings)):
+        one = encodings[row]
+        if fault := fault_of_text(one["counts"], *one["size"]):
             return ValueError(f"{name(row)}.counts {fault}.")
     raise AssertionError("a block was refused, but none of its texts is invalid")
 
 
-def _fault_of_text(text: str | bytes, height: int, width: int) -> str | None:
+def fault_of_text(text: str | bytes, height: int, width: int) -> str | None:
+    """Returns what is wrong with compressed counts; None if nothing is."""
     shown = text.decode("latin-1") if isinstance(text, bytes) else text
     what = "must be COCO's compressed run lengths"
     if not shown:

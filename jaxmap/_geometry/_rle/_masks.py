@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._ragged import blocks, ranges
+from ..._threads import in_threads
 from ...types import Bools, Floats, HostArray, Ints, Masks
 
 __all__ = [
     "AT_ONCE",
     "PIXEL_BITS",
+    "areas",
     "dense_mask",
     "edges_of",
     "encode_masks",
@@ -50,10 +52,14 @@ def make_masks(edges: Ints, counts: Ints, size: Ints, split: Bools | None = None
     stop = np.cumsum(counts, dtype=np.int64)
     start, area = stop - counts, np.zeros(len(counts))
     for first, last in blocks(counts, AT_ONCE):
-        pairs = edges[start[first] : stop[last - 1]].reshape(-1, 2)
-        area[first:last] = _sums(pairs[:, 1] - pairs[:, 0], counts[first:last] // 2)
+        area[first:last] = areas(edges[start[first] : stop[last - 1]], counts[first:last])
     split = np.zeros(len(counts), bool) if split is None else split
     return Masks(edges=edges, start=start, stop=stop, sizes=size, area=area, split=split)
+
+
+def areas(edges: Ints, counts: Ints) -> Ints:
+    """Returns `[N]`, the pixels of masks from their consecutive edges and the number of each."""
+    return _sums(edges[1::2] - edges[::2], counts // 2)
 
 
 def masks_of_keys(keys: Ints, size: Ints) -> Masks:
@@ -118,25 +124,28 @@ def mask_boxes(masks: Masks) -> Floats:
     """
     boxes = np.zeros((len(masks), 4))
     counts = masks.stop - masks.start
-    for first, last in blocks(counts, AT_ONCE):
-        rows = first + np.flatnonzero(counts[first:last])
+
+    def enclose(ends: tuple[int, int]) -> None:
+        rows = ends[0] + np.flatnonzero(counts[slice(*ends)])
         if not len(rows):
-            continue
+            return
         block = masks.take(rows)
         height = block.sizes[:, 0].astype(np.float64)
         edges, num_runs = edges_of(block), counts[rows] // 2
         begin = np.cumsum(num_runs) - num_runs
-        of_run, top = np.repeat(height, num_runs), edges[::2].astype(np.float64)
+        of_run, top, bottom = np.repeat(height, num_runs), edges[::2].astype(np.float64), edges[1::2].astype(np.float64)
         # A fractional quotient of integers below 2^31 is too far from an integer to be rounded to it.
-        column = np.floor(top / of_run)
-        top -= column * of_run
-        bottom = top + (edges[1::2] - edges[::2])
+        before = np.floor(top / of_run) * of_run  # pixels in columns before that of the run
+        top -= before
+        bottom -= before
         top, bottom = np.minimum.reduceat(top, begin), np.maximum.reduceat(bottom, begin)
         spans = bottom > height  # a run continues in the next column
         top[spans], bottom[spans] = 0, height[spans]
         left = np.floor(block.edges[block.start] / height)
         right = np.floor((block.edges[block.stop - 1] - 1) / height) + 1
         boxes[rows] = np.stack([left, top, right - left, bottom - top], axis=1)
+
+    in_threads(enclose, blocks(counts, AT_ONCE))
     return boxes
 
 
@@ -249,6 +258,8 @@ def running_sums(values: Ints) -> Ints:
 
 def _sums(values: Ints, counts: Ints) -> Ints:
     """Returns the sums of consecutive runs of values, some of which may be empty; each must fit the dtype."""
-    total, ends = running_sums(values), np.cumsum(counts)
-    of_each: Ints = total[ends] - total[ends - counts]
+    some = np.flatnonzero(counts)
+    of_each: Ints = np.zeros(len(counts), values.dtype)
+    if len(some):
+        of_each[some] = np.add.reduceat(values, (np.cumsum(counts) - counts)[some], dtype=values.dtype)
     return of_each

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..._ragged import blocks, ranges
+from ..._threads import in_threads
 from ...types import Bools, Floats, Ints, Masks
 from ._masks import AT_ONCE, PIXEL_BITS, join_masks, masks_of_keys, odd_ones
 
@@ -30,12 +31,14 @@ def fill_polygons(corners: Floats, counts: Ints, size: Ints) -> Masks:
       counts: `[N]`, the number of corners of each polygon, at least 1.
       size: `[N, 2]` int64, heights and widths.
     """
-    parts, ends = [], np.cumsum(counts)
-    for first, last in blocks(counts, AT_ONCE // 32):
-        here = slice(first, last)
+    ends = np.cumsum(counts)
+
+    def fill(rows: tuple[int, int]) -> Masks:
+        first, last = rows
         block = corners[ends[first] - counts[first] : ends[last - 1]]
-        parts.append(_fill(block, counts[here], size[here]))
-    return join_masks(parts)
+        return _fill(block, counts[first:last], size[first:last])
+
+    return join_masks(in_threads(fill, blocks(counts, AT_ONCE // 32)))
 
 
 def _fill(corners: Floats, counts: Ints, size: Ints) -> Masks:

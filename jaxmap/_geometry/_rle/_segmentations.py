@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ..._expected import given
 from ..._numbers import finite, is_real
 from ...types import Bools, Floats, Ints, Masks
-from ._counts import Name, masks_of_runs, masks_of_texts, texts_of_masks
+from ._counts import Name, fault_of_text, masks_of_encodings, masks_of_runs, texts_of_masks
+from ._encodings import Encodings, encodings_of
 from ._masks import dense_mask, join_masks, united
 from ._polygons import LARGEST, fill_polygons
 
@@ -38,13 +39,16 @@ def masks_of_segmentations(segmentations: Sequence[Any], size: Ints | None, name
     """Returns the masks of N COCO `segmentation`s: polygons, or run-length encodings, compressed or not.
 
     Args:
-      segmentations: lists of polygons, each `[x1, y1, x2, y2, ...]`; or `{"size": [h, w], "counts": ...}`.
+      segmentations: lists of polygons, each `[x1, y1, x2, y2, ...]`; or `{"size": [h, w], "counts": ...}`; or a column
+        of compressed ones.
       size: `[N, 2]` int64, the heights and widths of the images, for polygons; None if not known.
       name: returns the name of a segmentation by its index, for messages.
 
     Raises:
       ValueError: if one is neither; the message names it and what is wrong.
     """
+    if isinstance(segmentations, Encodings):
+        return masks_of_encodings(segmentations, name)
     fields = _compressed(segmentations)
     if fields is not None:
         return _of_texts(*fields, name)
@@ -162,7 +166,13 @@ def _kind(one: Any, row: int, name: Name) -> str:
 
 
 def _of_texts(counts: list[Any], sizes: list[Any], name: Name) -> Masks:
-    return masks_of_texts(counts, checked_sizes(sizes, name), name)
+    size = checked_sizes(sizes, name)
+    try:
+        encodings = encodings_of(counts, size)
+    except UnicodeEncodeError:
+        row = next(row for row, text in enumerate(counts) if not text.isascii())
+        raise ValueError(f"{name(row)}.counts {fault_of_text(counts[row], *size[row].tolist())}.") from None
+    return masks_of_encodings(encodings, name)
 
 
 def _of_runs(counts: list[Any], sizes: list[Any], name: Name) -> Masks:

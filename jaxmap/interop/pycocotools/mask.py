@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._geometry._boxes import box_iou_pairs
+from ..._geometry._boxes_host import box_iou_pairs
 from ..._geometry._rle import (
     box_polygon,
     checked_sizes,
