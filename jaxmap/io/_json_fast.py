@@ -17,13 +17,12 @@ import functools
 import itertools
 import operator
 import re
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 
-from ..types import Floats, HostArray
+from ..types import Floats
 from ._json import Entries, keypoints
 
 __all__ = ["Columns", "Layout", "Reader", "typed_lines", "typed_list", "typed_lists"]
@@ -175,20 +174,14 @@ def _column(rows: Sequence[Any], field: str, reader: Reader) -> Any:
     if reader in (Entries.numbers_or_nan, Entries.numbers_or_ones):
         return _numbers_or_nan(list(values))
     if reader is Entries.boxes:
-        return _packed(list(itertools.chain.from_iterable(values)), np.float64).reshape(-1, 4)
-    return _packed(list(values), _COLUMN_TYPES[reader])
+        return np.fromiter(itertools.chain.from_iterable(values), np.float64, 4 * len(rows)).reshape(-1, 4)
+    return np.fromiter(values, _COLUMN_TYPES[reader], len(rows))
 
 
-def _packed(values: list[Any], kind: type[np.generic]) -> HostArray:
-    """Returns an array of plain numbers; `struct.pack` takes two thirds of the time of `np.fromiter`."""
-    dtype = np.dtype(kind)
-    return np.frombuffer(struct.pack(f"{len(values)}{dtype.char}", *values), dtype)
-
-
-def _numbers_or_nan(values: list[float | None]) -> HostArray:
+def _numbers_or_nan(values: list[float | None]) -> Floats:
     try:
-        return _packed(values, np.float64)
-    except struct.error:  # None is among them, which becomes NaN in an array
+        return np.fromiter(values, np.float64, len(values))
+    except TypeError:  # None is among them, which becomes NaN in an array
         return np.array(values, np.float64)
 
 
