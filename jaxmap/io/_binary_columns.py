@@ -16,6 +16,7 @@ import io
 import math
 import os
 import reprlib
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,6 +34,7 @@ __all__ = ["npz_bytes", "parquet_bytes", "read_npz", "read_parquet", "regular_co
 Arrays = dict[str, HostArray]
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _NUMBERS = "iuf"  # kinds of arrays
 
 
@@ -43,16 +45,17 @@ def read_npz(path: PathLike, fields: Iterable[str]) -> Arrays:
       FileNotFoundError: if there is no such file.
       ValueError: if it is damaged, or an array has Python objects, or they differ in length.
     """
-    try:
-        with open_file(path) as file, zipfile.ZipFile(file) as archive:
-            size = os.fstat(file.fileno()).st_size
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-            members = {name: archive.getinfo(f"{name}.npy") for name in _wanted(fields, names, path)}
+    with open_file(path) as file:
+        try:
+            archive = zipfile.ZipFile(file)
+            size, found = os.fstat(file.fileno()).st_size, [name.removesuffix(".npy") for name in archive.namelist()]
+            members = {name: archive.getinfo(f"{name}.npy") for name in _wanted(fields, found, path)}
             check_expansion(path, "ZIP", size, sum(one.file_size for one in members.values()))
+            if any(one.compress_type not in _COMPRESSIONS for one in members.values()):
+                raise _UnreadableError("it is compressed in another way than NumPy's")
             arrays = {name: _array(archive.read(one)) for name, one in members.items()}
-    # What is not supported, such as encryption, is a RuntimeError.
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, _UnreadableError) as error:
-        raise ValueError(f"{path}: not an .npz file of numbers ({error}); write it again by `np.savez`.") from error
+        except _ARCHIVE_ERRORS as error:
+            raise ValueError(f"{path}: not an .npz file of numbers ({error}); write it again by `np.savez`.") from error
     return _of_one_length(arrays, path)
 
 
@@ -74,7 +77,7 @@ def read_parquet(path: PathLike, fields: Iterable[str]) -> Arrays:
             check_expansion(path, "Parquet", size, unpacked)
             table = content.read(_wanted(fields, content.schema_arrow.names, path))
             return {name: _of_arrow(arrow, table[name].combine_chunks()) for name in table.column_names}
-        except (arrow.ArrowException, OSError) as error:  # `ArrowInvalid` is a ValueError too
+        except (arrow.ArrowException, OSError, UnicodeError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"{path}: not a Parquet file ({reason}); it is damaged, write it again.") from error
 
@@ -122,6 +125,13 @@ def parquet_bytes(results: Sequence[Mapping[str, Any]]) -> bytes:
 
 class _UnreadableError(Exception):
     """An array that is damaged, or has something else than numbers or text."""
+
+
+# Damage shows as any of these: a wrong place in the file is an OSError, what is not supported a RuntimeError.
+_ARCHIVE_ERRORS = (
+    zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, UnicodeError, OverflowError, struct.error,
+    KeyError, _UnreadableError,
+)  # fmt: skip
 
 
 def _array(data: bytes) -> HostArray:

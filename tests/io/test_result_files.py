@@ -260,6 +260,8 @@ HARMFUL = {
     "no archive": b"PK\x03\x04 and more",
     "cut off": npz_of({"image_id": IDS})[:-30],
     "damaged": npz_of({"image_id": IDS}).replace(b"\x07\0", b"\x08\0"),
+    "place outside the file": npz_of({"image_id": IDS})[:-6] + b"\xff\xff\xff\x7f\0\0",
+    "other compression": npz_of({"image_id": IDS}, zipfile.ZIP_BZIP2),
     "no array": npz_of({"image_id": b"seven"}),
     "objects": npz_of({"image_id": npy_of(np.array([7, None], object))}),
     "fields": npz_of({"image_id": npy_of(np.zeros(2, [("a", int)]))}),
@@ -292,6 +294,18 @@ def test_arrays_that_expand_beyond_the_limit_are_refused(
     path = tmp_path / "dt.npz"
     path.write_bytes(npz_of({"image_id": npy_of(np.zeros(10**6, int))}, zipfile.ZIP_DEFLATED))
     assert "bytes of ZIP data unpack to more than" in read_both(path, [])[0][0]
+
+
+@pytest.mark.parametrize("kind", ["npz", PARQUET, "jsonl"])
+@given(st.integers(0, 10**6), st.integers(0, 8), st.binary(max_size=4))
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damage_is_refused_or_harmless(tmp_path: pathlib.Path, kind: str, at: int, length: int, put: bytes) -> None:
+    data = write(tmp_path / f"whole.{kind}", [RESULT, OTHER]).read_bytes()
+    at %= len(data)
+    path = tmp_path / f"dt.{kind}"
+    path.write_bytes(data[:at] + put + data[at + length :])
+    found = read_both(path, [])[0][0]  # no other error than a ValueError
+    assert isinstance(found, dict) or (found.startswith(f"{path}:") and len(found.splitlines()) == 1)
 
 
 @needs_arrow
