@@ -56,10 +56,10 @@ LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in mod
 RUNTIME = {"jax", "numpy", "chex"}
 MAY_IMPORT_OUTSIDE = dict.fromkeys(set(LAYERS) - {"shell", "page", "program", "public"}, RUNTIME) | {
     "geometry": RUNTIME,
-    "input": {"numpy", "msgspec", "PIL", "yaml"},
+    "input": {"numpy", "msgspec", "PIL", "pyarrow", "yaml"},
     "analysis": {"numpy"},
 }
-EXTRAS = ("flax", "clu", "msgspec", "pycocotools", "matplotlib", "torch", "PIL", "yaml", "scipy")
+EXTRAS = ("flax", "clu", "msgspec", "pycocotools", "matplotlib", "torch", "PIL", "pyarrow", "yaml", "scipy")
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = sorted({path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES})

@@ -32,13 +32,15 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser("convert", help="write files of any format as COCO's", description=_DESCRIPTION)
     command.set_defaults(run=_run, name="convert")
     add = command.add_argument
-    folder = "folder for ground_truths.json and, with DT, detections.json; created if it does not exist"
+    folder = "folder for ground_truths.json and, with DT, detections.json (see --results); created if it does not exist"
     add("-o", "--output", metavar="DIR", required=True, help=folder)
     ignored = (
         "write ignored objects (VOC's difficult ones, WIDER FACE's invalid ones) as crowds, or leave them out: then "
         "the numbers may differ (default: refuse them)"
     )
     add("--ignored", choices=(_CROWD, _LEAVE_OUT), help=ignored)
+    form = "file format of the detections: parquet (needs pyarrow) and npz (no masks) are read several times faster"
+    add("--results", choices=("json", "jsonl", "npz", "parquet"), default="json", help=form)
     add_protocol(command)
     add_inputs_to_check(command)
 
@@ -47,7 +49,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from .. import io
     from .._ordering import take_rows
 
-    names = ("ground_truths.json", "detections.json")[: 1 + len(arguments.detections)]
+    names = ("ground_truths.json", f"detections.{arguments.results}")[: 1 + len(arguments.detections)]
     paths = [pathlib.Path(arguments.output, name) for name in names]
     for path in paths:
         refuse_to_overwrite(f"--output {arguments.output}", path, arguments, but="output")
@@ -57,7 +59,9 @@ def _run(arguments: argparse.Namespace) -> None:
         truth = dataclasses.replace(truth, crowd=truth.crowd | truth.ignore, ignore=np.zeros_like(truth.ignore))
     elif arguments.ignored == _LEAVE_OUT:
         truth = take_rows(truth, np.flatnonzero(~truth.ignore))
-    contents = [io.to_coco_ground_truths(truth), *(io.to_coco_results(table, truth) for table in tables)]
+    content = io.to_coco_ground_truths(truth)
+    results = [io.to_coco_results(table, truth) for table in tables]
     pathlib.Path(arguments.output).mkdir(parents=True, exist_ok=True)
-    for path, content in zip(paths, contents, strict=True):
-        print(printable(write_output(path, json.dumps(content))))
+    written = [io.write_results(path, rows) for path, rows in zip(paths[1:], results, strict=True)]
+    for path in (write_output(paths[0], json.dumps(content)), *written):
+        print(printable(path))

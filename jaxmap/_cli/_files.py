@@ -30,9 +30,9 @@ _GROUND_TRUTHS = (
     "boxes as .csv; or wider_face_val_bbx_gt.txt"
 )
 _DETECTIONS = (
-    "COCO results file, or Ultralytics' predictions.json or folder of labels with confidences; VOC's "
-    "comp4_det_test_CLASS.txt, DOTA's Task1_CLASS.txt, or KITTI's or WIDER FACE's results, in a folder, a tar archive "
-    "or a quoted pattern; or Open Images' detections as .csv"
+    "COCO results file, as .json, .jsonl, .npz or .parquet, or Ultralytics' predictions.json or folder of labels with"
+    " confidences; VOC's comp4_det_test_CLASS.txt, DOTA's Task1_CLASS.txt, or KITTI's or WIDER FACE's results, in a "
+    "folder, a tar archive or a quoted pattern; or Open Images' detections as .csv"
 )
 
 

@@ -23,6 +23,7 @@ from ._lvis import lvis_ground_truths, read_lvis_ground_truths
 from ._open_images import is_open_images, read_open_images_detections, read_open_images_ground_truths
 from ._panoptic import CocoPanoptic, read_coco_panoptic_ground_truths, read_coco_panoptic_predictions
 from ._recognition import Contents, contents_of
+from ._result_files import write_results
 from ._side_files import read_class_groups, read_image_groups, read_image_table
 from ._ultralytics import is_ultralytics, read_ultralytics_detections
 from ._voc import is_voc, read_voc_detections, read_voc_ground_truths
@@ -69,6 +70,7 @@ __all__ = [
     "select_images",
     "to_coco_ground_truths",
     "to_coco_results",
+    "write_results",
 ]
 
 

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from .._garbage_collection import collector_paused
 from ..types import Bools, DetectionTable, GroundTruthTable, HostArray, Ints
 from ._coco_shapes import CocoShapes, coco_shapes, image_columns
-from ._files import PathLike, opened, read_bytes
+from ._files import PathLike, read_bytes
 from ._identifiers import doubtful, index_of
 from ._json import Entries, first_few, parse_json
-from ._json_fast import Columns, Layout, typed_list, typed_lists
+from ._json_fast import Columns, Layout, typed_lists
+from ._result_files import read_result_columns, result_columns
 
 __all__ = [
     "coco_detections",
@@ -36,8 +37,6 @@ __all__ = [
     "read_coco_detections",
     "read_coco_ground_truths",
     "read_ground_truth_columns",
-    "read_result_columns",
-    "result_columns",
     "result_layout",
 ]
 
@@ -107,7 +106,8 @@ def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable, *, iou
     """Reads a COCO results file: a list of objects with `image_id`, `category_id`, a geometry, and `score`.
 
     Args:
-      path: a JSON file, plain or gzip-compressed.
+      path: a JSON file, plain or gzip-compressed; or the same as `.jsonl`, one object per line, or as columns in an
+        `.npz` or `.parquet` file, which is read without parsing.
       ground_truths: the ground truths, which define the images and categories.
       iou_type: what will be compared, which decides the fields to read: one of `jaxmap.protocols.IOU_TYPES` except
         `obb`.
@@ -117,7 +117,8 @@ def read_coco_detections(path: PathLike, ground_truths: GroundTruthTable, *, iou
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is not JSON, or not as described in `coco_detections`.
+      ValueError: if it does not have its format, or is not as described in `coco_detections`.
+      ImportError: if a `.parquet` file is read without pyarrow.
     """
     with collector_paused():  # the columns have no name here: they are gone when the collector resumes
         return detection_table(read_result_columns(path, result_layout(iou_type)), ground_truths, iou_type, str(path))
@@ -187,16 +188,6 @@ def coco_detections(
     return detection_table(columns, ground_truths, iou_type, source)
 
 
-def read_result_columns(path: PathLike, layout: Layout) -> Columns:
-    """Returns the columns of a results file."""
-    with opened(path) as file:
-        columns = typed_list(file, layout)
-        if columns is None:
-            file.seek(0)
-            columns = result_columns(parse_json(file.read(), path), layout, str(path))
-        return columns
-
-
 def read_ground_truth_columns(path: PathLike, layouts: Mapping[str, Layout]) -> dict[str, Columns]:
     """Returns the columns of the lists of an annotation file."""
     data = read_bytes(path)
@@ -216,26 +207,6 @@ def ground_truth_columns(data: Any, layouts: Mapping[str, Layout], source: str) 
     return {
         name: {field: read(lists[name], field) for field, read in layout.items()} for name, layout in layouts.items()
     }
-
-
-def result_columns(data: Any, layout: Layout, source: str) -> Columns:
-    """Returns the columns of parsed results."""
-    if not isinstance(data, list):
-        hint = "; give the rows of a table by `.to_dict('records')`" if hasattr(data, "to_dict") else ""
-        if isinstance(data, Mapping):
-            lengths = {name: len(value) for name, value in data.items() if isinstance(value, list)}
-            if {"images", "categories"} <= data.keys():
-                hint = "; it looks like a ground-truth file, so the two may be swapped"
-            elif {"image_id", "category_id"} <= data.keys():
-                hint = "; put a list around the one result"
-            elif lengths:
-                hint = f"; save only the list under its `{max(lengths, key=lengths.__getitem__)}`"
-        raise ValueError(
-            f"{source}: results must be a list of objects with `image_id`, `category_id`, `score` and a "
-            f"shape, got a {type(data).__name__}{hint}."
-        )
-    entries = Entries(items=data, name="results", source=source)
-    return {field: read(entries, field) for field, read in layout.items()}
 
 
 def ground_truth_table(columns: Mapping[str, Columns], iou_type: str, source: str) -> GroundTruthTable:

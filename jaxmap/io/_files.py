@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from .._progress import counted
 
-__all__ = ["PathLike", "files_in", "is_archive", "names_in", "open_file", "opened", "read_bytes"]
+__all__ = ["PathLike", "check_expansion", "files_in", "is_archive", "names_in", "open_file", "opened", "read_bytes"]
 
 PathLike = str | os.PathLike[str]
 
@@ -250,14 +250,24 @@ def _unpacked(path: PathLike, data: bytes) -> bytes:
         start += len(chunk) - len(stream.unused_data)
         size += len(pieces[-1])
         step = _STEP
-    if size > limit:
-        raise ValueError(
-            f"{path}: {len(data)} bytes of {packer.name} data unpack to more than {limit}, which is not plausible for "
-            f"annotations; unpack the file first if it is intended."
-        )
+    check_expansion(path, packer.name, len(data), size)
     if not stream.eof:
         raise _broken(path, packer, "the end is missing")
     return b"".join(pieces)
+
+
+def check_expansion(path: PathLike, packer: str, packed: int, unpacked: int) -> None:
+    """Refuses data that unpacks to more bytes than annotations plausibly do.
+
+    Raises:
+      ValueError: if it does.
+    """
+    limit = _limit(packed)
+    if unpacked > limit:
+        raise ValueError(
+            f"{path}: {packed} bytes of {packer} data unpack to more than {limit}, which is not plausible for "
+            f"annotations; unpack the file first if it is intended."
+        )
 
 
 def _broken(path: PathLike, packer: _Packer, why: Any) -> ValueError:

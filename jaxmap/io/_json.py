@@ -29,7 +29,7 @@ from ..types import Bools, Floats, HostArray, Ints
 from ._files import PathLike, read_bytes
 from ._identifiers import LONGEST, column, identifier, integer
 
-__all__ = ["Entries", "first_few", "keypoints", "load_json", "parse_json"]
+__all__ = ["Entries", "first_few", "keypoints", "load_json", "parse_json", "parse_json_lines"]
 
 _MISSING = object()
 _DIGITS = 4000  # Python refuses integers of more than 4,300 digits
@@ -64,6 +64,21 @@ def parse_json(data: bytes, path: PathLike) -> Any:
         raise ValueError(f"{path}: not valid JSON ({error}); {_advice(data)}.") from error
 
 
+@collector_paused()
+def parse_json_lines(data: bytes, path: PathLike) -> list[Any]:
+    """Returns the parsed lines of a file with one value per line; empty lines are skipped."""
+    values = []
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if line.strip():
+            try:
+                values.append(_loads(line))
+            except (ValueError, RecursionError) as error:
+                raise ValueError(
+                    f"{path}:{number}: not valid JSON ({error}); one value per line was expected, as in JSON lines."
+                ) from error
+    return values
+
+
 def _loads(data: bytes) -> Any:
     try:
         return json.loads(data)
@@ -88,7 +103,8 @@ def _advice(data: bytes) -> str:
     except (ValueError, RecursionError):
         return "the file is damaged or cut off; write it again"
     return (
-        "it has JSON lines, one value per line, where one JSON value is expected: `jq -s . FILE` makes one list of them"
+        "it has JSON lines, one value per line, where one JSON value is expected: name a file of results *.jsonl, and "
+        "of another file `jq -s . FILE` makes one list"
     )
 
 

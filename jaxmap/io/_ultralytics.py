@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from ..types import DetectionTable, GroundTruthTable, HostArray, Ints
-from ._coco import detection_table, read_result_columns, result_layout
+from ._coco import detection_table, result_layout
 from ._files import PathLike, open_file
 from ._json import Entries, first_few
 from ._lines import image_name, known_names
+from ._result_files import read_result_columns
 
 __all__ = ["is_ultralytics", "read_ultralytics_detections"]
 

@@ -79,3 +79,15 @@ def test_inputs_are_not_overwritten(
     assert gt.read_text() == before
     assert "Not a directory" in error_of(capsys, "convert", files[1], "-o", files[1])
     assert "arguments are required: -o/--output" in error_of(capsys, "convert", files[1])
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "npz", "parquet"])
+def test_results_as_columns_give_the_same_numbers(
+    capsys: pytest.CaptureFixture[str], files: list[str], tmp_path: pathlib.Path, kind: str
+) -> None:
+    if kind == "parquet":
+        pytest.importorskip("pyarrow", reason="Parquet files need pyarrow, which is large")
+    assert main(["convert", *files, "-o", str(tmp_path / "out"), "--results", kind]) == 0
+    made = capsys.readouterr().out.splitlines()
+    assert made == [str(tmp_path / "out" / name) for name in ("ground_truths.json", f"detections.{kind}")]
+    assert numbers(capsys, *made) == numbers(capsys, *files)

@@ -258,7 +258,10 @@ def test_result_is_refused_by_name_and_value(name: str, tmp_path: pathlib.Path) 
 
 LINES = "\n".join([json.dumps(RESULT)] * 3)
 NO_LISTS = {
-    "JSON lines": (LINES, "it has JSON lines, one value per line, where one JSON value is expected: `jq -s . FILE`"),
+    "JSON lines": (
+        LINES,
+        "it has JSON lines, one value per line, where one JSON value is expected: name a file of results",
+    ),
     "one result": (json.dumps(RESULT), "got a dict; put a list around the one result."),
     "ground truths": (json.dumps(DATASET), "got a dict; it looks like a ground-truth file, so the two may be swapped."),
     "wrapper": (json.dumps({"info": [], "annotations": [RESULT]}), "save only the list under its `annotations`."),
