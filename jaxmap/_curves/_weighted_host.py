@@ -25,6 +25,7 @@ from .._planes import area_words, read_plane
 from .._ragged import ranges
 from ..protocols import EvaluationProtocol, OfCounts
 from ..types import Bools, DetectionRecords, Floats, GroundTruthRecords, HostArray, Ints
+from ._envelope import FIRST_SHARE
 
 __all__ = ["MOST_WEIGHTS", "GroundTruthCounts", "WeightedCurves", "WeightedNumbers", "exact_weights"]
 
@@ -349,9 +350,12 @@ def _reached(protocol: EvaluationProtocol, positives: Floats) -> tuple[Callable[
         return lambda true_positives, active, spare: true_positives / positives[active], 1
     points = np.asarray(protocol.recall_points)
     step = points[1] if len(points) > 1 else 1.0
+    share = np.arange(len(points) + 1.0)  # of the first points, none to all
+    if protocol.average == "trapezoid":
+        share[1:] -= 1 - FIRST_SHARE
 
     def searched(true_positives: Floats, active: slice, spare: Floats) -> Floats:
-        return np.searchsorted(points, true_positives / positives[active], side="right").astype(np.float64)
+        return share.take(np.searchsorted(points, true_positives / positives[active], side="right"))
 
     def evenly_spaced(true_positives: Floats, active: slice, spare: Floats) -> Floats:
         recall = true_positives / positives[active]

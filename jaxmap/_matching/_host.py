@@ -134,9 +134,10 @@ def match_dataset(
     image_index, labels, scores, detection_ids = in_threads(lambda column: column.take(order), columns)
     truth_group = ground_truths.image_index * num_classes + ground_truths.labels
     truth_order = order_within(truth_group, np.arange(len(truth_group)))
+    if protocol.absorbing == "none":
+        truth_order = truth_order[~(ground_truths.crowd | ground_truths.ignore)[truth_order]]
     ground_truths, truth_group = take_rows(ground_truths, truth_order), truth_group[truth_order]
 
-    ignored_absorb = protocol.absorbing != "crowds"
     if protocol.absorbing == "ignored":  # then crowds do not differ from other ignored ground truths
         nowhere, ignore = np.zeros_like(ground_truths.crowd), ground_truths.crowd | ground_truths.ignore
         ground_truths = dataclasses.replace(ground_truths, crowd=nowhere, ignore=ignore)
@@ -149,7 +150,9 @@ def match_dataset(
     pairs = find_pairs(
         detections, order, ground_truths, groups, similarity, protocol.iou_thresholds, best_only=best_only
     )
-    chosen = _match_pairs(pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=ignored_absorb)
+    chosen = _match_pairs(
+        pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=protocol.ignored_absorb
+    )
     ignorable = chosen & ~counted_words[pairs.ground_truth]  # matches that leave a detection out
     if protocol.absorbing == "groups":
         whole = _inside(ranged, protocol) & ground_truths.crowd[:, None]  # groups, which count as one ground truth
