@@ -101,7 +101,7 @@ def test_crowds_and_ignored_objects_are_as_if_absent() -> None:
 
 
 def test_objects_outside_an_area_range_absorb_one_detection() -> None:
-    # As in COCO. The object of 31 x 31 is not medium, the detections of 33 x 33 are: the second is a false positive, and
+    # As in COCO. The object of 31 x 31 is not medium, the detections of 33 x 33 are: one is a false positive, and
     # at the two thresholds above 31^2 / 33^2 both are.
     protocol = dataclasses.replace(jaxmap.COCO, absorbing="none")
     small, wide = [0, 0, 31, 31], [0, 0, 33, 33]
