@@ -221,8 +221,8 @@ class PrecisionRecall(Generic[AnyArray]):
       recall: `[T, K, A, M]` float, the recall of all detections.
       scores: `[T, R, K, A, M]` float, the score at which each recall point is reached, 0 where it is not.
       num_ground_truths: `[K, A]` int, how many ground truths are counted.
-      average_precision: `[T, K, A, M]` float, the area under each curve; None if the protocol averages over recall
-        points.
+      average_precision: `[T, K, A, M]` float, the area under each curve, by the rule of the protocol; None if it
+        averages over recall points.
       at_best_score: by name, `[T, K, A, M]` float for each quantity of the protocol's summary that is a best value over
         all score thresholds (see `jaxmap.protocols.QUANTITIES`).
     """

@@ -14,6 +14,7 @@ from .._records._device import count_ground_truths
 from ..protocols import EvaluationProtocol
 from ..types import UNDEFINED, PrecisionRecall, Records
 from ._best_score_device import best_over_scores
+from ._envelope import trapezoids
 from ._interpolation_device import divide
 from ._ranked_rows_device import rank_rows
 from ._replicates_device import weighted_precision_recall
@@ -42,8 +43,8 @@ def precision_recall(
         occurs so many times; copies of a row stay together, also where scores tie.
 
     Returns:
-      Curves in float32, with `UNDEFINED` in entries without ground truth, and with `average_precision` if the protocol
-      averages the area. With weights, every array has an axis W in front.
+      Curves in float32, with `UNDEFINED` in entries without ground truth, and with `average_precision` unless the
+      protocol averages recall points. With weights, every array has an axis W in front.
 
     Raises:
       ValueError: if the recall points have no common denominator of at most 1000, there are more rows than int32 can
@@ -90,6 +91,8 @@ def _curves(
     shaped = [precision.transpose(axes), recall.transpose(2, 3, 1, 0), scores.transpose(axes)]
     if curves.areas is not None:
         shaped.append(curves.areas.transpose(2, 3, 1, 0))
+    elif protocol.average == "trapezoid":
+        shaped.append(trapezoids(shaped[0]))
     best = best_over_scores(rows, detections, protocol=protocol, num_ground_truths=num_ground_truths)
     return mask_undefined(*shaped, num_ground_truths=num_ground_truths, at_best_score=best)
 

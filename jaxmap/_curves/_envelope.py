@@ -1,8 +1,8 @@
-"""The precision envelope at every true positive, and the area under it."""
+"""The precision envelope at every true positive, and the area under it, by two rules."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from .._ragged import sums
 if TYPE_CHECKING:
     from ..types import Floats, Ints
 
-__all__ = ["best_onwards", "envelope_sums"]
+__all__ = ["FIRST_SHARE", "best_onwards", "envelope_sums", "trapezoids"]
+
+FIRST_SHARE = 0.5  # of the first recall point in the trapezoid rule, where the others have 1
 
 
 def envelope_sums(found: Ints, total: Ints) -> Floats:
@@ -44,3 +46,13 @@ def best_onwards(values: Floats, found: Ints) -> Floats:
         np.maximum(best[:-step], later, out=best[:-step])
         step *= 2
     return best
+
+
+def trapezoids(precision: Any) -> Any:
+    """Returns `[T, ...]`, the area under curves `[T, R, ...]` by the trapezoid rule; arrays of NumPy or JAX.
+
+    The recall points are 0, 1/R, ..., (R - 1)/R, and at recall 1 the precision is 0.
+
+    References: Ultralytics metrics.py, compute_ap.
+    """
+    return precision.mean(1) - (1 - FIRST_SHARE) / precision.shape[1] * precision[:, 0]

@@ -19,7 +19,7 @@ from .._threads import in_threads
 from ..protocols import EvaluationProtocol
 from ..types import Bools, Floats, HostArray, Ints, PrecisionRecall, Records, Words
 from ._best_score_host import best_over_scores
-from ._envelope import envelope_sums
+from ._envelope import envelope_sums, trapezoids
 
 __all__ = ["first_to_reach", "precision_recall"]
 
@@ -41,8 +41,8 @@ def precision_recall(
         position.
 
     Returns:
-      Curves in float64, NaN without counted ground truth, and with `average_precision` if the protocol averages the
-      area.
+      Curves in float64, NaN without counted ground truth, and with `average_precision` unless the protocol averages
+      recall points.
 
     References: pycocotools cocoeval.py, accumulate.
     """
@@ -111,12 +111,14 @@ def precision_recall(
 
     in_threads(integrate, range(grid[0]), num_rows=len(order))  # area ranges are independent
 
+    precision = precision.transpose(3, 2, 4, 0, 1)  # [A, M, R, T, K] to [T, R, K, A, M]
+    average = None if areas is None else areas.transpose(2, 3, 0, 1)
     return PrecisionRecall(
-        precision=precision.transpose(3, 2, 4, 0, 1),  # [A, M, R, T, K] to [T, R, K, A, M]
+        precision=precision,
         recall=recall.transpose(2, 3, 0, 1),
         scores=scores.transpose(3, 2, 4, 0, 1),
         num_ground_truths=num_ground_truths,
-        average_precision=None if areas is None else areas.transpose(2, 3, 0, 1),
+        average_precision=trapezoids(precision) if protocol.average == "trapezoid" else average,
         at_best_score=best_over_scores(records, protocol=protocol, num_ground_truths=num_ground_truths, order=order),
     )
 

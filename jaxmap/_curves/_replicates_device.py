@@ -58,7 +58,7 @@ def weighted_precision_recall(
             # A point that needs no true positive is reached by the first row of the class, matched or not.
             scores=jnp.where(at_zero & (scores != UNDEFINED), top, scores),
             num_ground_truths=jnp.moveaxis(jax.ops.segment_sum(weight, truth.labels, num_classes), -1, 0),
-            average_precision=stacked(lambda one: one.average_precision) if protocol.average == "area" else None,
+            average_precision=stacked(lambda one: one.average_precision) if protocol.average != "points" else None,
         )
 
     return in_blocks(integrate, len(vectors), FULL_CURVES_AT_ONCE)

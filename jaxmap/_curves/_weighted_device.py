@@ -19,6 +19,7 @@ import numpy as np
 from .._planes import WORD_BITS, plane_bit
 from ..protocols import EvaluationProtocol
 from ..types import UNDEFINED, Ints, Records
+from ._envelope import FIRST_SHARE
 from ._interpolation_device import divide, recall_grid
 from ._ranked_rows_device import count_at_most, rank_rows
 
@@ -229,8 +230,7 @@ class WeightedCells:
         before = plain.at(self.rows.starts[:-1])  # [K, ranked, W]
         positives = jnp.repeat(positives[:, : len(self.ranked)], self.num_thresholds, axis=1)
         points = jnp.arange(num_points, dtype=jnp.int32)[:, None, None]
-        averages_area = self.protocol.average == "area"
-
+        average = self.protocol.average
         ranked = slice(self.num_planes)
 
         def step(curves: _Curves, row: _Row) -> tuple[_Curves, None]:
@@ -245,7 +245,9 @@ class WeightedCells:
             better = jnp.where(row.is_real, jnp.maximum(best, divide(found, counted + others)), best)
             of_class = _at(positives, label)
             reached = points_reached(found, of_class, self.protocol)
-            share = divide(found, of_class) if averages_area else reached.astype(jnp.float32)
+            share = divide(found, of_class) if average == "area" else reached.astype(jnp.float32)
+            if average == "trapezoid":
+                share = jnp.maximum(share - (1 - FIRST_SHARE), 0.0)
             area += share * (better - best)
             is_first = (points < reached[None]) & (row.is_real & (weight > 0))[None]  # of those visited so far
             at_points = (
@@ -339,9 +341,9 @@ def points_reached(true_positives: jax.Array, positives: jax.Array, protocol: Ev
     quotient, rest = quotient + change, rest - change * positives
     # A point whose double lies above its fraction is not reached by a recall that equals the fraction.
     exactly = rest == 0
-    if np.array_equal(grid.numerators, np.arange(grid.denominator + 1)):
+    if np.array_equal(grid.numerators, np.arange(len(grid.numerators))):
         above = _is_set(quotient, np.flatnonzero(grid.above), grid.denominator)
-        return quotient + 1 - (exactly & above).astype(jnp.int32)
+        return jnp.minimum(quotient + 1 - (exactly & above).astype(jnp.int32), len(grid.numerators))
     reached = jnp.zeros_like(quotient)
     for numerator, above in zip(grid.numerators.tolist(), grid.above.tolist(), strict=True):
         reached += ((quotient > numerator) | ((quotient == numerator) & ~(exactly & above))).astype(jnp.int32)

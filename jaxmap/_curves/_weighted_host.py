@@ -25,6 +25,7 @@ from .._planes import area_words, read_plane
 from .._ragged import ranges
 from ..protocols import EvaluationProtocol, OfCounts
 from ..types import Bools, DetectionRecords, Floats, GroundTruthRecords, HostArray, Ints
+from ._envelope import FIRST_SHARE
 
 __all__ = ["MOST_WEIGHTS", "GroundTruthCounts", "WeightedCurves", "WeightedNumbers", "exact_weights"]
 
@@ -348,7 +349,9 @@ def _reached(protocol: EvaluationProtocol, positives: Floats) -> tuple[Callable[
     if protocol.average == "area":
         return lambda true_positives, active, spare: true_positives / positives[active], 1
     points = np.asarray(protocol.recall_points)
-    step = points[1] if len(points) > 1 else 1.0
+    exceeded = bool(points[0] > 0)  # the points may lie just above even ones, which recall then has to exceed
+    even = np.nextafter(points, 0) if exceeded else points
+    step = even[1] if len(points) > 1 else 1.0
 
     def searched(true_positives: Floats, active: slice, spare: Floats) -> Floats:
         return np.searchsorted(points, true_positives / positives[active], side="right").astype(np.float64)
@@ -357,12 +360,17 @@ def _reached(protocol: EvaluationProtocol, positives: Floats) -> tuple[Callable[
         recall = true_positives / positives[active]
         nearest = np.multiply(recall, 1 / step, out=spare)
         np.rint(nearest, out=nearest)  # recall reaches all points before the nearest, and none after it
-        reached = nearest + 1
+        reached = nearest + (not exceeded)
         nearest *= step
         recall -= nearest
-        np.floor(recall, out=recall)  # -1 where it is short of the nearest
+        (np.ceil if exceeded else np.floor)(
+            recall, out=recall
+        )  # 1 where it exceeds the nearest, or -1 where it is short
         reached += recall
         return reached
 
-    is_even = np.array_equal(np.arange(len(points)) * step, points) and points[-1] == 1
-    return (evenly_spaced if is_even else searched), len(points)
+    is_even = np.array_equal(np.arange(len(points)) * step, even) and (len(points) - (not exceeded)) * step == 1
+    reached = evenly_spaced if is_even else searched
+    if protocol.average == "trapezoid":
+        return (lambda *arguments: np.maximum(reached(*arguments) - (1 - FIRST_SHARE), 0.0)), len(points)
+    return reached, len(points)

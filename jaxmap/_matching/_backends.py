@@ -125,7 +125,7 @@ def _match_listed(
         counted=counted,
         crowd=image.crowd,
         levels=jnp.asarray(level_words(*grid)),
-        ignored_absorb=protocol.absorbing != "crowds",
+        ignored_absorb=protocol.ignored_absorb,
     )
     inside = counted_words(image.inside, area_words(*grid))
     matched, ignored = outcome(chosen, candidates.index, counted=counted, inside=inside)
@@ -178,7 +178,7 @@ def _dense_pairs(image: PreparedImage, *, protocol: EvaluationProtocol) -> Dense
     )
     counted = counted_words(image.truth_counted, area_words(*grid)).T
     kept = jnp.where(image.crowd, np.uint32(0), np.uint32(2**32 - 1))[None, :]
-    kept = kept & counted if protocol.absorbing != "crowds" else jnp.broadcast_to(kept, counted.shape)
+    kept = kept & counted if protocol.ignored_absorb else jnp.broadcast_to(kept, counted.shape)
     reached, counted, kept = (jax.lax.bitcast_convert_type(words, jnp.int32) for words in (reached, counted, kept))
     # Without the barrier, XLA would compute the similarities again for every use.
     similarity, reached = jax.lax.optimization_barrier((similarity, reached))  # type: ignore[no-untyped-call]

@@ -123,9 +123,10 @@ def match_dataset(
     scores, detection_ids = taken
     truth_group = ground_truths.image_index * num_classes + ground_truths.labels
     truth_order = order_stably(truth_group)
+    if protocol.absorbing == "none":
+        truth_order = truth_order[~(ground_truths.crowd | ground_truths.ignore)[truth_order]]
     ground_truths, truth_group = take_rows(ground_truths, truth_order), truth_group[truth_order]
 
-    ignored_absorb = protocol.absorbing != "crowds"
     if protocol.absorbing == "ignored":  # then crowds do not differ from other ignored ground truths
         nowhere, ignore = np.zeros_like(ground_truths.crowd), ground_truths.crowd | ground_truths.ignore
         ground_truths = dataclasses.replace(ground_truths, crowd=nowhere, ignore=ignore)
@@ -139,7 +140,7 @@ def match_dataset(
         detections, order, ground_truths, groups, similarity, protocol.iou_thresholds, best_only=best_only
     )
     chosen = match_by_rounds(
-        pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=ignored_absorb
+        pairs, counted_words, ground_truths.crowd, level_words(*grid), ignored_absorb=protocol.ignored_absorb
     )
     ignorable = chosen & ~counted_words[pairs.ground_truth]  # matches that leave a detection out
     if protocol.absorbing == "groups":

@@ -85,6 +85,8 @@ def prepare_image(
         crowd, ignore = jnp.zeros_like(crowd), crowd | ignore
     if geometry.ignored is not None:
         ignore |= geometry.ignored(truth_shapes)
+    if protocol.absorbing == "none":
+        truth_valid &= ~(crowd | ignore)
 
     shapes = {name: _cleaned(column, valid) for name, column in shapes.items()}
     truth_shapes = {name: _cleaned(column, truth_valid) for name, column in truth_shapes.items()}

@@ -223,7 +223,7 @@ def _optimal(matched: MatchedDataset, protocol: EvaluationProtocol, area: int, k
     dataset, pairs = matched.dataset, matched.pairs
     labels, counted = dataset.records.detections.labels, dataset.records.ground_truths.counted[:, area]
     crowd = matched.ground_truths.crowd
-    absorbs = crowd if protocol.absorbing == "crowds" else crowd | ~counted
+    absorbs = crowd | ~counted if protocol.ignored_absorb else crowd
     shape = len(labels), len(counted)
     counts = np.zeros((2, len(protocol.iou_thresholds), len(dataset.class_ids)), np.int64)
     for threshold in range(counts.shape[1]):

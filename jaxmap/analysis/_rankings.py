@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._curves._envelope import best_onwards
+from .._curves._envelope import FIRST_SHARE, best_onwards
 from .._curves._host import first_to_reach
 from .._planes import area_words, num_words, read_plane
 from .._ragged import sums
@@ -187,7 +187,10 @@ def _weights(protocol: EvaluationProtocol, num_ground_truths: Ints, curve: Ints,
     totals, kind = np.unique(num_ground_truths, return_inverse=True)
     needed = np.maximum(first_to_reach(protocol.recall_points, totals), 1)  # recall 0 is reached by the first
     start = np.cumsum(totals + 1) - (totals + 1)  # avoids a division by 0 for curves without ground truth
-    points = np.bincount((start[:, None] + needed).ravel(), minlength=int((totals + 1).sum()) + 1)
+    share = np.ones_like(needed, np.float64)
+    if protocol.average == "trapezoid":
+        share[:, 0] = FIRST_SHARE
+    points = np.bincount((start[:, None] + needed).ravel(), share.ravel(), minlength=int((totals + 1).sum()) + 1)
     weights: Floats = points[start[kind[curve]] + number] / len(protocol.recall_points)
     return weights
 

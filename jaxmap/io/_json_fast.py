@@ -208,7 +208,7 @@ def _segmentations(values: list[Any]) -> Sequence[Any]:
         counts = list(map(operator.attrgetter("counts"), values))
         if set(map(type, counts)) <= {str}:
             sides = itertools.chain.from_iterable(map(operator.attrgetter("size"), values))
-            return encodings_of(counts, _packed(list(sides), np.int64).reshape(-1, 2))
+            return encodings_of(counts, np.fromiter(sides, np.int64, 2 * len(values)).reshape(-1, 2))
     return [
         one if one is None or isinstance(one, list) else {"size": list(one.size), "counts": one.counts}
         for one in values

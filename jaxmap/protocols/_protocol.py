@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from .._display import short_repr
 from .._geometry import GEOMETRIES
 from . import _checks as checks
@@ -121,10 +123,12 @@ class EvaluationProtocol:
         detection. `ignored`: every ignored ground truth (`difficult` objects of VOC), compared by IoU; crowds are
         treated like the others. `all`: crowds by the share inside, and other ignored ground truths by IoU. `groups`: as
         `all`, but a crowd counts as one ground truth, and the first detection that it takes is a true positive; only
-        together with `candidates="best"`.
+        together with `candidates="best"`. `none`: no ground truth; crowds and other ignored ones are left out.
       average: how AP is computed from a curve. `points`: the mean of the interpolated precision at the recall points.
         `area`: the area under the precision envelope, which is the mean, over n = 1 to the number of ground truths, of
         the best precision with at least n true positives; the recall points are then only used for plots.
+        `trapezoid`: the area under the interpolated precision by the trapezoid rule, for R recall points 0, 1/R, ...,
+        (R - 1)/R, and precision 0 at recall 1: as `points`, but the first point has half the weight.
       iou_type: what is compared, one of `IOU_TYPES`.
       keypoint_sigmas: the standard deviation of annotators at each keypoint, relative to the object's scale; P values.
       boundary_ratio: the width of the boundary of a mask, as a share of the image's diagonal.
@@ -143,8 +147,8 @@ class EvaluationProtocol:
     class_agnostic: bool
     summary: tuple[SummaryRow, ...]
     candidates: Literal["all", "best"] = "all"
-    absorbing: Literal["crowds", "ignored", "all", "groups"] = "crowds"
-    average: Literal["points", "area"] = "points"
+    absorbing: Literal["crowds", "ignored", "all", "groups", "none"] = "crowds"
+    average: Literal["points", "area", "trapezoid"] = "points"
     iou_type: str = "bbox"
     keypoint_sigmas: tuple[float, ...] = ()
     boundary_ratio: float = 0.02
@@ -186,6 +190,12 @@ class EvaluationProtocol:
         )
         if "" in self.class_groups:
             raise ValueError("`class_groups` must not hold an empty name, which stands for no group.")
+        even = np.arange(len(self.recall_points)) / len(self.recall_points)
+        if self.average == "trapezoid" and not np.allclose(self.recall_points, even, rtol=0, atol=1e-9):
+            raise ValueError(
+                "`recall_points` must be 0, 1/R, ..., (R - 1)/R for `average='trapezoid'`, which adds the point 1, got "
+                f"{checks.shown(self.recall_points)}."
+            )
         if not self.area_ranges:
             raise ValueError("`area_ranges` must hold at least one range, got none.")
         checks.distinct("area_ranges", [area.name for area in self.area_ranges])
@@ -290,6 +300,11 @@ class EvaluationProtocol:
         return index if distance < SAME_THRESHOLD else None
 
     @property
+    def ignored_absorb(self) -> bool:
+        """Whether ignored ground truths that are not crowds may match any number of detections."""
+        return self.absorbing not in ("crowds", "none")
+
+    @property
     def threshold_near_half(self) -> float:
         """The IoU threshold nearest to 0.5, at which detectors are described by default."""
         return min(self.iou_thresholds, key=lambda value: abs(value - 0.5))
@@ -322,8 +337,8 @@ def limit_text(limit: int) -> str:
 _RULES = {
     "class_agnostic": (False, True),
     "candidates": ("all", "best"),
-    "absorbing": ("crowds", "ignored", "all", "groups"),
-    "average": ("points", "area"),
+    "absorbing": ("crowds", "ignored", "all", "groups", "none"),
+    "average": ("points", "area", "trapezoid"),
     "iou_type": tuple(IOU_TYPES),
     "limit_scope": ("class", "image"),
     "range_of": ("area", "crowd_index"),

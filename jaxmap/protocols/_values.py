@@ -23,6 +23,7 @@ __all__ = [
     "OPEN_IMAGES_CHALLENGE",
     "PROPOSALS",
     "PROTOCOLS",
+    "ULTRALYTICS",
     "VISDRONE",
     "VOC2007",
     "VOC2012",
@@ -256,12 +257,34 @@ KITTI_40_POINT = dataclasses.replace(
     ),
 )
 
+# Ultralytics since 8.4.176: match_predictions of engine/validator.py, compute_ap of utils/metrics.py. A recall point
+# has the best precision at recalls above it, so each lies one step above a double of `linspace`; at recall 1 none is
+# left. Before 8.4.176 a detection could match only its most similar object (`candidates="best"`); before 8.4.37 the
+# curve also went on from the last detection in a straight line to precision 0 at recall 1, which adds to AP.
+# Ultralytics computes IoU in float32, with 1e-7 added to the union, of equal ones takes the first object, and orders
+# equal scores arbitrarily. It raises the limit of 300 where an image has more objects.
+ULTRALYTICS = dataclasses.replace(
+    COCO,
+    name="ultralytics",
+    recall_points=tuple(np.nextafter(np.linspace(0.0, 1.0, 101)[:-1], 1.0).tolist()),
+    area_ranges=VOC2012.area_ranges,
+    max_detections=(300,),
+    absorbing="none",
+    average="trapezoid",
+    limit_scope="image",
+    summary=COCO.summary[:3],
+    description=(
+        "as coco, but the area by the trapezoid rule over 101 recall points, of which each has the best precision at "
+        "recalls above it; the first 300 detections per image over all classes; crowds are left out"
+    ),
+)
+
 # In an order in which each protocol differs as little as possible from the one before.
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         *(COCO, ALL_POINT, VOC2012, VOC2007, LVIS, OPEN_IMAGES, OPEN_IMAGES_CHALLENGE, COCO_KEYPOINTS, CROWDPOSE),
-        *(COCO_WHOLEBODY, VISDRONE, AI_TOD, PROPOSALS, KITTI_40_POINT),
+        *(COCO_WHOLEBODY, VISDRONE, AI_TOD, PROPOSALS, KITTI_40_POINT, ULTRALYTICS),
     )
 }
 

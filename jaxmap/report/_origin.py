@@ -104,9 +104,11 @@ def origin_section(protocol: EvaluationProtocol, command: str | None) -> Markup:
         "compared": IOU_TYPES[protocol.iou_type],
         "IoU thresholds": _listed(f"{value:g}" for value in protocol.iou_thresholds),
         "recall points": f"{len(protocol.recall_points):,}, from {low:g} to {high:g}",
-        "average": {"points": "mean precision at the recall points", "area": "area under the envelope"}[
-            protocol.average
-        ],
+        "average": {
+            "points": "mean precision at the recall points",
+            "area": "area under the envelope",
+            "trapezoid": "area by the trapezoid rule over the recall points",
+        }[protocol.average],
         "limits of detections": f"{_listed(map(limit_text, protocol.max_detections))} per {protocol.limit_scope}",
         "area ranges": _listed(f"{one.name} {one.low:g} to {one.high:g}" for one in protocol.area_ranges),
         "classes": "merged into one" if protocol.class_agnostic else "each by itself",

@@ -112,7 +112,9 @@ def some_evaluation(seed: int, **options: Any) -> jaxmap.Evaluation:
 
 
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("protocol", ["coco", "voc2012", "all-point", "open-images", "open-images-challenge"])
+@pytest.mark.parametrize(
+    "protocol", ["coco", "voc2012", "all-point", "open-images", "open-images-challenge", "ultralytics"]
+)
 def test_laws(seed: int, protocol: str) -> None:
     rng = np.random.default_rng(seed)
     evaluation = evaluation_of(relabelled(rng, random_scene(rng, default_options=True)), protocol=protocol)

@@ -158,7 +158,7 @@ def test_scores_choose_the_matching_and_the_detections() -> None:
     assert (half.score_threshold, alone.score_threshold, alone.matching) == (0.5, None, "optimal")
 
 
-@pytest.mark.parametrize("protocol", ["voc2007", "open-images", "open-images-challenge", "lvis"])
+@pytest.mark.parametrize("protocol", ["voc2007", "open-images", "open-images-challenge", "lvis", "ultralytics"])
 def test_other_protocols_count_no_less_than_their_own_matching(protocol: str) -> None:
     rng = np.random.default_rng(3)
     boxes = np.round(rng.random((30, 12, 4)) * [40, 40, 30, 30] + [0, 0, 8, 8])

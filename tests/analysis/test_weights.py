@@ -28,6 +28,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "all-point": {"protocol": jaxmap.ALL_POINT},
     "open-images": {"protocol": jaxmap.OPEN_IMAGES},
     "open-images-challenge": {"protocol": "open-images-challenge"},
+    "ultralytics": {"protocol": "ultralytics"},
     "f1": {"protocol": WITH_F1},
     "other points": {"recall_points": [0.05, 0.1, 0.4, 0.9]},
     "thirds": {"recall_points": [0.0, 1 / 3, 2 / 3, 1.0]},

@@ -13,14 +13,14 @@ import pytest
 
 import jaxmap
 from jaxmap._curves._weighted_device import _BlockSums, points_reached
-from jaxmap.protocols import EvaluationProtocol
+from jaxmap.protocols import EvaluationProtocol, get_protocol
 from jaxmap.types import UNDEFINED, PrecisionRecall, Records
 from support import curve_cases
 from support.curve_cases import K, random_records
 
 NUM_IMAGES = 12  # of `random_records`
 SUMS = 2.0**-20  # a float32 sum of a few hundred parts of 1
-PROTOCOLS = {"coco": jaxmap.COCO, "voc2007": jaxmap.VOC2007, "voc2012": jaxmap.VOC2012, "all-point": jaxmap.ALL_POINT}
+PROTOCOLS = {name: get_protocol(name) for name in ("coco", "voc2007", "voc2012", "all-point", "ultralytics")}
 NAMES = [pytest.param(name, marks=() if name == "coco" else pytest.mark.slow) for name in PROTOCOLS]
 curves_of = jax.jit(jaxmap.precision_recall, static_argnames=("protocol", "num_classes"))
 

@@ -21,7 +21,7 @@ from jaxmap._matching._prepared import prepare_image
 from jaxmap._matching._rounds import match_by_rounds
 from jaxmap._matching._rounds_host import match_by_rounds as match_on_host
 from jaxmap._planes import area_words, level_words
-from jaxmap.protocols import OPEN_IMAGES_CHALLENGE
+from jaxmap.protocols import OPEN_IMAGES_CHALLENGE, ULTRALYTICS
 from jaxmap.types import Candidates
 
 KERNELS = {
@@ -185,6 +185,7 @@ def test_long_lists_are_matched_inside_shard_map() -> None:
         pytest.param(VOC2012, marks=pytest.mark.slow),  # only the most similar ground truth may match
         pytest.param(OPEN_IMAGES, marks=pytest.mark.slow),  # crowds take any number of detections
         pytest.param(OPEN_IMAGES_CHALLENGE, marks=pytest.mark.slow),  # the first of them is a true positive
+        pytest.param(ULTRALYTICS, marks=pytest.mark.slow),  # crowds are left out
         pytest.param(COCO.customize(iou_type="giou"), marks=pytest.mark.slow),
         pytest.param(COCO.customize(class_agnostic=True), marks=pytest.mark.slow),
     ],

@@ -11,6 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ..._curves._device import mask_undefined
+from ..._curves._envelope import trapezoids
 from ..._curves._interpolation_device import at_recall_points, divide, first_to_reach
 from ..._display import short_repr
 from ..._integer_bounds import INT32_MAX, check_int32
@@ -224,6 +225,8 @@ class HistogramAveragePrecision(CurveMetric[HistogramState]):
         recall = state.found.astype(jnp.float32) / positives.T[None, :, None, :]
         limits = len(self.protocol.max_detections)
         average_precision = [self._areas(state, *running)] if self.protocol.average == "area" else []
+        if self.protocol.average == "trapezoid":
+            average_precision = [trapezoids(precision)]
         functions = self.protocol.functions_of_counts
         best = {name: self._best(state, of_counts, *running) for name, of_counts in functions.items()}
         precision, scores, average_precision, best = jax.tree.map(
