@@ -106,6 +106,11 @@ def _wider_face(_: Options, __: EvaluationProtocol) -> Readers:
     return _io().read_wider_face_ground_truths, _io().read_wider_face_detections
 
 
+def _crowdhuman(options: Options, _: EvaluationProtocol) -> Readers:
+    given = {name: value for name, value in options.items() if value is not None}
+    return partial(_io().read_crowdhuman_ground_truths, **given), _io().read_crowdhuman_detections
+
+
 def _open_images(options: Options, _: EvaluationProtocol) -> Readers:
     return partial(_io().read_open_images_ground_truths, **options), _io().read_open_images_detections
 
@@ -136,6 +141,13 @@ FORMATS = {
         ("image_labels", "hierarchy", "class_descriptions"),
         lambda path, contents, _: contents is None and _io().is_open_images(path),
         _open_images,
+    ),
+    "crowdhuman": Format(
+        "CrowdHuman's .odgt",
+        "an *.odgt file",
+        ("part", "image_sizes"),
+        lambda path, contents, _: contents is None and _io().is_crowdhuman(path),
+        _crowdhuman,
     ),
     "kitti": Format(
         "KITTI's folders",

@@ -23,8 +23,9 @@ import numpy as np
 
 from .._planes import area_words, read_plane
 from .._ragged import ranges
-from ..protocols import EvaluationProtocol, OfCounts
+from ..protocols import EvaluationProtocol, OfCounts, log_average
 from ..types import Bools, DetectionRecords, Floats, GroundTruthRecords, HostArray, Ints
+from ._miss_rate_host import POINTS
 
 __all__ = ["MOST_WEIGHTS", "GroundTruthCounts", "WeightedCurves", "WeightedNumbers", "exact_weights"]
 
@@ -54,11 +55,13 @@ class WeightedNumbers(NamedTuple):
       recall: `[T, K, W]`.
       average_precision: `[T, K, W]`; None if only recall was asked for.
       at_best_score: by name, `[T, K, W]` for each function of counts that was asked for.
+      miss_rate: `[T, K, W]`; None if it was not asked for.
     """
 
     recall: Floats
     average_precision: Floats | None
     at_best_score: Mapping[str, Floats]
+    miss_rate: Floats | None
 
 
 class GroundTruthCounts:
@@ -86,6 +89,7 @@ class WeightedCurves:
       limit: index on M.
       ranked: whether AP is asked for; recall alone needs only the true positives.
       functions: by name, the functions of counts whose best value over all scores is asked for.
+      miss_rate: whether miss rates are asked for.
 
     Attributes:
       num_rows: the number of rows of the largest array that holds W numbers for each.
@@ -102,6 +106,7 @@ class WeightedCurves:
         limit: int,
         ranked: bool = True,
         functions: Mapping[str, OfCounts] | None = None,
+        miss_rate: bool = False,
     ) -> None:
         order = order[rows.rank[order] < protocol.max_detections[limit]]
         outcomes = _outcomes(rows, order, protocol, area)
@@ -111,6 +116,7 @@ class WeightedCurves:
         self.num_rows = max(len(self.found.filled), self.ranked.num_rows if self.ranked else 0)
         self.functions = functions or {}
         self.best = _BestOverScores(outcomes, num_classes) if functions else None
+        self.missed = _MissRates(outcomes, num_classes) if miss_rate else None
 
     def __call__(self, weights: Floats, positives: Floats) -> WeightedNumbers:
         """Integrates the curves.
@@ -127,7 +133,8 @@ class WeightedCurves:
         if self.best is not None:
             values = self.best(weights, found, defined, list(self.functions.values()))
             best = {name: value.reshape(shape) for name, value in zip(self.functions, values, strict=True)}
-        return WeightedNumbers((found / defined).reshape(shape), areas, best)
+        missed = None if self.missed is None else self.missed(weights, found, defined).reshape(shape)
+        return WeightedNumbers((found / defined).reshape(shape), areas, best, missed)
 
 
 class _Steps(NamedTuple):
@@ -335,6 +342,27 @@ class _BestOverScores:
             for values, changed in zip(best, of_group, strict=True):
                 values[curves] = changed
         return best
+
+
+class _MissRates:
+    """Miss rates at given numbers of false positives per image; all copies of an image count as images."""
+
+    def __init__(self, outcomes: _Outcomes, num_classes: int) -> None:
+        self.rows = _FromLast(_runs(outcomes, outcomes.hits | outcomes.false, num_classes))
+
+    def __call__(self, weights: Floats, found: Floats, positives: Floats) -> Floats:
+        """Returns `[T * K, W]`."""
+        num_images = np.maximum(weights.sum(axis=0), np.spacing(1))  # without images there is no ground truth
+        reached = np.zeros((len(POINTS), *found.shape))
+        for curves, steps in self.rows.groups(weights, found):
+            of_group = reached[:, curves]
+            for active, _, true_positives, counted in steps:
+                false_per_image = (counted - true_positives) / num_images
+                for most, point in zip(of_group, POINTS, strict=True):
+                    np.maximum(most[active], true_positives, out=most[active], where=false_per_image < point)
+            reached[:, curves] = of_group
+        rates: Floats = log_average(1.0 - reached / positives)
+        return rates
 
 
 def _reached(protocol: EvaluationProtocol, positives: Floats) -> tuple[Callable[[Floats, slice, Floats], Floats], int]:

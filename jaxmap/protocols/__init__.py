@@ -17,13 +17,14 @@ EvaluationProtocol('coco', max_detections=(300,))
 
 from ._checks import MAX_THRESHOLDS, UNLIMITED
 from ._protocol import ALL_AREAS, IOU_TYPES, AreaRange, EvaluationProtocol, SummaryNumber, SummaryRow, limit_text
-from ._quantities import QUANTITIES, OfCounts, Quantity
+from ._quantities import MISS_RATE_POINTS, QUANTITIES, OfCounts, Quantity, log_average
 from ._values import (
     AI_TOD,
     ALL_POINT,
     COCO,
     COCO_KEYPOINTS,
     COCO_WHOLEBODY,
+    CROWDHUMAN,
     CROWDPOSE,
     KITTI_40_POINT,
     LVIS,
@@ -45,11 +46,13 @@ __all__ = [
     "COCO",
     "COCO_KEYPOINTS",
     "COCO_WHOLEBODY",
+    "CROWDHUMAN",
     "CROWDPOSE",
     "IOU_TYPES",
     "KITTI_40_POINT",
     "LVIS",
     "MAX_THRESHOLDS",
+    "MISS_RATE_POINTS",
     "OPEN_IMAGES",
     "OPEN_IMAGES_CHALLENGE",
     "PROPOSALS",
@@ -67,6 +70,7 @@ __all__ = [
     "SummaryRow",
     "get_protocol",
     "limit_text",
+    "log_average",
     "protocol_for",
 ]
 

@@ -16,6 +16,7 @@ __all__ = [
     "COCO",
     "COCO_KEYPOINTS",
     "COCO_WHOLEBODY",
+    "CROWDHUMAN",
     "CROWDPOSE",
     "KITTI_40_POINT",
     "LVIS",
@@ -229,6 +230,25 @@ AI_TOD = dataclasses.replace(
     description="as coco, but with the first 1,500 detections per image and class, and AI-TOD's ranges of small areas",
 )
 
+# Where an IoU equal to the threshold is not enough: so far above it that it is told apart inside `jit`, and so little
+# that no IoU of boxes with one decimal lies between.
+_ABOVE = 2.0**-33
+
+# CrowdHuman's evaluation, as in CrowdDet's evaluate/APMRToolkits: COCO's match rule with ignore regions as crowds. Its
+# AP joins the points of the curve by straight lines, without an envelope, so it differs from the AP here.
+CROWDHUMAN = dataclasses.replace(
+    VOC2012,
+    name="crowdhuman",
+    iou_thresholds=(0.5 + _ABOVE,),
+    candidates="all",
+    absorbing="crowds",
+    summary=(SummaryRow("AP"), SummaryRow("MR", "miss_rate"), SummaryRow("AR", "recall")),
+    description=(
+        "an IoU above 0.5; all detections; the log-average miss rate over 0.01 to 1 false positives per image "
+        "(MR^-2), lower is better; the area under the precision envelope"
+    ),
+)
+
 # pycocotools with `useCats` 0, as proposals are scored (Kirillov et al., Segment Anything, 2023, section 7.3).
 PROPOSALS = dataclasses.replace(
     COCO,
@@ -261,7 +281,7 @@ PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         *(COCO, ALL_POINT, VOC2012, VOC2007, LVIS, OPEN_IMAGES, OPEN_IMAGES_CHALLENGE, COCO_KEYPOINTS, CROWDPOSE),
-        *(COCO_WHOLEBODY, VISDRONE, AI_TOD, PROPOSALS, KITTI_40_POINT),
+        *(COCO_WHOLEBODY, VISDRONE, AI_TOD, PROPOSALS, CROWDHUMAN, KITTI_40_POINT),
     )
 }
 
