@@ -102,8 +102,10 @@ def _kitti(_: Options, __: EvaluationProtocol) -> Readers:
     return _io().read_kitti_ground_truths, _io().read_kitti_detections
 
 
-def _wider_face(_: Options, __: EvaluationProtocol) -> Readers:
-    return _io().read_wider_face_ground_truths, _io().read_wider_face_detections
+def _wider_face(options: Options, _: EvaluationProtocol) -> Readers:
+    inclusive = options["faces"] is not None  # as in the benchmark's evaluation
+    read_ground_truths = partial(_io().read_wider_face_ground_truths, faces=options["faces"], inclusive=inclusive)
+    return read_ground_truths, partial(_io().read_wider_face_detections, inclusive=inclusive)
 
 
 def _crowdhuman(options: Options, _: EvaluationProtocol) -> Readers:
@@ -166,7 +168,7 @@ FORMATS = {
     "wider-face": Format(
         "WIDER FACE's .txt",
         "wider_face_val_bbx_gt.txt",
-        (),
+        ("faces",),
         lambda path, contents, _: contents is None and _io().is_wider_face(path),
         _wider_face,
     ),

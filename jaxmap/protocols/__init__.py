@@ -35,6 +35,7 @@ from ._values import (
     VISDRONE,
     VOC2007,
     VOC2012,
+    WIDER_FACE,
     get_protocol,
     protocol_for,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "VISDRONE",
     "VOC2007",
     "VOC2012",
+    "WIDER_FACE",
     "AreaRange",
     "EvaluationProtocol",
     "OfCounts",

@@ -27,6 +27,7 @@ __all__ = [
     "VISDRONE",
     "VOC2007",
     "VOC2012",
+    "WIDER_FACE",
     "get_protocol",
     "protocol_for",
 ]
@@ -249,6 +250,14 @@ CROWDHUMAN = dataclasses.replace(
     ),
 )
 
+# WIDER FACE's eval_tools, evaluation.m. It reads the curve at 1,000 scores only, evenly spaced between the lowest and
+# the highest, so its AP is lower, and leaves out detections in images without any face.
+WIDER_FACE = dataclasses.replace(
+    VOC2012,
+    name="wider-face",
+    description="as voc2012; the faces that are not in the set easy, medium or hard are ignored, and absorb detections",
+)
+
 # pycocotools with `useCats` 0, as proposals are scored (Kirillov et al., Segment Anything, 2023, section 7.3).
 PROPOSALS = dataclasses.replace(
     COCO,
@@ -281,7 +290,7 @@ PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         *(COCO, ALL_POINT, VOC2012, VOC2007, LVIS, OPEN_IMAGES, OPEN_IMAGES_CHALLENGE, COCO_KEYPOINTS, CROWDPOSE),
-        *(COCO_WHOLEBODY, VISDRONE, AI_TOD, PROPOSALS, CROWDHUMAN, KITTI_40_POINT),
+        *(COCO_WHOLEBODY, VISDRONE, AI_TOD, PROPOSALS, CROWDHUMAN, WIDER_FACE, KITTI_40_POINT),
     )
 }
 
