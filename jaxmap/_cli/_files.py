@@ -138,6 +138,8 @@ def _add_options_of_formats(command: argparse.ArgumentParser) -> None:
     add("--category-ids", choices=("same", "from-0", "from-1", "coco91"), help=meaning)
     sizes = "sizes of YOLO's images: a .csv with file_name, width and height; of CrowdHuman's: DT, which has them"
     add("--image-sizes", metavar="FILE", help=sizes)
+    difficulty = "KITTI's difficulty: ignore other objects, and leave out lower detections (for --protocol kitti)"
+    add("--difficulty", choices=("easy", "moderate", "hard"), help=difficulty)
     faces = "WIDER FACE's wider_easy_val.mat, wider_medium_val.mat or wider_hard_val.mat: ignore the faces not in it"
     add("--faces", metavar="FILE", help=faces)
     add("--part", choices=("full", "visible", "head"), help="which box of CrowdHuman's people (default: full)")

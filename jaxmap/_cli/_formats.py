@@ -98,8 +98,11 @@ def _is_dota(_: str, contents: Contents | None, protocol: EvaluationProtocol) ->
     return contents is not None and geometry_of(protocol.iou_type).shape.column == "oriented"
 
 
-def _kitti(_: Options, __: EvaluationProtocol) -> Readers:
-    return _io().read_kitti_ground_truths, _io().read_kitti_detections
+def _kitti(options: Options, protocol: EvaluationProtocol) -> Readers:
+    if protocol.class_groups and options["difficulty"] is None:
+        raise ValueError(f"--protocol {protocol.name} needs --difficulty easy, moderate or hard")
+    readers = _io().read_kitti_ground_truths, _io().read_kitti_detections
+    return partial(readers[0], **options), partial(readers[1], **options)
 
 
 def _wider_face(options: Options, _: EvaluationProtocol) -> Readers:
@@ -154,7 +157,7 @@ FORMATS = {
     "kitti": Format(
         "KITTI's folders",
         "*.txt files with KITTI's 15 words",
-        (),
+        ("difficulty",),
         lambda _, contents, __: contents is not None and contents.is_kitti(),
         _kitti,
     ),

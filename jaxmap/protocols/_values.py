@@ -18,6 +18,7 @@ __all__ = [
     "COCO_WHOLEBODY",
     "CROWDHUMAN",
     "CROWDPOSE",
+    "KITTI",
     "KITTI_40_POINT",
     "LVIS",
     "OPEN_IMAGES",
@@ -285,12 +286,30 @@ KITTI_40_POINT = dataclasses.replace(
     ),
 )
 
+# The devkit's IoU is 0.7 for cars and 0.5 for the others, and an IoU equal to it is not enough. There an object takes
+# the most similar detection, and here a detection takes the most similar object. A detection that is too low for the
+# difficulty may take an object there; here the reader leaves it out.
+KITTI = dataclasses.replace(
+    KITTI_40_POINT,
+    name="kitti",
+    iou_thresholds=(0.5 + _ABOVE, 0.7 + _ABOVE),
+    class_groups=("Car", "Pedestrian", "Cyclist"),
+    summary=(
+        SummaryRow("AP70_{group}", iou_threshold=0.7, each="class_group"),
+        SummaryRow("AP50_{group}", iou_threshold=0.5, each="class_group"),
+    ),
+    description=(
+        "as kitti-40-point, but class by class, for the reader's difficulties: AP70_Car, AP50_Pedestrian and "
+        "AP50_Cyclist are those of the benchmark"
+    ),
+)
+
 # In an order in which each protocol differs as little as possible from the one before.
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         *(COCO, ALL_POINT, VOC2012, VOC2007, LVIS, OPEN_IMAGES, OPEN_IMAGES_CHALLENGE, COCO_KEYPOINTS, CROWDPOSE),
-        *(COCO_WHOLEBODY, VISDRONE, AI_TOD, PROPOSALS, CROWDHUMAN, WIDER_FACE, KITTI_40_POINT),
+        *(COCO_WHOLEBODY, VISDRONE, AI_TOD, PROPOSALS, CROWDHUMAN, WIDER_FACE, KITTI_40_POINT, KITTI),
     )
 }
 

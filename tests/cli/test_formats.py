@@ -90,7 +90,7 @@ def test_image_lists_serve_comparisons_of_detectors(capsys, tmp_path, files):
 def test_a_format_can_be_named_where_a_folder_could_be_several(capsys, yolo):
     (yolo / "labels/val/a.xml").write_text("<annotation/>")
     sizes = ("--image-sizes", str(yolo / "sizes.csv"))
-    assert "--image-sizes is for YOLO's" in error_of(
+    assert "--image-sizes is for CrowdHuman's .odgt and YOLO's" in error_of(
         capsys, "eval", str(yolo), str(yolo / "runs"), *sizes, "--format", "voc"
     )
     assert numbers(capsys, str(yolo), str(yolo / "runs"), *sizes, "--format", "yolo")["AR1"] == 0.5
