@@ -11,6 +11,7 @@ References: WIDER FACE wider_face_split/readme.txt; eval_tools, read_pred.m, eva
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -168,7 +169,7 @@ def _counted(faces: PathLike | Mapping[str, Sequence[int]], stems: Sequence[str]
 def _read_subset(path: PathLike) -> dict[str, Any]:
     """Returns the numbers of the faces of each image from 0, from a file such as `wider_easy_val.mat`."""
     try:
-        from scipy.io import loadmat
+        loadmat = importlib.import_module("scipy.io").loadmat
     except ImportError as error:
         raise ImportError(
             'files such as wider_easy_val.mat need SciPy, which is not installed: pip install "jaxmap[sets]"'

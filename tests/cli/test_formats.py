@@ -43,8 +43,10 @@ def test_yolo_is_recognised_by_its_yaml_file_folder_or_lines(capsys, yolo):
 
 
 def test_options_of_yolo_need_its_files(capsys, files):
-    for option in ("--split", "--class-names", "--image-sizes"):
+    for option in ("--split", "--class-names"):
         assert f"{option} is for YOLO's folders, which GT is not" in error_of(capsys, "eval", *files, option, "x")
+    for_both = "--image-sizes is for CrowdHuman's .odgt and YOLO's folders, which GT is not"
+    assert for_both in error_of(capsys, "eval", *files, "--image-sizes", "x")
 
 
 def test_image_lists_serve_every_format(capsys, tmp_path, files, yolo):
