@@ -225,6 +225,8 @@ class PrecisionRecall(Generic[AnyArray]):
         averages over recall points.
       at_best_score: by name, `[T, K, A, M]` float for each quantity of the protocol's summary that is a best value over
         all score thresholds (see `jaxmap.protocols.QUANTITIES`).
+      miss_rate: `[T, K, A, M]` float, the geometric mean of the miss rates at 0.01 to 1 false positives per image; None
+        if the protocol's summary does not ask for it.
     """
 
     precision: AnyArray  # [T, R, K, A, M]
@@ -233,6 +235,7 @@ class PrecisionRecall(Generic[AnyArray]):
     num_ground_truths: AnyArray  # [K, A]
     average_precision: AnyArray | None = None  # [T, K, A, M]
     at_best_score: Mapping[str, AnyArray] = dataclasses.field(default_factory=dict)  # [T, K, A, M]
+    miss_rate: AnyArray | None = None  # [T, K, A, M]
 
     __repr__ = short_repr
 

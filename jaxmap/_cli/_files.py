@@ -27,12 +27,12 @@ __all__ = [
 _GROUND_TRUTHS = (
     "COCO annotation file, plain or gzip, or LVIS's with --protocol lvis; YOLO's data.yaml or folder of labels; VOC's "
     "XML files, KITTI's labels, or DOTA's text files with --iou-type obb, in a folder or a tar archive; Open Images' "
-    "boxes as .csv; or wider_face_val_bbx_gt.txt"
+    "boxes as .csv; CrowdHuman's .odgt; or wider_face_val_bbx_gt.txt"
 )
 _DETECTIONS = (
     "COCO results file, as .json, .jsonl, .npz or .parquet, or Ultralytics' predictions.json or folder of labels with"
     " confidences; VOC's comp4_det_test_CLASS.txt, DOTA's Task1_CLASS.txt, or KITTI's or WIDER FACE's results, in a "
-    "folder, a tar archive or a quoted pattern; or Open Images' detections as .csv"
+    "folder, a tar archive or a quoted pattern; Open Images' detections as .csv; or CrowdDet's for CrowdHuman"
 )
 
 
@@ -135,7 +135,13 @@ def _add_options_of_formats(command: argparse.ArgumentParser) -> None:
     add("--class-names", metavar="FILE", help="names of YOLO's classes: a data.yaml, or a text file with one per line")
     meaning = "meaning of `category_id` in Ultralytics' predictions.json (default: found out, or refused if unclear)"
     add("--category-ids", choices=("same", "from-0", "from-1", "coco91"), help=meaning)
-    add("--image-sizes", metavar="FILE", help="sizes of YOLO's images: a .csv with file_name, width and height")
+    sizes = "sizes of YOLO's images: a .csv with file_name, width and height; of CrowdHuman's: DT, which has them"
+    add("--image-sizes", metavar="FILE", help=sizes)
+    difficulty = "KITTI's difficulty: ignore other objects, and leave out lower detections (for --protocol kitti)"
+    add("--difficulty", choices=("easy", "moderate", "hard"), help=difficulty)
+    faces = "WIDER FACE's wider_easy_val.mat, wider_medium_val.mat or wider_hard_val.mat: ignore the faces not in it"
+    add("--faces", metavar="FILE", help=faces)
+    add("--part", choices=("full", "visible", "head"), help="which box of CrowdHuman's people (default: full)")
     add("--plain-corners", action="store_true", default=None, help=plain)
     add(
         "--image-labels",

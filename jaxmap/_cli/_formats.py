@@ -98,12 +98,22 @@ def _is_dota(_: str, contents: Contents | None, protocol: EvaluationProtocol) ->
     return contents is not None and geometry_of(protocol.iou_type).shape.column == "oriented"
 
 
-def _kitti(_: Options, __: EvaluationProtocol) -> Readers:
-    return _io().read_kitti_ground_truths, _io().read_kitti_detections
+def _kitti(options: Options, protocol: EvaluationProtocol) -> Readers:
+    if protocol.class_groups and options["difficulty"] is None:
+        raise ValueError(f"--protocol {protocol.name} needs --difficulty easy, moderate or hard")
+    readers = _io().read_kitti_ground_truths, _io().read_kitti_detections
+    return partial(readers[0], **options), partial(readers[1], **options)
 
 
-def _wider_face(_: Options, __: EvaluationProtocol) -> Readers:
-    return _io().read_wider_face_ground_truths, _io().read_wider_face_detections
+def _wider_face(options: Options, _: EvaluationProtocol) -> Readers:
+    inclusive = options["faces"] is not None  # as in the benchmark's evaluation
+    read_ground_truths = partial(_io().read_wider_face_ground_truths, faces=options["faces"], inclusive=inclusive)
+    return read_ground_truths, partial(_io().read_wider_face_detections, inclusive=inclusive)
+
+
+def _crowdhuman(options: Options, _: EvaluationProtocol) -> Readers:
+    given = {name: value for name, value in options.items() if value is not None}
+    return partial(_io().read_crowdhuman_ground_truths, **given), _io().read_crowdhuman_detections
 
 
 def _open_images(options: Options, _: EvaluationProtocol) -> Readers:
@@ -137,10 +147,17 @@ FORMATS = {
         lambda path, contents, _: contents is None and _io().is_open_images(path),
         _open_images,
     ),
+    "crowdhuman": Format(
+        "CrowdHuman's .odgt",
+        "an *.odgt file",
+        ("part", "image_sizes"),
+        lambda path, contents, _: contents is None and _io().is_crowdhuman(path),
+        _crowdhuman,
+    ),
     "kitti": Format(
         "KITTI's folders",
         "*.txt files with KITTI's 15 words",
-        (),
+        ("difficulty",),
         lambda _, contents, __: contents is not None and contents.is_kitti(),
         _kitti,
     ),
@@ -154,7 +171,7 @@ FORMATS = {
     "wider-face": Format(
         "WIDER FACE's .txt",
         "wider_face_val_bbx_gt.txt",
-        (),
+        ("faces",),
         lambda path, contents, _: contents is None and _io().is_wider_face(path),
         _wider_face,
     ),

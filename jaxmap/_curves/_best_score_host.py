@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .._planes import read_plane
 from ..protocols import EvaluationProtocol, OfCounts
 from ..types import Bools, Floats, HostArray, Ints, Records
 
-__all__ = ["best_of_curves", "best_over_scores"]
+__all__ = ["best_of_curves", "best_over_scores", "counted_rows"]
 
 
 def best_over_scores(
@@ -25,21 +27,31 @@ def best_over_scores(
     functions = protocol.functions_of_counts
     if not functions:
         return {}
+    scores = records.detections.scores.take(order)
+    shape = len(protocol.iou_thresholds), *num_ground_truths.shape, len(protocol.max_detections)
+    best = {name: np.empty(shape) for name in functions}
+    for cell, counted, labels, hits in counted_rows(records, protocol=protocol, order=order):
+        for name, of_counts in functions.items():
+            threshold, area, limit = cell
+            best[name][threshold, :, area, limit] = best_of_curves(
+                of_counts, labels, scores[counted], hits, num_ground_truths[:, area]
+            )
+    return best
+
+
+def counted_rows(
+    records: Records[HostArray], *, protocol: EvaluationProtocol, order: Ints
+) -> Iterator[tuple[tuple[int, int, int], Ints, Ints, Bools]]:
+    """Yields the true and false positives of every cell: indices on T, A and M, places in `order`, labels, hits."""
     rows = records.detections
-    labels, scores, rank = (column.take(order) for column in (rows.labels, rows.scores, rows.rank))
-    num_thresholds, limits = len(protocol.iou_thresholds), protocol.max_detections
-    num_classes, num_areas = num_ground_truths.shape
-    best = {name: np.empty((num_thresholds, num_classes, num_areas, len(limits))) for name in functions}
-    for area, threshold in np.ndindex(num_areas, num_thresholds):
+    labels, rank = rows.labels.take(order), rows.rank.take(order)
+    num_thresholds = len(protocol.iou_thresholds)
+    for area, threshold in np.ndindex(len(protocol.area_ranges), num_thresholds):
         plane = area, threshold, num_thresholds
         matched, ignored = (read_plane(words, *plane).take(order) for words in (rows.matched, rows.ignored))
-        for index, limit in enumerate(limits):
+        for index, limit in enumerate(protocol.max_detections):
             counted = np.flatnonzero(~ignored & (rank < limit))
-            for name, of_counts in functions.items():
-                best[name][threshold, :, area, index] = best_of_curves(
-                    of_counts, labels[counted], scores[counted], matched[counted], num_ground_truths[:, area]
-                )
-    return best
+            yield (threshold, area, index), counted, labels[counted], matched[counted]
 
 
 def best_of_curves(

@@ -16,6 +16,7 @@ from ..types import UNDEFINED, PrecisionRecall, Records
 from ._best_score_device import best_over_scores
 from ._envelope import trapezoids
 from ._interpolation_device import divide
+from ._miss_rate_device import miss_rates
 from ._ranked_rows_device import rank_rows
 from ._replicates_device import weighted_precision_recall
 from ._tiles_device import integrate
@@ -29,6 +30,7 @@ def precision_recall(
     protocol: EvaluationProtocol,
     num_classes: int,
     weights: ArrayLike | None = None,
+    num_images: ArrayLike | None = None,
 ) -> PrecisionRecall[jax.Array]:
     """Integrates records into interpolated precision and recall, for all thresholds, classes, ranges and limits.
 
@@ -41,6 +43,7 @@ def precision_recall(
       weights: `[W, I]` int, W vectors of weights: how often each image counts. Rows are sorted once for all of them.
         Ones give the curves as they are, zeros leave images out, and other numbers give the dataset in which an image
         occurs so many times; copies of a row stay together, also where scores tie.
+      num_images: `[]` int, the number of all images, also those without objects; only miss rates need it.
 
     Returns:
       Curves in float32, with `UNDEFINED` in entries without ground truth, and with `average_precision` unless the
@@ -48,7 +51,8 @@ def precision_recall(
 
     Raises:
       ValueError: if the recall points have no common denominator of at most 1000, there are more rows than int32 can
-        number, or weights are not `[W, I]`; outside `jit`, if a weight is negative or too large, or an image has none.
+        number, or weights are not `[W, I]`; outside `jit`, if a weight is negative or too large, or an image has none;
+        if the protocol asks for miss rates, and `num_images` is missing or there are weights.
       TypeError: if weights are not integers.
 
     References: pycocotools cocoeval.py, accumulate; VOCdevkit VOCap.m for the area.
@@ -56,18 +60,23 @@ def precision_recall(
     if weights is not None:
         return weighted_precision_recall(records, weights, protocol=protocol, num_classes=num_classes)
     ties = records.detections.image_index, records.detections.position
-    return _curves(records, ties, protocol=protocol, num_classes=num_classes)
+    return _curves(records, ties, protocol=protocol, num_classes=num_classes, num_images=num_images)
 
 
 def curves_in_order(
-    records: Records[jax.Array], *, protocol: EvaluationProtocol, num_classes: int
+    records: Records[jax.Array], *, protocol: EvaluationProtocol, num_classes: int, num_images: ArrayLike
 ) -> PrecisionRecall[jax.Array]:
     """As `precision_recall`, for detections in ascending order of image index and position: less is sorted."""
-    return _curves(records, (), protocol=protocol, num_classes=num_classes)
+    return _curves(records, (), protocol=protocol, num_classes=num_classes, num_images=num_images)
 
 
 def _curves(
-    records: Records[jax.Array], ties: Sequence[jax.Array], *, protocol: EvaluationProtocol, num_classes: int
+    records: Records[jax.Array],
+    ties: Sequence[jax.Array],
+    *,
+    protocol: EvaluationProtocol,
+    num_classes: int,
+    num_images: ArrayLike | None,
 ) -> PrecisionRecall[jax.Array]:
     detections, num_ground_truths = records.detections, count_ground_truths(records.ground_truths, num_classes)
     advice = "use `HostAveragePrecision` or `evaluate`"
@@ -94,7 +103,8 @@ def _curves(
     elif protocol.average == "trapezoid":
         shaped.append(trapezoids(shaped[0]))
     best = best_over_scores(rows, detections, protocol=protocol, num_ground_truths=num_ground_truths)
-    return mask_undefined(*shaped, num_ground_truths=num_ground_truths, at_best_score=best)
+    missed = miss_rates(rows, detections, protocol=protocol, num_ground_truths=num_ground_truths, num_images=num_images)
+    return mask_undefined(*shaped, num_ground_truths=num_ground_truths, at_best_score=best, miss_rate=missed)
 
 
 def mask_undefined(
@@ -105,6 +115,7 @@ def mask_undefined(
     *,
     num_ground_truths: jax.Array,
     at_best_score: Mapping[str, jax.Array],
+    miss_rate: jax.Array | None,
 ) -> PrecisionRecall[jax.Array]:
     """Sets the entries `[..., K, A, M]` of classes and ranges without ground truth to `UNDEFINED`."""
 
@@ -119,4 +130,5 @@ def mask_undefined(
         num_ground_truths=num_ground_truths,
         average_precision=None if average_precision is None else masked(average_precision),
         at_best_score={name: masked(values) for name, values in at_best_score.items()},
+        miss_rate=None if miss_rate is None else masked(miss_rate),
     )

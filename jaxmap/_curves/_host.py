@@ -20,6 +20,7 @@ from ..protocols import EvaluationProtocol
 from ..types import Bools, Floats, HostArray, Ints, PrecisionRecall, Records, Words
 from ._best_score_host import best_over_scores
 from ._envelope import envelope_sums, trapezoids
+from ._miss_rate_host import miss_rates
 
 __all__ = ["first_to_reach", "precision_recall"]
 
@@ -29,7 +30,7 @@ COUNT_BITS = 63  # bits of a signed integer
 
 
 def precision_recall(
-    records: Records[HostArray], *, protocol: EvaluationProtocol, num_classes: int, order: Ints
+    records: Records[HostArray], *, protocol: EvaluationProtocol, num_classes: int, order: Ints, num_images: int
 ) -> PrecisionRecall[HostArray]:
     """Integrates records into interpolated precision and recall.
 
@@ -39,6 +40,7 @@ def precision_recall(
       num_classes: K.
       order: the rows of the detections that are included, sorted by label, then by descending score, image and
         position.
+      num_images: I, including images without objects.
 
     Returns:
       Curves in float64, NaN without counted ground truth, and with `average_precision` unless the protocol averages
@@ -120,6 +122,9 @@ def precision_recall(
         num_ground_truths=num_ground_truths,
         average_precision=trapezoids(precision) if protocol.average == "trapezoid" else average,
         at_best_score=best_over_scores(records, protocol=protocol, num_ground_truths=num_ground_truths, order=order),
+        miss_rate=miss_rates(
+            records, protocol=protocol, num_ground_truths=num_ground_truths, order=order, num_images=num_images
+        ),
     )
 
 

@@ -26,9 +26,9 @@ def weighted_precision_recall(
     records: Records[jax.Array], weights: ArrayLike, *, protocol: EvaluationProtocol, num_classes: int
 ) -> PrecisionRecall[jax.Array]:
     """Returns `precision_recall` under each vector of weights, with an axis W in front of every array."""
-    if protocol.functions_of_counts:
+    if protocol.not_replicated_on_device:
         raise ValueError(
-            f"`weights` inside jit do not serve {list(protocol.functions_of_counts)}, which the protocol "
+            f"`weights` inside jit do not serve {protocol.not_replicated_on_device}, which the protocol "
             f"{protocol.name!r} asks for; use `Evaluation.bootstrap` on the host."
         )
     vectors = _whole_weights(weights, records)

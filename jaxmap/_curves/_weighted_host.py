@@ -16,16 +16,17 @@ Here w_j is the share of the recall axis that true positive j is the first to re
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from .._planes import area_words, read_plane
 from .._ragged import ranges
-from ..protocols import EvaluationProtocol, OfCounts
+from ..protocols import EvaluationProtocol, OfCounts, log_average
 from ..types import Bools, DetectionRecords, Floats, GroundTruthRecords, HostArray, Ints
-from ._envelope import FIRST_SHARE
+from ._miss_rate_host import POINTS
+from ._reached_host import reached_of
 
 __all__ = ["MOST_WEIGHTS", "GroundTruthCounts", "WeightedCurves", "WeightedNumbers", "exact_weights"]
 
@@ -55,11 +56,13 @@ class WeightedNumbers(NamedTuple):
       recall: `[T, K, W]`.
       average_precision: `[T, K, W]`; None if only recall was asked for.
       at_best_score: by name, `[T, K, W]` for each function of counts that was asked for.
+      miss_rate: `[T, K, W]`; None if it was not asked for.
     """
 
     recall: Floats
     average_precision: Floats | None
     at_best_score: Mapping[str, Floats]
+    miss_rate: Floats | None
 
 
 class GroundTruthCounts:
@@ -87,6 +90,7 @@ class WeightedCurves:
       limit: index on M.
       ranked: whether AP is asked for; recall alone needs only the true positives.
       functions: by name, the functions of counts whose best value over all scores is asked for.
+      miss_rate: whether miss rates are asked for.
 
     Attributes:
       num_rows: the number of rows of the largest array that holds W numbers for each.
@@ -103,6 +107,7 @@ class WeightedCurves:
         limit: int,
         ranked: bool = True,
         functions: Mapping[str, OfCounts] | None = None,
+        miss_rate: bool = False,
     ) -> None:
         order = order[rows.rank[order] < protocol.max_detections[limit]]
         outcomes = _outcomes(rows, order, protocol, area)
@@ -112,6 +117,7 @@ class WeightedCurves:
         self.num_rows = max(len(self.found.filled), self.ranked.num_rows if self.ranked else 0)
         self.functions = functions or {}
         self.best = _BestOverScores(outcomes, num_classes) if functions else None
+        self.missed = _MissRates(outcomes, num_classes) if miss_rate else None
 
     def __call__(self, weights: Floats, positives: Floats) -> WeightedNumbers:
         """Integrates the curves.
@@ -128,7 +134,8 @@ class WeightedCurves:
         if self.best is not None:
             values = self.best(weights, found, defined, list(self.functions.values()))
             best = {name: value.reshape(shape) for name, value in zip(self.functions, values, strict=True)}
-        return WeightedNumbers((found / defined).reshape(shape), areas, best)
+        missed = None if self.missed is None else self.missed(weights, found, defined).reshape(shape)
+        return WeightedNumbers((found / defined).reshape(shape), areas, best, missed)
 
 
 class _Steps(NamedTuple):
@@ -299,7 +306,7 @@ class _Ranked:
         plain += np.spacing(1)  # the reference adds it to every denominator
         result = np.where(positives > 0, 0.0, np.nan)
         for curves, steps in self.rows.groups(weights, found):
-            reached, whole = _reached(self.protocol, positives[curves])
+            reached, whole = reached_of(self.protocol, positives[curves])
             best, area, spare = np.zeros((3, len(curves), weights.shape[1]))
             for active, rows, true_positives, counted in steps:
                 better = plain.take(self.place[rows], axis=0)
@@ -338,39 +345,22 @@ class _BestOverScores:
         return best
 
 
-def _reached(protocol: EvaluationProtocol, positives: Floats) -> tuple[Callable[[Floats, slice, Floats], Floats], int]:
-    """Returns the function of true positives that gives how much of the recall axis they reach, and its whole.
+class _MissRates:
+    """Miss rates at given numbers of false positives per image; all copies of an image count as images."""
 
-    Args:
-      protocol: the protocol, for its recall points and its kind of average.
-      positives: `[S, W]`, the ground truths of each curve; the function is given the first of the S, and an array of
-        their shape to write to.
-    """
-    if protocol.average == "area":
-        return lambda true_positives, active, spare: true_positives / positives[active], 1
-    points = np.asarray(protocol.recall_points)
-    exceeded = bool(points[0] > 0)  # the points may lie just above even ones, which recall then has to exceed
-    even = np.nextafter(points, 0) if exceeded else points
-    step = even[1] if len(points) > 1 else 1.0
+    def __init__(self, outcomes: _Outcomes, num_classes: int) -> None:
+        self.rows = _FromLast(_runs(outcomes, outcomes.hits | outcomes.false, num_classes))
 
-    def searched(true_positives: Floats, active: slice, spare: Floats) -> Floats:
-        return np.searchsorted(points, true_positives / positives[active], side="right").astype(np.float64)
-
-    def evenly_spaced(true_positives: Floats, active: slice, spare: Floats) -> Floats:
-        recall = true_positives / positives[active]
-        nearest = np.multiply(recall, 1 / step, out=spare)
-        np.rint(nearest, out=nearest)  # recall reaches all points before the nearest, and none after it
-        reached = nearest + (not exceeded)
-        nearest *= step
-        recall -= nearest
-        (np.ceil if exceeded else np.floor)(
-            recall, out=recall
-        )  # 1 where it exceeds the nearest, or -1 where it is short
-        reached += recall
-        return reached
-
-    is_even = np.array_equal(np.arange(len(points)) * step, even) and (len(points) - (not exceeded)) * step == 1
-    reached = evenly_spaced if is_even else searched
-    if protocol.average == "trapezoid":
-        return (lambda *arguments: np.maximum(reached(*arguments) - (1 - FIRST_SHARE), 0.0)), len(points)
-    return reached, len(points)
+    def __call__(self, weights: Floats, found: Floats, positives: Floats) -> Floats:
+        """Returns `[T * K, W]`."""
+        num_images = np.maximum(weights.sum(axis=0), np.spacing(1))  # without images there is no ground truth
+        reached = np.zeros((len(POINTS), *found.shape))
+        for curves, steps in self.rows.groups(weights, found):
+            of_group = reached[:, curves]
+            for active, _, true_positives, counted in steps:
+                false_per_image = (counted - true_positives) / num_images
+                for most, point in zip(of_group, POINTS, strict=True):
+                    np.maximum(most[active], true_positives, out=most[active], where=false_per_image < point)
+            reached[:, curves] = of_group
+        rates: Floats = log_average(1.0 - reached / positives)
+        return rates

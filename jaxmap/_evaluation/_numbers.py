@@ -21,7 +21,18 @@ from ..analysis import image_curves, tie_bounds
 from ..protocols import EvaluationProtocol
 from ..types import Floats, HostArray, PrecisionRecall
 
-__all__ = ["Numbers"]
+__all__ = ["Numbers", "curves_of"]
+
+
+def curves_of(dataset: DatasetRecords, protocol: EvaluationProtocol) -> PrecisionRecall[HostArray]:
+    """Integrates the records of a dataset."""
+    return precision_recall(
+        dataset.records,
+        protocol=protocol,
+        num_classes=len(dataset.class_ids),
+        order=dataset.by_class,
+        num_images=len(dataset.image_ids),
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -156,10 +167,7 @@ class Numbers:
                 f"{keep.dtype} of shape {list(keep.shape)}."
             )
         part = of_images(self.dataset, keep)
-        curves = precision_recall(
-            part.records, protocol=self.protocol, num_classes=len(part.class_ids), order=part.by_class
-        )
-        return dataclasses.replace(self, dataset=part, curves=curves, matched=None)
+        return dataclasses.replace(self, dataset=part, curves=curves_of(part, self.protocol), matched=None)
 
     def _warn_without_scores(self) -> None:
         """Warns once that AP is an accident of the order of the rows, if it is."""

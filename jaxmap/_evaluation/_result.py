@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .._curves._host import precision_recall
 from .._matching._host import MatchedDataset
 from .._records._host import DatasetRecords
 from ..protocols import EvaluationProtocol
 from ._certainty import Certainty
+from ._numbers import curves_of
 
 __all__ = ["Evaluation", "evaluation_of"]
 
@@ -29,6 +29,4 @@ def evaluation_of(
     dataset: DatasetRecords, protocol: EvaluationProtocol, *, matched: MatchedDataset | None = None
 ) -> Evaluation:
     """Integrates the records of a dataset; without the matches behind them, methods that need boxes raise."""
-    num_classes = len(dataset.class_ids)
-    curves = precision_recall(dataset.records, protocol=protocol, num_classes=num_classes, order=dataset.by_class)
-    return Evaluation(protocol=protocol, curves=curves, dataset=dataset, matched=matched)
+    return Evaluation(protocol=protocol, curves=curves_of(dataset, protocol), dataset=dataset, matched=matched)

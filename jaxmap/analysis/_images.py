@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from .._curves._best_score_host import best_of_curves
+from .._curves._miss_rate_host import miss_rate_of_curves
 from .._display import short_repr
 from .._planes import read_plane
 from .._records._host import DatasetRecords
-from ..protocols import EvaluationProtocol, OfCounts
-from ..types import Floats, Ints
+from ..protocols import EvaluationProtocol
+from ..types import Bools, Floats, Ints
 from ._rankings import Outcomes, outcomes_of, rank
 
 __all__ = ["ImageCurves", "image_curves"]
@@ -27,6 +29,7 @@ class ImageCurves(NamedTuple):
       average_precision: `[T, S]`.
       recall: `[T, S]`.
       at_best_score: by name, `[T, S]` for each quantity of the protocol's summary that is the best over all scores.
+      miss_rate: `[T, S]`; None if the protocol's summary does not ask for it.
       rows: the detections of these images and classes, `[n]`, ascending; all others are of a class that their image
         does not have.
     """
@@ -37,6 +40,7 @@ class ImageCurves(NamedTuple):
     average_precision: Floats
     recall: Floats
     at_best_score: dict[str, Floats]
+    miss_rate: Floats | None
     rows: Ints
 
     def __repr__(self) -> str:
@@ -63,6 +67,7 @@ def image_curves(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Image
     rows = np.arange(len(curve)) + (first - np.cumsum(last - first) + (last - first))[curve]
     outcomes = outcomes_of(dataset, protocol)
     runs = rank(outcomes, rows, curve, len(groups)).true_positives(protocol, count)
+    scores, counted_rows = found.scores[rows], list(_counted(outcomes, rows))
     return ImageCurves(
         image=groups // num_classes,
         label=groups % num_classes,
@@ -70,20 +75,23 @@ def image_curves(dataset: DatasetRecords, protocol: EvaluationProtocol) -> Image
         average_precision=runs.average_precision(),
         recall=runs.found / count,
         at_best_score={
-            name: _best(of_counts, outcomes, found.scores, rows, curve, count)
-            for name, of_counts in protocol.functions_of_counts.items()
+            name: np.stack(
+                [best_of_curves(function, curve[kept], scores[kept], hits, count) for kept, hits in counted_rows]
+            )
+            for name, function in protocol.functions_of_counts.items()
         },
+        miss_rate=np.stack([miss_rate_of_curves(curve[kept], hits, count, 1) for kept, hits in counted_rows])
+        if protocol.has_miss_rate
+        else None,
         rows=rows,
     )
 
 
-def _best(of_counts: OfCounts, outcomes: Outcomes, scores: Floats, rows: Ints, curve: Ints, count: Ints) -> Floats:
-    """Returns `[T, S]`, the best value of each curve over its scores."""
-    best = np.empty((outcomes.num_thresholds, len(count)))
+def _counted(outcomes: Outcomes, rows: Ints) -> Iterator[tuple[Ints, Bools]]:
+    """Yields, for each threshold, the places of the true and false positives among some rows, and which are true."""
     for threshold in range(outcomes.num_thresholds):
         hits, false = (
             read_plane(words[rows], 0, threshold, outcomes.num_thresholds) for words in (outcomes.hits, outcomes.false)
         )
         kept = np.flatnonzero(hits | false)
-        best[threshold] = best_of_curves(of_counts, curve[kept], scores[rows[kept]], hits[kept], count)
-    return best
+        yield kept, hits[kept]

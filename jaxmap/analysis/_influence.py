@@ -26,6 +26,9 @@ def influence_of_images(dataset: DatasetRecords, protocol: EvaluationProtocol) -
     That is the number minus the number without the image; NaN where either is undefined.
     """
     of_all = WeightedSummary(dataset, protocol)
+    if protocol.has_miss_rate:  # false positives per image: every image changes every class
+        without = of_all(_each_left_out(of_all.num_images), of_all.num_images).summary
+        return of_all.names, of_all.of_dataset().summary - without
     ((_, whole),) = of_all.of_classes(lambda first, last: np.ones((last - first, of_all.num_images), np.int32), 1)
     # The sum over the defined classes of each number, and their count, image by image.
     base = [np.zeros((of_all.num_classes, 1)) if values is None else values for values in whole]

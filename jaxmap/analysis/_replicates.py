@@ -66,6 +66,7 @@ class WeightedSummary:
                 limit=cell[1],
                 ranked=any(quantity.name == "precision" for quantity in quantities),
                 functions={one.name: one.of_counts for one in quantities if one.of_counts is not None},
+                miss_rate=any(quantity.name == "miss_rate" for quantity in quantities),
             )
 
         self.curves = dict(zip(cells, in_threads(prepare, cells), strict=True))

@@ -14,6 +14,7 @@
 
 from ._coco import coco_detections, coco_ground_truths, read_coco_detections, read_coco_ground_truths
 from ._coco_writer import to_coco_ground_truths, to_coco_results
+from ._crowdhuman import is_crowdhuman, read_crowdhuman_detections, read_crowdhuman_ground_truths
 from ._demo import demo_scene
 from ._dota import quads_to_oriented, read_dota_detections, read_dota_ground_truths
 from ._image_lists import select_images
@@ -38,6 +39,7 @@ __all__ = [
     "coco_ground_truths",
     "contents_of",
     "demo_scene",
+    "is_crowdhuman",
     "is_open_images",
     "is_ultralytics",
     "is_voc",
@@ -51,6 +53,8 @@ __all__ = [
     "read_coco_ground_truths",
     "read_coco_panoptic_ground_truths",
     "read_coco_panoptic_predictions",
+    "read_crowdhuman_detections",
+    "read_crowdhuman_ground_truths",
     "read_dota_detections",
     "read_dota_ground_truths",
     "read_image_groups",

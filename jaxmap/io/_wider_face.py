@@ -3,20 +3,25 @@
 In: `wider_face_val_bbx_gt.txt`, for each image its path, the number of its faces, and their lines `x y width height
 blur expression illumination invalid occlusion pose`; and detections as the benchmark takes them, for each image a text
 file of its name with the image, the number of faces, and the lines `x y width height score`. Out: tables of the class
-`face`, boxes in xywh.
+`face`, boxes in xywh. The sets easy, medium and hard are lists of the faces that count, `wider_easy_val.mat` and so on:
+all other faces are ignored, whatever their size.
 
-References: WIDER FACE wider_face_split/readme.txt; eval_tools, read_pred.m.
+References: WIDER FACE wider_face_split/readme.txt; eval_tools, read_pred.m, evaluation.m and boxoverlap.m.
 """
 
 from __future__ import annotations
 
+import importlib
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from ..types import DetectionTable, Floats, GroundTruthTable
+from ..types import Bools, DetectionTable, Floats, GroundTruthTable
 from ._files import PathLike, read_bytes
+from ._json import first_few
 from ._lines import IMAGE_SUFFIXES, finite_number, image_name, lines_of, shown
 from ._text_files import files_of_images, warn_of_inverted
 
@@ -33,20 +38,29 @@ def is_wider_face(path: PathLike) -> bool:
     return os.fspath(path).lower().endswith((".txt", ".txt.gz"))
 
 
-def read_wider_face_ground_truths(path: PathLike) -> GroundTruthTable:
+def read_wider_face_ground_truths(
+    path: PathLike, *, faces: PathLike | Mapping[str, Sequence[int]] | None = None, inclusive: bool = False
+) -> GroundTruthTable:
     """Reads WIDER FACE annotations: the faces of every image, with `invalid` ones as `ignore`.
 
     The id of an image is its file name without folder and suffix.
 
     Args:
       path: the file `wider_face_val_bbx_gt.txt`, plain or gzip.
+      faces: the faces that count: one of the benchmark's files `wider_easy_val.mat`, `wider_medium_val.mat` and
+        `wider_hard_val.mat` (they need SciPy), or a mapping from image id to the numbers of its faces from 0. All
+        others are `ignore`, and `invalid` is not read. None for all faces that are not `invalid`.
+      inclusive: True if boxes include the pixels at their ends, as in the benchmark's evaluation: they are one pixel
+        wider and higher than `width` and `height` say. Use the same value for the detections.
 
     Returns:
       One row per face, images in the order of their ids; `ids` number the faces of an image from 0.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if a line is invalid, or an image is listed twice; the message names the file, line and field.
+      ImportError: if a .mat file is given and SciPy is not installed.
+      ValueError: if a line is invalid, or an image is listed twice; the message names the file, line and field. Also if
+        `faces` has a face or an image that the annotations do not have, or not all of their images.
     """
     source = os.fspath(path)
     images = dict[str, tuple[str, Floats]]()
@@ -59,24 +73,29 @@ def read_wider_face_ground_truths(path: PathLike) -> GroundTruthTable:
         raise ValueError(f"{source}: none of the {len(images)} images has a face.")
     ordered = sorted(images.items())
     counts = [len(rows) for _, (_, rows) in ordered]
-    faces = np.concatenate([rows for _, (_, rows) in ordered])
-    warn_of_inverted(path, faces[:, :2], faces[:, :2] + faces[:, 2:4])
+    rows = np.concatenate([rows for _, (_, rows) in ordered])
+    warn_of_inverted(path, rows[:, :2], rows[:, :2] + rows[:, 2:4])
+    boxes = _boxes(rows, inclusive)
+    stems = [stem for stem, _ in ordered]
+    ignore = rows[:, _INVALID] != 0 if faces is None else ~_counted(faces, stems, counts)
     return GroundTruthTable(
         image_index=np.repeat(np.arange(len(ordered)), counts),
-        labels=np.zeros(len(faces), np.int64),
-        boxes=faces[:, :4],
-        area=faces[:, 2] * faces[:, 3],
-        crowd=np.zeros(len(faces), bool),
-        ignore=faces[:, _INVALID] != 0,
+        labels=np.zeros(len(rows), np.int64),
+        boxes=boxes,
+        area=boxes[:, 2] * boxes[:, 3],
+        crowd=np.zeros(len(rows), bool),
+        ignore=ignore,
         ids=np.concatenate([np.arange(count) for count in counts]),
-        image_ids=np.array([stem for stem, _ in ordered]),
+        image_ids=np.array(stems),
         image_files=np.array([image for _, (image, _) in ordered], object),
         class_ids=np.array([0]),
         class_names=("face",),
     )
 
 
-def read_wider_face_detections(detections: PathLike, ground_truths: GroundTruthTable) -> DetectionTable:
+def read_wider_face_detections(
+    detections: PathLike, ground_truths: GroundTruthTable, *, inclusive: bool = False
+) -> DetectionTable:
     """Reads WIDER FACE detections: one text file per image, in folders of events or in one.
 
     An image without a file has no detections.
@@ -84,6 +103,7 @@ def read_wider_face_detections(detections: PathLike, ground_truths: GroundTruthT
     Args:
       detections: a folder or tar archive with the files, on any level, a pattern, or one file.
       ground_truths: the ground truths, which define the images.
+      inclusive: as for the ground truths.
 
     Returns:
       One row per face, files in the order of their names; `ids` number the rows.
@@ -105,10 +125,66 @@ def read_wider_face_detections(detections: PathLike, ground_truths: GroundTruthT
     return DetectionTable(
         image_index=np.repeat(images, [len(table) for table in tables]),
         labels=np.zeros(len(rows), np.int64),
-        boxes=rows[:, :4],
+        boxes=_boxes(rows, inclusive),
         scores=rows[:, 4],
         ids=np.arange(len(rows)),
     )
+
+
+def _boxes(rows: Floats, inclusive: bool) -> Floats:
+    boxes: Floats = rows[:, :4] + (0, 0, inclusive, inclusive)
+    return boxes
+
+
+def _counted(faces: PathLike | Mapping[str, Sequence[int]], stems: Sequence[str], counts: Sequence[int]) -> Bools:
+    """Returns `[N]` bool, the faces of all images that count.
+
+    Args:
+      faces: as `read_wider_face_ground_truths` takes it.
+      stems: the images.
+      counts: the number of faces of each.
+    """
+    source, chosen = "faces", faces
+    if isinstance(faces, str | os.PathLike):
+        source, chosen = os.fspath(faces), _read_subset(faces)
+    assert isinstance(chosen, Mapping)
+    for images, others, what in ((chosen, stems, "the annotations do not have"), (stems, chosen, "it does not have")):
+        if missing := sorted(set(images) - set(others)):
+            raise ValueError(
+                f"{source}: {what} {len(missing)} of {len(images)} images: {first_few(np.array(missing))}; use the "
+                "annotations and the list of the same split."
+            )
+    flags = []
+    for stem, count in zip(stems, counts, strict=True):
+        numbers = np.asarray(chosen[stem]).ravel()
+        if len(numbers) and (numbers.dtype.kind not in "iu" or numbers.min() < 0 or numbers.max() >= count):
+            raise ValueError(
+                f"{source}: the faces of {shown(stem)} must be whole numbers from 0 to {count - 1}, got "
+                f"{first_few(numbers)}."
+            )
+        flags.append(np.isin(np.arange(count), numbers))
+    return np.concatenate(flags)
+
+
+def _read_subset(path: PathLike) -> dict[str, Any]:
+    """Returns the numbers of the faces of each image from 0, from a file such as `wider_easy_val.mat`."""
+    try:
+        loadmat = importlib.import_module("scipy.io").loadmat
+    except ImportError as error:
+        raise ImportError(
+            'files such as wider_easy_val.mat need SciPy, which is not installed: pip install "jaxmap[sets]"'
+        ) from error
+    try:
+        content = loadmat(io.BytesIO(read_bytes(path)), variable_names=["file_list", "gt_list"])
+        events = zip(content["file_list"].ravel(), content["gt_list"].ravel(), strict=True)
+        pairs = [pair for files, kept in events for pair in zip(files.ravel(), kept.ravel(), strict=True)]
+        return {str(np.asarray(name).item()): kept.astype(np.int64) - 1 for name, kept in pairs}  # they count from 1
+    # SciPy has no common error for other files.
+    except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError, IndexError) as error:
+        raise ValueError(
+            f"{os.fspath(path)}: not a list of faces such as wider_easy_val.mat, with `file_list` and `gt_list` "
+            f"({error})."
+        ) from error
 
 
 def _images(name: str, lines: list[str], fields: tuple[str, ...]) -> Iterator[tuple[str, str, Floats]]:

@@ -17,14 +17,16 @@ EvaluationProtocol('coco', max_detections=(300,))
 
 from ._checks import MAX_THRESHOLDS, UNLIMITED
 from ._protocol import ALL_AREAS, IOU_TYPES, AreaRange, EvaluationProtocol, SummaryNumber, SummaryRow, limit_text
-from ._quantities import QUANTITIES, OfCounts, Quantity
+from ._quantities import MISS_RATE_POINTS, QUANTITIES, OfCounts, Quantity, log_average
 from ._values import (
     AI_TOD,
     ALL_POINT,
     COCO,
     COCO_KEYPOINTS,
     COCO_WHOLEBODY,
+    CROWDHUMAN,
     CROWDPOSE,
+    KITTI,
     KITTI_40_POINT,
     LVIS,
     OPEN_IMAGES,
@@ -35,6 +37,7 @@ from ._values import (
     VISDRONE,
     VOC2007,
     VOC2012,
+    WIDER_FACE,
     get_protocol,
     protocol_for,
 )
@@ -46,11 +49,14 @@ __all__ = [
     "COCO",
     "COCO_KEYPOINTS",
     "COCO_WHOLEBODY",
+    "CROWDHUMAN",
     "CROWDPOSE",
     "IOU_TYPES",
+    "KITTI",
     "KITTI_40_POINT",
     "LVIS",
     "MAX_THRESHOLDS",
+    "MISS_RATE_POINTS",
     "OPEN_IMAGES",
     "OPEN_IMAGES_CHALLENGE",
     "PROPOSALS",
@@ -61,6 +67,7 @@ __all__ = [
     "VISDRONE",
     "VOC2007",
     "VOC2012",
+    "WIDER_FACE",
     "AreaRange",
     "EvaluationProtocol",
     "OfCounts",
@@ -69,6 +76,7 @@ __all__ = [
     "SummaryRow",
     "get_protocol",
     "limit_text",
+    "log_average",
     "protocol_for",
 ]
 

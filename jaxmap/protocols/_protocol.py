@@ -62,8 +62,8 @@ class SummaryRow:
 
     Attributes:
       name: the name of the number; `{area}`, `{limit}` and `{group}` are replaced by its values.
-      quantity: one of `QUANTITIES`: `precision` (its average is AP), `recall` (AR) or `f1` (the best F1 over all score
-        thresholds).
+      quantity: one of `QUANTITIES`: `precision` (its average is AP), `recall` (AR), `f1` (the best F1 over all score
+        thresholds) or `miss_rate` (the log-average miss rate over 0.01 to 1 false positives per image, MR^-2).
       iou_threshold: the IoU threshold of the number; None for the mean over all thresholds.
       each: `area` for one row per area range except the first, `limit` for one row per max-detections limit,
         `class_group` for one row per group of classes, None for a single row for the first area range and the largest
@@ -293,6 +293,16 @@ class EvaluationProtocol:
         """The quantities in the table of results that are a best value over all score thresholds, by name."""
         asked = {row.quantity: QUANTITIES[row.quantity].of_counts for row in self.summary}
         return {name: of_counts for name, of_counts in asked.items() if of_counts is not None}
+
+    @property
+    def has_miss_rate(self) -> bool:
+        """Whether the table of results asks for miss rates, for which the curves need the number of images."""
+        return any(row.quantity == "miss_rate" for row in self.summary)
+
+    @property
+    def not_replicated_on_device(self) -> list[str]:
+        """The quantities in the table of results that are not computed under image weights inside `jit`."""
+        return [*self.functions_of_counts, *["miss_rate"] * self.has_miss_rate]
 
     def threshold_index(self, iou_threshold: float) -> int | None:
         """Returns the index of the nearest threshold within `SAME_THRESHOLD`; None if there is none."""

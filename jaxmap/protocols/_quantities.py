@@ -12,14 +12,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["QUANTITIES", "OfCounts", "Quantity", "f_score"]
+__all__ = ["MISS_RATE_POINTS", "QUANTITIES", "OfCounts", "Quantity", "f_score", "log_average"]
 
 OfCounts = Callable[[Any, Any, Any], Any]  # of the numbers of TP, TP + FP, and ground truths
+
+# False positives per image, in ten-thousandths, so that they can be compared in integers: nine numbers from 0.01 to 1,
+# evenly spaced on a logarithmic scale, rounded as in CrowdHuman's evaluation.
+MISS_RATE_POINTS = (100, 178, 316, 562, 1000, 1778, 3162, 5623, 10000)
 
 
 def f_score(true_positives: Any, reported: Any, num_ground_truths: Any, beta: float = 1.0) -> Any:
     """Returns the weighted harmonic mean of precision and recall; `reported` counts true and false positives."""
     return (1 + beta**2) * true_positives / (reported + beta**2 * num_ground_truths)
+
+
+def log_average(miss_rates: Any) -> Any:
+    """Returns the geometric mean over the first axis; 0 if any is 0."""
+    return (miss_rates ** (1 / len(miss_rates))).prod(0)  # roots first, or small rates underflow in float32
 
 
 class Quantity(NamedTuple):
@@ -65,5 +74,7 @@ QUANTITIES = {
                  fields=("average_precision", "precision")),
         Quantity("recall", "Average Recall", "AR", _SHARE, "pycocotools cocoeval.py, accumulate", fields=("recall",)),
         Quantity("f1", "Best F1", "F1", _SHARE, "van Rijsbergen, Information Retrieval, 1979", of_counts=f_score),
+        Quantity("miss_rate", "Average Miss Rate", "MR", f"{_SHARE}, lower is better",
+                 "Dollar et al., Pedestrian Detection, 2012; CrowdDet database.py, eval_MR", fields=("miss_rate",)),
     )
 }  # fmt: skip

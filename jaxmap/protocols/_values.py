@@ -16,7 +16,9 @@ __all__ = [
     "COCO",
     "COCO_KEYPOINTS",
     "COCO_WHOLEBODY",
+    "CROWDHUMAN",
     "CROWDPOSE",
+    "KITTI",
     "KITTI_40_POINT",
     "LVIS",
     "OPEN_IMAGES",
@@ -27,6 +29,7 @@ __all__ = [
     "VISDRONE",
     "VOC2007",
     "VOC2012",
+    "WIDER_FACE",
     "get_protocol",
     "protocol_for",
 ]
@@ -230,6 +233,33 @@ AI_TOD = dataclasses.replace(
     description="as coco, but with the first 1,500 detections per image and class, and AI-TOD's ranges of small areas",
 )
 
+# Where an IoU equal to the threshold is not enough: so far above it that it is told apart inside `jit`, and so little
+# that no IoU of boxes with one decimal lies between.
+_ABOVE = 2.0**-33
+
+# CrowdHuman's evaluation, as in CrowdDet's evaluate/APMRToolkits: COCO's match rule with ignore regions as crowds. Its
+# AP joins the points of the curve by straight lines, without an envelope, so it differs from the AP here.
+CROWDHUMAN = dataclasses.replace(
+    VOC2012,
+    name="crowdhuman",
+    iou_thresholds=(0.5 + _ABOVE,),
+    candidates="all",
+    absorbing="crowds",
+    summary=(SummaryRow("AP"), SummaryRow("MR", "miss_rate"), SummaryRow("AR", "recall")),
+    description=(
+        "an IoU above 0.5; all detections; the log-average miss rate over 0.01 to 1 false positives per image "
+        "(MR^-2), lower is better; the area under the precision envelope"
+    ),
+)
+
+# WIDER FACE's eval_tools, evaluation.m. It reads the curve at 1,000 scores only, evenly spaced between the lowest and
+# the highest, so its AP is lower, and leaves out detections in images without any face.
+WIDER_FACE = dataclasses.replace(
+    VOC2012,
+    name="wider-face",
+    description="as voc2012; the faces that are not in the set easy, medium or hard are ignored, and absorb detections",
+)
+
 # pycocotools with `useCats` 0, as proposals are scored (Kirillov et al., Segment Anything, 2023, section 7.3).
 PROPOSALS = dataclasses.replace(
     COCO,
@@ -279,12 +309,30 @@ ULTRALYTICS = dataclasses.replace(
     ),
 )
 
+# The devkit's IoU is 0.7 for cars and 0.5 for the others, and an IoU equal to it is not enough. There an object takes
+# the most similar detection, and here a detection takes the most similar object. A detection that is too low for the
+# difficulty may take an object there; here the reader leaves it out.
+KITTI = dataclasses.replace(
+    KITTI_40_POINT,
+    name="kitti",
+    iou_thresholds=(0.5 + _ABOVE, 0.7 + _ABOVE),
+    class_groups=("Car", "Pedestrian", "Cyclist"),
+    summary=(
+        SummaryRow("AP70_{group}", iou_threshold=0.7, each="class_group"),
+        SummaryRow("AP50_{group}", iou_threshold=0.5, each="class_group"),
+    ),
+    description=(
+        "as kitti-40-point, but class by class, for the reader's difficulties: AP70_Car, AP50_Pedestrian and "
+        "AP50_Cyclist are those of the benchmark"
+    ),
+)
+
 # In an order in which each protocol differs as little as possible from the one before.
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         *(COCO, ALL_POINT, VOC2012, VOC2007, LVIS, OPEN_IMAGES, OPEN_IMAGES_CHALLENGE, COCO_KEYPOINTS, CROWDPOSE),
-        *(COCO_WHOLEBODY, VISDRONE, AI_TOD, PROPOSALS, KITTI_40_POINT, ULTRALYTICS),
+        *(COCO_WHOLEBODY, VISDRONE, AI_TOD, PROPOSALS, CROWDHUMAN, WIDER_FACE, KITTI_40_POINT, KITTI, ULTRALYTICS),
     )
 }
 

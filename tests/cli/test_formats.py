@@ -45,8 +45,10 @@ def test_yolo_is_recognised_by_its_yaml_file_folder_or_lines(capsys, yolo):
 
 
 def test_options_of_yolo_need_its_files(capsys, files):
-    for option in ("--split", "--class-names", "--image-sizes"):
+    for option in ("--split", "--class-names"):
         assert f"{option} is for YOLO's folders, which GT is not" in error_of(capsys, "eval", *files, option, "x")
+    for_both = "--image-sizes is for CrowdHuman's .odgt and YOLO's folders, which GT is not"
+    assert for_both in error_of(capsys, "eval", *files, "--image-sizes", "x")
 
 
 def test_image_lists_serve_every_format(capsys, tmp_path, files, yolo):
@@ -95,7 +97,7 @@ def test_image_lists_serve_comparisons_of_detectors(capsys, tmp_path, files):
 def test_a_format_can_be_named_where_a_folder_could_be_several(capsys, yolo):
     (yolo / "labels/val/a.xml").write_text("<annotation/>")
     sizes = ("--image-sizes", str(yolo / "sizes.csv"))
-    assert "--image-sizes is for YOLO's" in error_of(
+    assert "--image-sizes is for CrowdHuman's .odgt and YOLO's" in error_of(
         capsys, "eval", str(yolo), str(yolo / "runs"), *sizes, "--format", "voc"
     )
     assert numbers(capsys, str(yolo), str(yolo / "runs"), *sizes, "--format", "yolo")["AR1"] == 0.5

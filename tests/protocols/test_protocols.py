@@ -83,7 +83,7 @@ def test_fields_out_of_order_are_refused(field: str, value: Any, message: str) -
         (lambda: SummaryRow("AP", each="aera"), "`each` must be one of ['area', 'limit', 'class_group', None]"),
         (
             lambda: SummaryRow("AP", "precison"),
-            "must be one of ['precision', 'recall', 'f1'], got 'precison'",
+            "must be one of ['precision', 'recall', 'f1', 'miss_rate'], got 'precison'",
         ),
         (lambda: SummaryRow("AP{aera}"), "may hold {area}, {limit}, which stand for values, got {aera} in 'AP{aera}'"),
         (lambda: SummaryRow("AP{}"), "got {} in 'AP{}'"),

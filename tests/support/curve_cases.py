@@ -83,7 +83,8 @@ def on_host(records: Records, protocol: EvaluationProtocol) -> PrecisionRecall:
     order = rows[np.lexsort([key[rows] for key in keys])]
     widened = dataclasses.replace(found, scores=found.scores.astype(np.float64), labels=found.labels.astype(np.int64))
     records = dataclasses.replace(records, detections=widened)
-    return host.precision_recall(records, protocol=protocol, num_classes=K, order=order)
+    num_images = int(found.image_index.max(initial=0)) + 1
+    return host.precision_recall(records, protocol=protocol, num_classes=K, order=order, num_images=num_images)
 
 
 def assert_equal_curves(device: PrecisionRecall, exact: PrecisionRecall) -> None:

@@ -62,7 +62,10 @@ def curves_of(entries: Any, params: Any) -> PrecisionRecall[HostArray]:
         num_rows=len(axes.thresholds),
         thresholds=np.unique(axes.thresholds, return_index=True)[1],
     )
-    return axes.spread(precision_recall(records, protocol=axes.protocol, num_classes=num_classes, order=order))
+    curves = precision_recall(
+        records, protocol=axes.protocol, num_classes=num_classes, order=order, num_images=len(params.imgIds)
+    )
+    return axes.spread(curves)
 
 
 def cells_of(rows: list[dict[str, Any]], coco: Any, iou_type: str) -> defaultdict[Any, list[dict[str, Any]]]:

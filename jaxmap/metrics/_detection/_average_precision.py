@@ -282,7 +282,9 @@ class AveragePrecision(CurveMetric[AveragePrecisionState]):
     def _compute_on_device(self, state: AveragePrecisionState) -> PrecisionRecall[jax.Array]:
         filled = jnp.arange(len(state.images.image_id), dtype=jnp.int32) < state.num_images
         records = records_on_device(state.images, filled, len(self.protocol.area_ranges))
-        return curves_in_order(records, protocol=self.protocol, num_classes=self.num_classes)
+        return curves_in_order(
+            records, protocol=self.protocol, num_classes=self.num_classes, num_images=state.num_images
+        )
 
 
 def _used(state: AveragePrecisionState) -> ImageRows:

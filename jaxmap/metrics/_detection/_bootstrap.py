@@ -55,11 +55,11 @@ def bootstrap_on_device(
       confidence: of the intervals.
 
     Raises:
-      ValueError: if the summary asks for a best value over all scores, which only the host replicates.
+      ValueError: if the summary asks for a quantity that only the host replicates.
     """
-    if protocol.functions_of_counts:
+    if protocol.not_replicated_on_device:
         raise ValueError(
-            f"`bootstrap` inside jit does not serve {list(protocol.functions_of_counts)}, which the protocol "
+            f"`bootstrap` inside jit does not serve {protocol.not_replicated_on_device}, which the protocol "
             f"{protocol.name!r} asks for; use `metric.evaluation(state).bootstrap()` outside jit."
         )
     intervals_of = partial(

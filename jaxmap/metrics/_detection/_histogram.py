@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from ..._curves._device import mask_undefined
 from ..._curves._envelope import trapezoids
 from ..._curves._interpolation_device import at_recall_points, divide, first_to_reach
+from ..._curves._miss_rate_device import false_at_points, mean_miss_rate
 from ..._display import short_repr
 from ..._integer_bounds import INT32_MAX, check_int32
 from ..._matching._data_checks import CHECKS, checks_by_name
@@ -229,19 +230,26 @@ class HistogramAveragePrecision(CurveMetric[HistogramState]):
             average_precision = [trapezoids(precision)]
         functions = self.protocol.functions_of_counts
         best = {name: self._best(state, of_counts, *running) for name, of_counts in functions.items()}
-        precision, scores, average_precision, best = jax.tree.map(
+        missed = self._miss_rate(state, *running) if self.protocol.has_miss_rate else None
+        precision, scores, average_precision, best, missed = jax.tree.map(
             lambda values: jnp.where(jnp.arange(limits) == limits - 1, values[..., None], UNDEFINED),
-            (precision, scores, average_precision, best),
+            (precision, scores, average_precision, best, missed),
         )
         recall = jnp.moveaxis(recall, -1, 1)
         curves = precision, recall, scores, *average_precision
-        return mask_undefined(*curves, num_ground_truths=num_ground_truths, at_best_score=best)
+        return mask_undefined(*curves, num_ground_truths=num_ground_truths, at_best_score=best, miss_rate=missed)
 
     def _best(self, state: HistogramState, of_counts: OfCounts, hits: jax.Array, counted: jax.Array) -> jax.Array:
         """Returns `[T, K, A]`, the best value of a quantity at the ends of bins, from cumulative counts."""
         positives = jnp.maximum(state.num_ground_truths, 1).T[None, :, :, None]
         values = of_counts(*(counts.astype(jnp.float32) for counts in (hits, counted, positives)))
         return jnp.moveaxis(values.max(-1), 1, 2)
+
+    def _miss_rate(self, state: HistogramState, hits: jax.Array, counted: jax.Array) -> jax.Array:
+        """Returns `[T, K, A]`, the mean miss rate at the ends of bins, from cumulative counts."""
+        found = [jnp.where(counted - hits < limit, hits, 0).max(-1) for limit in false_at_points(state.num_images)]
+        positives = jnp.maximum(state.num_ground_truths, 1).T[None]
+        return jnp.moveaxis(mean_miss_rate(found, positives), 1, 2)
 
     def _areas(self, state: HistogramState, hits: jax.Array, counted: jax.Array) -> jax.Array:
         """Returns `[T, K, A]`, the area under each curve, whose steps are bins, from cumulative counts."""

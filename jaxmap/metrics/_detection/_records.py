@@ -76,7 +76,8 @@ def curves_on_host(
     records, _ = _records_on_host(batches, len(protocol.area_ranges))
     rows = records.detections
     order = order_by_score(rows.labels, rows.scores, rows.position)
-    return precision_recall(records, protocol=protocol, num_classes=num_classes, order=order)
+    num_images = sum(len(images.image_id) for images in batches)
+    return precision_recall(records, protocol=protocol, num_classes=num_classes, order=order, num_images=num_images)
 
 
 def dataset_of_images(

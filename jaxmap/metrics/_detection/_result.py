@@ -128,5 +128,6 @@ def summarize_result(
         num_ground_truths=curves.num_ground_truths,
         average_precision=None if curves.average_precision is None else on_host(curves.average_precision),
         at_best_score={name: on_host(values) for name, values in curves.at_best_score.items()},
+        miss_rate=None if curves.miss_rate is None else on_host(curves.miss_rate),
     )
     return summarize(curves, rules.protocol, class_group) | counters
