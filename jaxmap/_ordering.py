@@ -77,7 +77,7 @@ def order_by_score(labels: Ints, scores: Floats, arrival: Ints | None = None) ->
     key |= place.view(np.uint64)
     if label_bits:
         key |= labels.astype(np.uint64) << np.uint64(KEY_BITS - label_bits)
-    key.sort()
+    _sort(key)
     order = (key & np.uint64((1 << arrival_bits) - 1)).view(np.int64)
     if arrival is not None:
         order = inverse(arrival).take(order)
@@ -90,6 +90,13 @@ def order_by_score(labels: Ints, scores: Floats, arrival: Ints | None = None) ->
             rows = order[again]
             order[again] = rows[np.lexsort((place[rows], -scores[rows], key[again]))]
     return order
+
+
+def _sort(keys: NDArray[np.uint64]) -> None:
+    """Sorts in place, the halves in two threads; NumPy's stable sort then merges what is in order."""
+    half = len(keys) // 2
+    in_threads(lambda part: part.sort(), (keys[:half], keys[half:]), num_rows=len(keys))
+    keys.sort(kind="stable")
 
 
 def order_stably(values: Ints) -> Ints:

@@ -56,7 +56,8 @@ def precision_recall(
     recall = np.empty((*grid, num_thresholds, num_classes))
     areas = np.empty_like(recall) if protocol.average == "area" else None
 
-    starts = np.searchsorted(detections.labels.take(order), np.arange(num_classes + 1))
+    labels = detections.labels if len(order) == len(detections.labels) else detections.labels.take(order)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=num_classes))])
     counters = _Counters(protocol.max_detections, int(np.diff(starts).max(initial=0)))
     reach = counters.first_limit(detections.rank)
     matches = detections.matched.any(axis=1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -116,7 +116,7 @@ def match_dataset(
     """
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
     num_classes = len(ground_truths.class_ids)
-    order, position, rank, by_class = _sort_detections(detections, ground_truths, protocol)
+    order, position, rank, by_class, group = _sort_detections(detections, ground_truths, protocol)
     columns: Sequence[HostArray] = (detections.image_index, detections.labels, detections.scores, detections.ids)
     taken = in_threads(lambda column: column.take(order), columns, num_rows=len(order))
     image_index, labels = (taken.pop(0).astype(np.int32) for _ in range(2))
@@ -133,7 +133,7 @@ def match_dataset(
     ranged = _ranged(ground_truths.area, ground_truths.image_index, ground_truths, protocol)
     counted = _inside(ranged, protocol) & ~(ground_truths.crowd | ground_truths.ignore)[:, None]
     counted_words = _spread(counted, area_words(*grid))
-    groups = common_groups(image_index * np.int64(num_classes) + labels, truth_group)
+    groups = common_groups(group, truth_group)
     similarity = pair_similarity(detections, ground_truths, protocol)
     best_only = protocol.candidates == "best"
     pairs = find_pairs(
@@ -199,10 +199,10 @@ def match_dataset(
 
 def _sort_detections(
     detections: DetectionTable, ground_truths: GroundTruthTable, protocol: EvaluationProtocol
-) -> tuple[Ints, Ints, Ints, Ints]:
-    """Returns the rows of the included detections, by group and score, and their position, rank, and order.
+) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+    """Returns the rows of the included detections, by group and score, and their position, rank, order and group.
 
-    The last is the order by class, then by descending score, image and position.
+    A group is an image and class. The order is by class, then by descending score, image and position.
     """
     image_index, labels, scores = detections.image_index, detections.labels, detections.scores
     arrival = None
@@ -210,19 +210,21 @@ def _sort_detections(
         arrival = inverse(order_stably(image_index))
     by_class = order_by_score(labels, scores, arrival)
     place = order_stably(image_index.take(by_class))
-    order, by_class = by_class.take(place), inverse(place)
+    calls: tuple[Callable[[Ints], Ints], ...] = (by_class.take, inverse)
+    order, by_class = in_threads(lambda call: call(place), calls, num_rows=len(place))
+    group = image_index.take(order) * len(ground_truths.class_ids) + labels.take(order)
     if protocol.limit_scope == "image":
         by_image = order_by_score(image_index, scores, arrival)
         rank = rank_in_group(image_index.take(by_image)).take(inverse(by_image)).take(order)
     else:
-        rank = rank_in_group(image_index.take(order) * len(ground_truths.class_ids) + labels.take(order))
+        rank = rank_in_group(group)
     kept = rank < protocol.max_detections[-1]
     if ground_truths.verified is not None:
         kept &= ground_truths.verified[image_index.take(order), labels.take(order)]
     if not kept.all():
-        order, rank = order[kept], rank[kept]
+        order, rank, group = order[kept], rank[kept], group[kept]
         by_class = (np.cumsum(kept) - 1).take(by_class[kept.take(by_class)])
-    return order, order if arrival is None else arrival.take(order), rank.astype(np.int32), by_class
+    return order, order if arrival is None else arrival.take(order), rank.astype(np.int32), by_class, group
 
 
 def _areas(detections: DetectionTable) -> Floats:
