@@ -13,7 +13,7 @@ and the figures are unreliable. Reported are medians of
     first call    import and first evaluation, in a fresh process
     warm call     a later evaluation of loaded data; for jaxmap, of padded NumPy arrays
     whole         a fresh process from files to numbers: start, import, load, first evaluation
-    cached        the same for the command `jaxmap eval`, which reuses the programs that earlier runs compiled
+    command       the same for the command `jaxmap eval`
     peak memory   of that process
     off           the largest difference of one of the twelve numbers from pycocotools
 
@@ -49,19 +49,16 @@ BASELINE = "hotcoco"  # ratios are to this tool
 REFERENCE = "pycocotools"  # and agreement is with this one
 SLOW = ("pycocotools",)  # gets --slow-repeats, and no call to warm up: it has nothing to warm
 TOLERANCE = 1e-9
-# Each tool uses the cores that it finds, as its users' calls do; and jaxmap compiles in every fresh process.
+# Each tool uses the cores that it finds, as its users' calls do.
 DROPPED_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "RAYON_NUM_THREADS",
     "XLA_FLAGS",
-    "JAX_COMPILATION_CACHE_DIR",
-    "JAX_ENABLE_COMPILATION_CACHE",
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
 )
-TIMES = ("load", "first call", "warm call", "whole", "cached")
-CACHING = "jaxmap"  # the one that compiles, and whose command keeps it
+TIMES = ("load", "first call", "warm call", "whole", "command")
+WITH_COMMAND = "jaxmap"
 
 
 @dataclasses.dataclass
@@ -119,13 +116,13 @@ class Worker:
         return answer
 
 
-def run_command(pair: tuple[Path, Path], iou_type: str, cache: str) -> tuple[float, list[float | None]]:
-    """Returns the seconds from start to end of `jaxmap eval` and its numbers; what it compiles stays in `cache`."""
+def run_command(pair: tuple[Path, Path], iou_type: str) -> tuple[float, list[float | None]]:
+    """Returns the seconds from start to end of `jaxmap eval` and its numbers."""
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "jaxmap", "eval", *map(str, pair), "--iou-type", iou_type, "--json", "-"],
         stdout=subprocess.PIPE,
-        env=environment() | {"XDG_CACHE_HOME": cache},
+        env=environment(),
         check=True,
     )
     seconds = time.perf_counter() - start
@@ -133,9 +130,7 @@ def run_command(pair: tuple[Path, Path], iou_type: str, cache: str) -> tuple[flo
     return seconds, [numbers[name] for name in NUMBERS]
 
 
-def measure(
-    pair: tuple[Path, Path], iou_type: str, cache: str, repeats: Mapping[str, int], report: bool
-) -> dict[str, Measurement]:
+def measure(pair: tuple[Path, Path], iou_type: str, repeats: Mapping[str, int], report: bool) -> dict[str, Measurement]:
     """Measures each tool `repeats[tool]` times, in turn."""
     measurements = {tool: Measurement() for tool in repeats}
     rounds = [[tool for tool, count in repeats.items() if count > turn] for turn in range(max(repeats.values()))]
@@ -145,8 +140,6 @@ def measure(
         if report:
             print(f"{tool:>21} {name:<10} {seconds:9.3f} s", flush=True)
 
-    if CACHING in repeats:
-        run_command(pair, iou_type, cache)
     for tool in (tool for turn in rounds for tool in turn):
         worker = Worker(tool, pair, iou_type)
         load, evaluation = worker.ask("load"), worker.ask("evaluate")
@@ -156,9 +149,9 @@ def measure(
         note(tool, "whole", seconds)
         measurements[tool].peak_bytes.append(peak_bytes)
         measurements[tool].numbers.append(evaluation["numbers"])
-        if tool == CACHING:
-            seconds, numbers = run_command(pair, iou_type, cache)
-            note(tool, "cached", seconds)
+        if tool == WITH_COMMAND:
+            seconds, numbers = run_command(pair, iou_type)
+            note(tool, "command", seconds)
             measurements[tool].numbers.append(numbers)
 
     workers = {tool: Worker(tool, pair, iou_type) for tool in repeats}
@@ -222,7 +215,7 @@ def table(measurements: Mapping[str, Measurement]) -> str:
             ratio,
             "whole",
             ratio,
-            "cached",
+            "command",
             "first call",
             "load",
             "peak memory",
@@ -235,11 +228,11 @@ def table(measurements: Mapping[str, Measurement]) -> str:
         warm, whole, first, load = (_duration(median[name]) for name in ("warm call", "whole", "first call", "load"))
         warm_ratio, whole_ratio = (f"{median[name] / medians[baseline][name]:.2f}x" for name in ("warm call", "whole"))
         fastest = _duration(min(measurements[tool].seconds["warm call"]))
-        cached = _duration(median["cached"]) if "cached" in median else "-"
+        command = _duration(median["command"]) if "command" in median else "-"
         peak = f"{statistics.median(measurements[tool].peak_bytes) / 1e6:,.0f} MB"
         off = f"{largest_difference(measurements[tool], expected):.1g}"
         repeats = str(len(measurements[tool].peak_bytes))
-        rows.append([tool, warm, fastest, warm_ratio, whole, whole_ratio, cached, first, load, peak, off, repeats])
+        rows.append([tool, warm, fastest, warm_ratio, whole, whole_ratio, command, first, load, peak, off, repeats])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
     lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
@@ -325,9 +318,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not tools:
         return 1
     repeats = {tool: min(options.slow_repeats, options.repeats) if tool in SLOW else options.repeats for tool in tools}
-    with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as directory:
         pair = prepare_pair(options, Path(directory))
-        measurements = measure(pair, options.iou_type, cache, repeats, report=not options.markdown)
+        measurements = measure(pair, options.iou_type, repeats, report=not options.markdown)
     facts = machine(tools)
     print("\n" + ", ".join(f"{name} {value}" for name, value in facts.items()) + "\n")
     print(table(measurements))
