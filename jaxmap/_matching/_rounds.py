@@ -22,7 +22,7 @@ from ._dense_kernel import DensePairs
 __all__ = ["MAX_GROUND_TRUTHS", "match_by_rounds"]
 
 # The place of a pair and the number of its ground truth share an int32 key with two flags.
-MAX_GROUND_TRUTHS = 1 << 14
+MAX_GROUND_TRUTHS = (1 << 14) - 1
 _NOTHING = np.int32(2**31 - 1)
 
 

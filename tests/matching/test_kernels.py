@@ -18,7 +18,7 @@ from jaxmap._matching._dense_kernel import LANES, DensePairs, fits_tpu, match_on
 from jaxmap._matching._kernel import match
 from jaxmap._matching._outcomes import outcome
 from jaxmap._matching._prepared import prepare_image
-from jaxmap._matching._rounds import match_by_rounds
+from jaxmap._matching._rounds import MAX_GROUND_TRUTHS, match_by_rounds
 from jaxmap._matching._rounds_host import match_by_rounds as match_on_host
 from jaxmap._planes import area_words, level_words
 from jaxmap.protocols import OPEN_IMAGES_CHALLENGE, ULTRALYTICS
@@ -118,13 +118,25 @@ def test_the_host_matches_like_match(num_areas: int, ignored_absorb: bool) -> No
         assert chosen.any()
 
 
-@pytest.mark.parametrize("shape", [(LANES + 3, 17, 2), (1, 1, 1), (2, 34, 9)])
+@pytest.mark.parametrize("shape", [(LANES + 3, 17, 2), (1, 1, 1), (2, 34, 9), (2, 20, 8)])
 @pytest.mark.parametrize("name", ["TPU", "rounds"])
 def test_any_number_of_images_detections_and_ground_truths(name: str, shape: tuple[int, int, int]) -> None:
     _, pairs = random_pairs(1, shape, ignored_absorb=False)
     expected = jax.jit(KERNELS["scan over all pairs"])(pairs)
     for result, words in zip(jax.jit(KERNELS[name])(pairs), expected, strict=True):
         np.testing.assert_array_equal(np.asarray(result), np.asarray(words))
+
+
+def test_rounds_number_the_most_ground_truths_in_int32() -> None:
+    def pairs(num_ground_truths: int) -> DensePairs:
+        of_pairs, words = (1, 1, num_ground_truths), (1, 2, num_ground_truths)
+        shapes = of_pairs, of_pairs, (1, 2, 1, num_ground_truths), words, words, (1, 1)
+        types = (np.float32, np.float32, *(np.int32,) * 4)
+        return DensePairs(*map(jax.ShapeDtypeStruct, shapes, types))
+
+    jax.eval_shape(match_by_rounds, pairs(MAX_GROUND_TRUTHS))
+    with pytest.raises(OverflowError):
+        jax.eval_shape(match_by_rounds, pairs(MAX_GROUND_TRUTHS + 1))
 
 
 @pytest.mark.parametrize("name", KERNELS)
