@@ -116,7 +116,7 @@ def test_saved_load_is_read_back(loads: ModuleType, tmp_path: Path) -> None:
 
 
 def test_tools_agree_on_a_small_load(tmp_path: Path) -> None:
-    for package in ("pycocotools", "hotcoco", "faster_coco_eval"):
+    for package in ("pycocotools", "hotcoco", "faster_coco_eval", "ultrafast_pycocotools", "vernier"):
         pytest.importorskip(package)
     sizes = ["--images", "20", "--ground-truths", "150", "--detections", "600", "--classes", "5"]
     result = tmp_path / "result.json"
@@ -126,7 +126,8 @@ def test_tools_agree_on_a_small_load(tmp_path: Path) -> None:
     assert completed.returncode == 0, completed.stdout + completed.stderr
     assert "All agree" in completed.stdout
     content = json.loads(result.read_text())
-    assert set(content["tools"]) == {"jaxmap", "hotcoco", "faster-coco-eval", "pycocotools"}
+    peers = {"hotcoco", "ultrafast-pycocotools", "vernier", "faster-coco-eval", "pycocotools"}
+    assert set(content["tools"]) == peers | {"jaxmap"}
     assert all(len(numbers) == 12 for tool in content["tools"].values() for numbers in tool["numbers"])
 
 

@@ -219,9 +219,11 @@ _PLAIN: dict[Reader, Callable[[HostArray], Any]] = {
     Entries.numbers_or_ones: _scores,
     Entries.boxes: _boxes,
     Entries.keypoints: _keypoints,
+    Entries.segmentations_or_none: np.ndarray.tolist,
     Entries.names: np.ndarray.tolist,
 }
 _ABSENT: dict[Reader, Callable[[int], Any]] = {
     Entries.numbers_or_ones: np.ones,
+    Entries.segmentations_or_none: lambda length: [None] * length,
     Entries.names: lambda length: [None] * length,
 }
