@@ -13,7 +13,9 @@ from ._state import AveragePrecisionState, ImageRows, content_of, contents_diffe
 __all__ = ["insert_images"]
 
 MOST_COMPARISONS = 2**26  # of image ids; beyond it, sorting is faster on a CPU
-REWRITTEN_BYTES = 2**25  # of a state, up to which a GPU rewrites it in less time than it launches a kernel per column
+# Of a state that a GPU rewrites as a whole: by its bandwidth in 20 us, about what a launch for each column takes. It is
+# an estimate, nothing has been timed on a GPU.
+REWRITTEN_BYTES = 2**25
 
 
 def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Array) -> AveragePrecisionState:
@@ -27,7 +29,6 @@ def insert_images(state: AveragePrecisionState, rows: ImageRows, valid: jax.Arra
     state = _varying_like(jax.tree.map(jnp.asarray, state), valid)  # a checkpoint gives NumPy arrays
     capacity = len(state.images.image_id)
     repeated, first = _find_repeated(state, rows, valid)
-
     known = jnp.asarray(state.num_conflicting_images)
 
     def count_conflicting() -> jax.Array:
@@ -80,9 +81,7 @@ def _write_rows(images: ImageRows, num_images: jax.Array, rows: ImageRows, new: 
 
 def _rewrite(images: ImageRows, num_images: jax.Array, rows: ImageRows, new: jax.Array) -> ImageRows:
     """Like `_write_rows`, for a small state on a GPU: XLA writes all columns of one shape in one kernel."""
-    number = jnp.arange(len(images.image_id), dtype=jnp.int32) - num_images  # of the new row in each slot
-    is_written = (number >= 0) & (number < new.sum(dtype=jnp.int32))
-    source = _place_of(number, new)
+    is_written, source = _sources(jnp.arange(len(images.image_id), dtype=jnp.int32) - num_images, new)
 
     def write(old: jax.Array, values: jax.Array) -> jax.Array:
         return jnp.where(is_written.reshape(-1, *(1,) * (old.ndim - 1)), values[source], old)
@@ -91,10 +90,16 @@ def _rewrite(images: ImageRows, num_images: jax.Array, rows: ImageRows, new: jax
     return written
 
 
-def _place_of(number: jax.Array, flags: jax.Array) -> jax.Array:
-    """Returns the places of set flags `[I]` by their numbers `[n]`; the last place for numbers beyond them."""
-    upto = jnp.cumsum(flags, dtype=jnp.int32)
-    return jnp.minimum((upto[None] <= number[:, None]).sum(-1, dtype=jnp.int32), len(flags) - 1)
+def _sources(number: jax.Array, new: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns which slots `[n]` get a new row, and which row of the batch that is; any for the other slots.
+
+    Args:
+      number: `[n]` int32, the number of the new row in each slot, counted from the first new one; beyond them for none.
+      new: `[I]` bool.
+    """
+    upto = jnp.cumsum(new, dtype=jnp.int32)
+    source = jnp.minimum((upto[None] <= number[:, None]).sum(-1, dtype=jnp.int32), len(new) - 1)
+    return (number >= 0) & (number < new.sum(dtype=jnp.int32)), source
 
 
 def _num_bytes(images: ImageRows) -> int:
@@ -105,9 +110,7 @@ def _write_slice(images: ImageRows, num_images: jax.Array, rows: ImageRows, new:
     """Like `_write_rows`, for one TPU, which writes a slice faster than rows; of a spread state it would gather all."""
     capacity, size = len(images.image_id), min(len(images.image_id), len(new))
     start = jnp.minimum(num_images, capacity - size)
-    number = start - num_images + jnp.arange(size, dtype=jnp.int32)  # of the new row in each slot of the slice
-    is_written = (number >= 0) & (number < new.sum(dtype=jnp.int32))
-    source = _place_of(number, new)
+    is_written, source = _sources(start - num_images + jnp.arange(size, dtype=jnp.int32), new)
     is_in_place = (source == jnp.arange(size, dtype=jnp.int32)) | ~is_written
     # Mostly all images are new, those that only pad the batch are last, and there is room: then no row moves.
     moved: ImageRows = jax.lax.cond(
