@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     SameWords = TypeVar("SameWords", jax.Array, NDArray[Any])
 
-__all__ = ["WORD_BITS", "area_words", "level_words", "num_words", "plane_bit", "read_plane"]
+__all__ = ["WORD_BITS", "area_words", "level_words", "num_words", "plane_bit", "read_plane", "word_columns"]
 
 WORD_BITS = 32
 
@@ -41,6 +41,11 @@ def read_plane(words: SameWords, area: int, threshold: int, num_thresholds: int)
     word, bit = plane_bit(area, threshold, num_thresholds)
     plane: SameWords = (words[:, word] & np.uint32(1 << bit)) != 0
     return plane
+
+
+def word_columns(words: SameWords) -> list[SameWords]:
+    """Returns the W columns of `[N, W]` words; for a TPU, which takes long to transpose so few, and to compile it."""
+    return [words[:, word] for word in range(words.shape[1])]
 
 
 def level_words(num_thresholds: int, num_areas: int) -> NDArray[np.uint32]:

@@ -136,7 +136,9 @@ def test_areas_of_millions_of_true_positives() -> None:
         ),
         ground_truths=GroundTruthRecords(labels=zeros, image_index=zeros, counted=ones == 1),
     )
-    compute = jax.jit(lambda records: curves.curves_in_order(records, protocol=protocol, num_classes=1, num_images=1))
+    compute = jax.jit(
+        lambda records: curves.curves_in_order(records, protocol=protocol, num_classes=1, num_images=1, num_positions=1)
+    )
     np.testing.assert_allclose(compute(records).average_precision, 1.0, atol=1e-6)
 
 

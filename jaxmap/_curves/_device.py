@@ -64,10 +64,22 @@ def precision_recall(
 
 
 def curves_in_order(
-    records: Records[jax.Array], *, protocol: EvaluationProtocol, num_classes: int, num_images: ArrayLike
+    records: Records[jax.Array],
+    *,
+    protocol: EvaluationProtocol,
+    num_classes: int,
+    num_images: ArrayLike,
+    num_positions: int,
 ) -> PrecisionRecall[jax.Array]:
-    """As `precision_recall`, for detections in ascending order of image index and position: less is sorted."""
-    return _curves(records, (), protocol=protocol, num_classes=num_classes, num_images=num_images)
+    """As `precision_recall`, for detections laid out as `[num_positions, images]`: less is sorted."""
+    return _curves(
+        records,
+        (),
+        protocol=protocol,
+        num_classes=num_classes,
+        num_images=num_images,
+        num_positions=num_positions,
+    )
 
 
 def _curves(
@@ -77,6 +89,7 @@ def _curves(
     protocol: EvaluationProtocol,
     num_classes: int,
     num_images: ArrayLike | None,
+    num_positions: int = 1,
 ) -> PrecisionRecall[jax.Array]:
     detections, num_ground_truths = records.detections, count_ground_truths(records.ground_truths, num_classes)
     advice = "use `HostAveragePrecision` or `evaluate`"
@@ -85,8 +98,8 @@ def _curves(
     check_int32("IoU thresholds x classes x recall points inside jit", size, advice)
     if not len(detections.scores):  # one row of padding in place of no rows, which later stages could not index
         detections = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape[1:]), leaf.dtype), detections)
-        ties = [jnp.zeros(1, jnp.int32) for _ in ties]
-    rows = rank_rows(detections, ties, protocol=protocol, num_classes=num_classes)
+        ties, num_positions = [jnp.zeros(1, jnp.int32) for _ in ties], 1
+    rows = rank_rows(detections, ties, protocol=protocol, num_classes=num_classes, num_positions=num_positions)
     curves = integrate(rows, detections, num_ground_truths, protocol)
     is_reached = curves.scores > -jnp.inf
     precision, scores = (jnp.where(is_reached, values, 0.0) for values in (curves.precision, curves.scores))

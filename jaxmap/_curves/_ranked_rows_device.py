@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._planes import plane_bit
+from .._planes import plane_bit, word_columns
 from ..protocols import EvaluationProtocol
 from ..types import DetectionRecords
 
 __all__ = ["MatchedRows", "RankedRows", "count_at_most", "rank_rows", "running_counts"]
 
 BLOCK = 128  # rows per block: the lanes of a TPU
+TILE = 8 * BLOCK  # rows that a TPU keeps together
 WORD = 32  # bits of a sorted word
 
 
@@ -50,19 +53,26 @@ class _Fields(NamedTuple):
 
     Attributes:
       label: the class; K for padding.
-      row: the index in the records.
+      place: what breaks ties last, a number for every row of the records.
       flags: as many bits as area ranges, or as M needs.
       level: 0 to M.
       num_limits: M.
       num_areas: A.
+      grid: how the records are laid out, `[positions, images]`; their place is that in `[images, positions]`.
     """
 
     label: tuple[int, int]
-    row: tuple[int, int]
+    place: tuple[int, int]
     flags: tuple[int, int]
     level: tuple[int, int]
     num_limits: int
     num_areas: int
+    grid: tuple[int, int]
+
+    def rows(self, words: Sequence[jax.Array]) -> jax.Array:
+        """Returns `[...]` int32, the index in the records."""
+        place, (positions, images) = _read(words, *self.place), self.grid
+        return place % positions * images + place // positions
 
     def codes(self, words: Sequence[jax.Array]) -> jax.Array:
         """Returns `[...]` int32, 1 + the smallest limit that includes a matched row; 0 for other rows."""
@@ -121,7 +131,7 @@ class RankedRows:
         """Returns matched rows by their numbers `[n]` int32, from 0 over all classes; any rows beyond the last."""
         places = jnp.minimum(count_at_most(self.matched.reshape(-1), numbers), self.size - 1)
         words = [word.reshape(-1)[places] for word in self.words]
-        return MatchedRows(_read(words, *self.fields.row), self.fields.codes(words) - 1, self.others(places))
+        return MatchedRows(self.fields.rows(words), self.fields.codes(words) - 1, self.others(places))
 
     def others(self, places: jax.Array) -> jax.Array:
         """Returns `[M, A, n]` int32, how many rows without a match are counted before places `[n]` in the order."""
@@ -132,11 +142,16 @@ class RankedRows:
 
     def rows_at(self, places: jax.Array) -> jax.Array:
         """Returns `[n]` int32, the index in the records of the rows at some places in the order."""
-        return _read([word.reshape(-1)[places] for word in self.words], *self.fields.row)
+        return self.fields.rows([word.reshape(-1)[places] for word in self.words])
 
 
 def rank_rows(
-    records: DetectionRecords[jax.Array], ties: Sequence[jax.Array], *, protocol: EvaluationProtocol, num_classes: int
+    records: DetectionRecords[jax.Array],
+    ties: Sequence[jax.Array],
+    *,
+    protocol: EvaluationProtocol,
+    num_classes: int,
+    num_positions: int = 1,
 ) -> RankedRows:
     """Sorts detections, and counts them.
 
@@ -145,44 +160,50 @@ def rank_rows(
       ties: each `[N]` int32; equal scores of a class are ordered by them, then by the index of the row.
       protocol: the protocol, static.
       num_classes: K.
+      num_positions: static, D. Rows are laid out as `[D, N / D]`, and ties end by the index in `[N / D, D]`.
     """
-    valid, size = records.valid, len(records.valid)
+    size = len(records.valid)
     num_limits, num_areas = len(protocol.max_detections), len(protocol.area_ranges)
-    limits = np.asarray(protocol.max_detections, np.int32)[:, None]
-    level = jnp.where(valid, (records.rank[None] >= limits).sum(0, dtype=jnp.int32), num_limits)
+    grid = num_positions, size // num_positions
+
+    def in_blocks(column: jax.Array) -> jax.Array:
+        return jnp.pad(column, (0, -size % (TILE if size > 8 * TILE else BLOCK))).reshape(-1, BLOCK)
+
+    valid, rank = in_blocks(records.valid), in_blocks(records.rank)
+    matched, ignored = (list(map(in_blocks, word_columns(words))) for words in (records.matched, records.ignored))
+    levels = [(rank >= limit).astype(jnp.int32) for limit in protocol.max_detections]
+    level = jnp.where(valid, sum(levels), num_limits)
     is_included = level < num_limits
-    is_matched = (records.matched != 0).any(-1) & is_included
-    level_width, row_width = num_limits.bit_length(), max((size - 1).bit_length(), 1)
+    is_matched = (reduce(or_, matched) != 0) & is_included
+    level_width, place_width = num_limits.bit_length(), max((size - 1).bit_length(), 1)
     flags = []
     for bit in range(max(num_areas, level_width)):
         flag = is_matched & ((level + 1) << bit >> level_width - 1 & 1 == 1)  # the bits of a number, highest first
         if bit < num_areas:
-            word, place = plane_bit(bit, 0, len(protocol.iou_thresholds))
-            flag |= is_included & ~is_matched & (records.ignored[:, word] & np.uint32(1 << place) == 0)
+            word, bit_of_plane = plane_bit(bit, 0, len(protocol.iou_thresholds))
+            flag |= is_included & ~is_matched & (ignored[word] & np.uint32(1 << bit_of_plane) == 0)
         flags.append(flag)
-    labels = jnp.where(valid, records.labels, num_classes)
+    number = jnp.minimum(jnp.arange(valid.size, dtype=jnp.int32), size - 1).reshape(valid.shape)
     keys = [
-        (labels, num_classes.bit_length(), num_classes),
-        *((word, WORD, 0) for word in _descending(jnp.where(valid, records.scores, 0))),
-        *((_ascending(tie), WORD, 0) for tie in ties),
-        (jnp.arange(size, dtype=jnp.int32), row_width, 0),
+        (jnp.where(valid, in_blocks(records.labels), num_classes), num_classes.bit_length()),
+        *((word, WORD) for word in _descending(jnp.where(valid, in_blocks(records.scores), 0))),
+        *((_ascending(in_blocks(tie)), WORD) for tie in ties),
+        (number % grid[1] * grid[0] + number // grid[1], place_width),
     ]
-    level = jnp.where(is_matched, num_limits, level)
-    status = [*((flag, 1, 0) for flag in flags), (level, level_width, num_limits)]
-    key_width = sum(width for _, width, _ in keys)
+    status = [*((flag, 1) for flag in flags), (jnp.where(is_matched, num_limits, level), level_width)]
+    key_width = sum(width for _, width in keys)
     fields = _Fields(
         label=(0, keys[0][1]),
-        row=(key_width - row_width, row_width),
+        place=(key_width - place_width, place_width),
         flags=(key_width, len(flags)),
         level=(key_width + len(flags), level_width),
         num_limits=num_limits,
         num_areas=num_areas,
+        grid=grid,
     )
-    columns = [
-        (jnp.pad(column, (0, -size % BLOCK), constant_values=filler), width) for column, width, filler in keys + status
-    ]
-    words = jax.lax.sort(_packed(columns), num_keys=-(-key_width // WORD), is_stable=False)
-    return _counted([word.reshape(-1, BLOCK) for word in words], fields, num_classes)
+    unordered = [_signed(word).reshape(-1) for word in _packed(keys + status)]
+    ordered = jax.lax.sort(unordered, num_keys=-(-key_width // WORD), is_stable=False)
+    return _counted([_ascending(word).reshape(-1, BLOCK) for word in ordered], fields, num_classes)
 
 
 def _counted(words: Sequence[jax.Array], fields: _Fields, num_classes: int) -> RankedRows:
@@ -240,6 +261,11 @@ def _sums_before(counts: jax.Array) -> jax.Array:
 def _ascending(values: jax.Array) -> jax.Array:
     """Returns uint32 in the order of int32."""
     return jax.lax.bitcast_convert_type(values.astype(jnp.int32), jnp.uint32) ^ np.uint32(1 << 31)
+
+
+def _signed(words: jax.Array) -> jax.Array:
+    """Returns int32 in the order of uint32, the inverse of `_ascending`: a TPU compares and compiles them faster."""
+    return jax.lax.bitcast_convert_type(words ^ np.uint32(1 << 31), jnp.int32)
 
 
 def _descending(scores: jax.Array) -> list[jax.Array]:

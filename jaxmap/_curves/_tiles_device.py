@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._lowering import by_backend
-from .._planes import WORD_BITS
+from .._planes import WORD_BITS, word_columns
 from ..protocols import EvaluationProtocol
 from ..types import DetectionRecords
 from ._interpolation_device import at_recall_points, divide, first_to_reach
@@ -27,6 +27,7 @@ __all__ = ["Integrated", "integrate"]
 # Rows of a tile, and how many tiles are processed at once. Many small tiles fill an accelerator with few kernels (128
 # are the lanes of a TPU); one tile at a time stays in the cache of a CPU.
 ON_ACCELERATOR, ON_CPU = (128, 64), (256, 1)
+STEPS_AT_ONCE = 4  # of a combination of tiles: a step goes over all of them
 HALF_BITS = 11  # bits of a precision as a multiple of 2^-22: sums of either half over a tile fit uint32
 
 
@@ -83,7 +84,7 @@ class _Tiles:
         self.rows, self.records, self.length, self.group = rows, records, length, group
         self.shape = len(protocol.max_detections), len(protocol.area_ranges), len(protocol.iou_thresholds)
         self.num_planes = int(np.prod(self.shape))
-        self.words = jnp.concatenate([records.matched.T, records.ignored.T])  # [2 * W, N]
+        self.words = jnp.stack([*word_columns(records.matched), *word_columns(records.ignored)])  # [2 * W, N]
         of_class = jnp.maximum(-(-jnp.diff(rows.matched_starts) // length), 1)
         self.ends = jnp.cumsum(of_class, dtype=jnp.int32)  # [K], one after the last tile of each class
         self.starts, self.count = self.ends - of_class, self.ends[-1]
@@ -117,6 +118,17 @@ class _Tiles:
         return _Read(steps, running, others, jnp.where(is_real, scores, -jnp.inf), is_real)
 
 
+def _counts_over_class(added: jax.Array, carried: jax.Array, labels: jax.Array) -> jax.Array:
+    """Returns int32, the sums of `[..., B]` counts over each tile and all before it of its class.
+
+    Counts are at most 256, the rows of a tile: products with zeros and ones are exact in any precision. `carried` is
+    `[..., 1]`, the sum over the tiles before, and `labels` as in `_over_class`.
+    """
+    is_added = np.triu(np.ones((added.shape[-1],) * 2, bool)) & (labels[1:, None] == labels[None, 1:])
+    sums = jnp.matmul(added.astype(jnp.float32), is_added.astype(jnp.float32)).astype(jnp.int32)
+    return sums + jnp.where(labels[1:] == labels[0], carried, 0)
+
+
 def _over_class(
     values: jax.Array, carried: jax.Array, labels: jax.Array, operation: Callable[[jax.Array, jax.Array], jax.Array]
 ) -> jax.Array:
@@ -124,13 +136,15 @@ def _over_class(
 
     `labels` is `[1 + B]`, with the class of `carried` in front; equal classes are next to each other.
     """
-    values, size = jnp.concatenate([carried, values], axis=-2), len(labels)
-    for power in range((size - 1).bit_length()):
-        step = 1 << power
-        is_same = (labels[step:] == labels[:-step]).reshape(*(1,) * (values.ndim - 2), -1, 1)
-        later, earlier = values[..., step:, :], values[..., :-step, :]
-        later = jnp.where(is_same, operation(later, earlier), later)
-        values = jnp.concatenate([values[..., :step, :], later], axis=-2)
+    values, size, step = jnp.concatenate([carried, values], axis=-2), len(labels), 1
+    padded = jnp.pad(labels, (size, 0), constant_values=-2)  # a class that none has
+    while step < size:  # each value is combined with `step - 1` before it
+        before = jnp.pad(values, ((0, 0),) * (values.ndim - 2) + ((size, 0), (0, 0)))
+        for distance in range(step, min(step * STEPS_AT_ONCE, size), step):
+            earlier = slice(size - distance, 2 * size - distance)
+            is_same = (padded[earlier] == labels)[:, None]
+            values = jnp.where(is_same, operation(values, before[..., earlier, :]), values)
+        step *= STEPS_AT_ONCE
     return values[..., 1:, :]
 
 
@@ -175,17 +189,17 @@ def _integrate(
         labels = tiles.labels(number + in_group)
         tile = tiles.read(number + in_group, labels)
         around = jnp.concatenate([label[None], labels])
-        added = tile.running[..., -1:]
-        after = _over_class(added, counts, around, jnp.add)
+        added = tile.running[..., -1]
+        after = _counts_over_class(added, counts, around)
         before = after - added
-        precision = tile.precision(before[..., 0])
+        precision = tile.precision(before)
         of_class = jnp.broadcast_to(needed[..., labels, :], (*tiles.shape, group, num_points))
-        of_class = of_class.reshape(num_planes, group, num_points) - before[0]
+        of_class = of_class.reshape(num_planes, group, num_points) - before[0, ..., None]
         reached = jnp.stack(at_recall_points(tile.running[0], of_class, precision, tile.scores[None]))
         best = _over_class(reached, best, around, jnp.maximum)
-        all_best, all_counts = _write(all_best, best, labels), _write(all_counts, after, labels)
+        all_best, all_counts = _write(all_best, best, labels), _write(all_counts, after[..., None], labels)
         all_before = [jax.lax.dynamic_update_slice_in_dim(values, before, number, 2) for values in all_before]
-        return number + group, labels[-1], after[..., -1:, :], best[..., -1:, :], all_best, all_counts, *all_before
+        return number + group, labels[-1], after[..., -1:], best[..., -1:, :], all_best, all_counts, *all_before
 
     zero = jnp.zeros_like(tiles.count)  # varies over the devices of a `shard_map` like the data
 
@@ -196,13 +210,13 @@ def _integrate(
     start: tuple[jax.Array, ...] = (
         zero,
         zero - 1,
-        filled(np.int32(0), 2, num_planes, 1, 1),
+        filled(np.int32(0), 2, num_planes, 1),
         filled(np.float32(-np.inf), 2, num_planes, 1, num_points),
         filled(np.float32(-np.inf), 2, num_planes, size, num_points),
         filled(np.int32(0), 2, num_planes, size, 1),
     )
     if averages_area:
-        start += (filled(np.int32(0), 2, num_planes, tiles.most, 1),)
+        start += (filled(np.int32(0), 2, num_planes, tiles.most),)
     carry = jax.lax.while_loop(lambda carry: carry[0] < tiles.count, step, start)
 
     of_classes = slice(group, group + num_classes)
@@ -217,7 +231,7 @@ def _areas(tiles: _Tiles, all_before: jax.Array, positives: jax.Array) -> jax.Ar
 
     Args:
       tiles: the tiles, which are processed from the last to the first.
-      all_before: `[2, P, tiles, 1]` int32, the counts before each tile in its class.
+      all_before: `[2, P, tiles]` int32, the counts before each tile in its class.
       positives: `[K, A]` int32, the number of ground truths.
     """
     num_classes, num_planes, group = len(positives), tiles.num_planes, tiles.group
@@ -228,7 +242,7 @@ def _areas(tiles: _Tiles, all_before: jax.Array, positives: jax.Array) -> jax.Ar
         labels = tiles.labels(numbers)
         tile, from_last = tiles.read(numbers, labels), num_classes - 1 - labels  # ascending, as `_write` needs them
         around = jnp.concatenate([label[None], from_last])
-        precision = tile.precision(jnp.take(all_before, numbers, axis=2, mode="clip")[..., 0])
+        precision = tile.precision(jnp.take(all_before, numbers, axis=2, mode="clip"))
         whole = jnp.round(jnp.where(tile.steps[0], precision, 0.0) * 2.0 ** (2 * HALF_BITS)).astype(jnp.uint32)
         onwards = jax.lax.cummax(whole, axis=2, reverse=True)
         best_onwards = _over_class(onwards[..., :1], best, around, jnp.maximum)

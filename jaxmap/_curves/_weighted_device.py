@@ -147,7 +147,7 @@ class WeightedCells:
       num_classes: K.
       ranked: the cells whose AP is asked for.
       others: the cells of which only recall is asked for.
-      in_order: whether detections are in ascending order of image index and position.
+      num_positions: static, D, if detections are laid out as `[D, images]`; None if they are in any order.
     """
 
     def __init__(
@@ -158,15 +158,15 @@ class WeightedCells:
         num_classes: int,
         ranked: Sequence[Cell],
         others: Sequence[Cell] = (),
-        in_order: bool = False,
+        num_positions: int | None = None,
     ) -> None:
         self.protocol, self.num_classes = protocol, num_classes
         self.ranked, self.cells = list(ranked), [*ranked, *others]
         self.num_thresholds, self.num_areas = len(protocol.iou_thresholds), len(protocol.area_ranges)
         self.num_planes = len(self.ranked) * self.num_thresholds  # those with AP come first
         found, truth = records.detections, records.ground_truths
-        ties = () if in_order else (found.image_index, found.position)
-        self.rows = rank_rows(found, ties, protocol=protocol, num_classes=num_classes)
+        ties = (found.image_index, found.position) if num_positions is None else ()
+        self.rows = rank_rows(found, ties, protocol=protocol, num_classes=num_classes, num_positions=num_positions or 1)
         places = jnp.arange(self.rows.size, dtype=jnp.int32)
         order = self.rows.rows_at(places)
         is_real = places < self.rows.starts[-1]

@@ -267,10 +267,10 @@ class AveragePrecision(CurveMetric[AveragePrecisionState]):
             evaluation = self.evaluation(state)
             return evaluation.bootstrap(num_replicates, seed=seed, confidence=confidence).summary
         self._accept(state=state)
-        filled = jnp.arange(len(state.images.image_id), dtype=jnp.int32) < state.num_images
         return bootstrap_on_device(
-            records_on_device(state.images, filled, len(self.protocol.area_ranges)),
-            filled[order_of_ids(state.images)],
+            records_on_device(state.images, state.num_images, len(self.protocol.area_ranges)),
+            order_of_ids(state.images) < state.num_images,
+            num_positions=state.images.scores.shape[1],
             protocol=self.protocol,
             num_classes=self.num_classes,
             class_group=self.class_group,
@@ -280,10 +280,13 @@ class AveragePrecision(CurveMetric[AveragePrecisionState]):
         )
 
     def _compute_on_device(self, state: AveragePrecisionState) -> PrecisionRecall[jax.Array]:
-        filled = jnp.arange(len(state.images.image_id), dtype=jnp.int32) < state.num_images
-        records = records_on_device(state.images, filled, len(self.protocol.area_ranges))
+        records = records_on_device(state.images, state.num_images, len(self.protocol.area_ranges))
         return curves_in_order(
-            records, protocol=self.protocol, num_classes=self.num_classes, num_images=state.num_images
+            records,
+            protocol=self.protocol,
+            num_classes=self.num_classes,
+            num_images=state.num_images,
+            num_positions=state.images.scores.shape[1],
         )
 
 

@@ -33,6 +33,7 @@ def bootstrap_on_device(
     records: Records[jax.Array],
     filled: jax.Array,
     *,
+    num_positions: int,
     protocol: EvaluationProtocol,
     num_classes: int,
     class_group: tuple[str, ...] | None,
@@ -45,9 +46,10 @@ def bootstrap_on_device(
     The replicates are those of `Evaluation.bootstrap`: the same images, in the order of their ids, are drawn.
 
     Args:
-      records: in ascending order of image index and position.
+      records: with detections laid out as `[num_positions, images]`.
       filled: `[I]` bool, whether there is an image at each image index.
-      protocol: static, as the others.
+      num_positions: static, as the others.
+      protocol: the protocol.
       num_classes: K.
       class_group: as `summarize_on_device` takes it.
       num_replicates: how many replicates to draw.
@@ -64,6 +66,7 @@ def bootstrap_on_device(
         )
     intervals_of = partial(
         _intervals,
+        num_positions=num_positions,
         protocol=protocol,
         num_classes=num_classes,
         class_group=class_group,
@@ -80,6 +83,7 @@ def _intervals(
     records: Records[jax.Array],
     filled: jax.Array,
     *,
+    num_positions: int,
     protocol: EvaluationProtocol,
     num_classes: int,
     class_group: tuple[str, ...] | None,
@@ -101,7 +105,7 @@ def _intervals(
         return jnp.where(filled[None], jnp.where((numbers < num_replicates)[:, None], counts, kept), 0).T
 
     num_vectors = num_replicates + JACKKNIFE_GROUPS + 1
-    numbers = _numbers(records, vectors, num_vectors, protocol, num_classes, class_group, sizes)
+    numbers = _numbers(records, num_positions, vectors, num_vectors, protocol, num_classes, class_group, sizes)
     is_group = jnp.arange(JACKKNIFE_GROUPS, dtype=jnp.int32) < num_groups
     values = jnp.stack(list(numbers.values()))  # [L, W]
     replicates, left_out, whole = jnp.split(values, [num_replicates, num_replicates + JACKKNIFE_GROUPS], axis=1)
@@ -112,6 +116,7 @@ def _intervals(
 
 def _numbers(
     records: Records[jax.Array],
+    num_positions: int,
     vectors: Callable[[jax.Array], jax.Array],
     num_vectors: int,
     protocol: EvaluationProtocol,
@@ -132,7 +137,7 @@ def _numbers(
         num_classes=num_classes,
         ranked=list(ranked),
         others=cells[len(ranked) :],
-        in_order=True,
+        num_positions=num_positions,
     )
     shape = num_classes, len(protocol.area_ranges), len(protocol.max_detections)
     most_bytes, most_at_once = sizes

@@ -164,10 +164,10 @@ def whole_ids(images: ImageRows) -> Ints:
 
 
 def order_of_ids(images: ImageRows) -> jax.Array:
-    """Returns `[I]` int32, the slots of images in ascending order of ids."""
+    """Returns `[I]` int32, the slots in ascending order of the ids of images; empty slots may come anywhere."""
     slots = jnp.arange(len(images.image_id), dtype=jnp.int32)
-    low = jnp.asarray(images.image_id).astype(jnp.uint32)
-    return jax.lax.sort((jnp.asarray(images.image_id_high), low, slots), num_keys=3, is_stable=False)[-1]
+    low = jnp.asarray(images.image_id) ^ np.int32(-(2**31))  # in the order of uint32
+    return jax.lax.sort((jnp.asarray(images.image_id_high), low, slots), num_keys=2, is_stable=False)[-1]
 
 
 def total_counters(state: AveragePrecisionState) -> dict[str, jax.Array]:
