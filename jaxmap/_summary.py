@@ -26,6 +26,7 @@ __all__ = [
     "belongs",
     "line_texts",
     "mean_of_each_class",
+    "precision_cells",
     "shown_columns",
     "summarize",
     "summarize_on_device",
@@ -67,6 +68,12 @@ def summary_lines(protocol: EvaluationProtocol) -> list[SummaryLine]:
         places = number.area_index, number.limit_index, number.class_group
         lines.append(SummaryLine(number.name, QUANTITIES[number.row.quantity], thresholds, *places))
     return lines
+
+
+def precision_cells(protocol: EvaluationProtocol) -> set[tuple[int, int]]:
+    """Returns the area ranges and limits, by index, whose precision the protocol's numbers average."""
+    precision = QUANTITIES["precision"]
+    return {(line.area_index, line.limit_index) for line in summary_lines(protocol) if line.quantity is precision}
 
 
 def summarize(

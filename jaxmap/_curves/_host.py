@@ -7,7 +7,7 @@ reaches the point to the last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,13 @@ COUNT_BITS = 63  # bits of a signed integer
 
 
 def precision_recall(
-    records: Records[HostArray], *, protocol: EvaluationProtocol, num_classes: int, order: Ints, num_images: int
+    records: Records[HostArray],
+    *,
+    protocol: EvaluationProtocol,
+    num_classes: int,
+    order: Ints,
+    num_images: int,
+    cells: Collection[tuple[int, int]] | None = None,
 ) -> PrecisionRecall[HostArray]:
     """Integrates records into interpolated precision and recall.
 
@@ -41,6 +47,8 @@ def precision_recall(
       order: the rows of the detections that are included, sorted by label, then by descending score, image and
         position.
       num_images: I, including images without objects.
+      cells: the area ranges and limits, by index, whose precision is wanted; it is 0 in the others, and scores are 0
+        everywhere. None for precision and scores in all.
 
     Returns:
       Curves in float64, NaN without counted ground truth, and with `average_precision` unless the protocol averages
@@ -51,10 +59,10 @@ def precision_recall(
     detections, num_ground_truths = records.detections, count_ground_truths(records.ground_truths, num_classes)
     num_thresholds, num_points = len(protocol.iou_thresholds), len(protocol.recall_points)
     grid = len(protocol.area_ranges), len(protocol.max_detections)
-    precision = np.empty((*grid, num_points, num_thresholds, num_classes))
-    scores = np.empty_like(precision)
-    recall = np.empty((*grid, num_thresholds, num_classes))
-    areas = np.empty_like(recall) if protocol.average == "area" else None
+    precision = np.zeros((*grid, num_points, num_thresholds, num_classes))  # takes memory only where it is written
+    scores = np.zeros((*grid, num_points, num_thresholds, num_classes))
+    recall = np.zeros((*grid, num_thresholds, num_classes))
+    areas = np.zeros((*grid, num_thresholds, num_classes)) if protocol.average == "area" else None
 
     labels = detections.labels if len(order) == len(detections.labels) else detections.labels.take(order)
     starts = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=num_classes))])
@@ -65,7 +73,8 @@ def precision_recall(
     matching = np.flatnonzero(matches.take(order))
     matching_starts = np.searchsorted(matching, starts)
     rows = order.take(matching)
-    matched, ignored = detections.matched.take(rows, axis=0), detections.ignored.take(rows, axis=0)
+    # By words: `take` of rows would copy all of them first, because each word is contiguous.
+    matched, ignored = (words.T.take(rows, axis=1).T for words in (detections.matched, detections.ignored))
     has_rows = np.diff(starts) > 0
     top_score = np.zeros(num_classes)
     top_score[has_rows] = detections.scores[order[starts[:-1][has_rows]]]
@@ -94,23 +103,28 @@ def precision_recall(
                 counted & read_planes(matched.take(columns, axis=0), area, thresholds),
                 counted,
                 reach=reach.take(rows.take(columns)),
-                scores=detections.scores.take(rows.take(columns)),
+                score=detections.scores.take(rows.take(columns)),
                 before=[counts.take(columns) for counts in before],
                 starts=of_curve[first : last + 1] - of_curve[first],
                 counters=counters,
             )
             for limit in range(grid[1]):
-                found, total, hit_scores = true_positives.within(limit)
-                values = interpolate(found, total, hit_scores, needed[block], top_score[block])
-                precision[area, limit, :, thresholds, block], scores[area, limit, :, thresholds, block] = values
+                kept = true_positives.within(limit)
+                found = true_positives.found(kept)
                 recall[area, limit, thresholds, block] = found / np.maximum(positives[block], 1)
+                if cells is None:
+                    at_points = scores_at_points(found, true_positives.scores(kept), needed[block], top_score[block])
+                    scores[area, limit, :, thresholds, block] = at_points
+                elif (area, limit) not in cells:
+                    continue
+                total = true_positives.total(limit, kept)
+                precision[area, limit, :, thresholds, block] = interpolate(found, total, needed[block])
                 if areas is not None:
-                    areas[area, limit, thresholds, block] = envelope_sums(found, total) / np.maximum(
-                        positives[block], 1
-                    )
-        for cells in (precision, scores, recall, areas):
-            if cells is not None:
-                cells[area][..., positives == 0] = np.nan
+                    sums = envelope_sums(found, total)
+                    areas[area, limit, thresholds, block] = sums / np.maximum(positives[block], 1)
+        for values in (precision, scores, recall, areas):
+            if values is not None:
+                values[area][..., positives == 0] = np.nan
 
     in_threads(integrate, range(grid[0]), num_rows=len(order))  # area ranges are independent
 
@@ -207,7 +221,7 @@ class _TruePositives:
       hits: `[T, n]` bool, which rows are true positives.
       counted: `[T, n]` bool, which are true or false positives.
       reach: `[n]`, the first limit that each row is within.
-      scores: `[n]`.
+      score: `[n]`.
       before: sums of units over the unmatched rows before each row in its curve, `[n]` each.
       starts: `[S + 1]`, the first row of each curve.
       counters: the meaning of the units.
@@ -219,7 +233,7 @@ class _TruePositives:
         counted: Bools,
         *,
         reach: NDArray[np.unsignedinteger[Any]],
-        scores: Floats,
+        score: Floats,
         before: list[Ints],
         starts: Ints,
         counters: _Counters,
@@ -227,10 +241,10 @@ class _TruePositives:
         num_thresholds, num_rows = hits.shape
         num_curves = len(starts) - 1
         threshold = np.repeat(np.arange(num_thresholds), np.count_nonzero(hits, axis=1))
-        row = np.flatnonzero(hits) - threshold * num_rows
+        self.row = row = np.flatnonzero(hits) - threshold * num_rows
         self.shape = num_thresholds, num_curves
         self.run = threshold * num_curves + np.repeat(np.arange(num_curves), np.diff(starts)).take(row)
-        self.reach, self.scores, self.counters = reach.take(row), scores.take(row), counters
+        self.reach, self.score, self.counters = reach.take(row), score, counters
         self.totals = []
         for units, plain in zip(counters.units, before, strict=True):
             running = np.zeros((num_thresholds, num_rows + 1), np.int64)
@@ -239,22 +253,36 @@ class _TruePositives:
             here = running.ravel().take(threshold * (num_rows + 1) + row + 1)
             self.totals.append(here - at_start.take(self.run) + plain.take(row))
 
-    def within(self, limit: int) -> tuple[Ints, Ints, Floats]:
-        """Returns the arguments of `interpolate` for a limit, given by its index: found, total and scores."""
-        kept = np.flatnonzero(self.reach <= limit)
-        found = np.bincount(self.run.take(kept), minlength=self.shape[0] * self.shape[1]).reshape(self.shape)
-        return found, self.counters.of_limit(limit, self.totals).take(kept), self.scores.take(kept)
+    def within(self, limit: int) -> Ints | None:
+        """Returns the true positives within a limit, given by its index; None for all of them."""
+        is_within = self.reach <= limit
+        return None if is_within.all() else np.flatnonzero(is_within)
+
+    def found(self, kept: Ints | None) -> Ints:
+        """Returns `[T, S]`, how many true positives each run has."""
+        num_runs = self.shape[0] * self.shape[1]
+        return np.bincount(_taken(self.run, kept), minlength=num_runs).reshape(self.shape)
+
+    def total(self, limit: int, kept: Ints | None) -> Ints:
+        """Returns `[n]`, how many detections are counted within the limit up to and including each true positive."""
+        return _taken(self.counters.of_limit(limit, self.totals), kept)
+
+    def scores(self, kept: Ints | None) -> Floats:
+        """Returns `[n]`, the scores of the true positives."""
+        return self.score.take(_taken(self.row, kept))
 
 
-def interpolate(found: Ints, total: Ints, scores: Floats, needed: Ints, top_score: Floats) -> tuple[Floats, Floats]:
-    """Returns precision `[R, T, S]` and scores `[R, T, S]` from true positives, one run per (threshold, curve).
+def _taken(values: Ints, kept: Ints | None) -> Ints:
+    return values if kept is None else values.take(kept)
+
+
+def interpolate(found: Ints, total: Ints, needed: Ints) -> Floats:
+    """Returns precision `[R, T, S]` from true positives, one run per (threshold, curve).
 
     Args:
       found: `[T, S]`, the length of each run.
       total: `[n]`, the number of counted detections of the curve up to and including each true positive.
-      scores: `[n]`, descending in each run.
       needed: `[S, R]`, the number of true positives that reach each recall point.
-      top_score: `[S]`, the score at recall 0.
     """
     run_start = np.cumsum(found) - found.ravel()
     true_positives = np.arange(1.0, len(total) + 1) - np.repeat(run_start, found.ravel())
@@ -265,15 +293,29 @@ def interpolate(found: Ints, total: Ints, scores: Floats, needed: Ints, top_scor
     points = np.concatenate([np.ones_like(needed[:, :1]), np.maximum(needed, 1)], axis=1)  # [S, 1 + R]
     first = run_start.reshape(*found.shape, 1) + np.minimum(points - 1, found[..., None])  # [T, S, 1 + R]
     best = np.maximum.reduceat(precision, first.ravel()).reshape(first.shape)
-    best, first = (np.ascontiguousarray(np.moveaxis(cells[..., 1:], -1, 0)) for cells in (best, first))  # [R, T, S]
-    reached = points.T[1:, None] <= found
-    best *= reached
-    at_point = np.where(reached, np.append(scores, 0.0).take(first), 0.0)
+    best = np.ascontiguousarray(np.moveaxis(best[..., 1:], -1, 0))  # [R, T, S]
+    best *= points.T[1:, None] <= found
     for point in reversed(range(len(best) - 1)):  # `maximum.accumulate` has no vector instructions
         np.maximum(best[point], best[point + 1], out=best[point])
+    return best
+
+
+def scores_at_points(found: Ints, scores: Floats, needed: Ints, top_score: Floats) -> Floats:
+    """Returns scores `[R, T, S]` at which each recall point is reached, 0 where it is not.
+
+    Args:
+      found: `[T, S]`, the number of true positives of each run.
+      scores: `[n]`, those of the true positives, descending in each run.
+      needed: `[S, R]`, the number of true positives that reach each recall point.
+      top_score: `[S]`, the score at recall 0.
+    """
+    run_start = (np.cumsum(found) - found.ravel()).reshape(found.shape)
+    points = np.maximum(needed, 1).T[:, None]  # [R, 1, S]
+    first = np.minimum(run_start + points - 1, len(scores))  # [R, T, S]
+    at_point = np.where(points <= found, np.append(scores, 0.0).take(first), 0.0)
     at_once = np.flatnonzero((needed == 0).any(axis=0))
     at_point[at_once] = np.where(needed.T[at_once, None] == 0, top_score, at_point[at_once])
-    return best, at_point
+    return at_point
 
 
 def _blocks(starts: Ints, num_thresholds: int, num_points: int) -> Iterator[tuple[int, int, slice]]:

@@ -16,7 +16,7 @@ from .._display import Columns, described, html_table
 from .._matching._host import MatchedDataset, require_matched
 from .._records._host import DatasetRecords, of_images
 from .._scalars import to_scalars
-from .._summary import mean_of_each_class, summarize, summary_columns, summary_lines, summary_table
+from .._summary import mean_of_each_class, precision_cells, summarize, summary_columns, summary_lines, summary_table
 from ..analysis import image_curves, tie_bounds
 from ..protocols import EvaluationProtocol
 from ..types import Floats, HostArray, PrecisionRecall
@@ -24,14 +24,17 @@ from ..types import Floats, HostArray, PrecisionRecall
 __all__ = ["Numbers", "curves_of"]
 
 
-def curves_of(dataset: DatasetRecords, protocol: EvaluationProtocol) -> PrecisionRecall[HostArray]:
-    """Integrates the records of a dataset."""
+def curves_of(
+    dataset: DatasetRecords, protocol: EvaluationProtocol, *, of_summary: bool = False
+) -> PrecisionRecall[HostArray]:
+    """Integrates the records of a dataset; only as far as the summary needs if asked for."""
     return precision_recall(
         dataset.records,
         protocol=protocol,
         num_classes=len(dataset.class_ids),
         order=dataset.by_class,
         num_images=len(dataset.image_ids),
+        cells=precision_cells(protocol) if of_summary else None,
     )
 
 
@@ -40,9 +43,14 @@ class Numbers:
     """The fields of an `Evaluation`, its numbers, and its tables."""
 
     protocol: EvaluationProtocol
-    curves: PrecisionRecall[HostArray]
+    summary_curves: PrecisionRecall[HostArray]
     dataset: DatasetRecords
     matched: MatchedDataset | None = None
+
+    @functools.cached_property
+    def curves(self) -> PrecisionRecall[HostArray]:
+        """Precision, recall and scores of all area ranges and limits, integrated when they are first asked for."""
+        return curves_of(self.dataset, self.protocol)
 
     @property
     def precision(self) -> Floats:
@@ -52,7 +60,7 @@ class Numbers:
     @property
     def recall(self) -> Floats:
         """`[T, K, A, M]` float64; NaN where a class has no ground truth in an area range."""
-        return self.curves.recall
+        return self.summary_curves.recall
 
     @property
     def scores(self) -> Floats:
@@ -81,7 +89,7 @@ class Numbers:
         Without scores a `UserWarning` gives the bounds of AP, if it depends on the order of the rows.
         """
         self._warn_without_scores()
-        return summarize(self.curves, self.protocol, self.dataset.class_group)
+        return summarize(self.summary_curves, self.protocol, self.dataset.class_group)
 
     def __str__(self) -> str:
         return summary_table(self.summary, self.protocol)
@@ -118,10 +126,10 @@ class Numbers:
         columns: dict[str, Any] = {
             "class_id": self.class_ids,
             "class_name": list(self.class_names),
-            "num_ground_truths": np.asarray(self.curves.num_ground_truths)[:, 0],
+            "num_ground_truths": np.asarray(self.summary_curves.num_ground_truths)[:, 0],
         }
         no_groups = dataclasses.replace(self.protocol, class_groups=())  # undefined for one class
-        return Columns(columns | mean_of_each_class(self.curves, summary_lines(no_groups))).as_lists()
+        return Columns(columns | mean_of_each_class(self.summary_curves, summary_lines(no_groups))).as_lists()
 
     def per_image(self) -> dict[str, HostArray]:
         """Returns columns over all images, each scored as if it were the whole dataset.
@@ -167,7 +175,8 @@ class Numbers:
                 f"{keep.dtype} of shape {list(keep.shape)}."
             )
         part = of_images(self.dataset, keep)
-        return dataclasses.replace(self, dataset=part, curves=curves_of(part, self.protocol), matched=None)
+        of_part = curves_of(part, self.protocol, of_summary=True)
+        return dataclasses.replace(self, dataset=part, summary_curves=of_part, matched=None)
 
     def _warn_without_scores(self) -> None:
         """Warns once that AP is an accident of the order of the rows, if it is."""

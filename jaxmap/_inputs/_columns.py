@@ -79,7 +79,8 @@ def _from_padded(side: str, value: Mapping[str, Any], shape: Shape, fields: tupl
     flat = {}
     for name, array in given.items():
         column = array.reshape(valid.size, *array.shape[2:])  # without a copy
-        flat[name] = _typed(f"{side}.{name}", name, column if valid.all() else column.take(slots, axis=0))
+        column = column if len(slots) == valid.size else column.take(slots, axis=0)
+        flat[name] = _typed(f"{side}.{name}", name, column)
     return Columns(side, len(shapes), image, slots - image * valid.shape[1], flat, of_images)
 
 

@@ -258,31 +258,31 @@ class MeanAveragePrecision(Base):
         if not images:
             return {name: np.float32(-1) for name in names}
         run = self._evaluate(images, None if self.average == "micro" else classes, iou_type)
-        result = {name: _plain(run.summary[number]) for name, number in names.items()}
+        asked = self._as_asked(run)
+        result = {name: _plain(asked.summary[number]) for name, number in names.items()}
         if self.extended_summary:
             ids = [0] if self.average == "micro" else classes.tolist()
             result["ious"] = _ious(run, ids)
-            result["precision"] = _plain(run.precision[:, :, : len(ids)], np.float64)
-            result["recall"] = _plain(run.recall[:, : len(ids)], np.float64)
-            result["scores"] = _plain(run.scores[:, :, : len(ids)], np.float64)
+            curves = self._axes.spread(run.curves)
+            result["precision"] = _plain(curves.precision[:, :, : len(ids)], np.float64)
+            result["recall"] = _plain(curves.recall[:, : len(ids)], np.float64)
+            result["scores"] = _plain(curves.scores[:, :, : len(ids)], np.float64)
         columns: Mapping[str, Any] = {}
         if self.class_metrics:
-            columns = (run if self.average == "macro" else self._evaluate(images, classes, iou_type)).per_class()
+            per_class = run if self.average == "macro" else self._evaluate(images, classes, iou_type)
+            columns = self._as_asked(per_class).per_class()
         for name, number in (("map", "AP"), (f"mar_{limits[-1]}", f"AR{limits[-1]}")):
             result[f"{name}_per_class"] = _plain(columns[number][: len(classes)] if columns else -1.0)
         return result
 
     def _evaluate(self, images: list[Image], classes: HostArray | None, iou_type: str) -> Evaluation:
-        """Scores the images over the given classes, ascending; None scores all classes as one.
-
-        The numbers and curves are for the thresholds as given: a repeated one counts twice.
-        """
+        """Scores the images over the given classes, ascending; None scores all classes as one."""
 
         def places(labels: HostArray) -> Ints:
             return np.zeros(len(labels), np.int64) if classes is None else np.searchsorted(classes, labels)
 
         field = geometry_of(iou_type).shape.field
-        run = evaluate(
+        return evaluate(
             [
                 {field: _widened(one.shapes[field]), "scores": one.scores, "labels": places(one.labels)}
                 for one in images
@@ -301,7 +301,11 @@ class MeanAveragePrecision(Base):
             box_format="xywh",
             num_classes=1 if classes is None else max(len(classes), 1),
         )
-        return dataclasses.replace(run, protocol=self._axes.asked(), curves=self._axes.spread(run.curves))
+
+    def _as_asked(self, run: Evaluation) -> Evaluation:
+        """Returns the evaluation with numbers for the thresholds as given: a repeated one counts twice."""
+        curves = self._axes.spread(run.summary_curves)
+        return dataclasses.replace(run, protocol=self._axes.asked(), summary_curves=curves)
 
 
 def _iou_types(iou_type: str | Sequence[str]) -> Sequence[str]:

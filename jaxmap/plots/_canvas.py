@@ -67,7 +67,7 @@ def say(axes: Axes, sentence: str) -> Axes:
 
 def nothing_to_rank(evaluation: Evaluation) -> str | None:
     """Returns the reason why there is no precision-recall curve; None if there is one."""
-    if not evaluation.curves.num_ground_truths[:, 0].any():
+    if not evaluation.summary_curves.num_ground_truths[:, 0].any():
         return "There is no counted ground truth, so precision and recall are not defined."
     if not len(evaluation.dataset.records.detections.scores):
         return "There are no detections, so every object is missed at every threshold."

@@ -111,7 +111,7 @@ def iou_curves(evaluation: Evaluation, axes: Axes | None = None, *, limit: int =
 
     thresholds = evaluation.protocol.iou_thresholds
     chosen = np.unique(np.linspace(0, len(thresholds) - 1, min(limit, len(thresholds))).round().astype(int))
-    defined = evaluation.curves.num_ground_truths[:, 0] > 0
+    defined = evaluation.summary_curves.num_ground_truths[:, 0] > 0
     precision = evaluation.precision[:, :, defined, 0, -1].mean(axis=2)
     average = _average_precision(evaluation)[:, defined].mean(axis=1)
     colors = LinearSegmentedColormap.from_list("iou", [BLUE, SKY, ORANGE, VERMILION])(np.linspace(0, 1, len(chosen)))

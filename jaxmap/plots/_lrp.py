@@ -20,7 +20,7 @@ def nothing_to_localise(evaluation: Evaluation) -> str | None:
     """Returns the reason why there is no LRP at the threshold nearest to 0.5; None if there is one."""
     if evaluation.matched is None:
         return "LRP needs boxes, which the state of a metric does not keep."
-    if not evaluation.curves.num_ground_truths[:, 0].any():
+    if not evaluation.summary_curves.num_ground_truths[:, 0].any():
         return "There is no counted ground truth, so LRP is not defined."
     if nearest_to_half(evaluation) >= 1:
         return "At an IoU threshold of 1 no box can be badly placed, so LRP is not defined."

@@ -16,7 +16,7 @@ def errors_section(evaluation: Evaluation) -> Markup:
     """Returns the section that says which types of errors cost AP, for all classes and each."""
     caption = "Blue bars divide the errors into types; orange bars are all wrong detections, and all objects not found."
     chart = picture(plots.error_types, evaluation, caption)
-    if evaluation.matched is None or not evaluation.curves.num_ground_truths[:, 0].any():
+    if evaluation.matched is None or not evaluation.summary_curves.num_ground_truths[:, 0].any():
         return chart
     threshold = plots.nearest_to_half(evaluation)
     errors = evaluation.error_types(threshold, background_of(threshold))

@@ -31,7 +31,7 @@ _OF_ALL = ["all classes, counts added up", "all classes, mean of their rates"]  
 def facts(evaluation: Evaluation) -> str:
     """Returns what was scored and how, in two sentences."""
     protocol = evaluation.protocol
-    objects = int(np.asarray(evaluation.curves.num_ground_truths)[:, 0].sum())
+    objects = int(np.asarray(evaluation.summary_curves.num_ground_truths)[:, 0].sum())
     detections, limit = len(evaluation.dataset.records.detections.scores), protocol.max_detections[-1]
     counts = {"image": len(evaluation.image_ids), "object": objects, "detection": detections}
     parts = [counted(count, noun) for noun, count in counts.items()]

@@ -11,9 +11,10 @@ import pytest
 
 from jaxmap import COCO, AveragePrecision, Detections, EvaluationProtocol, GroundTruths, average_precision, evaluate
 from jaxmap.metrics import HistogramAveragePrecision, HostAveragePrecision
-from jaxmap.protocols import QUANTITIES, SummaryRow
+from jaxmap.protocols import PROTOCOLS, QUANTITIES, SummaryRow
 
 NUM_CLASSES = 3
+OF_BOXES = [protocol for protocol in PROTOCOLS.values() if protocol.iou_type == "bbox"]
 F1 = dataclasses.replace(
     COCO,
     name="coco-f1",
@@ -75,6 +76,19 @@ def test_best_f1_is_that_of_the_curves_against_the_score(seed: int) -> None:
     assert np.isnan(per_class["F1"][2])  # a class without ground truth
     usual = evaluate(found, truth, num_classes=NUM_CLASSES).summary
     assert {name: summary[name] for name in usual} == pytest.approx(usual, rel=0, abs=0, nan_ok=True)
+
+
+@pytest.mark.parametrize("protocol", [F1, *OF_BOXES], ids=lambda protocol: protocol.name)
+def test_the_summary_is_that_of_all_curves(protocol: EvaluationProtocol) -> None:
+    """Only the precision that the summary averages is integrated, until `curves` are asked for."""
+    evaluation = evaluate(*scene(0), protocol=protocol, num_classes=NUM_CLASSES)
+    summary, per_class = evaluation.summary, evaluation.per_class()
+    assert "curves" not in vars(evaluation)
+    whole = dataclasses.replace(evaluation, summary_curves=evaluation.curves)
+    assert whole.summary == pytest.approx(summary, rel=0, abs=0, nan_ok=True)
+    for name, column in whole.per_class().items():
+        np.testing.assert_array_equal(column, per_class[name], err_msg=name)
+    np.testing.assert_array_equal(evaluation.curves.recall, evaluation.recall)
 
 
 def test_best_f1_per_image_is_that_of_each_image_alone() -> None:
