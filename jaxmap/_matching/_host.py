@@ -49,8 +49,6 @@ class MatchedDataset:
       dataset: the records of the detections that are included, and of the ground truths.
       pairs: the pairs that reach the lowest threshold.
       chosen: `[P, W]` uint32, the planes in which each pair is a match.
-      countable: `[N, A]` bool, whether an included detection is a false positive if nothing takes it: its area is
-        inside, and its class is annotated completely in its image.
     """
 
     source: DetectionTable
@@ -60,7 +58,6 @@ class MatchedDataset:
     dataset: DatasetRecords
     pairs: Pairs
     chosen: Words
-    countable: Bools
 
     def __repr__(self) -> str:
         counts = {"detections": len(self.order), "ground_truths": len(self.ground_truths.labels)}
@@ -70,6 +67,11 @@ class MatchedDataset:
     def detections(self) -> DetectionTable:
         """The included detections, in sorted order."""
         return take_rows(self.source, self.order)
+
+    def countable(self, protocol: EvaluationProtocol) -> Bools:
+        """Returns `[N, A]` bool, whether an included detection is a false positive if nothing takes it."""
+        rows = self.dataset.records.detections
+        return _countable(self.source, self.order, rows.image_index, rows.labels, self.ground_truths, protocol)
 
     def partners(self, area: int, threshold: int, num_thresholds: int) -> tuple[Ints, Floats]:
         """Returns the row of the ground truth that each included detection matched in a plane, and their similarity.
@@ -117,10 +119,6 @@ def match_dataset(
     grid = len(protocol.iou_thresholds), len(protocol.area_ranges)
     num_classes = len(ground_truths.class_ids)
     order, position, rank, by_class, group = _sort_detections(detections, ground_truths, protocol)
-    columns: Sequence[HostArray] = (detections.image_index, detections.labels, detections.scores, detections.ids)
-    taken = in_threads(lambda column: column.take(order), columns, num_rows=len(order))
-    image_index, labels = (taken.pop(0).astype(np.int32) for _ in range(2))
-    scores, detection_ids = taken
     truth_group = ground_truths.image_index * num_classes + ground_truths.labels
     truth_order = order_stably(truth_group)
     if protocol.absorbing == "none":
@@ -134,6 +132,7 @@ def match_dataset(
     counted = _inside(ranged, protocol) & ~(ground_truths.crowd | ground_truths.ignore)[:, None]
     counted_words = _spread(counted, area_words(*grid))
     groups = common_groups(group, truth_group)
+    del group, truth_group  # memory is short while pairs are matched
     similarity = pair_similarity(detections, ground_truths, protocol)
     best_only = protocol.candidates == "best"
     pairs = find_pairs(
@@ -149,11 +148,12 @@ def match_dataset(
         ignorable &= ~_first_in_groups(by_group, pairs.ground_truth)
         counted |= whole
 
+    columns: Sequence[HostArray] = (detections.image_index, detections.labels, detections.scores)
+    taken = in_threads(lambda column: column.take(order), columns, num_rows=len(order))
+    image_index, labels = (taken.pop(0).astype(np.int32) for _ in range(2))
+    scores = taken.pop()
     matched = np.zeros((counted_words.shape[1], len(rank)), np.uint32).T  # each word is contiguous over all rows
-    countable = _inside(_ranged(_areas(detections).take(order), image_index, ground_truths, protocol), protocol)
-    if ground_truths.not_exhaustive is not None:
-        countable &= ~ground_truths.not_exhaustive[image_index, labels][:, None]
-    ignored = _spread(countable, area_words(*grid))
+    ignored = _spread(_countable(detections, order, image_index, labels, ground_truths, protocol), area_words(*grid))
     np.bitwise_not(ignored, out=ignored)
     if len(pairs.detection):
         first = starts_of_runs(pairs.detection)
@@ -171,14 +171,15 @@ def match_dataset(
                 rank=rank,
                 matched=matched,
                 ignored=ignored,
-                valid=np.ones(len(rank), bool),
+                valid=np.broadcast_to(np.True_, rank.shape),
             ),
             ground_truths=GroundTruthRecords(
                 labels=ground_truths.labels, image_index=ground_truths.image_index, counted=counted
             ),
         ),
         by_class=by_class,
-        detection_ids=detection_ids,
+        source_ids=detections.ids,
+        source_rows=order,
         image_ids=ground_truths.image_ids,
         class_ids=ground_truths.class_ids,
         class_names=ground_truths.class_names,
@@ -193,7 +194,6 @@ def match_dataset(
         dataset=dataset,
         pairs=pairs,
         chosen=chosen,
-        countable=countable,
     )
 
 
@@ -225,6 +225,21 @@ def _sort_detections(
         order, rank, group = order[kept], rank[kept], group[kept]
         by_class = (np.cumsum(kept) - 1).take(by_class[kept.take(by_class)])
     return order, order if arrival is None else arrival.take(order), rank.astype(np.int32), by_class, group
+
+
+def _countable(
+    detections: DetectionTable,
+    order: Ints,
+    image_index: Ints,
+    labels: Ints,
+    ground_truths: GroundTruthTable,
+    protocol: EvaluationProtocol,
+) -> Bools:
+    """Returns `[N, A]` bool: the area of a detection is inside, and its class is annotated completely in its image."""
+    countable = _inside(_ranged(_areas(detections).take(order), image_index, ground_truths, protocol), protocol)
+    if ground_truths.not_exhaustive is not None:
+        countable &= ~ground_truths.not_exhaustive[image_index, labels][:, None]
+    return countable
 
 
 def _areas(detections: DetectionTable) -> Floats:

@@ -23,7 +23,8 @@ class DatasetRecords:
         `image_index` is an index into `image_ids`, and `labels` into `class_ids`; `position` ascends over the whole
         dataset.
       by_class: `[N]` int64, the rows of the detections by class, then by descending score, image and position.
-      detection_ids: `[N]` int64, the id of a detection: its position in its file, or its row in its image.
+      source_ids: `[n]` int64, the ids of detections in any order, with those that are not included.
+      source_rows: `[N]` int64, the index of each detection there.
       image_ids: `[I]`, ascending, including images without objects.
       class_ids: `[K]`.
       class_names: K names.
@@ -33,7 +34,8 @@ class DatasetRecords:
 
     records: Records[HostArray]
     by_class: Ints
-    detection_ids: Ints
+    source_ids: Ints
+    source_rows: Ints
     image_ids: HostArray
     class_ids: HostArray
     class_names: tuple[str, ...]
@@ -41,6 +43,11 @@ class DatasetRecords:
     ranked: bool = True
 
     __repr__ = short_repr
+
+    @functools.cached_property
+    def detection_ids(self) -> Ints:
+        """`[N]` int64, the id of a detection: its position in its file, or its row in its image."""
+        return self.source_ids.take(self.source_rows)
 
     @functools.cached_property
     def num_ground_truths(self) -> Ints:
@@ -73,7 +80,7 @@ def of_images(dataset: DatasetRecords, keep: Bools) -> DatasetRecords:
         dataset,
         records=Records(detections=DetectionRecords(**found), ground_truths=GroundTruthRecords(**truth)),
         by_class=(np.cumsum(kept) - 1)[dataset.by_class[kept[dataset.by_class]]],
-        detection_ids=dataset.detection_ids[kept],
+        source_rows=dataset.source_rows[kept],
         image_ids=dataset.image_ids[keep],
     )
 
@@ -100,7 +107,8 @@ def side_by_side(one: DatasetRecords, other: DatasetRecords) -> DatasetRecords:
         one,
         records=Records(detections=DetectionRecords(**columns), ground_truths=GroundTruthRecords(**of_truth)),
         by_class=order_by_score(columns["labels"], columns["scores"], columns["position"]),
-        detection_ids=np.concatenate([dataset.detection_ids for dataset in both]),
+        source_ids=np.concatenate([dataset.source_ids for dataset in both]),
+        source_rows=np.concatenate([one.source_rows, len(one.source_ids) + other.source_rows]),
         image_ids=np.arange(2 * len(one.image_ids)),
     )
 

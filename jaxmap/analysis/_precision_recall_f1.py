@@ -224,6 +224,7 @@ def _optimal(matched: MatchedDataset, protocol: EvaluationProtocol, area: int, k
     labels, counted = dataset.records.detections.labels, dataset.records.ground_truths.counted[:, area]
     crowd = matched.ground_truths.crowd
     absorbs = crowd | ~counted if protocol.ignored_absorb else crowd
+    uncountable = ~matched.countable(protocol)[:, area]
     shape = len(labels), len(counted)
     counts = np.zeros((2, len(protocol.iou_thresholds), len(dataset.class_ids)), np.int64)
     for threshold in range(counts.shape[1]):
@@ -231,7 +232,7 @@ def _optimal(matched: MatchedDataset, protocol: EvaluationProtocol, area: int, k
         detection, ground_truth = pairs.detection[near], pairs.ground_truth[near]
         one, many = counted[ground_truth], absorbs[ground_truth]
         hits = in_largest_matching(detection[one], ground_truth[one], shape)
-        excused = ~matched.countable[:, area]
+        excused = uncountable.copy()
         excused[detection[many]] = True
         once = ~(many | excused[detection])  # what is excused need not take a ground truth that takes only one
         covered = excused | in_largest_matching(detection[once], ground_truth[once], shape)
