@@ -74,14 +74,17 @@ def _from_padded(side: str, value: Mapping[str, Any], shape: Shape, fields: tupl
             )
     rows = shapes.shape[:2]
     valid = _typed(f"{side}.valid", "valid", given.pop("valid")) if "valid" in given else np.ones(rows, bool)
-    slots = np.flatnonzero(valid)  # far faster than indexing by flags
     image = np.repeat(np.arange(len(valid)), np.count_nonzero(valid, axis=1))
+    row, slots = np.tile(np.arange(valid.shape[1]), len(valid)), None
+    if len(image) < valid.size:
+        slots = np.flatnonzero(valid)  # far faster than indexing by flags
+        row = row.take(slots)
     flat = {}
     for name, array in given.items():
         column = array.reshape(valid.size, *array.shape[2:])  # without a copy
-        column = column if len(slots) == valid.size else column.take(slots, axis=0)
+        column = column if slots is None else column.take(slots, axis=0)
         flat[name] = _typed(f"{side}.{name}", name, column)
-    return Columns(side, len(shapes), image, slots - image * valid.shape[1], flat, of_images)
+    return Columns(side, len(shapes), image, row, flat, of_images)
 
 
 def _from_list(side: str, value: Sequence[Any], shape: Shape, fields: tuple[str, ...]) -> Columns:

@@ -11,11 +11,13 @@ one.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .._candidates._host import Pairs
-from .._ordering import order_stably, rank_in_group, starts_of_runs
+from .._ordering import order_stably, starts_of_runs
 from .._ragged import ranges
 from ..types import Bools, Ints, Words
 
@@ -59,27 +61,65 @@ def _match(pairs: Pairs, by_truth: Ints, reached: Planes, counted: Planes, once:
       counted: `[P]`, the planes in which its ground truth is counted.
       once: `[P]`, the planes in which its ground truth may be taken only once.
     """
-    truth = pairs.ground_truth.take(by_truth)
-    place, place_of_truth = rank_in_group(pairs.detection), rank_in_group(truth)
+    of_detection, of_truth = _Runs.of(pairs.detection), _Runs.of(pairs.ground_truth, by_truth)
     chosen, refused = np.zeros_like(reached), np.zeros_like(reached)
     rows = np.arange(len(chosen))  # the pairs of the detections that propose
     while len(rows):
-        free, counts, places = reached.take(rows) & ~refused.take(rows), counted.take(rows), place.take(rows)
+        free, counts, places = (
+            reached.take(rows) & ~refused.take(rows),
+            counted.take(rows),
+            of_detection.place.take(rows),
+        )
         starts = np.flatnonzero(places == 0)
         wanted = np.bitwise_or.reduceat(free & counts, starts)  # the planes with a counted one
         free &= counts | ~np.repeat(wanted, np.diff(starts, append=len(rows)))
         choice = free & ~_union_before(free, places)
         new = choice & ~chosen.take(rows) & once.take(rows)
         chosen[rows] = choice
-        meeting = _rows_of(truth, pairs.ground_truth.take(rows[new != 0]))
+        meeting = of_truth.rows(rows[new != 0])
         others = by_truth.take(meeting)
         proposals = chosen.take(others) & once.take(others)
-        refusals = proposals & _union_before(proposals, place_of_truth.take(meeting))
+        refusals = proposals & _union_before(proposals, of_truth.place.take(meeting))
         is_refused = np.flatnonzero(refusals)
         others = others.take(is_refused)
         refused[others] |= refusals.take(is_refused)
-        rows = _rows_of(pairs.detection, pairs.detection.take(others))
+        rows = of_detection.rows(others)
     return chosen
+
+
+class _Runs(NamedTuple):
+    """The pairs of each detection, or of each ground truth, as runs of rows.
+
+    Attributes:
+      number: `[P]`, the run of each pair.
+      place: `[P]`, the position of each row in its run.
+      start: `[n]`, the first row of each run.
+      length: `[n]`.
+    """
+
+    number: Ints
+    place: Ints
+    start: Ints
+    length: Ints
+
+    @classmethod
+    def of(cls, values: Ints, order: Ints | None = None) -> _Runs:
+        """Returns the runs of equal values, which ascend in the order of the rows; by default, rows are pairs."""
+        start = starts_of_runs(values if order is None else values.take(order))
+        length = np.diff(start, append=len(values))
+        of_row = np.repeat(np.arange(len(start)), length)
+        number = of_row
+        if order is not None:
+            number = np.empty_like(of_row)
+            number[order] = of_row
+        return cls(number, np.arange(len(values)) - start.take(of_row), start, length)
+
+    def rows(self, pairs: Ints) -> Ints:
+        """Returns all rows of the runs that have some pairs."""
+        wanted = np.zeros(len(self.start), bool)
+        wanted[self.number.take(pairs)] = True
+        runs = np.flatnonzero(wanted)
+        return ranges(self.start.take(runs), self.length.take(runs))
 
 
 def _joined(words: Words) -> Planes:
@@ -87,14 +127,6 @@ def _joined(words: Words) -> Planes:
     joined = np.zeros((len(words), 2), np.uint32)
     joined[:, : words.shape[1]] = words
     return joined.view(np.uint64)[:, 0]
-
-
-def _rows_of(values: Ints, wanted: Ints) -> Ints:
-    """Returns the rows of `values`, which ascend, that are in `wanted`."""
-    wanted = np.sort(wanted)
-    wanted = wanted[starts_of_runs(wanted)]
-    first = np.searchsorted(values, wanted)
-    return ranges(first, np.searchsorted(values, wanted, side="right") - first)
 
 
 def _union_before(words: Planes, place: Ints) -> Planes:
