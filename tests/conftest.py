@@ -30,7 +30,10 @@ QUICK = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"
 OPTIMIZED = tuple(
     f"tests/{start}"
     for start in (
-        *("candidates/", "curves/", "geometry/", "matching/", "pairing/", "reference/", "test_device_check.py"),
+        *("candidates/", "curves/test_curves", "pairing/", "reference/", "test_device_check.py"),
+        "curves/test_weighted_curves.py::test_weights_give_the_curves_of_repeated_images[coco",
+        *("geometry/test_boxes", "geometry/test_double_float", "geometry/test_giou", "geometry/test_oriented"),
+        *("matching/test_matching", "matching/test_kernels.py::test_a_batch_of_boxes_is_matched_alike[coco"),
         *("adapters/test_detr.py::test_boxes_made", "metrics/test_average_precision.py"),
         *("metrics/test_laws.py::test_eager_equals_jit", "test_in_jit.py::test_random_scenes"),
         *("test_in_jit.py::test_other_protocols", "test_in_jit.py::test_real"),

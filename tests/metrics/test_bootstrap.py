@@ -65,7 +65,10 @@ def test_every_analysis_of_weights_is_the_same_from_the_loop_and_from_the_arrays
     shifted = dataclasses.replace(found, boxes=found.boxes + np.float32([1, 0, 0, 0]))
     arrays = [jaxmap.evaluate(one, truth, box_format="xywh", num_classes=1) for one in (found, shifted)]
     ids = np.arange(batches.NUM_IMAGES, dtype=np.int32)
-    loop = [metric.evaluation(state), metric.evaluation(metric.update(metric.init(), shifted, truth, image_id=ids))]
+    loop = [
+        metric.evaluation(state),
+        metric.evaluation(jax.jit(metric.update)(metric.init(), shifted, truth, image_id=ids)),
+    ]
     pairs = [
         [one.influence() for one in (loop[0], arrays[0])],
         [one.learning_curve([3, 9], num_samples=5) for one in (loop[0], arrays[0])],

@@ -113,11 +113,11 @@ def test_equal_scores_go_by_the_whole_id() -> None:
     truth, labels = TRUTH[:, :1], np.zeros((2, 1), np.int32)
     metric = AveragePrecision(num_classes=1, max_images=2, protocol=PROTOCOL)
     detections = jaxmap.Detections(boxes=found, scores=np.full((2, 1), 0.5, np.float32), labels=labels)
-    numbers = []
+    numbers, compute = [], jax.jit(metric.compute)
     for ids in ([2**32, 1], [-(2**40), -1], [0, 2**62], [5, 3], [3, 5]):
         truths = jaxmap.GroundTruths(boxes=truth, labels=labels)
         state = compiled(metric)(metric.init(), detections, truths, image_id=image_id_words(ids))
-        on_device = metric.summarize(jax.jit(metric.compute)(state))["AP50"]
+        on_device = metric.summarize(compute(state))["AP50"]
         numbers.append(metric.summarize(metric.compute(state))["AP50"])
         assert on_device == pytest.approx(numbers[-1], abs=1e-6)
     first, last = numbers[0], numbers[1]  # the image that is found comes first, or last

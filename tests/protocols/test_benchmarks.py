@@ -6,6 +6,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from pycocotools import coco
@@ -186,7 +187,8 @@ def test_inside_jit_equals_the_host(protocol: EvaluationProtocol) -> None:
     )
     sides = jaxmap.Detections(**dt), jaxmap.GroundTruths(**gt)
     expected = jaxmap.evaluate(*sides, protocol=protocol, num_classes=12, box_format="xywh").summary
-    numbers = average_precision(*sides, protocol=protocol, num_classes=12, box_format="xywh")
+    in_jit = jax.jit(average_precision, static_argnames=("protocol", "num_classes", "box_format"))
+    numbers = in_jit(*sides, protocol=protocol, num_classes=12, box_format="xywh")
     assert numbers.keys() == expected.keys()
     assert any(0 < value < 1 for value in expected.values())
     for name, value in expected.items():

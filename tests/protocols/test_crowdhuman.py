@@ -180,7 +180,7 @@ def test_weights_are_images_that_occur_so_many_times() -> None:
 def test_what_is_not_served_is_refused() -> None:
     found, truth = sides(0)
     metric = AveragePrecision(max_images=40, num_classes=1, protocol=CROWDHUMAN, box_format="xywh")
-    state = metric.update(metric.init(), found, truth, image_id=jnp.arange(30))
+    state = jax.jit(metric.update)(metric.init(), found, truth, image_id=jnp.arange(30))
     with pytest.raises(ValueError, match="does not serve \\['miss_rate'\\], which the protocol 'crowdhuman' asks for"):
         jax.jit(lambda state: metric.bootstrap(state, num_replicates=10))(state)
     records = metric.evaluation(state).dataset.records
