@@ -69,6 +69,7 @@ def test_names_of_classes_are_safe_and_stay_apart(names: list[str], labels: list
     assert list(numbers) == ["AP", *(f"AP/{label}" for label in labels)]
 
 
+@pytest.mark.slow
 def test_numbers_of_a_metric_are_floats_too() -> None:
     metric = jaxmap.AveragePrecision(num_classes=2, max_images=1)
     found = jaxmap.Detections(

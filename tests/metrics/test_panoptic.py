@@ -225,6 +225,7 @@ def test_category_and_instance_maps_become_segments() -> None:
         assert of_segment.tolist() == [label for label, _ in places][:6]
 
 
+@pytest.mark.slow
 @given(
     arrays(np.int32, st.tuples(st.integers(1, 2), *[st.integers(1, 10)] * 2), elements=st.integers(0, 3)),
     st.lists(st.booleans(), min_size=3, max_size=3),

@@ -86,6 +86,7 @@ def test_a_state_has_the_same_groups(kind: str) -> None:
     assert from_state.dataset.class_group.tolist() == expected.dataset.class_group.tolist() == list(OF_CLASS)
 
 
+@pytest.mark.slow
 def test_groups_inside_jit() -> None:
     found, truth = scene()
     protocol = COCO.with_class_groups(["base", "novel", "empty"])

@@ -130,6 +130,7 @@ def padded(seed: int) -> tuple[jaxmap.Detections, jaxmap.GroundTruths]:
     return jaxmap.Detections(**sides[0]), jaxmap.GroundTruths(**sides[1])
 
 
+@pytest.mark.slow
 def test_inside_jit_equals_the_host() -> None:
     options: dict[str, Any] = {"protocol": ULTRALYTICS, "num_classes": NUM_CLASSES, "box_format": "xywh"}
     compute = jax.jit(partial(average_precision, **options))

@@ -201,6 +201,7 @@ def test_boundary_of_a_square_by_hand() -> None:
     assert quality.iou_sum[0] == pytest.approx(shared / (ring + other - shared), rel=0, abs=1e-15)
 
 
+@pytest.mark.slow
 def test_real_images_equal_the_plain_reference(shared_data: pathlib.Path) -> None:
     truths = read_coco_panoptic_ground_truths(shared_data / "panoptic_sample" / "panoptic_examples.json.gz")
     found = []

@@ -103,6 +103,7 @@ def test_reasons_are_named(protocol: jaxmap.EvaluationProtocol, size: tuple[int,
     assert reason in sentence
 
 
+@pytest.mark.slow
 def test_page_begins_with_the_verdict() -> None:
     assert (
         "Not comparable to the leaderboard of COCO, because it has 80 classes and this page"
