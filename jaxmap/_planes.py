@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     SameWords = TypeVar("SameWords", jax.Array, NDArray[Any])
 
-__all__ = ["WORD_BITS", "area_words", "level_words", "num_words", "plane_bit", "read_plane", "word_columns"]
+__all__ = [
+    "WORD_BITS",
+    "area_words",
+    "level_words",
+    "num_words",
+    "plane_bit",
+    "read_plane",
+    "take_words",
+    "word_columns",
+]
 
 WORD_BITS = 32
 
@@ -41,6 +50,11 @@ def read_plane(words: SameWords, area: int, threshold: int, num_thresholds: int)
     word, bit = plane_bit(area, threshold, num_thresholds)
     plane: SameWords = (words[:, word] & np.uint32(1 << bit)) != 0
     return plane
+
+
+def take_words(words: NDArray[np.uint32], rows: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Returns some rows of `[N, W]` words of which each word is contiguous: `take` of rows would copy all of them."""
+    return words.T.take(rows, axis=1).T
 
 
 def word_columns(words: SameWords) -> list[SameWords]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._planes import area_words, read_plane
+from .._planes import area_words, read_plane, take_words
 from .._records._host import count_ground_truths
 from .._threads import in_threads
 from ..protocols import EvaluationProtocol
@@ -73,8 +73,7 @@ def precision_recall(
     matching = np.flatnonzero(matches.take(order))
     matching_starts = np.searchsorted(matching, starts)
     rows = order.take(matching)
-    # By words: `take` of rows would copy all of them first, because each word is contiguous.
-    matched, ignored = (words.T.take(rows, axis=1).T for words in (detections.matched, detections.ignored))
+    matched, ignored = take_words(detections.matched, rows), take_words(detections.ignored, rows)
     has_rows = np.diff(starts) > 0
     top_score = np.zeros(num_classes)
     top_score[has_rows] = detections.scores[order[starts[:-1][has_rows]]]
@@ -98,9 +97,9 @@ def precision_recall(
         of_curve = np.searchsorted(taking_part, matching_starts)
         for first, last, thresholds in _blocks(of_curve, num_thresholds, num_points):
             block, columns = slice(first, last), taking_part[of_curve[first] : of_curve[last]]
-            counted = ~read_planes(ignored.take(columns, axis=0), area, thresholds)
+            counted = ~read_planes(take_words(ignored, columns), area, thresholds)
             true_positives = _TruePositives(
-                counted & read_planes(matched.take(columns, axis=0), area, thresholds),
+                counted & read_planes(take_words(matched, columns), area, thresholds),
                 counted,
                 reach=reach.take(rows.take(columns)),
                 score=detections.scores.take(rows.take(columns)),

@@ -29,13 +29,12 @@ def records_on_device(images: ImageRows, num_images: Array, num_areas: int) -> R
     num_rows, num_truths = images.scores.shape[1], images.ground_truth_labels.shape[1]
     order = order_of_ids(images)
     found: ImageRows = jax.tree.map(lambda leaf: jnp.asarray(leaf)[order], images)
-    slot = _padded(jnp.arange(len(order), dtype=jnp.int32), len(order))
-    is_filled, is_filled_slot = _padded(order, len(order)) < num_images, slot < num_images
+    image_index = jnp.arange(len(order), dtype=jnp.int32)
+    is_filled, is_filled_slot = (_padded(slots, len(order)) < num_images for slots in (order, image_index))
     labels = jnp.where(jnp.tile(is_filled, num_rows), _flat(found.labels), -1)
     truth_labels = jnp.where(jnp.tile(is_filled_slot, num_truths), _flat(images.ground_truth_labels), -1)
     bits = _flat(images.ground_truth_counted).astype(jnp.uint32)
     counted = bits[:, None] >> jnp.arange(num_areas, dtype=jnp.uint32)[None] & np.uint32(1) == 1
-    image_index = jnp.arange(len(order), dtype=jnp.int32)
     of_slot = jnp.zeros_like(order).at[order].set(image_index, unique_indices=True)
     image_index, of_slot = _padded(image_index), _padded(of_slot)
     return Records(
